@@ -1,0 +1,78 @@
+"""Shared by the benchmarks: interleaved timing, a record of the machine, result files."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "torchvision", "lightly", "timm", "numpy", "opencv-python-headless", "pillow")
+
+
+def interleave(
+    tasks: Mapping[str, Callable[[], object]],
+    repeats: int,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Time tasks in turns, so that a busy moment of the machine falls on all of them.
+
+    Args:
+        tasks: What to time, by name; each runs once beforehand to warm up.
+        repeats: Timed runs of each.
+        clock: Seconds; `time.process_time` counts only the processor time of this process.
+
+    Returns:
+        Seconds of every run, by name.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for task in tasks.values():
+        task()
+    for turn in range(repeats):
+        names = list(tasks) if turn % 2 == 0 else list(reversed(tasks))
+        for name in names:
+            started = clock()
+            tasks[name]()
+            seconds[name].append(clock() - started)
+    return seconds
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, quartiles and extremes of repeated measurements (at least two)."""
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    ends = {"lowest": min(values), "highest": max(values)}
+    return {"median": median, "lower_quartile": low, "upper_quartile": high} | ends
+
+
+def environment() -> dict[str, Any]:
+    """What a figure depends on besides the code: machine, load, versions, date."""
+    import torch
+
+    cpu = Path("/proc/cpuinfo")
+    models = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "platform": platform.platform(),
+        "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def write_result(name: str, payload: Mapping[str, Any]) -> Path:
+    """Write `results/<name>.json`: the environment, then the payload; returns the path."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    record = {"environment": environment(), **payload}
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return path

@@ -1,0 +1,160 @@
+"""Two-view samples per second and core: ours from the store, lightly's MoCo v2 from the files.
+
+    python benchmarks/views.py [--quick] [--colour FOLDER] [--grey FOLDER]
+
+Every task runs in one thread and is measured in processor time. Lightly starts from the files as
+its data set class does (PIL, three channels) and ends with normalised float tensors. Ours starts
+from a store, whose making is a cost paid once, and ends with uint8, which the training step
+normalises on its device; a second row adds that step, so that both end with the same.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from lightly.transforms import MoCoV2Transform
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness import interleave, spread, write_result
+from medstrata.augment import make_views
+from medstrata.view_settings import moco_v2
+
+VIEW_SIZE = 224
+PEER = "lightly, from the files"
+
+
+def textured(size: int, channels: int, seed: int) -> NDArray[np.uint8]:
+    """An image with structure at every scale, as photographs have, and a little noise."""
+    generator = np.random.default_rng(seed)
+    total = 0.03 * generator.normal(size=(size, size, channels))
+    for cells in (2, 4, 8, 16, 32, 64, 128):
+        shape = (cells, cells, channels)
+        noise = generator.normal(size=shape) + generator.normal(size=(cells, cells, 1))
+        layer = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
+        total += layer.reshape(size, size, channels) / cells**0.8
+    return np.clip(120 + 40 * total, 0, 255).astype(np.uint8)
+
+
+def write_images(folder: Path, count: int, size: int, channels: int, ending: str) -> None:
+    folder.mkdir()
+    for number in range(count):
+        pixels = textured(size, channels, number)
+        image = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
+        image.save(folder / f"{number:04d}.{ending}", quality=90)
+
+
+def lightly_views(load: Callable[[], Iterator[Image.Image]]) -> Callable[[], None]:
+    transform = MoCoV2Transform(input_size=VIEW_SIZE)
+
+    def run() -> None:
+        for image in load():
+            first, second = transform(image)
+            assert first.shape[1:] == second.shape[1:] == (VIEW_SIZE, VIEW_SIZE)
+
+    return run
+
+
+def decoded(files: list[Path], mode: str) -> Iterator[Image.Image]:
+    for file in files:
+        with Image.open(file) as image:
+            yield image.convert(mode)
+
+
+def ours_from_store(images: Any, *, as_float: bool) -> Callable[[], None]:
+    rows, settings = np.arange(len(images)), moco_v2(VIEW_SIZE)
+    epochs = iter(range(1_000_000))  # other draws in every run, as lightly's
+
+    def run() -> None:
+        views, _ = make_views(images, rows, settings, seed=0, epoch=next(epochs))
+        if as_float:
+            for view in views:
+                tensor = torch.from_numpy(view).permute(0, 3, 1, 2).float().div_(255)
+                tensor.sub_(0.45).div_(0.23)
+
+    return run
+
+
+def open_store_of(files: list[Path], channels: int, size: int, path: Path) -> Any:
+    mode = "RGB" if channels == 3 else "L"
+    images = [
+        np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)).reshape(size, size, -1)
+        for image in decoded(files, mode)
+    ]
+    np.save(path, np.stack(images))
+    return np.load(path.with_suffix(".store.npy"), mmap_mode="r")
+
+
+def measure(files: list[Path], channels: int, repeats: int, folder: Path) -> dict[str, Any]:
+    in_memory = list(decoded(files, "RGB"))
+    tasks = {
+        PEER: lightly_views(lambda: decoded(files, "RGB")),
+        "lightly, decoded beforehand": lightly_views(lambda: iter(in_memory)),
+    }
+    if channels == 1:
+        tasks["lightly, from the files, one channel"] = lightly_views(lambda: decoded(files, "L"))
+    for size in (256, 512):
+        images = open_store_of(files, channels, size, folder / f"{channels}-{size}.store")
+        tasks[f"ours, {size} px store"] = ours_from_store(images, as_float=False)
+        tasks[f"ours, {size} px store, to float"] = ours_from_store(images, as_float=True)
+    seconds = interleave(tasks, repeats, clock=time.process_time)
+    rates = {name: [len(files) / one for one in runs] for name, runs in seconds.items()}
+    return {
+        name: {
+            "samples_per_s": spread(runs),
+            "ratio": spread([one / peer for one, peer in zip(runs, rates[PEER], strict=True)]),
+        }
+        for name, runs in rates.items()
+    }
+
+
+def show(title: str, rows: dict[str, Any]) -> None:
+    print(f"\n{title}")
+    print(f"{'':40}{'two-view samples/s':>20}{'ratio':>8}{'ratio, lowest - highest':>26}")
+    for name, row in rows.items():
+        rate, ratio = row["samples_per_s"]["median"], row["ratio"]
+        ends = f"{ratio['lowest']:.1f} - {ratio['highest']:.1f}"
+        print(f"{name:40}{rate:20.1f}{ratio['median']:8.1f}{ends:>26}")
+
+
+def files_in(folder: Path, count: int) -> list[Path]:
+    files = sorted(path for path in folder.rglob("*") if path.suffix in {".jpg", ".jpeg", ".png"})
+    return files[:: max(1, len(files) // count)][:count]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Two-view samples per second and core.")
+    parser.add_argument("--quick", action="store_true", help="a trial: few images, nothing written")
+    parser.add_argument("--colour", type=Path, help="folder of colour images to use instead")
+    parser.add_argument("--grey", type=Path, help="folder of grey images to use instead")
+    arguments = parser.parse_args()
+    count, repeats = (8, 3) if arguments.quick else (48, 9)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    cases: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for title, given, size, channels, ending in (
+            ("colour JPEG", arguments.colour, 512, 3, "jpg"),
+            ("grey PNG", arguments.grey, 1024, 1, "png"),
+        ):
+            if given is None:
+                write_images(folder / title, count, size, channels, ending)
+            files = files_in(given or folder / title, count)
+            name = f"{title}, {given or f'{size} px, generated'}, views of {VIEW_SIZE} px"
+            cases[name] = measure(files, channels, repeats, folder)
+            show(name, cases[name])
+    if arguments.quick:
+        return
+    settings = {"images": count, "repeats": repeats, "clock": "processor time, one thread"}
+    print(f"\nwritten to {write_result('views', settings | {'cases': cases})}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Self-supervised pre-training of medical image encoders, and proof of what it is worth."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medstrata.data.labels import make_task as make_task
+    from medstrata.data.prepare import prepare as prepare
+    from medstrata.data.store import open_store as open_store
+    from medstrata.demo import demo as demo
+    from medstrata.finetune import finetune as finetune
+    from medstrata.pretrain import pretrain as pretrain
+    from medstrata.recipes import recipe as recipe
+    from medstrata.report.page import write_report as write_report
+    from medstrata.settings import FinetuneSettings as FinetuneSettings
+    from medstrata.settings import PretrainSettings as PretrainSettings
+
+# Public name -> where it lives. Loaded on first use: importing the package costs nothing.
+_PUBLIC = {
+    "FinetuneSettings": ("medstrata.settings", "FinetuneSettings"),
+    "PretrainSettings": ("medstrata.settings", "PretrainSettings"),
+    "demo": ("medstrata.demo", "demo"),
+    "finetune": ("medstrata.finetune", "finetune"),
+    "make_task": ("medstrata.data.labels", "make_task"),
+    "open_store": ("medstrata.data.store", "open_store"),
+    "prepare": ("medstrata.data.prepare", "prepare"),
+    "pretrain": ("medstrata.pretrain", "pretrain"),
+    "recipe": ("medstrata.recipes", "recipe"),
+    "write_report": ("medstrata.report.page", "write_report"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PUBLIC:
+        raise AttributeError(f"medstrata has no {name!r}; it has {', '.join(_PUBLIC)}")
+    module, attribute = _PUBLIC[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(_PUBLIC)

@@ -1,0 +1,3 @@
+from medstrata.cli import main
+
+main()

@@ -1,0 +1,42 @@
+"""What the person at the terminal sees: lines and progress bars, all on stderr."""
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+def say(message: str) -> None:
+    """Print one plain line on stderr; stdout is kept for results."""
+    Console(stderr=True, soft_wrap=True).print(message, markup=False, highlight=False)
+
+
+def warn(message: str) -> None:
+    """Print one line on stderr, marked as a warning."""
+    say(f"warning: {message}")
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """A progress bar on stderr: description, bar, count, time spent and left, extra columns.
+
+    Nothing is drawn where stderr is not a terminal.
+    """
+    console = Console(stderr=True)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        *columns,
+        console=console,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,30 @@
+"""Stores that the program makes by itself when it is given a folder of images."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from medstrata.console import say
+from medstrata.data.prepare import prepare
+from medstrata.data.store import Store, open_store
+from medstrata.errors import MedstrataError
+
+
+def open_or_prepare(source: Path) -> Store:
+    """Open a store, or prepare a folder of images into the cache and open that.
+
+    The cache is `$MEDSTRATA_CACHE`, else `~/.cache/medstrata`; a folder always goes to the same
+    place there, and an unchanged one is not decoded twice.
+
+    Raises:
+        MedstrataError: there is nothing at `source`.
+    """
+    if (source / "store.json").is_file():
+        return open_store(source)
+    if not source.exists():
+        raise MedstrataError(f"{source} does not exist; give a store or a folder of images")
+    place = hashlib.blake2b(str(source.resolve()).encode(), digest_size=8).hexdigest()
+    cache = Path(os.environ.get("MEDSTRATA_CACHE", Path.home() / ".cache" / "medstrata"))
+    store = cache / f"{source.resolve().stem}-{place}.store"
+    say(f"preparing {source} into {store}")
+    return prepare(source, store)

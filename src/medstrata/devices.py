@@ -1,0 +1,64 @@
+"""Where the work runs: precision the hardware has, processes, and gathering over them."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def mixed_precision(wanted: Literal["auto", "fp32", "bf16"]) -> Literal["no", "bf16"]:
+    """What Accelerate is told: bf16 when wanted, or when the hardware computes it natively."""
+    if wanted == "auto":
+        return "bf16" if has_native_bf16() else "no"
+    return "bf16" if wanted == "bf16" else "no"
+
+
+def has_native_bf16() -> bool:
+    """Whether bfloat16 products run in hardware; emulated ones are hundreds of times slower."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return False
+    flags = cpuinfo.read_text(encoding="utf-8")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    """Concatenate over processes; the backward pass sums what each process asks of each part.
+
+    With gradients averaged over the processes afterwards, as DistributedDataParallel does, a loss
+    of the whole batch computed by every process has the same gradient as on one process.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        ctx.size = len(local)
+        parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, local.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous()
+        dist.all_reduce(total)
+        start = dist.get_rank() * ctx.size
+        return total[start : start + ctx.size]
+
+
+def gather(local: Tensor) -> Tensor:
+    """Join a batch over the processes in rank order, shape (B, ...) -> (processes * B, ...)."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return local
+    gathered: Tensor = _GatherWithGradient.apply(local)
+    return gathered
+
+
+def device_name(device: torch.device) -> str:
+    """GPU name, or the processor's instruction set and threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{device.type}, {capability}, {torch.get_num_threads()} threads"

@@ -1,0 +1,79 @@
+"""Features of stored images by a frozen encoder, with the sample numbers beside them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from medstrata.augment import make_views
+from medstrata.backbones import Backbone, Features
+from medstrata.data.store import Store
+from medstrata.losses import global_average_pool
+from medstrata.preprocessing import Preprocessing
+from medstrata.view_settings import evaluation
+
+
+class StoredFeatures(NamedTuple):
+    """Features of N images; rows of all arrays correspond."""
+
+    rows: NDArray[np.int64]  # sample numbers, (N,)
+    stages: dict[str, NDArray[np.float32]]  # globally pooled, each (N, C)
+    pooled: NDArray[np.float32]  # (N, D)
+
+
+@torch.no_grad()
+def forward_all(
+    network: nn.Module,
+    store: Store,
+    rows: NDArray[np.int64],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    keep: Callable[[object], list[torch.Tensor]],
+    *,
+    batch_size: int = 256,
+) -> list[NDArray[np.float32]]:
+    """Pass images through a network in evaluation mode, whole and unaugmented, each once.
+
+    Args:
+        network: Any network; its mode is restored afterwards.
+        store: Where the pixels are.
+        rows: Sample numbers, shape (N,), in the order wanted.
+        preprocessing: What the network expects.
+        device: Where the network is.
+        keep: Picks the tensors to keep, each (B, ...), from the network's output.
+        batch_size: Images at a time.
+
+    Returns:
+        One array per kept tensor, shape (N, ...).
+    """
+    was_training = network.training
+    network.eval()
+    settings = evaluation(preprocessing.image_size)
+    kept: list[list[NDArray[np.float32]]] = []
+    for start in range(0, len(rows), batch_size):
+        part = rows[start : start + batch_size]
+        pixels, _ = make_views(store, part, settings, seed=0, epoch=0, views=1, executor=None)
+        output = network(preprocessing(torch.from_numpy(pixels[0]).to(device)))
+        kept.append([tensor.float().cpu().numpy() for tensor in keep(output)])
+    network.train(was_training)
+    return [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
+
+
+def extract_features(
+    backbone: Backbone,
+    store: Store,
+    rows: NDArray[np.int64],
+    preprocessing: Preprocessing,
+    device: torch.device,
+) -> StoredFeatures:
+    """Globally pooled features of every stage, and what a classifier would read."""
+
+    def keep(output: object) -> list[torch.Tensor]:
+        assert isinstance(output, Features)
+        return [*(global_average_pool(maps) for maps in output.stages.values()), output.pooled]
+
+    *stages, pooled = forward_all(backbone, store, rows, preprocessing, device, keep)
+    return StoredFeatures(rows, dict(zip(backbone.taps, stages, strict=True)), pooled)

@@ -1,0 +1,197 @@
+"""What a run learns, looked at after each epoch on fixed images: spread, rank, neighbours.
+
+The numbers are read, never trained on; encoder, statistics and queue stay as they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medstrata.backbones import Backbone
+from medstrata.data.labels import Task
+from medstrata.data.store import Store
+from medstrata.features import StoredFeatures, extract_features
+from medstrata.metrics import metric_for, score
+from medstrata.preprocessing import Preprocessing
+from medstrata.randomness import permutation
+
+# Enough for a rank estimate of the widest stage and for the neighbours, little enough to be free.
+_SPECTRUM_IMAGES = 1024
+_NEIGHBOUR_IMAGES = 4096
+_NEIGHBOURS = 20
+_NEIGHBOUR_TEMPERATURE = 0.07
+_LOW_RANK = 0.02
+_LOW_SPREAD = 0.02
+
+
+def effective_rank(features: NDArray[np.float32]) -> float:
+    """Exponential of the entropy of the centred features' normalised singular values.
+
+    Args:
+        features: Shape (N, D).
+
+    Returns:
+        Between 1 (all images on one line) and min(N - 1, D); 0 when all images are the same.
+
+    Source: Roy and Vetterli 2007, "The effective rank", definition 1.
+    """
+    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
+    # Singular values from the smaller Gram matrix: squares lose digits that an entropy ignores.
+    gram = centred.T @ centred if len(centred) > centred.shape[1] else centred @ centred.T
+    values = np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None))
+    if values.sum() == 0:
+        return 0.0
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def feature_norm(features: NDArray[np.float32]) -> float:
+    """Mean length of the features, (N, D): an intermediate MSE can fall by shrinking it."""
+    return float(np.linalg.norm(features, axis=1).mean())
+
+
+def spread(features: NDArray[np.float32]) -> float:
+    """Deviation over images relative to the features' own size; 0 when all images look alike."""
+    size = float(np.sqrt(np.square(features).mean()))
+    return float(features.std(0).mean()) / size if size else 0.0
+
+
+def neighbour_probabilities(
+    bank: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    *,
+    neighbours: int = _NEIGHBOURS,
+    temperature: float = _NEIGHBOUR_TEMPERATURE,
+) -> Tensor:
+    """Class probabilities by a weighted vote of the nearest neighbours.
+
+    Args:
+        bank: Features with known labels, shape (N, D).
+        labels: One-hot or multi-label targets of the bank, shape (N, L).
+        queries: Features to be classified, shape (B, D).
+        neighbours: Voters a query, at most N.
+        temperature: A voter weighs exp(cosine / temperature).
+
+    Returns:
+        Shape (B, L); each row of one-hot labels sums to 1.
+
+    Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
+    """
+    bank = torch.nn.functional.normalize(bank, dim=1)
+    queries = torch.nn.functional.normalize(queries, dim=1)
+    cosine, voters = (queries @ bank.T).topk(min(neighbours, len(bank)), dim=1)
+    weights = torch.softmax(cosine / temperature, dim=1)
+    return (weights.unsqueeze(2) * labels[voters]).sum(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """Fixed images on which an encoder is looked at.
+
+    Attributes:
+        store: Where the pixels are.
+        preprocessing: What the encoder expects.
+        device: Where the encoder is.
+        spectrum_rows: Images for norm, spread and rank.
+        task: Labels for the neighbours, or None.
+        bank_rows: Training images that vote.
+        query_rows: Validation images that are classified.
+    """
+
+    store: Store
+    preprocessing: Preprocessing
+    device: torch.device
+    spectrum_rows: NDArray[np.int64]
+    task: Task | None
+    bank_rows: NDArray[np.int64]
+    query_rows: NDArray[np.int64]
+
+    def look(self, backbone: Backbone) -> dict[str, object]:
+        """Norm and effective rank per stage, the k-NN score, and warnings in words."""
+        features = self._extract(backbone, self.spectrum_rows)
+        per_stage = {**features.stages, "pooled": features.pooled}
+        ranks = {stage: effective_rank(values) for stage, values in per_stage.items()}
+        return {
+            "feature_norm": {stage: feature_norm(values) for stage, values in per_stage.items()},
+            "effective_rank": ranks,
+            "knn": self._knn(backbone),
+            "warnings": collapse_warnings(features.pooled, ranks["pooled"]),
+        }
+
+    def _extract(self, backbone: Backbone, rows: NDArray[np.int64]) -> StoredFeatures:
+        return extract_features(backbone, self.store, rows, self.preprocessing, self.device)
+
+    def _knn(self, backbone: Backbone) -> Mapping[str, object] | None:
+        if self.task is None or not len(self.bank_rows) or not len(self.query_rows):
+            return None
+        targets = self.task.targets
+        classes = len(self.task.classes)
+        known = targets[self.bank_rows]
+        labels = np.nan_to_num(known) if known.ndim == 2 else np.eye(classes)[known]
+        probabilities = neighbour_probabilities(
+            torch.from_numpy(self._extract(backbone, self.bank_rows).pooled),
+            torch.from_numpy(labels.astype(np.float32)),
+            torch.from_numpy(self._extract(backbone, self.query_rows).pooled),
+        ).numpy()
+        if self.task.kind == "binary":
+            probabilities = probabilities[:, 1:]
+        metric = metric_for(self.task.kind)
+        value = score(metric, targets[self.query_rows], probabilities, self.task.kind)
+        return {"task": self.task.name, "metric": metric, "value": value}
+
+
+def make_monitor(
+    store: Store,
+    rows: NDArray[np.int64],
+    task: Task | None,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    seed: int,
+) -> Monitor:
+    """Choose the fixed images: trained-on ones for the spectrum, train and val for neighbours."""
+
+    def some(candidates: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        return np.sort(candidates[permutation(len(candidates), seed)[:count]])
+
+    def labelled(split: str) -> NDArray[np.int64]:
+        candidates = store.rows(split)
+        return candidates[known_rows(task, candidates)] if task else candidates[:0]
+
+    return Monitor(
+        store=store,
+        preprocessing=preprocessing,
+        device=device,
+        spectrum_rows=some(rows, _SPECTRUM_IMAGES),
+        task=task,
+        bank_rows=some(labelled("train"), _NEIGHBOUR_IMAGES),
+        query_rows=some(labelled("val"), _NEIGHBOUR_IMAGES),
+    )
+
+
+def known_rows(task: Task, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows have a label: at least one of several for multi-label."""
+    targets = task.targets[rows]
+    known = ~np.isnan(targets).all(1) if targets.ndim == 2 else targets >= 0
+    return np.asarray(known, dtype=np.bool_)
+
+
+def collapse_warnings(pooled: NDArray[np.float32], rank: float) -> list[str]:
+    """Say in words when the pooled features no longer tell images apart."""
+    possible = min(pooled.shape[1], len(pooled) - 1)
+    found = []
+    if spread(pooled) < _LOW_SPREAD:
+        found.append(
+            f"features hardly differ between images (relative spread {spread(pooled):.3f}): the "
+            "encoder is collapsing; lower the learning rate or the intermediate weights"
+        )
+    if rank < max(2.0, _LOW_RANK * possible):
+        found.append(
+            f"features use {rank:.1f} of {possible} directions: dimensional collapse; lower the "
+            "intermediate weights or raise the temperature"
+        )
+    return found

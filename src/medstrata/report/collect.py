@@ -1,0 +1,329 @@
+"""Run folders -> typed facts. Nothing but the run folders is read; what cannot be read is named."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medstrata.errors import MedstrataError
+from medstrata.tracking import read_metrics
+
+# Folders inside a run that hold no further runs and may be large.
+_INNER = {"checkpoints", "exported", "tensorboard"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """Something a reader must know: a gap, a broken file, a reason for care."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One part of a store."""
+
+    images: int
+    patients: int
+    labelled: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreFacts:
+    """The images a run was made on; `size` is the side in pixels, `digest` tells contents apart."""
+
+    name: str
+    images: int
+    size: int
+    channels: int
+    patients: int | None = None
+    splits: Mapping[str, Split] = field(default_factory=dict)
+    digest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFacts:
+    """What was predicted."""
+
+    name: str
+    kind: str
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A test score with its 95 % interval over patients, None where none was recorded."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFiles:
+    """What every run folder holds besides its result."""
+
+    name: str
+    folder: Path
+    settings: str
+    environment: Mapping[str, Any]
+    epochs: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """A finished pre-training run."""
+
+    files: RunFiles
+    arm: str
+    recipe: str
+    backbone: str
+    parameters: int
+    store: StoreFacts
+    images: int
+    num_epochs: int
+    steps: int
+    seconds: float
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune:
+    """A finished fine-tuning run; `labelled_ids` is a digest of which images were labelled."""
+
+    files: RunFiles
+    arm: str
+    backbone: str
+    protocol: str
+    fraction: float
+    seed: int
+    store: StoreFacts
+    task: TaskFacts
+    subset_images: int
+    subset_patients: int
+    per_class: Mapping[str, int]
+    labelled_ids: str | None
+    metric: str
+    test_images: int
+    test_patients: int
+    scores: Mapping[str, Score]
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """Everything found in the given folders."""
+
+    pretrain: tuple[Pretrain, ...]
+    finetune: tuple[Finetune, ...]
+    notes: tuple[Note, ...]
+
+
+def collect(runs: Sequence[Path]) -> Collection:
+    """Read every run in the given folders.
+
+    Args:
+        runs: Run folders, or folders that hold run folders at any depth.
+
+    Returns:
+        The finished runs in the order of their names, and a note for each that is not finished
+        or cannot be read.
+
+    Raises:
+        MedstrataError: a path is no folder, or no run is in any of them.
+    """
+    given = ", ".join(str(run) for run in runs)
+    for run in runs:
+        if not run.is_dir():
+            raise MedstrataError(f"{run} is not a folder; give run folders or folders of runs")
+    folders = sorted({folder.resolve() for run in runs for folder in _run_folders(run)})
+    if not folders:
+        raise MedstrataError(
+            f"no run found in {given or 'an empty list'}; a run folder holds a config.yaml and, "
+            "when finished, a result.json"
+        )
+    top = Path(os.path.commonpath([run.resolve().parent for run in runs]))
+    notes: list[Note] = []
+    found = [_read_run(folder, folder.relative_to(top).as_posix(), notes) for folder in folders]
+    return Collection(
+        pretrain=tuple(run for run in found if isinstance(run, Pretrain)),
+        finetune=tuple(run for run in found if isinstance(run, Finetune)),
+        notes=tuple(notes),
+    )
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """Folders that hold a run. A folder of runs with settings of its own is no run itself."""
+    children = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    inner = [run for child in children if child.name not in _INNER for run in _run_folders(child)]
+    if (folder / "result.json").is_file() or (not inner and (folder / "config.yaml").is_file()):
+        return [folder, *inner]
+    return inner
+
+
+def _read_run(folder: Path, name: str, notes: list[Note]) -> Pretrain | Finetune | None:
+    result_path = folder / "result.json"
+    if not result_path.is_file():
+        notes.append(Note(what=name, why=_unfinished(folder)))
+        return None
+    try:
+        result = json.loads(result_path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        files = _read_files(folder, name, notes)
+        if result["kind"] == "pretrain":
+            return _pretrain(result, files)
+        if result["kind"] == "finetune":
+            return _finetune(result, files)
+        why = f"result.json is of an unknown kind ({result['kind']}): left out"
+    except KeyError as error:
+        why = f"result.json lacks {error.args[0]}: left out"
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        why = f"result.json cannot be read ({' '.join(str(error).split())}): left out"
+    notes.append(Note(what=name, why=why))
+    return None
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _unfinished(folder: Path) -> str:
+    records: list[Mapping[str, Any]] = []
+    path = folder / "metrics.jsonl"
+    if path.is_file():
+        records = _read_epochs(path, []) or []
+    if not records:
+        return "unfinished: there is no result.json, and no epoch was completed"
+    try:
+        wanted = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["epochs"]
+        return f"unfinished: there is no result.json; {len(records)} of {wanted} epochs are done"
+    except (OSError, KeyError, TypeError, yaml.YAMLError, UnicodeDecodeError):
+        return f"unfinished: there is no result.json; {len(records)} epochs are done"
+
+
+def _read_files(folder: Path, name: str, notes: list[Note]) -> RunFiles:
+    settings, environment, lost = "", {}, []
+    try:
+        settings = (folder / "config.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        lost.append("config.yaml")
+    try:
+        environment = dict(json.loads((folder / "environment.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        lost.append("environment.json")
+    epochs = _read_epochs(folder / "metrics.jsonl", lost)
+    if lost:
+        why = (
+            f"{', '.join(lost)} missing or not readable: the result stands, what they say does not"
+        )
+        notes.append(Note(what=name, why=why))
+    return RunFiles(
+        name=name,
+        folder=folder,
+        settings=settings,
+        environment=environment,
+        epochs=tuple(epochs),
+    )
+
+
+def _read_epochs(path: Path, lost: list[str]) -> list[Mapping[str, Any]]:
+    try:
+        return list(read_metrics(path, "epoch"))
+    except (OSError, ValueError, KeyError, TypeError):
+        lost.append(path.name)
+        return []
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not a finite number")
+    return number
+
+
+def _store(facts: Mapping[str, Any], digest: str | None = None) -> StoreFacts:
+    patients = facts.get("patients")
+    return StoreFacts(
+        name=str(facts["name"]),
+        images=int(facts["images"]),
+        size=int(facts["size"]),
+        channels=int(facts["channels"]),
+        patients=None if patients is None else int(patients),
+        splits={
+            str(name): Split(
+                images=int(part["images"]),
+                patients=int(part["patients"]),
+                labelled=int(part["labelled"]),
+            )
+            for name, part in facts.get("splits", {}).items()
+        },
+        digest=digest,
+    )
+
+
+def _score(entry: Mapping[str, Any]) -> Score:
+    low, high = entry.get("low"), entry.get("high")
+    interval = None if low is None or high is None else (_number(low), _number(high))
+    return Score(value=_number(entry["value"]), interval=interval)
+
+
+def _pretrain(result: Mapping[str, Any], files: RunFiles) -> Pretrain:
+    return Pretrain(
+        files=files,
+        arm=str(result["arm"]),
+        recipe=str(result["recipe"]),
+        backbone=str(result["backbone"]),
+        parameters=int(result["parameters"]),
+        store=_store(result["store"]),
+        images=int(result["images"]),
+        num_epochs=int(result["epochs"]),
+        steps=int(result["steps"]),
+        seconds=_number(result["seconds"]),
+        seed=int(result["seed"]),
+        device=str(result["device"]),
+    )
+
+
+def _finetune(result: Mapping[str, Any], files: RunFiles) -> Finetune:
+    task, subset, test = result["task"], result["subset"], result["test"]
+    fraction = _number(result["fraction"])
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction {fraction} is not above 0 and at most 1")
+    # An undefined score is written as null; it is no score.
+    scored = {name: one for name, one in test["scores"].items() if one["value"] is not None}
+    return Finetune(
+        files=files,
+        arm=str(result["arm"]),
+        backbone=str(result["backbone"]),
+        protocol=str(result["protocol"]),
+        fraction=fraction,
+        seed=int(result["seed"]),
+        store=_store(result["store"], result.get("store_digest")),
+        task=TaskFacts(
+            name=str(task["name"]), kind=str(task["kind"]), classes=tuple(map(str, task["classes"]))
+        ),
+        subset_images=int(subset["images"]),
+        subset_patients=int(subset["patients"]),
+        per_class={str(name): int(number) for name, number in subset["per_class"].items()},
+        labelled_ids=_digest(files.folder / "subset.csv"),
+        metric=str(result["metric"]),
+        test_images=int(test["images"]),
+        test_patients=int(test["patients"]),
+        scores={str(name): _score(one) for name, one in scored.items()},
+        seconds=_number(result["seconds"]),
+        device=str(result["device"]),
+    )
+
+
+def _digest(path: Path) -> str | None:
+    """Digest of the lines in sorted order: the same images give the same digest."""
+    if not path.is_file():
+        return None
+    return hashlib.sha256(b"\n".join(sorted(path.read_bytes().split()))).hexdigest()

@@ -1,0 +1,184 @@
+"""Finished runs -> comparisons of arms over label fractions, in which only like meets like."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from medstrata.report.collect import Finetune, Note, StoreFacts, TaskFacts
+from medstrata.report.words import score_text
+
+# Scores of which less is better.
+ERRORS = frozenset({"brier", "ece"})
+_BASELINES = ("scratch", "imagenet")
+_PROTOCOLS = ("full", "frozen")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The runs of one arm at one fraction, over seeds.
+
+    Attributes:
+        value: Mean over seeds.
+        seeds: Score of each seed, ascending.
+        interval: 95 % interval over patients of the run with the median score (of the worse of
+            the middle two when the number of seeds is even), None when none was recorded.
+    """
+
+    value: float
+    seeds: tuple[float, ...]
+    interval: tuple[float, float] | None
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """From the lowest to the highest of the interval's ends and the seeds' scores."""
+        ends = (*self.seeds, *(self.interval or ()))
+        return min(ends), max(ends)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All arms under one protocol: `runs` maps (arm, fraction) to one run per seed."""
+
+    protocol: str
+    arms: tuple[str, ...]
+    fractions: tuple[float, ...]
+    runs: Mapping[tuple[str, float], tuple[Finetune, ...]]
+
+    def column(self, fraction: float, metric: str) -> dict[str, Summary]:
+        """What each arm scores at a fraction; arms without that score are left out."""
+        found = {arm: summarise(self.runs.get((arm, fraction), ()), metric) for arm in self.arms}
+        return {arm: summary for arm, summary in found.items() if summary is not None}
+
+    def at(self, fraction: float) -> tuple[Finetune, ...]:
+        """Every run at a fraction."""
+        return tuple(run for arm in self.arms for run in self.runs.get((arm, fraction), ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """One task on one store: everything in it is scored on the same test images."""
+
+    store: StoreFacts
+    task: TaskFacts
+    metrics: tuple[str, ...]
+    test_images: int
+    test_patients: int
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def metric(self) -> str:
+        """The metric the task is judged by."""
+        return self.metrics[0]
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Arms of any protocol."""
+        return arm_order({arm for comparison in self.comparisons for arm in comparison.arms})
+
+
+def arm_order(arms: set[str]) -> tuple[str, ...]:
+    """Baselines first, then by name."""
+
+    def place(arm: str) -> tuple[int, str]:
+        word = arm.split(" ")[0]
+        return (_BASELINES.index(word) if word in _BASELINES else len(_BASELINES), arm)
+
+    return tuple(sorted(arms, key=place))
+
+
+def summarise(runs: Sequence[Finetune], metric: str) -> Summary | None:
+    """Bring the seeds of one cell together; None where no run has the score."""
+    scores = [run.scores[metric] for run in runs if metric in run.scores]
+    if not scores:
+        return None
+    # From worst to best, so that an even number of seeds takes the worse of the middle two.
+    ordered = sorted(scores, key=lambda score: -score.value if metric in ERRORS else score.value)
+    values = sorted(score.value for score in scores)
+    return Summary(
+        value=sum(values) / len(values),
+        seeds=tuple(values),
+        interval=ordered[(len(ordered) - 1) // 2].interval,
+    )
+
+
+def ranked(column: Mapping[str, Summary], metric: str) -> list[str]:
+    """Arms from best to worst."""
+    better = 1 if metric in ERRORS else -1
+    return sorted(column, key=lambda arm: better * column[arm].value)
+
+
+def best(column: Mapping[str, Summary], metric: str) -> set[str]:
+    """The arms with the best mean; several only when they are equal as printed."""
+    if len(column) < 2:
+        return set()
+    top = score_text(column[ranked(column, metric)[0]].value)
+    return {arm for arm, summary in column.items() if score_text(summary.value) == top}
+
+
+def benches(runs: Sequence[Finetune], labels: Mapping[tuple[str, str], str]) -> tuple[Bench, ...]:
+    """Group runs so that only what can be compared stands together.
+
+    Args:
+        runs: Finished runs, without duplicates.
+        labels: (arm, backbone) -> the name under which it is shown.
+    """
+
+    def key(run: Finetune) -> tuple[str, ...]:
+        store, task = run.store, run.task
+        facts = (store.name, task.name, task.kind, task.classes, store.size, store.images)
+        return tuple(map(str, (*facts, store.digest, run.test_images, run.test_patients)))
+
+    grouped = groupby(sorted(runs, key=key), key=key)
+    return tuple(_bench(list(group), labels) for _, group in grouped)
+
+
+def _bench(runs: list[Finetune], labels: Mapping[tuple[str, str], str]) -> Bench:
+    first = runs[0]
+    main = sorted({run.metric for run in runs})
+    others = sorted({metric for run in runs for metric in run.scores} - set(main))
+    protocols = {run.protocol for run in runs}
+    known = [protocol for protocol in _PROTOCOLS if protocol in protocols]
+    return Bench(
+        store=first.store,
+        task=first.task,
+        metrics=(*main, *others),
+        test_images=first.test_images,
+        test_patients=first.test_patients,
+        comparisons=tuple(
+            _comparison([run for run in runs if run.protocol == protocol], labels, protocol)
+            for protocol in (*known, *sorted(protocols - set(known)))
+        ),
+    )
+
+
+def _comparison(
+    runs: list[Finetune], labels: Mapping[tuple[str, str], str], protocol: str
+) -> Comparison:
+    cells: dict[tuple[str, float], tuple[Finetune, ...]] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        cell = (labels[run.arm, run.backbone], run.fraction)
+        cells[cell] = (*cells.get(cell, ()), run)
+    return Comparison(
+        protocol=protocol,
+        arms=arm_order({arm for arm, _ in cells}),
+        fractions=tuple(sorted({fraction for _, fraction in cells})),
+        runs=cells,
+    )
+
+
+def without_duplicates(runs: Sequence[Finetune]) -> tuple[tuple[Finetune, ...], list[Note]]:
+    """Keep the first of several runs that fill the same cell, and name the others."""
+    kept: dict[tuple[object, ...], Finetune] = {}
+    notes = []
+    for run in runs:
+        store = (run.store.name, run.store.size, run.store.images, run.store.digest)
+        tested = (run.task, run.test_images, run.test_patients)
+        cell = (store, tested, run.arm, run.backbone, run.protocol, run.fraction, run.seed)
+        earlier = kept.setdefault(cell, run)
+        if earlier is not run:
+            why = (
+                f"the same arm, task, protocol, fraction and seed as {earlier.files.name}: left "
+                "out; give its arm another name or another seed to see both"
+            )
+            notes.append(Note(what=run.files.name, why=why))
+    return tuple(kept.values()), notes

@@ -1,0 +1,209 @@
+"""Figures as inline SVG that take their ink from the page, so that one file suits light and dark.
+
+Words stay in the HTML around a figure: it wraps, scales and is read aloud there, and no text
+from data enters a drawing.
+"""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+
+from medstrata.report.compare import Summary
+from medstrata.report.words import percent
+
+# Stand-ins for colours that the page decides; no other colour here is so nearly black.
+_INK, _MUTED, _RULE = "#010203", "#010204", "#010205"
+_PAGE_COLOURS = {_INK: "currentColor", _MUTED: "var(--muted)", _RULE: "var(--rule)"}
+
+# Okabe and Ito 2008, "Color Universal Design"; their black is the page's ink.
+_COLOURS = (_INK, "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_DASHES = ("-", "--", ":")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How an arm is drawn: colour, marker and dash each help to tell it from the others."""
+
+    colour: str
+    marker: str
+    dash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A curve: places and values, None where there is no value."""
+
+    style: Style
+    x: Sequence[float]
+    y: Sequence[float | None]
+
+
+def styles(arms: Sequence[str]) -> dict[str, Style]:
+    """Give each arm a look that no other arm has."""
+    return {
+        arm: Style(
+            colour=_COLOURS[i % len(_COLOURS)],
+            marker=_MARKERS[i % len(_MARKERS)],
+            dash=_DASHES[i // len(_COLOURS) % len(_DASHES)],
+        )
+        for i, arm in enumerate(arms)
+    }
+
+
+def swatch(style: Style, name: str) -> Markup:
+    """The symbol of an arm for keys and tables, to be shown with <use href="#name">."""
+    figure = Figure(figsize=(30 / 72, 12 / 72))
+    figure.add_artist(Line2D((0.03, 0.97), (0.5, 0.5), color=style.colour, lw=1.6, ls=style.dash))
+    figure.add_artist(
+        Line2D((0.5,), (0.5,), color=style.colour, marker=style.marker, ms=6.5, ls="none")
+    )
+    inner = re.sub(r"</?svg[^>]*>", "", _svg(figure, name))
+    # Sizes and colours only: nothing in a drawing comes from data.
+    return Markup(f'<symbol id="{name}" viewBox="0 0 30 12">{inner}</symbol>')  # noqa: S704
+
+
+def score_limits(columns: Sequence[Mapping[str, Summary]]) -> tuple[float, float]:
+    """One vertical range for all figures of a metric, so that they can be compared by eye."""
+    ends = [end for column in columns for summary in column.values() for end in summary.reach]
+    margin = 0.06 * (max(ends) - min(ends)) or 0.05
+    return min(ends) - margin, max(ends) + margin
+
+
+def score_figure(
+    columns: Mapping[float, Mapping[str, Summary]],
+    looks: Mapping[str, Style],
+    limits: tuple[float, float],
+    name: str,
+) -> Markup:
+    """Score against the label fraction: mean, interval over patients, and each seed.
+
+    Args:
+        columns: Fraction -> arm -> summary.
+        looks: Arm -> style; its order is the order in which arms stand beside each other.
+        limits: Vertical range.
+        name: Unique in the page.
+    """
+    with rc_context(_rc(9.5)):
+        figure = Figure(figsize=(5.5, 3.5), layout="constrained")
+        axes = figure.subplots()
+        fractions = sorted(columns)
+        arms = [arm for arm in looks if any(arm in column for column in columns.values())]
+        width = max(math.log10(fractions[-1] / fractions[0]), 0.7)
+        for i, arm in enumerate(arms):
+            shift = 10 ** ((i - (len(arms) - 1) / 2) * min(0.02, 0.12 / len(arms)) * width)
+            _draw_arm(axes, looks[arm], [(f * shift, columns[f].get(arm)) for f in fractions])
+        axes.set_xscale("log")
+        axes.set_xlim(fractions[0] * 10 ** (-0.12 * width), fractions[-1] * 10 ** (0.12 * width))
+        axes.xaxis.set_major_locator(FixedLocator(fractions))
+        axes.xaxis.set_major_formatter(FixedFormatter([percent(one) for one in fractions]))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(*limits)
+        axes.set_xlabel("labelled share of the training images (log scale)")
+        return _inline(figure, axes, name)
+
+
+def _draw_arm(axes: Axes, style: Style, points: list[tuple[float, Summary | None]]) -> None:
+    drawn = [(x, summary) for x, summary in points if summary is not None]
+    axes.plot(
+        [x for x, _ in points],
+        [math.nan if summary is None else summary.value for _, summary in points],
+        color=style.colour,
+        ls=style.dash,
+        marker=style.marker,
+        ms=6,
+        mec="none",
+        lw=1.5,
+    )
+    for x, summary in drawn:
+        if summary.interval is not None:
+            axes.plot([x, x], summary.interval, color=style.colour, lw=1.2, marker="_", ms=5)
+        if len(summary.seeds) > 1:
+            seeds = len(summary.seeds)
+            axes.plot(
+                [x] * seeds, summary.seeds, color=style.colour, ls="none", marker="o", ms=3.2,
+                mfc="none", mew=0.9,
+            )  # fmt: skip
+
+
+def curve_figure(
+    lines: Sequence[Line], name: str, *, x_label: str = "epoch", log_x: bool = False
+) -> Markup:
+    """Curves of one quantity; a cross-free small panel that stands beside others."""
+    with rc_context(_rc(9)):
+        figure = Figure(figsize=(3.4, 2.3), layout="constrained")
+        axes = figure.subplots()
+        for line in lines:
+            axes.plot(
+                line.x,
+                [math.nan if value is None else value for value in line.y],
+                color=line.style.colour,
+                ls=line.style.dash,
+                marker=line.style.marker,
+                markevery=max(1, len(line.x) // 6),
+                ms=4,
+                mec="none",
+                lw=1.3,
+            )
+        if log_x:
+            axes.set_xscale("log")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(x_label)
+        return _inline(figure, axes, name)
+
+
+def _rc(size: float) -> dict[str, object]:
+    return {
+        "font.size": size,
+        "text.color": _INK,
+        "axes.edgecolor": _MUTED,
+        "axes.labelcolor": _MUTED,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.unicode_minus": True,
+        "axes.formatter.useoffset": False,
+        "xtick.color": _MUTED,
+        "ytick.color": _MUTED,
+        "xtick.labelcolor": _INK,
+        "ytick.labelcolor": _INK,
+        "svg.fonttype": "none",
+    }
+
+
+def _inline(figure: Figure, axes: Axes, name: str) -> Markup:
+    axes.grid(axis="y", color=_RULE, lw=0.7)
+    axes.set_axisbelow(True)
+    return Markup(_svg(figure, name))  # noqa: S704  (numbers and fixed words only)
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The drawing as an element for HTML: page colours, own ids, no fixed size, no metadata."""
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+    written = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(written, format="svg", metadata=nothing)
+    text = written.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true">', text)
+    text = text.replace("xlink:href", "href")
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(href="|url\()#', rf"\1#{name}-", text)
+    for stand_in, colour in _PAGE_COLOURS.items():
+        text = text.replace(stand_in, colour)
+    return re.sub(r"\s*\n\s*", "\n", text)

@@ -1,0 +1,92 @@
+"""How the report writes numbers, lists and names."""
+
+from collections.abc import Iterable, Sequence
+
+_THIN = "\N{NARROW NO-BREAK SPACE}"
+
+_METRICS = {
+    "macro_auroc": "macro AUROC",
+    "average_precision": "average precision",
+    "macro_f1": "macro F1",
+    "quadratic_kappa": "quadratic kappa",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+}
+
+_PROTOCOLS = {"full": "Whole network fine-tuned", "frozen": "Encoder frozen, linear head"}
+
+_CLAUSES = {"full": "the whole network fine-tuned", "frozen": "the encoder frozen"}
+
+_KINDS = {
+    "binary": "two classes",
+    "multiclass": "several classes, one per image",
+    "multilabel": "several labels, any number per image",
+    "ordinal": "ordered grades",
+}
+
+
+def metric_name(metric: str) -> str:
+    """A metric as a reader knows it."""
+    return _METRICS.get(metric, metric)
+
+
+def protocol_name(protocol: str) -> str:
+    """What was trained on the labels."""
+    return _PROTOCOLS.get(protocol, protocol)
+
+
+def protocol_clause(protocol: str) -> str:
+    """The same within a sentence."""
+    return _CLAUSES.get(protocol, f"protocol {protocol}")
+
+
+def kind_name(kind: str) -> str:
+    """What the targets of a task are."""
+    return _KINDS.get(kind, kind)
+
+
+def percent(fraction: float) -> str:
+    """A share in per cent: 0.01 -> 1 %."""
+    return f"{100 * fraction:.3g}{_THIN}%"
+
+
+def score_text(value: float) -> str:
+    """A score with three decimals and a true minus sign."""
+    return f"{value:.3f}".replace("-", "−")
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    """Both ends of an interval."""
+    return f"{score_text(interval[0])} to {score_text(interval[1])}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A count with its noun: 1 image, 2 images."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def span(numbers: Iterable[int]) -> str:
+    """One number, or the smallest and the largest of several."""
+    ordered = sorted(numbers)
+    low, high = ordered[0], ordered[-1]
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: a, b and c."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def duration(seconds: float) -> str:
+    """A time in its two largest units."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}{_THIN}s"
+    minutes, hours = whole // 60, whole // 3600
+    if hours:
+        return f"{hours:,}{_THIN}h {minutes % 60:02d}{_THIN}min"
+    return f"{minutes}{_THIN}min {whole % 60:02d}{_THIN}s"

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from medstrata.randomness import derive_seed, permutation, uniforms
+
+WORD = 2**64
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def plain_mix(word: int) -> int:
+    """SplitMix64's output function in Python's own integers."""
+    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) % WORD
+    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) % WORD
+    return word ^ (word >> 31)
+
+
+def plain_state(*coordinates: int) -> int:
+    state = 0
+    for coordinate in coordinates:
+        state = plain_mix(((state + GOLDEN) % WORD) ^ plain_mix((coordinate + GOLDEN) % WORD))
+    return state
+
+
+def plain_uniforms(count: int, *coordinates: int) -> list[float]:
+    state = plain_state(*coordinates)
+    return [(plain_mix((state + GOLDEN * i) % WORD) >> 11) * 2**-53 for i in range(1, count + 1)]
+
+
+def test_plain_version_is_splitmix64():
+    # The first outputs of the reference implementation with seed 0.
+    outputs = [plain_mix(GOLDEN * i % WORD) for i in (1, 2, 3)]
+    assert outputs == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+
+
+@pytest.mark.parametrize("coordinates", [(), (0,), (0, 0), (7, 3, 123_456, 1), (-5, 2**63 - 1)])
+def test_uniforms_equal_the_plain_version(coordinates: tuple[int, ...]):
+    np.testing.assert_array_equal(uniforms(5, *coordinates)[0], plain_uniforms(5, *coordinates))
+
+
+def test_values_are_pinned_for_ever():
+    # These numbers decide crops, orders and splits of finished runs: they may never change.
+    np.testing.assert_array_equal(uniforms(2, 1, 2, 3), [[0.987333511436695, 0.2991460249301062]])
+    assert permutation(8, 5).tolist() == [2, 7, 6, 3, 0, 5, 4, 1]
+    assert derive_seed(1, 2, 3) == 8912439378453983
+
+
+def test_an_array_gives_the_rows_that_its_entries_give_alone():
+    rows = np.array([11, 4, 11, 900_000])
+    together = uniforms(3, 1, rows, 2)
+    assert together.shape == (4, 3)
+    for i, row in enumerate(rows):
+        np.testing.assert_array_equal(together[i], uniforms(3, 1, int(row), 2)[0])
+
+
+def test_more_numbers_keep_the_first_ones():
+    np.testing.assert_array_equal(uniforms(9, 3, 1)[:, :4], uniforms(4, 3, 1))
+
+
+def test_uniforms_are_uniform_and_independent():
+    numbers = uniforms(4, 0, np.arange(20_000), 0)
+    assert numbers.min() >= 0
+    assert numbers.max() < 1
+    grid = (np.arange(20_000) + 0.5) / 20_000
+    distance = np.abs(np.sort(numbers, axis=0) - grid[:, None]).max()
+    assert distance < 1.95 / np.sqrt(20_000)  # Kolmogorov-Smirnov, 0.1 % level
+    neighbours = np.concatenate([numbers[:-1], numbers[1:]], axis=1)
+    correlation = np.corrcoef(neighbours.T) - np.eye(8)
+    assert np.abs(correlation).max() < 4 / np.sqrt(20_000)
+
+
+@pytest.mark.parametrize("other", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0), (0, 0, 0, 0)])
+def test_every_coordinate_and_their_number_matter(other: tuple[int, ...]):
+    assert not np.isin(uniforms(100, *other), uniforms(100, 0, 0, 0)).any()
+
+
+def test_the_order_of_coordinates_matters():
+    assert uniforms(1, 1, 2) != uniforms(1, 2, 1)
+    assert uniforms(1, 0, 5) != uniforms(1, 5, 0)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 1000])
+def test_permutation_holds_each_number_once(length: int):
+    order = permutation(length, 3, 1)
+    assert order.dtype == np.int64
+    assert sorted(order.tolist()) == list(range(length))
+    np.testing.assert_array_equal(order, permutation(length, 3, 1))
+
+
+def test_permutation_puts_every_number_everywhere():
+    orders = np.stack([permutation(6, seed) for seed in range(3000)])
+    counts = np.stack([np.bincount(orders[:, place], minlength=6) for place in range(6)])
+    assert np.abs(counts - 500).max() < 4.5 * np.sqrt(500 * 5 / 6)
+
+
+def test_derived_seeds_fit_a_signed_word_and_differ():
+    seeds = [derive_seed(0, i) for i in range(1000)]
+    assert len(set(seeds)) == 1000
+    assert min(seeds) >= 0
+    assert max(seeds) < 2**63
+    assert max(seeds) > 2**62
+    assert seeds[3] == plain_state(0, 3) >> 1
+    uniforms(1, seeds[0])  # a derived seed is a coordinate again
+
+
+def test_global_generator_is_left_alone():
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002 - the point of the test
+    uniforms(4, 1)
+    permutation(10, 1)
+    derive_seed(1)
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
