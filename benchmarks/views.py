@@ -9,6 +9,7 @@ normalises on its device; a second row adds that step, so that both end with the
 """
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from PIL import Image
 
 from harness import interleave, spread, write_result
 from medstrata.augment import make_views
+from medstrata.data.prepare import prepare
+from medstrata.data.store import Store
 from medstrata.view_settings import moco_v2
 
 VIEW_SIZE = 224
@@ -50,6 +53,13 @@ def write_images(folder: Path, count: int, size: int, channels: int, ending: str
         image.save(folder / f"{number:04d}.{ending}", quality=90)
 
 
+def copy_images(folder: Path, count: int, source: Path) -> None:
+    folder.mkdir()
+    files = sorted(path for path in source.rglob("*") if path.suffix in {".jpg", ".jpeg", ".png"})
+    for path in files[:: max(1, len(files) // count)][:count]:
+        shutil.copy(path, folder)
+
+
 def lightly_views(load: Callable[[], Iterator[Image.Image]]) -> Callable[[], None]:
     transform = MoCoV2Transform(input_size=VIEW_SIZE)
 
@@ -67,7 +77,7 @@ def decoded(files: list[Path], mode: str) -> Iterator[Image.Image]:
             yield image.convert(mode)
 
 
-def ours_from_store(images: Any, *, as_float: bool) -> Callable[[], None]:
+def ours_from_store(images: Store, *, as_float: bool) -> Callable[[], None]:
     rows, settings = np.arange(len(images)), moco_v2(VIEW_SIZE)
     epochs = iter(range(1_000_000))  # other draws in every run, as lightly's
 
@@ -81,17 +91,8 @@ def ours_from_store(images: Any, *, as_float: bool) -> Callable[[], None]:
     return run
 
 
-def open_store_of(files: list[Path], channels: int, size: int, path: Path) -> Any:
-    mode = "RGB" if channels == 3 else "L"
-    images = [
-        np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)).reshape(size, size, -1)
-        for image in decoded(files, mode)
-    ]
-    np.save(path, np.stack(images))
-    return np.load(path.with_suffix(".store.npy"), mmap_mode="r")
-
-
-def measure(files: list[Path], channels: int, repeats: int, folder: Path) -> dict[str, Any]:
+def measure(folder: Path, channels: int, repeats: int) -> dict[str, Any]:
+    files = sorted(folder.iterdir())
     in_memory = list(decoded(files, "RGB"))
     tasks = {
         PEER: lightly_views(lambda: decoded(files, "RGB")),
@@ -100,7 +101,7 @@ def measure(files: list[Path], channels: int, repeats: int, folder: Path) -> dic
     if channels == 1:
         tasks["lightly, from the files, one channel"] = lightly_views(lambda: decoded(files, "L"))
     for size in (256, 512):
-        images = open_store_of(files, channels, size, folder / f"{channels}-{size}.store")
+        images = prepare(folder, folder.with_suffix(f".{size}.store"), size=size, workers=1)
         tasks[f"ours, {size} px store"] = ours_from_store(images, as_float=False)
         tasks[f"ours, {size} px store, to float"] = ours_from_store(images, as_float=True)
     seconds = interleave(tasks, repeats, clock=time.process_time)
@@ -115,17 +116,12 @@ def measure(files: list[Path], channels: int, repeats: int, folder: Path) -> dic
 
 
 def show(title: str, rows: dict[str, Any]) -> None:
-    print(f"\n{title}")
+    print(f"\n{title}, views of {VIEW_SIZE} px")
     print(f"{'':40}{'two-view samples/s':>20}{'ratio':>8}{'ratio, lowest - highest':>26}")
     for name, row in rows.items():
         rate, ratio = row["samples_per_s"]["median"], row["ratio"]
         ends = f"{ratio['lowest']:.1f} - {ratio['highest']:.1f}"
         print(f"{name:40}{rate:20.1f}{ratio['median']:8.1f}{ends:>26}")
-
-
-def files_in(folder: Path, count: int) -> list[Path]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix in {".jpg", ".jpeg", ".png"})
-    return files[:: max(1, len(files) // count)][:count]
 
 
 def main() -> None:
@@ -146,9 +142,10 @@ def main() -> None:
         ):
             if given is None:
                 write_images(folder / title, count, size, channels, ending)
-            files = files_in(given or folder / title, count)
-            name = f"{title}, {given or f'{size} px, generated'}, views of {VIEW_SIZE} px"
-            cases[name] = measure(files, channels, repeats, folder)
+            else:
+                copy_images(folder / title, count, given)
+            name = f"{title}, {f'{size} px, generated' if given is None else given.name}"
+            cases[name] = measure(folder / title, channels, repeats)
             show(name, cases[name])
     if arguments.quick:
         return

@@ -1,7 +1,7 @@
 """Any timm model with taps on its stages: one call gives the stage maps and the pooled features."""
 
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -37,7 +37,8 @@ class Backbone(nn.Module):
         self.model: Any = model
         self.taps = taps
         self.stage_channels = stage_channels
-        self.embed_dim = int(self.model.num_features)
+        # Not num_features: MobileNetV3 and VGG widen the pooled features once more.
+        self.embed_dim = int(self.model.head_hidden_size)
 
     def forward(self, images: Tensor) -> Features:
         """Features of images of shape (B, channels, H, W), normalised as the run's settings say."""
@@ -76,8 +77,8 @@ def create_backbone(
         in_channels: 1 or 3. Three-channel weights are summed for one channel, as timm does.
         image_size: Side of the input in pixels; only models of fixed input size need it.
         weights: None for random; `imagenet` for timm's default weights, which needs the network
-            or timm's cache; else a local .safetensors or .pth file in timm's or torchvision's
-            key layout, matched strictly except for the classifier.
+            or timm's cache; else a local .safetensors or .pth file with timm's keys (which
+            torchvision's ResNet and DenseNet share), matched strictly but for the classifier.
         zero_init_residual: Start each residual block as the identity (He et al. 2019,
             arXiv:1812.01187, section 3.1), where the model has the option.
 
@@ -88,7 +89,10 @@ def create_backbone(
         near = ", ".join(timm.list_models(f"*{name}*")[:5]) or "see timm.list_models()"
         raise MedstrataError(f"backbone {name!r} is not a timm model; near: {near}")
     options: dict[str, Any] = {}
-    config = timm.get_pretrained_cfg(name)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise MedstrataError(f"backbone {name!r} is not a timm model: {error}") from error
     if config is not None and config.fixed_input_size:
         options["img_size"] = image_size
     if name.startswith(("resnet", "resnext", "wide_resnet")):
@@ -129,8 +133,14 @@ def load_weights(model: nn.Module, path: Path) -> None:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # each format fails in its own way
-        raise MedstrataError(f"{path} holds no plain tensors: {error}".splitlines()[0]) from error
-    state = cast(dict[str, Any], state.get("state_dict", state))
+        # PyTorch's own words advise to load without protection.
+        raise MedstrataError(
+            f"{path} cannot be read as weights ({type(error).__name__}); give a .safetensors file, "
+            "or a state dict of plain tensors written by torch.save"
+        ) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not (isinstance(state, dict) and all(torch.is_tensor(value) for value in state.values())):
+        raise MedstrataError(f"{path} holds no state dict of tensors; give the weights alone")
     expected = model.state_dict()
     state = {
         key: value.sum(1, keepdim=True)
@@ -143,7 +153,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     }
     missing = sorted(expected.keys() - state.keys())
     extra = sorted(state.keys() - expected.keys())
-    classifier = tuple(f"{part}." for part in ("fc", "head", "classifier", "head.fc"))
+    classifier = tuple(f"{part}." for part in ("fc", "head", "classifier"))
     unknown = [key for key in extra if not key.startswith(classifier)]
     wrong = [
         key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape

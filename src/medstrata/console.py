@@ -1,5 +1,7 @@
 """What the person at the terminal sees: lines and progress bars, all on stderr."""
 
+import os
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -14,7 +16,12 @@ from rich.progress import (
 
 
 def say(message: str) -> None:
-    """Print one plain line on stderr; stdout is kept for results."""
+    """Print one plain line on stderr; stdout is kept for results.
+
+    Of several processes started by torchrun or Accelerate, the first speaks for all.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
     Console(stderr=True, soft_wrap=True).print(message, markup=False, highlight=False)
 
 

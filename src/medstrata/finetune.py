@@ -312,7 +312,8 @@ def _predict(
 
 
 def _score(task: Task, rows: NDArray[np.int64], values: NDArray[np.float32]) -> float:
-    return score(metric_for(task.kind), task.targets[rows], values, task.kind)
+    value: float = score(metric_for(task.kind), task.targets[rows], values, task.kind)
+    return value
 
 
 def _fit_frozen(
@@ -370,7 +371,7 @@ def _fit_frozen(
 def fit_linear(
     features: Tensor, targets: Tensor, kind: Kind, outputs: int, penalty: float
 ) -> tuple[nn.Linear, float]:
-    """Fit a linear layer by L-BFGS: mean task loss + penalty / 2 x mean squared weight x D.
+    """Fit a linear layer by L-BFGS: mean task loss + penalty / 2 x sum of squared weights.
 
     Args:
         features: Standardised features, shape (N, D).
@@ -389,8 +390,8 @@ def fit_linear(
 
     def objective() -> Tensor:
         optimizer.zero_grad()
-        loss = task_loss(head(features), targets, kind)
-        (loss + penalty / 2 * head.weight.square().sum()).backward()
+        loss = task_loss(head(features), targets, kind) + penalty / 2 * head.weight.square().sum()
+        loss.backward()
         return loss
 
     optimizer.step(objective)

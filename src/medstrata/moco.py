@@ -170,7 +170,7 @@ class MoCo(nn.Module):
             return key, self.intermediate.pool(features.stages)
         restore = torch.argsort(shuffle)
         keys, taps = [], []
-        for part in shuffle.chunk(self.key_sub_batches):
+        for part in shuffle.tensor_split(self.key_sub_batches):
             key, features = self.key_encoder(view[part])
             keys.append(key)
             taps.append(self.intermediate.pool(features.stages))

@@ -1,12 +1,12 @@
 """Made-up grey images with a known finding, for the demo and for tests.
 
 Nothing in these images comes from a patient. Each has an anatomy-like background that belongs to
-its made-up patient (body, lungs, ribs, vessels), an exposure and sensor noise of its own, and a
-faint texture over the lungs. The texture belongs to one of six families, and the family alone
-decides the finding. Families come in pairs, one of each label, that share wavelength, contrast and
-histogram and differ only in form, so brightness and spread say nothing about the finding. Several
-families share a label, so a handful of labelled images cannot show what a finding looks like,
-while the families themselves can be found without labels. Results on these images say nothing
+its made-up patient (body, lungs, ribs, vessels), a pose, exposure and sensor noise of its own, and
+a faint texture over the lungs. The texture is of one of six families, and the family alone decides
+the finding. All families have the same histogram, and the three of each finding have together the
+same power in every direction, so neither brightness nor spread nor the mean strength of edges says
+anything about the finding: one has to tell the families apart. A handful of labelled images hardly
+shows all of them, while they can be found without labels. Results on these images say nothing
 about medicine.
 
 Legend: H W height and width, both `size`.
@@ -24,7 +24,9 @@ from medstrata.randomness import permutation, uniforms
 
 Grey = NDArray[np.float32]
 
-# Families 0 to 2 have finding 0; adding 3 gives the twin of equal statistics with finding 1.
+# The first half has finding 0, the second half finding 1. Shares of power in the upright, level and
+# slanted directions: finding 0 has (1, 0, 0), (0, 1, 0), (0, 0, 1); finding 1 has (1/4, 1/4, 1/2)
+# twice and (1/2, 1/2, 0). Both sum to (1, 1, 1), so no weighting of directions tells them apart.
 FAMILIES = (
     "upright streaks",
     "level streaks",
@@ -33,27 +35,47 @@ FAMILIES = (
     "bright network",
     "upright grid",
 )
-_TWIN = len(FAMILIES) // 2
-_CHANGING_PATIENTS = 0.2  # share of patients whose finding appears or resolves half-way
+_HALF = len(FAMILIES) // 2
+_CHANGING_PATIENTS = 0.2  # share of patients whose finding changes half-way
+
+# Least and greatest standard deviation of sensor noise, amplitude of the texture and standard
+# deviation of patternless grain of the same wavelength; 1 is full white.
+_NOISE = (0.01, 0.04)
+_TEXTURE = (0.04, 0.10)
+_GRAIN = (0.01, 0.05)
+_OUTSIDE_LUNGS = 0.4  # strength of texture and grain there, relative to the lungs
 
 # What a draw is for: the last coordinate of its random numbers.
-_ORDER, _CHANGE, _ANATOMY, _POSE, _TEXTURE, _FIELD, _GRAIN, _SENSOR = range(8)
+(
+    _FOR_ORDER,
+    _FOR_CHANGE,
+    _FOR_ANATOMY,
+    _FOR_VESSELS,
+    _FOR_POSE,
+    _FOR_EXPOSURE,
+    _FOR_FORM,
+    _FOR_FIELD,
+    _FOR_CROSSING,
+    _FOR_GRAIN,
+    _FOR_NOISE,
+) = range(11)
 
-_README = """Synthetic images
+_README = """\
+Synthetic images
 ================
-These {images} grey images of {patients} patients were made by a program (medstrata demo, seed {seed}).
-No patient, scanner or physician had a part in them, and results on them say nothing about
-medicine: they show only that the program runs.
+These {images} grey images of {patients} patients were made by a program (seed {seed}).
+No patient, scanner or physician had a part in them, and results on them say
+nothing about medicine: they show that the software runs.
 
 labels.csv   file        path of the image, relative to this folder
-             patient_id  made-up patient; most have one finding in all their images, some change
+             patient_id  made-up patient; most keep one finding, some change
              finding     0 or 1
 
-What finding means: every image has a faint texture over the lungs.
+What the finding is: every image has a faint texture over the lungs.
   finding 0: {negative}
   finding 1: {positive}
-Background, exposure, noise, and the contrast, wavelength and place of the texture are drawn without
-regard to the finding.
+Background, pose, exposure and noise, and the strength, wavelength and tilt of
+the texture are drawn without regard to the finding.
 """
 
 
@@ -63,23 +85,24 @@ def make_images(
     """Write synthetic images, their labels and a README that says what they are.
 
     The images are made up and results on them say nothing about medicine. The hidden finding is
-    the family of a faint texture over the lungs (`FAMILIES`: the first half finding 0, the second
-    half finding 1); half of the patients have each. In four patients of five all images share a
-    finding, in the others it changes half-way. Equal arguments give equal files.
+    the family of a faint texture over the lungs (`FAMILIES`: the first half is finding 0, the
+    second half finding 1). About half of the images have each finding; in about four patients of
+    five all images share one, in the others it changes half-way. Equal arguments give equal files.
 
     Args:
-        folder: New or empty folder. Receives `images/<patient>/<number>.png`, `labels.csv` with
-            the columns file (relative to the folder), patient_id and finding, and `README.txt`.
+        folder: New folder, or one left by an interrupted call with equal arguments. Receives
+            `images/<patient>/<number>.png`, `labels.csv` with the columns file (relative to the
+            folder), patient_id and finding, and `README.txt`.
         images: Images to write, 1 or more.
         images_per_patient: 1 or more; the last patient has what is left.
-        size: Height and width in pixels, 32 or more; wavelengths grow with it.
+        size: Height and width in pixels, 32 or more; all structures grow with it.
         seed: Any integer; other seeds give other patients.
 
     Returns:
         Path of `labels.csv`, which is written last.
 
     Raises:
-        MedstrataError: A number is out of its range, or the folder is not empty.
+        MedstrataError: A number is out of its range, or the folder has a `labels.csv`.
     """
     for name, value, least in (
         ("images", images, 1),
@@ -88,26 +111,27 @@ def make_images(
     ):
         if value < least:
             raise MedstrataError(f"synthetic images: {name} is {value}; give {least} or more")
-    if folder.exists() and any(folder.iterdir()):
-        raise MedstrataError(f"{folder} is not empty: remove it or name another folder")
-    families = _families(images, images_per_patient, seed)
+    labels = folder / "labels.csv"
+    if labels.exists():
+        raise MedstrataError(f"{labels} exists: remove its folder or name another one")
     rows = []
-    for number, family in enumerate(families.tolist()):
+    for number, family in enumerate(_families(images, images_per_patient, seed).tolist()):
         patient, visit = divmod(number, images_per_patient)
-        file = Path("images", f"patient{patient:04d}", f"{visit:02d}.png")
-        (folder / file.parent).mkdir(parents=True, exist_ok=True)
+        name = f"patient{patient:04d}"
+        file = folder / "images" / name / f"{visit:02d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
         pixels = draw_image(family, patient, visit, size=size, seed=seed)
-        (folder / file).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-        rows.append((file.as_posix(), f"patient{patient:04d}", family // _TWIN))
+        # OpenCV writes no paths beyond ASCII on Windows, so only the encoding is its work.
+        file.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        rows.append((file.relative_to(folder).as_posix(), name, family // _HALF))
     readme = _README.format(
         images=images,
-        patients=rows[-1][1],
+        patients=len({patient_id for _, patient_id, _ in rows}),
         seed=seed,
-        negative=", ".join(FAMILIES[:_TWIN]),
-        positive=", ".join(FAMILIES[_TWIN:]),
+        negative=", ".join(FAMILIES[:_HALF]),
+        positive=", ".join(FAMILIES[_HALF:]),
     )
     (folder / "README.txt").write_text(readme, encoding="utf-8")
-    labels = folder / "labels.csv"
     with labels.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("file", "patient_id", "finding"))
@@ -121,142 +145,135 @@ def draw_image(
     """Draw one synthetic image.
 
     Args:
-        family: Texture, an index of `FAMILIES`; the second half are finding 1.
+        family: Texture, an index of `FAMILIES`; those of the second half are finding 1.
         patient: Names the background, 0 or more.
-        visit: Names the pose, exposure, noise and texture within the patient, 0 or more.
-        size: Height and width in pixels.
+        visit: Names pose, exposure, noise and texture within the patient, 0 or more.
+        size: Height and width in pixels, 32 or more.
         seed: Any integer.
 
     Returns:
         Grey pixels, shape (H, W).
     """
     here = (seed, patient, visit)
-    exposure, contrast, strength, grain, noise = uniforms(5, *here, _TEXTURE)[0]
-    anatomy, lungs = _anatomy(size, seed, patient, visit)
-    # Families must not differ in histogram, so the texture is added with a spread drawn without
-    # regard to them, and the grain of equal wavelength varies around it.
-    texture = _texture(family, size, here) * (TEX[0] + TEX[1] * strength)
-    texture += _band(size, 1.0, None, here, _GRAIN) * (GRAIN[0] + GRAIN[1] * grain)
-    image = anatomy + (FLOOR + (1 - FLOOR) * lungs) * texture
+    exposure, contrast, *draws = uniforms(5, *here, _FOR_EXPOSURE)[0].tolist()
+    noise, texture, grain = (
+        low + (high - low) * draw
+        for (low, high), draw in zip((_NOISE, _TEXTURE, _GRAIN), draws, strict=True)
+    )
+    anatomy, lungs = _anatomy(size, here)
+    pattern = texture * _texture(family, size, here)
+    pattern += grain * _band(size, 1.0, None, *here, _FOR_GRAIN)
+    image = anatomy + (_OUTSIDE_LUNGS + (1.0 - _OUTSIDE_LUNGS) * lungs) * pattern
     image = 0.5 + (0.8 + 0.4 * contrast) * (image - 0.5) + 0.2 * (exposure - 0.5)
-    image += (NOISE[0] + NOISE[1] * noise) * _gaussian(size, *here, _SENSOR)
-    return np.asarray(np.clip(image * 255.0 + 0.5, 0.0, 255.0), dtype=np.uint8)
-
-
-TEX = (0.05, 0.06)
-GRAIN = (0.01, 0.03)
-NOISE = (0.01, 0.03)
-FLOOR = 0.4
+    image += noise * _gaussian(size, *here, _FOR_NOISE)
+    return np.asarray(np.clip(255.0 * image + 0.5, 0.0, 255.0), dtype=np.uint8)
 
 
 def _families(images: int, images_per_patient: int, seed: int) -> NDArray[np.int64]:
-    """The family of each image, shape (images,): balanced over patients."""
+    """The family of each image, shape (images,): every family begins equally many patients."""
     patients = -(-images // images_per_patient)
-    first = permutation(patients, seed, _ORDER) % len(FAMILIES)
-    changes = uniforms(1, seed, np.arange(patients), _CHANGE)[:, 0] < _CHANGING_PATIENTS
+    first = permutation(patients, seed, _FOR_ORDER) % len(FAMILIES)
+    changing = uniforms(1, seed, _FOR_CHANGE, np.arange(patients))[:, 0] < _CHANGING_PATIENTS
     patient, visit = np.divmod(np.arange(images), images_per_patient)
-    changed = changes[patient] & (2 * visit >= images_per_patient)
-    return np.asarray((first[patient] + _TWIN * changed) % len(FAMILIES), dtype=np.int64)
+    changed = changing[patient] & (2 * visit >= images_per_patient)
+    return np.asarray((first[patient] + _HALF * changed) % len(FAMILIES), dtype=np.int64)
 
 
 def _gaussian(size: int, *coordinates: int) -> Grey:
-    """White noise of mean 0 and standard deviation 1, shape (H, W), by Box and Muller."""
+    """White noise of mean 0 and standard deviation 1, shape (H, W), after Box and Muller."""
     radius, angle = uniforms(2 * size * size, *coordinates).reshape(2, size, size)
     noise = np.sqrt(-2.0 * np.log1p(-radius)) * np.cos(2.0 * np.pi * angle)
     return noise.astype(np.float32)
 
 
-def _band(
-    size: int, wavelength: float, angle: float | None, here: tuple[int, ...], *purpose: int
-) -> Grey:
-    """Noise around one wavelength, of standard deviation 1, shape (H, W).
+def _band(size: int, wavelength: float, angle: float | None, *coordinates: int) -> Grey:
+    """Noise around one wavelength, of mean 0 and standard deviation 1, shape (H, W).
 
     Args:
         size: Height and width in pixels.
-        wavelength: In eighths of the image side.
-        angle: Direction in which it varies fastest, radians from the x axis; None for all.
-        here: Seed, patient and visit.
-        purpose: What the draw is for.
+        wavelength: In eighths of the side: coarse enough to outlive a blur and enlargement.
+        angle: Direction of fastest variation, radians from the x axis; None for every direction.
+        coordinates: Name the draw.
     """
     frequency = np.fft.fftfreq(size)
     x, y = frequency[None, :], frequency[:, None]
-    radius = np.hypot(x, y)
-    radius[0, 0] = 1.0
-    gain = np.exp(-0.5 * (np.log(radius * wavelength * size / 8.0) / 0.2) ** 2)
+    octave = np.log(np.maximum(np.hypot(x, y), 0.5 / size) * wavelength * size / 8.0)
+    gain = np.exp(-0.5 * (octave / 0.2) ** 2)
     gain[0, 0] = 0.0
     if angle is not None:
-        # Twice the angle makes opposite directions equal.
-        turn = 0.5 * np.arccos(np.clip(np.cos(2.0 * (np.arctan2(y, x) - angle)), -1.0, 1.0))
-        gain *= np.exp(-0.5 * (turn / 0.25) ** 2)
-    field = np.fft.ifft2(np.fft.fft2(_gaussian(size, *here, *purpose)) * gain).real
-    return (field / field.std()).astype(np.float32)
+        # The sine of the turn is alike for opposite directions, which are one in a real image.
+        gain *= np.exp(-0.5 * (np.sin(np.arctan2(y, x) - angle) / 0.25) ** 2)
+    field = np.fft.ifft2(np.fft.fft2(_gaussian(size, *coordinates)) * gain).real
+    return np.asarray(field / field.std(), dtype=np.float32)
 
 
-def _texture(family: int, size: int, here: tuple[int, ...]) -> Grey:
+def _texture(family: int, size: int, here: tuple[int, int, int]) -> Grey:
     """The texture that decides the finding, shape (H, W), values spread evenly over -1 to 1.
 
-    Ranks replace values, so every family has the same histogram and only the form differs.
+    Ranks take the place of values, so that families share one histogram and differ in form only.
     """
-    stretch, tilt = uniforms(2, *here, _TEXTURE, 1)[0]
-    wavelength = 0.85 + 0.3 * stretch
-    tilt = 0.3 * (tilt - 0.5)
     name = FAMILIES[family]
+    stretch, tilt = (uniforms(2, *here, _FOR_FORM)[0] - 0.5).tolist()
+    wavelength = 1.0 + 0.3 * stretch
+    angle = 0.3 * tilt
     if name in {"bright islands", "bright network"}:
-        # The sign changes of a field are a net of lines; folding halves its wavelength.
-        field = np.abs(_band(size, 1.7 * wavelength, None, here, _FIELD))
-        field = field if name == "bright islands" else -field
-    elif name in {"upright streaks", "level streaks"}:
-        turn = 0.0 if name == "upright streaks" else 0.5 * np.pi
-        field = _band(size, wavelength, turn + tilt, here, _FIELD)
+        # The sign changes of a field are a net of lines; folding it there shortens the wavelength.
+        islands = np.abs(_band(size, 1.7 * wavelength, None, *here, _FOR_FIELD))
+        field = islands if name == "bright islands" else -islands
     else:
-        turn = 0.0 if name == "upright grid" else 0.25 * np.pi
-        field = _band(size, wavelength, turn + tilt, here, _FIELD)
-        field = field + _band(size, wavelength, turn + tilt + 0.5 * np.pi, here, _FIELD, 1)
+        angle += {"level streaks": 0.5 * np.pi, "slanted grid": 0.25 * np.pi}.get(name, 0.0)
+        field = _band(size, wavelength, angle, *here, _FOR_FIELD)
+        if name in {"slanted grid", "upright grid"}:
+            field = field + _band(size, wavelength, angle + 0.5 * np.pi, *here, _FOR_CROSSING)
     ranks = np.argsort(np.argsort(field, axis=None, kind="stable"), kind="stable")
     return (2.0 * ranks.reshape(size, size) / (size * size - 1.0) - 1.0).astype(np.float32)
 
 
-def _anatomy(size: int, seed: int, patient: int, visit: int) -> tuple[Grey, Grey]:
-    """Background of a patient in the pose of a visit.
+def _anatomy(size: int, here: tuple[int, int, int]) -> tuple[Grey, Grey]:
+    """Background of a patient in the pose of a visit: x to the right, y down, both -1 to 1.
 
     Returns:
-        Grey values around 0 to 1 and the lungs as a soft mask of 0 to 1, each (H, W).
+        Grey values within 0 to 1 and the lungs as a soft mask of 0 to 1, each (H, W).
     """
-    shape = uniforms(14, seed, patient, _ANATOMY)[0]
-    turn, shift_x, shift_y, zoom = uniforms(4, seed, patient, visit, _POSE)[0] - 0.5
+    shape = uniforms(14, here[0], here[1], _FOR_ANATOMY)[0]
     y, x = np.mgrid[-1.0 : 1.0 : size * 1j, -1.0 : 1.0 : size * 1j]
-    x, y = (1.0 + 0.15 * zoom) * x + 0.2 * turn * y, (1.0 + 0.15 * zoom) * y - 0.2 * turn * x
-    x, y = x + 0.15 * shift_x, y + 0.15 * shift_y
 
-    def ellipse(centre: tuple[float, float], radii: tuple[float, float], edge: float) -> Grey:
-        distance = np.hypot((x - centre[0]) / radii[0], (y - centre[1]) / radii[1])
-        return (1.0 / (1.0 + np.exp((distance - 1.0) / edge))).astype(np.float32)
+    def ellipse(centre_x: float, centre_y: float, width: float, height: float, edge: float) -> Grey:
+        distance = np.hypot((x - centre_x) / width, (y - centre_y) / height)
+        return np.asarray(1.0 / (1.0 + np.exp((distance - 1.0) / edge)), dtype=np.float32)
 
-    width, height = 0.33 + 0.08 * shape[0], 0.68 + 0.15 * shape[1]
-    gap = 0.42 + 0.06 * shape[2]
+    gap = 0.42 + 0.06 * shape[0]
+    width, height, offset = 0.33 + 0.08 * shape[1], 0.68 + 0.15 * shape[2], 0.08 * shape[3]
     lungs = np.maximum(
-        ellipse((-gap, 0.08 * shape[3]), (width, height), 0.1),
-        ellipse((gap, -0.08 * shape[3]), (width, height * (0.9 + 0.1 * shape[4])), 0.1),
+        ellipse(-gap, offset, width, height, 0.1),
+        ellipse(gap, -offset, width, height * (0.9 + 0.1 * shape[4]), 0.1),
     )
-    heart = ellipse((0.1 + 0.15 * shape[5], 0.4), (0.25 + 0.15 * shape[6], 0.3), 0.15)
-    body = ellipse((0.0, 0.1), (1.0 + 0.2 * shape[7], 1.3), 0.08)
-    ribs = np.cos(
-        2.0 * np.pi * ((1.6 + 0.9 * shape[8]) * (y + (0.2 + 0.4 * shape[9]) * x**2) + shape[10])
-    )
+    heart = ellipse(0.1 + 0.15 * shape[5], 0.4, 0.25 + 0.15 * shape[6], 0.3, 0.15)
+    body = ellipse(0.0, 0.1, 1.0 + 0.2 * shape[7], 1.3, 0.08)
+    # Fewer and softer than the streaks of a texture.
+    height_of_rib = y + (0.2 + 0.4 * shape[8]) * x**2
+    ribs = np.cos(2.0 * np.pi * ((1.6 + 0.9 * shape[9]) * height_of_rib + shape[10]))
     image = 0.12 + (0.5 + 0.12 * shape[11]) * body - (0.3 + 0.1 * shape[12]) * lungs + 0.2 * heart
     image += (0.03 + 0.03 * shape[13]) * np.maximum(ribs, 0.0) ** 2 * body
-    image += 0.1 * _vessels(size, gap, seed, patient) * lungs
-    return image.astype(np.float32), lungs
+    image += 0.1 * _vessels(size, gap, here) * lungs
+    turn, right, down, zoom = (uniforms(4, *here, _FOR_POSE)[0] - 0.5).tolist()
+    middle = 0.5 * (size - 1)
+    pose = cv2.getRotationMatrix2D((middle, middle), 12.0 * turn, 1.0 + 0.15 * zoom)
+    pose[:, 2] += (0.08 * size * right, 0.08 * size * down)
+    planes = np.dstack([image, lungs]).astype(np.float32)
+    posed: Grey = np.asarray(
+        cv2.warpAffine(planes, pose, (size, size), borderMode=cv2.BORDER_REPLICATE), np.float32
+    )
+    return posed[..., 0], posed[..., 1]
 
 
-def _vessels(size: int, gap: float, seed: int, patient: int) -> Grey:
+def _vessels(size: int, gap: float, here: tuple[int, int, int]) -> Grey:
     """Soft lines from the middle of the chest into both lungs, 0 to 1, shape (H, W)."""
     canvas = np.zeros((size, size), dtype=np.float32)
-    for bend, end_x, end_y in uniforms(3, seed, patient, _ANATOMY, np.arange(10)) * 2.0 - 1.0:
-        side = np.sign(end_x)
-        way = np.linspace(0.0, 1.0, 12)
-        x = side * (0.15 + (gap * (0.6 + 0.6 * abs(end_x))) * way)
-        y = 0.8 * end_y * way + 0.3 * bend * way * (1.0 - way)
-        points = ((np.stack([x, y], axis=1) + 1.0) * 0.5 * (size - 1)).round().astype(np.int32)
-        cv2.polylines(canvas, [points], isClosed=False, color=1.0, thickness=1)
+    way = np.linspace(0.0, 1.0, 12)
+    for bend, reach, rise in uniforms(30, here[0], here[1], _FOR_VESSELS).reshape(10, 3) * 2 - 1:
+        x = np.sign(reach) * (0.15 + gap * (0.6 + 0.6 * abs(reach)) * way)
+        y = 0.8 * rise * way + 0.3 * bend * way * (1.0 - way)
+        points = (0.5 * (size - 1) * (np.stack([x, y], axis=1) + 1.0)).round().astype(np.int32)
+        cv2.polylines(canvas, [points], isClosed=False, color=1.0, thickness=max(1, size // 64))
     return np.asarray(cv2.GaussianBlur(canvas, (0, 0), size / 80.0), dtype=np.float32)

@@ -128,8 +128,10 @@ def benches(runs: Sequence[Finetune], labels: Mapping[tuple[str, str], str]) -> 
         facts = (store.name, task.name, task.kind, task.classes, store.size, store.images)
         return tuple(map(str, (*facts, store.digest, run.test_images, run.test_patients)))
 
-    grouped = groupby(sorted(runs, key=key), key=key)
-    return tuple(_bench(list(group), labels) for _, group in grouped)
+    groups = [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
+    # What was studied most comes first; the headline is about it.
+    groups.sort(key=lambda group: -len(group))
+    return tuple(_bench(group, labels) for group in groups)
 
 
 def _bench(runs: list[Finetune], labels: Mapping[tuple[str, str], str]) -> Bench:

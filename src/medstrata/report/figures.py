@@ -9,25 +9,42 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
 
 from medstrata.report.compare import Summary
 from medstrata.report.words import percent
 
 # Stand-ins for colours that the page decides; no other colour here is so nearly black.
 _INK, _MUTED, _RULE = "#010203", "#010204", "#010205"
-_PAGE_COLOURS = {_INK: "currentColor", _MUTED: "var(--muted)", _RULE: "var(--rule)"}
+_BLUE = "#0072b2"
+_PAGE_COLOURS = {
+    _INK: "currentColor",
+    _MUTED: "var(--muted)",
+    _RULE: "var(--rule)",
+    _BLUE: "var(--blue)",
+}
 
-# Okabe and Ito 2008, "Color Universal Design"; their black is the page's ink.
-_COLOURS = (_INK, "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# Okabe and Ito 2008, "Color Universal Design"; their black is the page's ink, and the page makes
+# their blue lighter on a dark ground.
+_COLOURS = (_INK, "#d55e00", _BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _DASHES = ("-", "--", ":")
+
+_UNWANTED = r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +111,8 @@ def score_figure(
         name: Unique in the page.
     """
     with rc_context(_rc(9.5)):
-        figure = Figure(figsize=(5.5, 3.5), layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=(5.5, 3.5))
+        axes = figure.add_axes((0.085, 0.14, 0.905, 0.85))
         fractions = sorted(columns)
         arms = [arm for arm in looks if any(arm in column for column in columns.values())]
         width = max(math.log10(fractions[-1] / fractions[0]), 0.7)
@@ -128,20 +145,18 @@ def _draw_arm(axes: Axes, style: Style, points: list[tuple[float, Summary | None
         if summary.interval is not None:
             axes.plot([x, x], summary.interval, color=style.colour, lw=1.2, marker="_", ms=5)
         if len(summary.seeds) > 1:
-            seeds = len(summary.seeds)
-            axes.plot(
-                [x] * seeds, summary.seeds, color=style.colour, ls="none", marker="o", ms=3.2,
-                mfc="none", mew=0.9,
-            )  # fmt: skip
+            places = [x] * len(summary.seeds)
+            axes.plot(places, summary.seeds, "o", color=style.colour, ms=3.2, mfc="none", mew=0.9)
 
 
 def curve_figure(
     lines: Sequence[Line], name: str, *, x_label: str = "epoch", log_x: bool = False
 ) -> Markup:
-    """Curves of one quantity; a cross-free small panel that stands beside others."""
+    """Curves of one quantity; a small panel that stands beside others."""
     with rc_context(_rc(9)):
-        figure = Figure(figsize=(3.4, 2.3), layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=(3.0, 2.1))
+        # Fixed, so that charts of one row line up.
+        axes = figure.add_axes((0.16, 0.205, 0.82, 0.765))
         for line in lines:
             axes.plot(
                 line.x,
@@ -156,14 +171,21 @@ def curve_figure(
             )
         if log_x:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(numticks=5))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_locator(NullLocator())
         else:
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+            places = {x for line in lines for x in line.x}
+            if len(places) == 1:
+                axes.set_xlim(min(places) - 0.5, max(places) + 0.5)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
         return _inline(figure, axes, name)
 
 
-def _rc(size: float) -> dict[str, object]:
+def _rc(size: float) -> Any:
+    # Any: how the keys are typed differs between releases of matplotlib.
     return {
         "font.size": size,
         "text.color": _INK,
@@ -199,7 +221,7 @@ def _svg(figure: Figure, name: str) -> str:
         figure.savefig(written, format="svg", metadata=nothing)
     text = written.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(_UNWANTED, "", text, flags=re.DOTALL)
     text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true">', text)
     text = text.replace("xlink:href", "href")
     text = re.sub(r'\bid="', f'id="{name}-', text)

@@ -58,7 +58,7 @@ def _holes(bench: Bench, comparison: Comparison, where: str) -> Iterator[Note]:
             lost = sorted(seeds - {run.seed for run in runs})
             if runs and lost:
                 named = f"seed{'' if len(lost) == 1 else 's'} {listed([str(one) for one in lost])}"
-                why = f"no finished run of {named} at {percent(fraction)}: means over unlike seeds"
+                why = f"no finished run of {named} at {percent(fraction)}; the mean is of the rest"
                 yield Note(what=what, why=why)
             unscored = [run.files.name for run in runs if bench.metric not in run.scores]
             if unscored:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 _THIN = "\N{NARROW NO-BREAK SPACE}"
+_SPACE = "\N{NO-BREAK SPACE}"
 
 _METRICS = {
     "macro_auroc": "macro AUROC",
@@ -88,5 +89,5 @@ def duration(seconds: float) -> str:
         return f"{whole}{_THIN}s"
     minutes, hours = whole // 60, whole // 3600
     if hours:
-        return f"{hours:,}{_THIN}h {minutes % 60:02d}{_THIN}min"
-    return f"{minutes}{_THIN}min {whole % 60:02d}{_THIN}s"
+        return f"{hours:,}{_THIN}h{_SPACE}{minutes % 60:02d}{_THIN}min"
+    return f"{minutes}{_THIN}min{_SPACE}{whole % 60:02d}{_THIN}s"

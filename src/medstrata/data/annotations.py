@@ -1,0 +1,250 @@
+"""What a table says about the image files: joining its rows to them, and checking it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medstrata.console import say, warn
+from medstrata.data.sources import OUTSIDE, Sources, clean_name, without_suffix
+from medstrata.data.store import LabelColumn
+from medstrata.data.tables import (
+    describe_column,
+    find_column,
+    guess_file_column,
+    guess_label_columns,
+    guess_patient_column,
+    label_values,
+)
+from medstrata.errors import MedstrataError
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What is known of each image file, in the order of the files.
+
+    Attributes:
+        patients: Patient of each file, null where unknown.
+        labels: A column per label: integers or text, null where unknown.
+        columns: What the values of each label column mean.
+        listed: Whether each file has a row, shape (N,).
+        split_values: The column that decides the split, null where unknown; None without one.
+        unmatched: Pairs of name and reason of the rows without a file.
+    """
+
+    patients: pd.Series
+    labels: pd.DataFrame
+    columns: dict[str, LabelColumn]
+    listed: NDArray[np.bool_]
+    split_values: pd.Series | None
+    unmatched: list[tuple[str, str]]
+
+
+def no_annotations(names: Sequence[str]) -> Annotations:
+    """What is known of files without a table: nothing."""
+    nothing = pd.Series(pd.NA, index=range(len(names)), dtype="string")
+    return Annotations(
+        nothing, pd.DataFrame(index=nothing.index), {}, np.zeros(len(names), bool), None, []
+    )
+
+
+def file_names(table: pd.DataFrame, path: Path, column: str | None, root: Path) -> pd.Series:
+    """The clean name of the file of each row, null where the row has none.
+
+    Args:
+        table: As `read_table` gives it.
+        path: Where it was read from.
+        column: The column that names files; guessed if None.
+        root: Folder of the images, resolved.
+
+    Raises:
+        MedstrataError: the column is not there, or none can be guessed.
+    """
+    if column is None:
+        column = guess_file_column(table)
+        if column is None:
+            raise MedstrataError(
+                f"{path} has no column that looks like file names; name it with --file-column: "
+                f"it has {', '.join(table.columns)}"
+            )
+    names = table[find_column(table, column, path, "--file-column")]
+    if names.isna().any():
+        warn(f"{path}: {int(names.isna().sum())} rows name no file in column {column!r}")
+    return names.map(lambda name: clean_name(name, root), na_action="ignore")
+
+
+def annotate(
+    sources: Sources,
+    table: pd.DataFrame,
+    files: pd.Series,
+    path: Path,
+    *,
+    patient_column: str | None,
+    label_columns: Sequence[str] | None,
+    ordinal_columns: Sequence[str],
+    split_column: str | None,
+) -> Annotations:
+    """Join a table to the files.
+
+    Args:
+        sources: Image files.
+        table: As `read_table` gives it.
+        files: As `file_names` gives them for the table.
+        path: Where the table was read from.
+        patient_column: Column to split by; guessed if None.
+        label_columns: Label columns; guessed if None.
+        ordinal_columns: Label columns with an order.
+        split_column: Column that decides the split, if one does.
+
+    Raises:
+        MedstrataError: a named column is not there, no row has an image, or rows of one image
+            contradict each other.
+    """
+    if patient_column is None:
+        patient_column = guess_patient_column(table)
+    else:
+        find_column(table, patient_column, path, "--patient-column")
+    if split_column is not None:
+        find_column(table, split_column, path, "--split")
+    taken = {name for name in (patient_column, split_column) if name}
+    names = sources.names
+    found = match_files(names, files)
+    _say_matches(names, files, found, path)
+    rows = table[found >= 0].assign(**{_PLACE: found[found >= 0]})
+    guessed = label_columns is None
+    if label_columns is None:
+        label_columns = guess_label_columns(rows.drop(columns=_PLACE), taken)
+    for name in (*label_columns, *ordinal_columns):
+        find_column(table, name, path, "--label-columns")
+    label_columns = list(dict.fromkeys((*label_columns, *ordinal_columns)))
+    used = list(dict.fromkeys((*taken, *label_columns)))
+    aligned = _one_row_a_file(rows[[_PLACE, *used]], names, path)
+    labels = pd.DataFrame(
+        {name: label_values(aligned[name]) for name in label_columns}, index=aligned.index
+    )
+    columns = {
+        name: describe_column(name, labels[name], name in ordinal_columns) for name in label_columns
+    }
+    _say_columns(columns, guessed, patient_column, path)
+    nothing = pd.Series(pd.NA, index=aligned.index, dtype="string")
+    return Annotations(
+        patients=aligned[patient_column] if patient_column else nothing,
+        labels=labels,
+        columns=columns,
+        listed=np.isin(np.arange(len(names)), found),
+        split_values=aligned[split_column] if split_column else None,
+        unmatched=_unmatched(files[found < 0], sources),
+    )
+
+
+_PLACE = "\0place"  # no column of a user's table is called so
+
+
+def match_files(names: Sequence[str], files: pd.Series) -> NDArray[np.int64]:
+    """Find the image that each row of a table means.
+
+    Paths are compared whole first, then by ever fewer of their last parts, then the same without
+    suffixes: a table may leave out folders ("a.png" for "images/a.png"), name others, or leave out
+    the suffix ("10_left"). A comparison counts only where one image and one name have that end.
+
+    Args:
+        names: Image files.
+        files: A name a row, null where the row has none; names may repeat.
+
+    Returns:
+        Place of the image in `names`, shape of `files`; -1 where there is none.
+    """
+    distinct = pd.Index(files.dropna().unique())
+    if not len(distinct):
+        return np.full(len(files), -1, dtype=np.int64)
+    found = pd.Index(names).get_indexer(distinct).astype(np.int64)
+    image_parts = [PurePosixPath(name).parts for name in names]
+    table_parts = [PurePosixPath(name).parts for name in distinct]
+    deepest = max(map(len, (*image_parts, *table_parts)))
+    for bare in (False, True):
+        for depth in range(deepest, 0, -1):
+            if (found >= 0).all():
+                break
+            images = _ends(image_parts, depth, bare)
+            wanted = _ends(table_parts, depth, bare)
+            _match_unique(images, wanted, found)
+    rows: NDArray[np.int64] = np.append(found, -1)[distinct.get_indexer(files)]
+    return rows
+
+
+def _ends(parts: list[tuple[str, ...]], depth: int, bare: bool) -> pd.Index:
+    ends = ("/".join(part[-depth:]) for part in parts)
+    return pd.Index([without_suffix(end) if bare else end for end in ends])
+
+
+def _match_unique(images: pd.Index, wanted: pd.Index, found: NDArray[np.int64]) -> None:
+    """Fill in `found` where an end occurs once on each side and neither is taken."""
+    free = np.ones(len(images), dtype=bool)
+    free[found[found >= 0]] = False
+    place = pd.Series(np.arange(len(images)), index=images)
+    place = place[~images.duplicated(keep=False) & free]
+    asked = np.flatnonzero((found < 0) & ~wanted.duplicated(keep=False))
+    found[asked] = np.append(place.to_numpy(), -1)[place.index.get_indexer(wanted[asked])]
+
+
+def _say_matches(
+    names: Sequence[str], files: pd.Series, found: NDArray[np.int64], path: Path
+) -> None:
+    missing = files[found < 0].dropna().drop_duplicates()
+    if not (found >= 0).any():
+        raise MedstrataError(
+            f"{path}: none of its {files.nunique()} file names is an image here; it has "
+            f"{_first(missing)}, the images are {_first(names)}; name the column with --file-column"
+        )
+    if len(missing):
+        warn(f"{path}: {len(missing)} rows have no image: {_first(missing)}")
+    without = np.setdiff1d(np.arange(len(names)), found)
+    if len(without):
+        some = [names[place] for place in without[:3]]
+        warn(f"{path}: {len(without)} images have no row and stay unlabelled: {_first(some)}")
+
+
+def _unmatched(files: pd.Series, sources: Sources) -> list[tuple[str, str]]:
+    refused = {name for name, _ in sources.refused}
+    names = [name for name in files.dropna().drop_duplicates() if name not in refused]
+    return [(name, OUTSIDE if name.startswith("../") else "missing") for name in names]
+
+
+def _first(names: Sequence[str] | pd.Series) -> str:
+    some = ", ".join(str(name) for name in list(names[:3]))
+    return some + (", ..." if len(names) > 3 else "")
+
+
+def _one_row_a_file(rows: pd.DataFrame, names: Sequence[str], path: Path) -> pd.DataFrame:
+    """Drop rows that repeat another; the result has a row a file, in the files' order."""
+    distinct = rows.drop_duplicates()
+    clash = distinct.loc[distinct[_PLACE].duplicated(), _PLACE].unique()
+    if len(clash):
+        some = [names[place] for place in clash[:3]]
+        raise MedstrataError(
+            f"{path}: {len(clash)} images have rows that contradict each other: {_first(some)}; "
+            "leave one row for each"
+        )
+    if len(distinct) < len(rows):
+        say(f"{path}: {len(rows) - len(distinct)} rows repeat another and were left out")
+    return distinct.set_index(_PLACE).reindex(range(len(names)))
+
+
+def _say_columns(
+    columns: dict[str, LabelColumn], guessed: bool, patient_column: str | None, path: Path
+) -> None:
+    for name, column in columns.items():
+        how = ", guessed" if guessed else ""
+        say(f"label {name}: {column.kind}{how} ({', '.join(column.classes)})")
+    if not columns:
+        warn(f"{path}: no label column found; name them with --label-columns")
+    if patient_column is None:
+        warn(
+            f"{path}: no patient column found, so each image counts as a patient of its own; name "
+            "it with --patient-column if patients have several images"
+        )
+    else:
+        say(f"patients: column {patient_column}")

@@ -1,0 +1,208 @@
+"""Finishing a store whose files have been decoded: manifest, splits, statistics, store.json.
+
+Legend: N samples, C channels.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medstrata.console import say, warn
+from medstrata.data.annotations import Annotations
+from medstrata.data.preview import write_preview
+from medstrata.data.shards import Form, read_parts
+from medstrata.data.sources import Sources, without_suffix
+from medstrata.data.split_rules import SplitRule, apply_rule
+from medstrata.data.store import FORMAT, SPLITS, LabelColumn, Store
+from medstrata.errors import MedstrataError
+from medstrata.files import replacing, write_text
+
+_RECORD = ("width", "height", "source_channels", "format", "conversion", "checksum")
+
+
+def assemble(
+    out: Path,
+    sources: Sources,
+    known: Annotations,
+    rule: SplitRule,
+    form: Form,
+    plan: dict[str, Any],
+    max_quarantine: float,
+) -> None:
+    """Turn decoded parts into a whole store, and say what it holds.
+
+    Args:
+        out: Folder of the store, with all shards and parts.
+        sources: The files, in the order of the parts.
+        known: What the table says about them.
+        rule: How to split.
+        form: Of the stored images.
+        plan: Settings, to be kept in the store; `seed` decides drawn splits.
+        max_quarantine: Share of unreadable images above which no store is made.
+
+    Raises:
+        MedstrataError: too many images are unreadable (what was decoded is kept), or the splits
+            cannot be made.
+    """
+    parts = read_parts(out, len(sources.names), form)
+    good = parts["reason"].isna().to_numpy()
+    files = np.asarray(sources.names, dtype=object)
+    bad = [*sources.refused, *zip(files[~good], parts["reason"][~good], strict=True)]
+    _write_quarantine(out, [*bad, *known.unmatched])
+    _check_quarantine(out, bad, int(good.sum()), max_quarantine)
+    manifest = _manifest(sources.names, parts, known)[good].reset_index(drop=True)
+    values = known.split_values
+    manifest["split"] = apply_rule(
+        rule,
+        None if values is None else values[good].reset_index(drop=True),
+        manifest["patient_id"],
+        _strata(manifest, known.columns),
+        known.listed[good],
+        int(plan["seed"]),
+    )
+    mean, std = channel_statistics(parts[good], (manifest["split"] == "train").to_numpy(), form)
+    with replacing(out / "manifest.parquet") as temporary:
+        manifest.to_parquet(temporary, index=False)
+    header = {
+        "format": FORMAT,
+        **asdict(form),
+        "mean": mean,
+        "std": std,
+        "images": len(manifest),
+        "quarantined": len(bad),
+        "splits": _count_splits(manifest),
+        "label_columns": {name: asdict(column) for name, column in known.columns.items()},
+        "digest": _digest(form, known.columns, manifest),
+        "shards": manifest.groupby("shard").size().reset_index().to_numpy().tolist(),
+        "plan": plan,
+    }
+    write_preview(Store(out, header, manifest), out / "preview.png")
+    write_text(out / "store.json", json.dumps(header, indent=2))
+    shutil.rmtree(out / "parts")
+    _say_summary(out, header, manifest, bad)
+
+
+def channel_statistics(
+    parts: pd.DataFrame, train: NDArray[np.bool_], form: Form
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, from whole-number sums and so exact.
+
+    They are of the train split alone: test images may not leak into how inputs are normalised.
+
+    Args:
+        parts: Rows of the stored images, with sums of values and of their squares per channel.
+        train: Which rows train, shape (N,).
+        form: Of the stored images; black borders count as pixels.
+
+    Returns:
+        Mean and standard deviation, C numbers each, pixel values scaled to 0..1.
+    """
+    pixels = int(train.sum()) * form.size**2
+    mean, std = [], []
+    for channel in range(form.channels):
+        total = int(parts[f"sum{channel}"][train].sum())
+        squares = int(parts[f"squares{channel}"][train].sum())
+        mean.append(total / (255 * pixels))
+        std.append(math.sqrt(pixels * squares - total**2) / (255 * pixels))
+    return mean, std
+
+
+def _manifest(names: list[str], parts: pd.DataFrame, known: Annotations) -> pd.DataFrame:
+    """A row a file, the split still empty."""
+    bare = [without_suffix(name) for name in names]
+    source = pd.Series(names, dtype="string")
+    sample = pd.Series(bare, dtype="string") if len(set(bare)) == len(bare) else source
+    return pd.DataFrame(
+        {
+            "sample_id": sample,
+            "patient_id": known.patients.fillna(sample),
+            "split": pd.Series(pd.NA, index=source.index, dtype="string"),
+            "source": source,
+            **{name: parts[name] for name in _RECORD},
+            "shard": parts["shard"],
+            "shard_row": parts["shard_row"],
+            **{f"label.{name}": known.labels[name] for name in known.columns},
+        }
+    )
+
+
+def _strata(manifest: pd.DataFrame, columns: dict[str, LabelColumn]) -> NDArray[np.int64] | None:
+    """Class numbers of the first label column, which drawn splits are balanced by."""
+    for name, column in columns.items():
+        values = manifest[f"label.{name}"].astype("string")
+        return pd.Categorical(values, categories=list(column.classes)).codes.astype(np.int64)
+    return None
+
+
+def _write_quarantine(out: Path, rows: list[tuple[str, str]]) -> None:
+    table = pd.DataFrame(rows, columns=["source", "reason"], dtype="string")
+    with replacing(out / "quarantine.csv") as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _check_quarantine(
+    out: Path, bad: list[tuple[str, str]], good: int, max_quarantine: float
+) -> None:
+    total = good + len(bad)
+    if not good:
+        raise MedstrataError(
+            f"none of the {total} images could be read, the first: {bad[0][0]}: {bad[0][1]}; all "
+            f"are in {out / 'quarantine.csv'}"
+        )
+    if len(bad) > max_quarantine * total:
+        raise MedstrataError(
+            f"{len(bad)} of {total} images ({len(bad) / total:.1%}) could not be read, more than "
+            f"{max_quarantine:.1%}: see {out / 'quarantine.csv'}, mend them, or go on without them "
+            f"by --max-quarantine {math.ceil(1000 * len(bad) / total) / 1000:g}"
+        )
+
+
+def _count_splits(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
+    counts = {}
+    for split in SPLITS:
+        part = manifest[manifest["split"] == split]
+        counts[split] = {"images": len(part), "patients": int(part["patient_id"].nunique())}
+    return counts
+
+
+def _digest(form: Form, columns: dict[str, LabelColumn], manifest: pd.DataFrame) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    described = {name: asdict(column) for name, column in columns.items()}
+    digest.update(json.dumps([asdict(form), described]).encode())
+    labels = [f"label.{name}" for name in columns]
+    named = manifest[["sample_id", "patient_id", "split", "checksum", *labels]]
+    digest.update(named.to_csv(index=False, lineterminator="\n").encode())
+    return digest.hexdigest()
+
+
+def _say_summary(
+    out: Path, header: dict[str, Any], manifest: pd.DataFrame, bad: list[tuple[str, str]]
+) -> None:
+    patients = manifest["patient_id"].nunique()
+    say(f"{len(manifest)} images of {patients} patients in {out}, see preview.png")
+    if bad:
+        reasons = Counter(reason.partition(":")[0].partition(",")[0] for _, reason in bad)
+        kinds = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
+        warn(f"{len(bad)} images quarantined, see quarantine.csv: {kinds}")
+    converted = manifest["conversion"].str.contains("colour to grey", regex=False).sum()
+    if converted:
+        warn(f"{converted} colour images were made grey; --channels 3 keeps colour")
+    for name, column in header["label_columns"].items():
+        values = manifest[f"label.{name}"].astype("string")
+        counts = values.value_counts()
+        numbers = ", ".join(f"{value} {counts.get(value, 0)}" for value in column["classes"])
+        say(f"label {name}: {numbers}, unknown {int(values.isna().sum())}")
+    for split, count in header["splits"].items():
+        say(f"{split}: {count['images']} images of {count['patients']} patients")
+    empty = [split for split in ("val", "test") if not header["splits"][split]["images"]]
+    if empty:
+        warn(f"no images in {' and '.join(empty)}: such a store pre-trains but cannot be scored")

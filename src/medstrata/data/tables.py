@@ -1,0 +1,183 @@
+"""Tables as users write them: reading them, and guessing what their columns are."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from medstrata.data.store import ColumnKind, LabelColumn
+from medstrata.errors import MedstrataError
+
+MAX_CLASSES = 30  # a column with more values is not guessed to be a label
+
+# "None" and "none" are not here: they are classes in many tables.
+_UNKNOWN = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>"]
+# Column names without case, spaces and signs, the likeliest first.
+_FILE_NAMES = (
+    *("file", "filename", "filepath", "path", "image", "imagepath", "imagefile", "imagename"),
+    *("imageid", "imageindex", "idcode", "img", "imgpath", "imgname", "imgid", "isicid", "dicomid"),
+)
+_PATIENT_NAMES = (
+    *("patientid", "patient", "patientname", "subjectid", "subject", "participantid"),
+    *("personid", "caseid", "case", "slideid", "slide", "pid"),
+)
+# A column with one of these words in its name is no label.
+_NO_LABEL = frozenset(
+    (
+        *("file", "filename", "filepath", "path", "image", "img", "id"),
+        *("patient", "subject", "participant", "slide", "case", "age", "sex", "gender", "race"),
+        *("ethnicity", "source", "site", "center", "centre", "hospital", "scanner", "device"),
+        *("split", "set", "subset", "fold", "seed", "frac", "fraction"),
+        *("eye", "side", "laterality", "view", "position", "frontal", "lateral", "ap", "pa"),
+        *("width", "height", "size", "spacing", "date", "time", "year", "month", "follow"),
+    )
+)
+_ORDERED = ("grade", "level", "stage", "severity", "score", "gleason", "isup")
+# Values that mean "nothing found", so that they are not taken for the positive class.
+_ABSENT = frozenset(("no", "none", "negative", "normal", "benign", "healthy", "absent", "false"))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV, TSV or Parquet file as text, null where a cell is unknown.
+
+    Everything is text so that ids keep their leading zeros and labels stay as they are written.
+
+    Raises:
+        MedstrataError: the file is missing, no table, empty, or not UTF-8.
+    """
+    if not path.is_file():
+        raise MedstrataError(f"{path} is missing: give a CSV or Parquet file")
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            table = _as_text(pd.read_parquet(path))
+        else:
+            with path.open(encoding="utf-8-sig") as stream:
+                header = stream.readline()
+            table = pd.read_csv(
+                path,
+                dtype="string",
+                sep=max(",;\t", key=header.count),
+                keep_default_na=False,
+                na_values=_UNKNOWN,
+                encoding="utf-8-sig",
+            )
+    except (ValueError, OSError) as error:  # ParserError, UnicodeDecodeError, ArrowInvalid
+        line = " ".join(str(error).split())[:120]
+        raise MedstrataError(f"{path} is not a UTF-8 CSV or Parquet table: {line}") from error
+    if table.empty:
+        raise MedstrataError(f"{path} has no rows")
+    table.columns = [str(name).strip() for name in table.columns]
+    return table
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Cells as text; whole numbers that nulls have turned to floats are whole again."""
+    text = {}
+    for name, column in table.items():
+        if column.dtype.kind == "f" and bool((column.dropna() % 1 == 0).all()):
+            column = column.astype("Int64")
+        text[str(name)] = column.astype("string").replace(dict.fromkeys(_UNKNOWN, pd.NA))
+    return pd.DataFrame(text)
+
+
+def find_column(table: pd.DataFrame, name: str, where: Path, flag: str) -> str:
+    """Check that a column that the user named is there.
+
+    Raises:
+        MedstrataError: it is not; the line lists those that are.
+    """
+    if name not in table.columns:
+        raise MedstrataError(
+            f"{where} has no column {name!r} ({flag}); it has {', '.join(table.columns)}"
+        )
+    return name
+
+
+def guess_file_column(table: pd.DataFrame) -> str | None:
+    """The column that names files, by its name."""
+    return _first_named(table, _FILE_NAMES)
+
+
+def guess_patient_column(table: pd.DataFrame) -> str | None:
+    """The column that names patients, by its name."""
+    return _first_named(table, _PATIENT_NAMES)
+
+
+def _first_named(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
+    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(table.columns)}
+    return next((plain[name] for name in names if name in plain), None)
+
+
+def guess_label_columns(table: pd.DataFrame, taken: set[str]) -> list[str]:
+    """Columns with few, repeated values and a name that does not say otherwise.
+
+    Args:
+        table: As `read_table` gives it.
+        taken: Columns known to be something else.
+    """
+    guessed = []
+    for name in table.columns:
+        if name in taken or _NO_LABEL & set(_words(name)):
+            continue
+        known = table[name].dropna()
+        # Few of a sample suffice to drop free text and numbers before all is counted.
+        if known.head(10_000).nunique() > MAX_CLASSES:
+            continue
+        values = known.drop_duplicates()
+        repeated = 2 * len(values) <= len(known)
+        if 2 <= len(values) <= MAX_CLASSES and repeated and not _measured(values):
+            guessed.append(name)
+    return guessed
+
+
+def _words(name: str) -> list[str]:
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return re.findall(r"[a-z]+", apart.lower())
+
+
+def _measured(values: pd.Series) -> bool:
+    """Whether all values are numbers and some are not whole."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    return bool(numbers.notna().all() and (numbers % 1 != 0).any())
+
+
+def label_values(column: pd.Series) -> pd.Series:
+    """Whole numbers as integers, all else as text, null where unknown."""
+    known = column.dropna()
+    if known.str.fullmatch(r"[+-]?\d+(\.0*)?").all():
+        return pd.to_numeric(column).astype("Float64").astype("Int64")
+    return column.str.strip()
+
+
+def describe_column(name: str, values: pd.Series, ordinal: bool) -> LabelColumn:
+    """Say what the values of a label column mean.
+
+    Args:
+        name: Its name; words such as "grade" make whole numbers ordinal.
+        values: As `label_values` gives them.
+        ordinal: Whether the user has said that it has an order.
+
+    Returns:
+        Kind and classes. Numbers ascend; text is in alphabetical order, but words for "nothing
+        found" come first.
+
+    Raises:
+        MedstrataError: it has fewer than two values, or text is said to have an order.
+    """
+    known = values.dropna().unique().tolist()
+    if len(known) < 2:
+        raise MedstrataError(f"label column {name!r} has {len(known)} values; it needs two or more")
+    numbers = values.dtype == "Int64"
+    if ordinal and not numbers:
+        raise MedstrataError(
+            f"label column {name!r} is text, so its order is unknown: leave it out of the ordinal "
+            f"columns and give the order with the task, as '{name}: mild vs moderate vs severe'"
+        )
+    ordered = ordinal or any(word in name.lower() for word in _ORDERED)
+    kind: ColumnKind = "multiclass"
+    if len(known) == 2:
+        kind = "binary"
+    elif numbers and ordered:
+        kind = "ordinal"
+    known.sort(key=lambda value: value if numbers else (value.lower() not in _ABSENT, value))
+    return LabelColumn(kind, tuple(str(value) for value in known))

@@ -1,0 +1,247 @@
+"""Scores of predictions by name, and their intervals by resampling patients.
+
+Shape letters: N samples, M columns of probability, R resamples, P patients.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medstrata.weighted import (
+    Floats,
+    Kind,
+    accuracy,
+    average_precision,
+    balanced_accuracy,
+    brier,
+    ece,
+    macro_auroc,
+    macro_f1,
+    quadratic_kappa,
+)
+
+# Weights held at once by an interval: 32 MiB, about the cache of a server processor.
+_BLOCK = 2**22
+# Rounding of a softmax in low precision.
+_TOLERANCE = 1e-3
+
+
+class Metric(Protocol):
+    """A score for every resample; the arguments stand at the top of `weighted.py`."""
+
+    def __call__(
+        self,
+        target: NDArray[Any],
+        probability: NDArray[Any],
+        kind: Kind,
+        weights: Floats | None = None,
+    ) -> Floats:
+        """Score every row of weights: (R,), or (1,) without; NaN where nothing is defined."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A score with its percentile interval.
+
+    Attributes:
+        value: The score of the samples as they are.
+        low: Lower end.
+        high: Upper end.
+        resamples: Resamples the ends come from: those asked for, less those that have no value.
+    """
+
+    value: float
+    low: float
+    high: float
+    resamples: int
+
+
+METRICS: dict[str, Metric] = {
+    "macro_auroc": macro_auroc,
+    "average_precision": average_precision,
+    "macro_f1": macro_f1,
+    "quadratic_kappa": quadratic_kappa,
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "brier": brier,
+    "ece": ece,
+}
+
+_DEFAULTS: Mapping[Kind, str] = {
+    "binary": "macro_auroc",
+    "multiclass": "macro_f1",
+    "multilabel": "macro_auroc",
+    "ordinal": "quadratic_kappa",
+}
+
+_UNFIT: Mapping[Kind, frozenset[str]] = {
+    "binary": frozenset({"quadratic_kappa"}),
+    "multiclass": frozenset({"quadratic_kappa"}),
+    "multilabel": frozenset({"quadratic_kappa", "accuracy", "balanced_accuracy"}),
+    "ordinal": frozenset(),
+}
+
+
+def metric_for(kind: Kind) -> str:
+    """Name of the metric that chooses checkpoints and heads the report for a kind of task.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
+    _check_kind(kind)
+    return _DEFAULTS[kind]
+
+
+def metrics_for(kind: Kind) -> tuple[str, ...]:
+    """Names of the metrics that have a meaning for a kind of task, in the order of `METRICS`.
+
+    Kappa wants ordered classes; accuracy wants one class per sample.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
+    _check_kind(kind)
+    return tuple(name for name in METRICS if name not in _UNFIT[kind])
+
+
+def score(name: str, target: NDArray[Any], probability: NDArray[Any], kind: Kind) -> float:
+    """Score predictions.
+
+    Args:
+        name: One of `metrics_for(kind)`.
+        target: Class numbers 0..K-1, shape (N,); multilabel: 0, 1 or NaN (unknown), shape (N, M).
+        probability: Shape (N, M), in [0, 1]: binary M = 1, the probability of class 1; multiclass
+            and ordinal one column per class; multilabel one column per label.
+        kind: Of the task.
+
+    Returns:
+        The score, a mean over the classes or labels for which it is defined.
+
+    Raises:
+        ValueError: A name is unknown or does not fit the kind, an array has the wrong shape or
+            values, or the score is not defined for any class.
+    """
+    _check(name, target, probability, kind)
+    value = float(METRICS[name](target, probability, kind)[0])
+    if np.isnan(value):
+        raise ValueError(
+            f"{name} is not defined for these {len(target)} samples: they are all of one class, "
+            "or no label is known; score samples of at least two classes"
+        )
+    return value
+
+
+def bootstrap_interval(
+    name: str,
+    target: NDArray[Any],
+    probability: NDArray[Any],
+    kind: Kind,
+    patient_ids: NDArray[Any],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Score predictions, with a percentile interval from patients drawn with replacement.
+
+    Images of one patient are alike, so a patient is drawn whole, with all images. The interval
+    tells how the score would vary with other test patients, the model staying as it is.
+
+    Args:
+        name: One of `metrics_for(kind)`.
+        target: As for `score`.
+        probability: As for `score`.
+        kind: Of the task.
+        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
+        resamples: Draws of as many patients as there are, 1 or more.
+        seed: Of the draws, 0 or more.
+        level: Share of the resamples inside the interval, above 0 and below 1.
+
+    Returns:
+        Value, interval and number of resamples used: one in which the score is not defined for
+        any class (see the top of `weighted.py`) is dropped.
+
+    Raises:
+        ValueError: As for `score`; or the ids do not match the samples, `resamples` or `level` is
+            out of range, or no resample has a value.
+
+    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, sections 8.5 (units) and 13.3.
+    """
+    value = score(name, target, probability, kind)
+    if np.shape(patient_ids) != (len(target),):
+        raise ValueError(
+            f"patient_ids has shape {np.shape(patient_ids)}: give one id for each of the "
+            f"{len(target)} samples"
+        )
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(
+            f"resamples is {resamples} and level {level}: resamples must be 1 or more, "
+            "level above 0 and below 1"
+        )
+    weights = _resampled_patients(patient_ids, resamples, seed)
+    drawn = np.concatenate([METRICS[name](target, probability, kind, rows) for rows in weights])
+    defined = drawn[~np.isnan(drawn)]
+    if not len(defined):
+        raise ValueError(
+            f"{name} is not defined in any of {resamples} resamples: a class has too few patients; "
+            "test on more patients, or raise resamples"
+        )
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value=value, low=float(low), high=float(high), resamples=len(defined))
+
+
+def _resampled_patients(patient_ids: NDArray[Any], resamples: int, seed: int) -> Iterator[Floats]:
+    """Weights of the samples, some resamples at a time: together (R, N)."""
+    patients, patient = np.unique(patient_ids, return_inverse=True)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    equal = np.full(len(patients), 1 / len(patients))
+    at_once = max(1, _BLOCK // len(patient))
+    for start in range(0, resamples, at_once):
+        rows = min(at_once, resamples - start)
+        draws = generator.multinomial(len(patients), equal, size=rows)  # (rows, P)
+        yield draws.astype(np.float64)[:, patient]
+
+
+def _check_kind(kind: Kind) -> None:
+    if kind not in _DEFAULTS:
+        raise ValueError(f"unknown kind of task {kind!r}: use one of {', '.join(_DEFAULTS)}")
+
+
+def _check(name: str, target: NDArray[Any], probability: NDArray[Any], kind: Kind) -> None:
+    if name not in METRICS:
+        raise ValueError(f"unknown metric {name!r}: use one of {', '.join(METRICS)}")
+    if name not in metrics_for(kind):
+        raise ValueError(
+            f"{name} has no meaning for {kind} tasks: use one of {', '.join(metrics_for(kind))}"
+        )
+    count = len(target)
+    shape = {
+        "binary": (count, 1),
+        "multilabel": np.shape(target),
+        "multiclass": (count, *np.shape(probability)[1:2]),
+        "ordinal": (count, *np.shape(probability)[1:2]),
+    }[kind]
+    if np.ndim(probability) != 2 or np.shape(probability) != shape or not count:
+        raise ValueError(
+            f"probabilities of shape {np.shape(probability)} do not go with targets of shape "
+            f"{np.shape(target)} in a {kind} task: give one row per sample, one or more samples, "
+            "and one column per class or label (binary: class 1 alone)"
+        )
+    if not np.all((probability >= -_TOLERANCE) & (probability <= 1 + _TOLERANCE)):
+        raise ValueError(
+            "probabilities must lie in 0..1 and be finite: apply the sigmoid or softmax to logits, "
+            "and look for a diverged model"
+        )
+    if kind == "multilabel":
+        valid = np.isin(target, (0, 1)) | np.isnan(target)
+    else:
+        valid = np.isin(target, np.arange(2 if kind == "binary" else shape[1]))
+    if not valid.all():
+        raise ValueError(
+            f"targets of a {kind} task hold {np.asarray(target)[~valid][0]}: use class numbers "
+            "from 0 and leave out samples of unknown class (multilabel: 0, 1 or NaN)"
+        )

@@ -1,0 +1,42 @@
+"""Small image folders for the tests of reading, preparing and splitting."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from medstrata.data.prepare import prepare
+from medstrata.data.store import Store
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """48 grey images of 20 x 16 pixels in `images/`, 16 patients, and `labels.csv` beside it."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for number in range(48):
+        patient = number // 3
+        file = Path("images", f"site{patient % 2}", f"{number:03d}.png")
+        path = tmp_path / "source" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), generator.integers(0, 256, (16, 20), dtype=np.uint8))
+        rows.append(
+            {
+                "file": file.as_posix(),
+                "patient_id": f"{patient:03d}",
+                "finding": patient % 4 // 2,
+                "grade": patient % 3,
+                "kind": "abc"[number % 3],
+                "fold": patient % 4,
+            }
+        )
+    pd.DataFrame(rows).to_csv(tmp_path / "source" / "labels.csv", index=False)
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def store(image_folder: Path, tmp_path: Path) -> Store:
+    """The store of `image_folder`."""
+    return prepare(image_folder, tmp_path / "made.store", labels=image_folder / "labels.csv")

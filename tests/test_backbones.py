@@ -1,0 +1,304 @@
+"""Stage taps of timm models, and local weights files."""
+
+import copy
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from medstrata.backbones import Backbone, Features, create_backbone, load_weights
+from medstrata.errors import MedstrataError
+
+# Channels of the stages, and the first stage's stride; each later stage halves the maps.
+PYRAMIDS = {
+    "resnet18": (64, 128, 256, 512),
+    "convnext_atto": (40, 80, 160, 320),
+    "efficientnet_b0": (24, 40, 112, 320),
+    "mobilenetv3_small_050": (8, 16, 24, 288),  # its pooled features are widened after stage 4
+    "test_resnet": (32, 48, 192, 96),
+}
+STAGES = ("stage1", "stage2", "stage3", "stage4")
+VIT = "vit_tiny_patch16_224"
+
+
+def build(name: str, **options: Any) -> Backbone:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return create_backbone(name, **{"in_channels": 1, "image_size": 32, **options})
+
+
+def images(count: int, channels: int, size: int) -> Tensor:
+    return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def features(backbone: Backbone, batch: Tensor) -> Features:
+    return backbone.eval()(batch)
+
+
+def the_line(caught: pytest.ExceptionInfo[MedstrataError]) -> str:
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+# --- Taps ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", PYRAMIDS)
+def test_stage_shapes_of_a_pyramid_at_two_sizes(name: str, channels: int) -> None:
+    backbone = build(name, in_channels=channels)
+    assert backbone.stage_channels == dict(zip(STAGES, PYRAMIDS[name], strict=True))
+    for size in (32, 64):
+        stages, pooled = features(backbone, images(2, channels, size))
+        assert {stage: tuple(maps.shape) for stage, maps in stages.items()} == {
+            stage: (2, width, size // stride, size // stride)
+            for stage, width, stride in zip(STAGES, PYRAMIDS[name], (4, 8, 16, 32), strict=True)
+        }
+        assert pooled.shape == (2, backbone.embed_dim)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_stages_of_a_transformer_are_the_quarters_of_its_depth(channels: int) -> None:
+    backbone = build(VIT, in_channels=channels, image_size=48)
+    assert backbone.taps == {"stage1": 2, "stage2": 5, "stage3": 8, "stage4": 11}
+    assert backbone.stage_channels == dict.fromkeys(STAGES, 192)
+    stages, pooled = features(backbone, images(2, channels, 48))
+    assert [tuple(maps.shape) for maps in stages.values()] == [(2, 192, 3, 3)] * 4
+    assert pooled.shape == (2, backbone.embed_dim)
+
+
+def test_taps_are_the_outputs_of_the_residual_stages() -> None:
+    backbone, batch = build("resnet18"), images(2, 1, 32)
+    model, seen = backbone.model, {}
+    for number in (1, 2, 3, 4):
+        module = getattr(model, f"layer{number}")
+        module.register_forward_hook(
+            lambda *call, stage=f"stage{number}": seen.update({stage: call[2]})
+        )
+    stages, pooled = features(backbone, batch)
+    assert list(stages) == list(STAGES)
+    for stage, maps in stages.items():
+        assert torch.equal(maps, seen[stage])
+        assert maps.min() >= 0  # after the last ReLU
+    torch.testing.assert_close(pooled, seen["stage4"].mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", VIT, "mobilenetv3_small_050"])
+def test_pooled_features_are_what_timm_gives_a_classifier(name: str) -> None:
+    backbone, batch = build(name), images(2, 1, 32)
+    _, pooled = features(backbone, batch)
+    with torch.no_grad():
+        torch.testing.assert_close(pooled, backbone.model(batch))
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "convnext_atto", VIT])
+def test_a_deep_copy_gives_equal_features_and_shares_no_weights(name: str) -> None:
+    backbone, batch = build(name), images(2, 1, 32)
+    before = features(backbone, batch)
+    twin = copy.deepcopy(backbone)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.add_(1)
+    after = features(twin, batch)
+    assert torch.equal(after.pooled, before.pooled)
+    for stage in STAGES:
+        assert torch.equal(after.stages[stage], before.stages[stage])
+
+
+def test_training_and_evaluation_mode_reach_the_model() -> None:
+    backbone, batch = build("test_resnet"), images(4, 1, 32)
+    state = copy.deepcopy(backbone.state_dict())
+    features(backbone, batch)
+    assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
+    backbone.train()(batch)
+    changed = {
+        key for key, value in backbone.state_dict().items() if not torch.equal(value, state[key])
+    }
+    assert changed == {key for key in state if "running_" in key or "num_batches" in key}
+
+
+@pytest.mark.parametrize("name", [*PYRAMIDS, VIT])
+def test_keys_of_the_model_are_timms_own(name: str) -> None:
+    expected = timm.create_model(name, num_classes=0, in_chans=1).state_dict()
+    assert list(build(name).model.state_dict()) == list(expected)
+
+
+@pytest.mark.parametrize(("zero", "scales"), [(True, {0.0}), (False, {1.0})])
+def test_residual_blocks_start_as_the_identity_when_asked(zero: bool, scales: set[float]) -> None:
+    model = build("resnet18", zero_init_residual=zero).model
+    last = [value for key, value in model.named_parameters() if key.endswith("bn2.weight")]
+    assert len(last) == 8
+    assert set(torch.cat(last).tolist()) == scales
+
+
+# --- Local weights ---------------------------------------------------------------------------
+
+
+def reference(tmp_path: Path, suffix: str, *, extra: dict[str, Tensor] | None = None) -> Path:
+    """Weights of a three-channel test_resnet, away from their start so that loading shows."""
+    state = build("test_resnet", in_channels=3, zero_init_residual=False).model.state_dict()
+    state = {
+        key: value + 0.01 if value.is_floating_point() else value for key, value in state.items()
+    }
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".safetensors":
+        save_file({**state, **(extra or {})}, path)
+    else:
+        torch.save({**state, **(extra or {})}, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_colour_weights_in_a_grey_model_equal_three_equal_channels(
+    tmp_path: Path, suffix: str
+) -> None:
+    classifier = {"fc.weight": torch.zeros(7, 96), "fc.bias": torch.zeros(7)}
+    path = reference(tmp_path, suffix, extra=classifier)
+    grey = build("test_resnet", in_channels=1, weights=str(path))
+    colour = build("test_resnet", in_channels=3, weights=str(path))
+    untrained = build("test_resnet", in_channels=1)
+    batch = images(2, 1, 32)
+    one, three = features(grey, batch), features(colour, batch.expand(2, 3, 32, 32))
+    for stage in STAGES:
+        torch.testing.assert_close(one.stages[stage], three.stages[stage], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one.pooled, three.pooled, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(one.pooled, features(untrained, batch).pooled, rtol=0.1)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_torchvision_resnet_weights_fit(tmp_path: Path, wrapped: bool) -> None:
+    theirs = torchvision.models.resnet18(weights=None).eval()
+    state = theirs.state_dict()
+    ours = build("resnet18", in_channels=3)
+    assert set(ours.model.state_dict()) == {key for key in state if not key.startswith("fc.")}
+    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, tmp_path / "theirs.pth")
+    load_weights(ours.model, tmp_path / "theirs.pth")
+    theirs.fc = nn.Identity()
+    batch = images(2, 3, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(features(ours, batch).pooled, theirs(batch))
+
+
+class _RunsCode:
+    """What a malicious weights file holds: a call made while it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.file),)
+
+
+def test_a_weights_file_with_code_is_refused_unrun(tmp_path: Path) -> None:
+    torch.save({"conv1.weight": _RunsCode(tmp_path / "ran")}, tmp_path / "evil.pth")
+    with pytest.raises(MedstrataError, match=r"evil\.pth cannot be read as weights") as caught:
+        build("test_resnet", weights=str(tmp_path / "evil.pth"))
+    # PyTorch's message proposes weights_only=False, which would run the code.
+    assert "weights_only" not in the_line(caught)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"no weights"])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"notes{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(MedstrataError, match="cannot be read as weights") as caught:
+        build("test_resnet", weights=str(path))
+    assert str(path) in the_line(caught)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [torch.zeros(3), [1, 2], {"state_dict": 5}, {"model": {"fc.weight": torch.zeros(1)}}],
+    ids=["tensor", "list", "number", "checkpoint"],
+)
+def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(MedstrataError, match="holds no state dict of tensors") as caught:
+        build("test_resnet", weights=str(tmp_path / "other.pth"))
+    the_line(caught)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MedstrataError, match=r"no weights file at .*nowhere\.pth") as caught:
+        build("test_resnet", weights=str(tmp_path / "nowhere.pth"))
+    the_line(caught)
+
+
+def test_weights_that_do_not_fit_are_listed(tmp_path: Path) -> None:
+    state = build("test_resnet").model.state_dict()
+    before = {key: value.clone() for key, value in state.items()}
+    faults = {
+        "missing": ({key: value for key, value in state.items() if key != "bn1.bias"}, "bn1.bias"),
+        "unknown": ({**state, "extra.weight": torch.zeros(1)}, "extra.weight"),
+        "of other shape": ({**state, "bn1.bias": torch.zeros(3)}, "bn1.bias"),
+    }
+    model = build("test_resnet").model
+    for fault, (content, key) in faults.items():
+        save_file({name: value + 1 for name, value in content.items()}, tmp_path / "w.safetensors")
+        with pytest.raises(MedstrataError, match="does not fit the backbone") as caught:
+            load_weights(model, tmp_path / "w.safetensors")
+        line = the_line(caught)
+        assert f"{fault} 1 ['{key}']" in line
+        assert all(f"{other} 0 []" in line for other in faults if other != fault)
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+# --- Names and ImageNet weights --------------------------------------------------------------
+
+
+def test_unknown_names_are_refused_with_near_ones() -> None:
+    with pytest.raises(
+        MedstrataError, match=r"'resnet5' is not a timm model; near: .*resnet5"
+    ) as one:
+        build("resnet5")
+    the_line(one)
+    with pytest.raises(MedstrataError, match=r"'resnet18\.mine' is not a timm model") as two:
+        build("resnet18.mine")
+    the_line(two)
+
+
+def test_a_model_without_taps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: nn.Identity())
+    with pytest.raises(MedstrataError, match="resnet18 offers no intermediate features") as caught:
+        build("resnet18")
+    the_line(caught)
+
+
+@pytest.mark.parametrize("failure", [OSError, RuntimeError])
+def test_imagenet_weights_without_a_network(
+    monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
+) -> None:
+    def offline(*_: Any, pretrained: bool, **__: Any) -> NoReturn:
+        assert pretrained
+        raise failure("many\nlines")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(
+        MedstrataError, match="ImageNet weights of resnet18 could not be had"
+    ) as caught:
+        build("resnet18", weights="imagenet")
+    assert "imagenet=/path/to/weights.safetensors" in the_line(caught)
+
+
+def test_only_imagenet_asks_timm_for_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    create = timm.create_model
+
+    def recording(*arguments: Any, pretrained: bool, **options: Any) -> nn.Module:
+        asked.append(pretrained)
+        return create(*arguments, pretrained=False, **options)
+
+    monkeypatch.setattr(timm, "create_model", recording)
+    build("test_resnet")
+    build("test_resnet", weights="imagenet")
+    assert asked == [False, True]

@@ -1,0 +1,87 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from medstrata.finetune import fit_linear
+from medstrata.heads import num_outputs, probabilities, task_loss
+
+
+def test_outputs_of_each_kind() -> None:
+    assert [num_outputs(kind, 5) for kind in ("binary", "multiclass", "multilabel", "ordinal")] == [
+        1, 5, 5, 4,
+    ]
+
+
+def test_binary_by_hand() -> None:
+    # -log(sigmoid(ln 3)) = -log(3/4) and -log(1 - sigmoid(0)) = log 2
+    loss = task_loss(torch.tensor([[math.log(3)], [0.0]]), torch.tensor([1, 0]), "binary")
+    assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
+
+
+def test_multilabel_masks_unknown_labels() -> None:
+    logits = torch.randn(3, 2, requires_grad=True)
+    targets = torch.tensor([[1.0, math.nan], [math.nan, math.nan], [0.0, 1.0]])
+    loss = task_loss(logits, targets, "multilabel")
+    known = [(logits[0, 0], 1.0), (logits[2, 0], 0.0), (logits[2, 1], 1.0)]
+    by_hand = [-(y * torch.log(torch.sigmoid(z)) + (1 - y) * torch.log(1 - torch.sigmoid(z)))
+               for z, y in known]
+    assert loss.item() == pytest.approx(float(sum(by_hand).detach()) / 3, rel=1e-5)
+    loss.backward()
+    assert logits.grad is not None
+    assert torch.equal(logits.grad[1], torch.zeros(2))
+    assert logits.grad[0, 1] == 0
+    assert task_loss(logits, torch.full((3, 2), math.nan), "multilabel").item() == 0
+
+
+def test_ordinal_by_hand() -> None:
+    # Grade 1 of 0..2: above 0 yes, above 1 no; both logits 0 cost log 2 each.
+    assert task_loss(torch.zeros(1, 2), torch.tensor([1]), "ordinal").item() == pytest.approx(
+        math.log(2)
+    )
+    far = torch.tensor([[9.0, -9.0]])
+    assert task_loss(far, torch.tensor([1]), "ordinal") < task_loss(
+        far, torch.tensor([2]), "ordinal"
+    )
+
+
+def test_ordinal_probabilities_are_a_distribution_even_for_crossed_logits() -> None:
+    # P(>0) = .5, P(>1) = .9 is impossible: it is lowered to .5, so that P = (.5, 0, .5).
+    crossed = torch.tensor([[0.0, math.log(9)]])
+    torch.testing.assert_close(probabilities(crossed, "ordinal"), torch.tensor([[0.5, 0.0, 0.5]]))
+    values = probabilities(torch.randn(50, 4), "ordinal")
+    torch.testing.assert_close(values.sum(1), torch.ones(50))
+    assert (values >= 0).all()
+
+
+@pytest.mark.parametrize(("kind", "width"), [("binary", 1), ("multiclass", 3), ("multilabel", 3)])
+def test_probabilities_have_the_metrics_shape(kind: str, width: int) -> None:
+    values = probabilities(torch.randn(4, width), kind)  # type: ignore[arg-type]
+    assert values.shape == (4, width)
+    assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_linear_fit_matches_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(200, 5))
+    targets = (features @ [1, -2, 0.5, 0, 0] + generator.normal(size=200) > 0).astype(np.int64)
+    penalty = 0.01
+    head, _ = fit_linear(
+        torch.tensor(features, dtype=torch.float32), torch.from_numpy(targets), "binary", 1, penalty
+    )
+    # scikit-learn minimises the sum of losses + |w|^2 / (2 C); ours the mean + penalty / 2 |w|^2.
+    other = LogisticRegression(C=1 / (penalty * len(targets)), tol=1e-10).fit(features, targets)
+    np.testing.assert_allclose(head.weight.detach().numpy(), other.coef_, atol=2e-3)
+    np.testing.assert_allclose(head.bias.detach().numpy(), other.intercept_, atol=2e-3)
+
+
+def test_stronger_penalty_gives_smaller_weights() -> None:
+    features, targets = torch.randn(40, 6), torch.arange(40) % 3
+    norms = [
+        fit_linear(features, targets, "multiclass", 3, penalty)[0].weight.norm().item()
+        for penalty in (1e-3, 1e-1, 10.0)
+    ]
+    assert norms == sorted(norms, reverse=True)

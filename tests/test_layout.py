@@ -1,0 +1,69 @@
+"""Data flows one way, and importing costs nothing."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import medstrata
+
+SOURCE = Path(medstrata.__file__).parent
+# Each module may import from the ones before it.
+ORDER = [
+    "errors", "console", "files", "interrupts", "randomness", "view_settings", "settings",
+    "recipes", "schedule", "losses", "metrics", "augment", "preprocessing", "devices", "tracking",
+    "run", "data", "loader", "backbones", "weights", "moco", "features", "heads", "monitors",
+    "recorder", "pretrain", "finetune", "report", "demo", "cli",
+]
+LEAVES = ("losses", "metrics", "schedule", "randomness", "files", "errors", "interrupts")
+
+
+def modules() -> list[Path]:
+    return [path for path in SOURCE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py")]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("medstrata"):
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_modules_import_only_what_stands_before_them(path: Path) -> None:
+    own = part_of(path)
+    allowed = {*ORDER[: ORDER.index(own)], own}
+    assert imports(path) <= allowed
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_leaves_import_nothing_of_the_package(name: str) -> None:
+    assert not imports(SOURCE / f"{name}.py")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom medstrata.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'timm', 'cv2', 'pandas', 'accelerate', 'matplotlib', 'numpy'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_files_stay_short() -> None:
+    long = {path.name: n for path in modules() if (n := len(path.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_public_names_exist() -> None:
+    for name in dir(medstrata):
+        assert getattr(medstrata, name) is not None

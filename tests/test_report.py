@@ -1,0 +1,505 @@
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from medstrata.errors import MedstrataError
+from medstrata.report.collect import Collection, Finetune, collect
+from medstrata.report.compare import Summary, benches, best, summarise, without_duplicates
+from medstrata.report.findings import findings, headline
+from medstrata.report.gaps import gaps
+from medstrata.report.page import write_report
+from medstrata.report.words import counted, duration, listed, percent, score_text, span
+from report_runs import FRACTIONS, STORE, TASK, finetune_run, pretrain_run, study
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+HOSTILE = "<script>alert('1')</script>\"&$x_$"
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: elements with attributes, the text, and well-formedness."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self._open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open:
+            self.texts.append((self._open[-1], data))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        kept = " ".join(data for tag, data in self.texts if tag != "style")
+        return " ".join(kept.split())
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Four arms, two seeds, two protocols; one run unfinished, one broken, one cell empty."""
+    root = tmp_path_factory.mktemp("root")
+    arms = ("scratch", "moco", "moco_mse", "moco_bt")
+    study(root / "study", arms=arms)
+    (root / "study/full/moco-0.1-seed1/result.json").unlink()
+    (root / "study/full/moco-1-seed1/result.json").write_text('{"kind": "finetune",')
+    for seed in (0, 1):
+        (root / f"study/frozen/moco_bt-1-seed{seed}/result.json").unlink()
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "new" / "report.html"
+    assert write_report([root], out, title="A title & more") == out
+    assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+    return Page(out)
+
+
+def found_in(folder: Path) -> tuple[Collection, tuple]:
+    collection = collect([folder])
+    kept, _ = without_duplicates(collection.finetune)
+    return collection, benches(kept, Labels())
+
+
+class Labels(dict):
+    def __missing__(self, pair):
+        return pair[0]
+
+
+# The page as a document
+
+
+def test_page_loads_nothing_and_runs_nothing(page):
+    links = [
+        value
+        for _, attributes in page.elements
+        for name, value in attributes.items()
+        if name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster")
+    ]
+    assert links
+    assert all(link.startswith(("#", "data:image/")) for link in links)
+    names = {name for name, _ in page.elements}
+    assert not names & {"script", "link", "iframe", "object", "embed", "form", "base"}
+    assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]
+    assert "default-src 'none'" in page.all("meta")[1]["content"]
+    styles = " ".join(data for tag, data in page.texts if tag == "style")
+    styles += " ".join(attributes.get("style") or "" for _, attributes in page.elements)
+    assert "@import" not in styles
+    assert set(re.findall(r"url\((.)", styles)) <= {"#"}
+
+
+def test_page_is_accessible(page):
+    assert page.all("html") == [{"lang": "en"}]
+    levels = [int(name[1]) for name, _ in page.elements if re.fullmatch("h[1-6]", name)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert len(page.all("table")) == len(page.all("caption"))
+    assert all(one.get("scope") in ("row", "col") for one in page.all("th"))
+    assert all(one["alt"] for one in page.all("img"))
+    assert len(page.all("figure")) == len(page.all("figcaption"))
+    drawings = [one for one in page.all("svg") if one.get("class") != "symbols"]
+    assert all(one.get("aria-hidden") == "true" for one in drawings)
+    assert all(one["aria-label"] for one in page.all("div") if one.get("role") == "img")
+
+
+def test_ids_are_unique_and_links_reach_them(page):
+    ids = Counter(a["id"] for _, a in page.elements if "id" in a)
+    assert [name for name, number in ids.items() if number > 1] == []
+    targets = [
+        a[name][1:] for _, a in page.elements for name in ("href",) if a.get(name, "#") != "#"
+    ]
+    clips = [re.findall(r"url\(#([^)]+)\)", a.get("clip-path") or "") for _, a in page.elements]
+    assert {*targets, *(one for clip in clips for one in clip)} <= set(ids)
+
+
+def test_figures_take_their_ink_from_the_page(root, tmp_path):
+    text = write_report([root / "study/full"], tmp_path / "r.html").read_text(encoding="utf-8")
+    drawing = text[text.index("<figure>") : text.index("</figure>")]
+    assert "currentColor" in drawing
+    assert "var(--muted)" in drawing
+    assert "#01020" not in text
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+
+
+def test_every_table_scrolls_in_its_own_container(page):
+    tags = [(name, a.get("class")) for name, a in page.elements]
+    before = [tags[i - 1] for i, (name, _) in enumerate(tags) if name == "table"]
+    assert set(before) == {("div", "scroll")}
+
+
+def test_page_holds_every_part(page):
+    for words in (
+        "A title & more",
+        "Findings",
+        "Table 1. Splits of cxr.store",
+        "5,824 of 4,096 patients, 224 × 224 pixels, 1 channel",
+        "two classes: bacteria and virus",
+        "Whole network fine-tuned",
+        "Encoder frozen, linear head",
+        "contrastive loss",
+        "Intermediate loss, by stage",
+        "Effective rank, by stage",
+        "Feature norm, by stage",
+        "k-NN macro AUROC, subtype",
+        "similarity of positives",
+        "After epoch 2: features use 1.9 of 511 directions: dimensional collapse.",
+        "training loss",
+        "validation macro AUROC",
+        "penalty on the weights",
+        "queue_size: 65536",
+        "Example CPU",
+    ):
+        assert words in page.text or any(
+            words in (a.get("aria-label") or "") for _, a in page.elements
+        ), words
+
+
+def test_equal_views_are_shown_once(page):
+    assert len(page.all("img")) == 2
+    assert "as moco (seed 0), moco_mse (seed 0) saw them" in page.text
+    assert "as moco_bt (seed 0) saw them" in page.text
+
+
+def test_results_table_holds_the_numbers(page, root):
+    result = json.loads((root / "study/full/scratch-0.01-seed0/result.json").read_text())
+    other = json.loads((root / "study/full/scratch-0.01-seed1/result.json").read_text())
+    scores = [one["test"]["scores"]["macro_auroc"] for one in (result, other)]
+    low, high = sorted(one["value"] for one in scores)
+    worse = min(scores, key=lambda one: one["value"])
+    cell = (
+        f"{sum(one['value'] for one in scores) / 2:.3f} "
+        f"{percent(0.95)}: {worse['low']:.3f} to {worse['high']:.3f} "
+        f"2 seeds: {low:.3f} to {high:.3f}"
+    ).replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert cell in page.text
+    assert "30 images, 22 patients" in page.text
+
+
+def test_best_is_marked_by_word_once_a_column(page):
+    bold = [a for a in page.all("td") if a.get("class") == "best"]
+    marks = [a for a in page.all("span") if a.get("class") == "mark"]
+    # Two protocols, four metrics, three fractions.
+    assert len(bold) == len(marks) >= 2 * 4 * 3
+
+
+def test_what_is_missing_is_named(page):
+    missing = page.text[page.text.index("What is missing, and cautions") :]
+    assert "study/full/moco-0.1-seed1 : unfinished: there is no result.json; 10 of 10" in missing
+    assert "study/full/moco-1-seed1 : result.json cannot be read" in missing
+    assert "the encoder frozen: moco_bt : no finished run at 100 % of the labels" in missing
+    assert "the encoder frozen: scratch : no run with this protocol" in missing
+    assert "the whole network fine-tuned: moco : no finished run of seed 1 at 10 %" in missing
+
+
+def test_data_is_escaped(tmp_path):
+    task = {**TASK, "name": HOSTILE, "classes": [HOSTILE, "b"]}
+    subset = {"images": 3, "patients": 2, "per_class": {HOSTILE: 2, "b": 1}}
+    for arm in (HOSTILE, "scratch"):
+        run = finetune_run(tmp_path / f"run-{len(arm)}", arm, 1.0, task=task, subset=subset)
+    score = {HOSTILE: {"value": 0.5, "low": 0.4, "high": 0.6}}
+    test = {"images": 3, "patients": 2, "scores": score}
+    store = {**STORE, "name": HOSTILE}
+    for arm in (HOSTILE, "scratch"):
+        name = tmp_path / f"other-{len(arm)}"
+        run = finetune_run(name, arm, 0.5, protocol=HOSTILE, metric=HOSTILE, test=test, store=store)
+    (run / "config.yaml").write_text(HOSTILE)
+    (run / "environment.json").write_text(json.dumps({HOSTILE: HOSTILE}))
+    pretrained = pretrain_run(tmp_path / "pre", HOSTILE, epochs=2)
+    records = (pretrained / "metrics.jsonl").read_text().replace("stage1", "<script>1")
+    (pretrained / "metrics.jsonl").write_text(
+        records.replace('"warnings": []', '"warnings": ["<b>"]')
+    )
+    page = Page(write_report([tmp_path], tmp_path / "r.html", title=HOSTILE))
+    names = {name for name, _ in page.elements}
+    assert "script" not in names
+    assert "<b>" in page.text
+    assert page.text.count(HOSTILE) > 20
+
+
+# What is read
+
+
+def test_runs_are_found_at_any_depth_and_once(root):
+    study_folder = root / "study"
+    everything = collect([study_folder])
+    twice = collect([study_folder, study_folder / "full", study_folder / "pretrain/moco"])
+    assert len(everything.finetune) == 2 * 3 * (4 + 3) - 4
+    assert len(everything.pretrain) == 3
+    assert twice == everything
+    assert len(collect([study_folder / "pretrain/moco"]).pretrain) == 1
+
+
+def test_folder_of_runs_with_settings_is_no_unfinished_run(tmp_path):
+    finetune_run(tmp_path / "study/cell", "scratch", 1.0)
+    (tmp_path / "study/config.yaml").write_text("arms: []")
+    assert collect([tmp_path]).notes == ()
+
+
+def test_no_run_is_one_line(tmp_path):
+    with pytest.raises(MedstrataError, match="no run found in") as failure:
+        write_report([tmp_path], tmp_path / "r.html")
+    assert "\n" not in str(failure.value)
+    with pytest.raises(MedstrataError, match="absent is not a folder"):
+        write_report([tmp_path / "absent"], tmp_path / "r.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_target_that_is_a_folder_is_refused(root, tmp_path):
+    with pytest.raises(MedstrataError, match="is a folder; give the file"):
+        write_report([root], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"kind": "probe"}', "unknown kind"),
+        ('{"kind": "finetune"}', "lacks task"),
+        ('{"kind": "finetune", "x": NaN}', "NaN is not a number"),
+    ],
+)
+def test_broken_result_is_a_note(tmp_path, text, why):
+    (finetune_run(tmp_path / "bad", "moco", 0.1) / "result.json").write_text(text)
+    finetune_run(tmp_path / "good", "scratch", 0.1)
+    collection = collect([tmp_path])
+    assert [run.arm for run in collection.finetune] == ["scratch"]
+    (note,) = collection.notes
+    assert note.what.endswith("/bad")
+    assert why in note.why
+    assert "\n" not in note.why
+
+
+def test_result_outlives_its_neighbours(tmp_path):
+    run = finetune_run(tmp_path / "run", "moco", 0.1)
+    (run / "config.yaml").unlink()
+    (run / "environment.json").write_text("{")
+    (run / "metrics.jsonl").write_text("nonsense\n")
+    collection = collect([run])
+    assert len(collection.finetune) == 1
+    assert "config.yaml, environment.json, metrics.jsonl missing" in collection.notes[0].why
+    assert "macro AUROC" in Page(write_report([run], tmp_path / "r.html")).text
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_page_without_scores(tmp_path, finished):
+    run = pretrain_run(tmp_path / "pre", "moco", epochs=1)
+    (run / "views.png").write_bytes(b"no picture")
+    if not finished:
+        (run / "result.json").unlink()
+    text = Page(write_report([run], tmp_path / "r.html")).text
+    assert ("shows pre-training only" if finished else "No run is finished") in text
+    assert ("views.png cannot be read" if finished else "1 of 1 epochs are done") in text
+
+
+def test_report_is_the_same_twice_and_imports_no_torch(root, tmp_path):
+    run = root / "study/full/scratch-1-seed0"
+    code = (
+        "import sys; from pathlib import Path; from medstrata.report.page import write_report;"
+        "write_report([Path(sys.argv[1])], Path(sys.argv[2])); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, run, tmp_path / "a.html"], check=True)
+    write_report([run], tmp_path / "b.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+# What is compared
+
+
+def scored(value: float, low: float | None = None, high: float | None = None) -> Summary:
+    interval = None if low is None or high is None else (low, high)
+    return Summary(value=value, seeds=(value,), interval=interval)
+
+
+def runs_with(tmp_path: Path, values: list[float], metric: str = "macro_auroc") -> list[Finetune]:
+    for seed, value in enumerate(values):
+        score = {metric: {"value": value, "low": value - 0.1, "high": value + 0.2}}
+        test = {"images": 848, "patients": 601, "scores": score}
+        finetune_run(tmp_path / f"{seed}", "moco", 0.1, seed, test=test)
+    return list(collect([tmp_path]).finetune)
+
+
+def test_summary_by_hand(tmp_path):
+    summary = summarise(runs_with(tmp_path, [0.9, 0.5, 0.7]), "macro_auroc")
+    assert summary is not None
+    assert summary.value == pytest.approx(0.7)
+    assert summary.seeds == (0.5, 0.7, 0.9)
+    assert summary.interval == pytest.approx((0.6, 0.9))
+    assert summary.reach == pytest.approx((0.5, 0.9))
+
+
+@pytest.mark.parametrize(("metric", "worse"), [("macro_auroc", 0.5), ("brier", 0.7)])
+def test_even_number_of_seeds_takes_the_worse_interval(tmp_path, metric, worse):
+    summary = summarise(runs_with(tmp_path, [0.7, 0.5], metric), metric)
+    assert summary is not None
+    assert summary.interval == pytest.approx((worse - 0.1, worse + 0.2))
+
+
+def test_best_follows_the_direction_of_the_metric():
+    column = {"a": scored(0.2), "b": scored(0.1), "c": scored(0.2004)}
+    assert best(column, "macro_auroc") == {"a", "c"}
+    assert best(column, "brier") == {"b"}
+    assert best({"a": scored(0.2)}, "macro_auroc") == set()
+
+
+def write_scores(folder: Path, scores: dict[str, tuple[float, float, float]]) -> Path:
+    for arm, (value, low, high) in scores.items():
+        score = {"macro_auroc": {"value": value, "low": low, "high": high}}
+        test = {"images": 848, "patients": 601, "scores": score}
+        finetune_run(folder / arm, arm, 0.01, test=test)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (
+            {"a": (0.9, 0.85, 0.95), "b": (0.7, 0.6, 0.8), "c": (0.5, 0.4, 0.6)},
+            "The interval of a lies clear of those of both other arms.",
+        ),
+        (
+            {"a": (0.9, 0.75, 0.95), "b": (0.7, 0.6, 0.8), "c": (0.5, 0.4, 0.6)},
+            "The interval of a overlaps that of b, so the order among these is not settled; it "
+            "lies clear of that of c.",
+        ),
+        (
+            {"a": (0.9, 0.75, 0.95), "b": (0.7, 0.6, 0.75)},
+            "The interval of a overlaps that of b, so which arm is best is not settled.",
+        ),
+    ],
+)
+def test_findings_claim_no_more_than_the_intervals(tmp_path, scores, said):
+    _, found = found_in(write_scores(tmp_path, scores))
+    (finding,) = findings(found[0], found[0].comparisons[0])
+    assert said in finding.text
+    assert "One seed only: every arm." in finding.text
+    text = headline(found).replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert text.startswith(
+        "With 1 % of the labels (30 images of 22 patients) and the whole network fine-tuned, a "
+        f"has the highest macro AUROC of {len(scores)} arms: 0.900 (95 % interval over patients "
+    )
+    assert text.endswith(said)
+
+
+def test_seeds_that_touch_forbid_a_claim(tmp_path):
+    """Intervals of the median runs apart, but one seed of b reaches up to a."""
+    rows = {"a": [0.9, 0.9, 0.9], "b": [0.5, 0.5, 0.89]}
+    for arm, values in rows.items():
+        for seed, value in enumerate(values):
+            score = {"macro_auroc": {"value": value, "low": value - 0.02, "high": value + 0.02}}
+            test = {"images": 848, "patients": 601, "scores": score}
+            finetune_run(tmp_path / f"{arm}{seed}", arm, 0.01, seed, test=test)
+    _, found = found_in(tmp_path)
+    assert "which arm is best is not settled" in headline(found)
+    assert "the mean of 3 seeds" in headline(found)
+
+
+def test_missing_interval_and_lone_arm_are_said(tmp_path):
+    score = {"macro_auroc": {"value": 0.9, "low": None, "high": None}}
+    test = {"images": 848, "patients": 601, "scores": score}
+    finetune_run(tmp_path / "a", "a", 0.1, test=test)
+    _, found = found_in(tmp_path)
+    assert headline(found).startswith("At no label fraction do two arms have a score")
+    assert "nothing to compare with" in findings(found[0], found[0].comparisons[0])[0].text
+    finetune_run(tmp_path / "b", "b", 0.1)
+    _, found = found_in(tmp_path)
+    assert "An interval is missing" in headline(found)
+
+
+def test_only_like_is_compared(tmp_path):
+    finetune_run(tmp_path / "a", "a", 0.1)
+    finetune_run(tmp_path / "b", "b", 0.1, task={**TASK, "name": "other"})
+    finetune_run(tmp_path / "c", "c", 0.1, store_digest="0f")
+    collection, found = found_in(tmp_path)
+    assert sorted(bench.arms for bench in found) == [("a",), ("b",), ("c",)]
+    notes = [(one.what, one.why) for one in gaps(collection, found, Labels())]
+    assert any(w == "other on cxr.store: a and c" and "another task" in why for w, why in notes)
+
+
+def test_unlike_subsets_are_a_caution(tmp_path):
+    finetune_run(tmp_path / "a", "a", 0.1)
+    run = finetune_run(tmp_path / "b", "b", 0.1)
+    assert gaps(*found_in(tmp_path), Labels()) == []
+    lines = (run / "subset.csv").read_text().split()
+    (run / "subset.csv").write_text("\n".join([lines[0], *reversed(lines[1:])]))
+    assert gaps(*found_in(tmp_path), Labels()) == []
+    (run / "subset.csv").write_text("\n".join([*lines[:-1], "another"]))
+    (note,) = gaps(*found_in(tmp_path), Labels())
+    assert "different labelled images" in note.why
+
+
+def test_duplicates_are_named_not_averaged(tmp_path):
+    finetune_run(tmp_path / "a", "moco", 0.1)
+    finetune_run(tmp_path / "b", "moco", 0.1)
+    kept, notes = without_duplicates(collect([tmp_path]).finetune)
+    assert [run.files.folder.name for run in kept] == ["a"]
+    assert "same arm, task, protocol, fraction and seed" in notes[0].why
+    other = replace(kept[0], seed=7)
+    assert without_duplicates([kept[0], other]) == ((kept[0], other), [])
+
+
+def test_backbones_are_told_apart(tmp_path):
+    finetune_run(tmp_path / "a", "scratch", 0.1)
+    finetune_run(tmp_path / "b", "scratch", 0.1, backbone="resnet50")
+    text = Page(write_report([tmp_path], tmp_path / "r.html")).text
+    assert "scratch (resnet18)" in text
+    assert "scratch (resnet50)" in text
+
+
+def test_pretrained_arm_without_scores_is_named(tmp_path):
+    pretrain_run(tmp_path / "pre", "moco", epochs=1)
+    finetune_run(tmp_path / "a", "scratch", 0.1)
+    notes = gaps(*found_in(tmp_path), Labels())
+    assert "no fine-tuning run of this arm was given" in notes[0].why
+
+
+# Words
+
+
+def test_words():
+    thin = "\N{NARROW NO-BREAK SPACE}"
+    assert [percent(one) for one in (*FRACTIONS, 0.005, 0.0625)] == [
+        f"{text}{thin}%" for text in ("1", "10", "100", "0.5", "6.25")
+    ]
+    assert score_text(-0.1234) == "−0.123"
+    assert [span([3]), span([3, 3]), span([1200, 3])] == ["3", "3", "3–1,200"]
+    assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == [
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+    assert [counted(1, "arm"), counted(2000, "arm")] == ["1 arm", "2,000 arms"]
+    assert [
+        duration(one).replace(thin, " ").replace("\N{NO-BREAK SPACE}", " ")
+        for one in (12.4, 200, 7500)
+    ] == [
+        "12 s",
+        "3 min 20 s",
+        "2 h 05 min",
+    ]
