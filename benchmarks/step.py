@@ -26,11 +26,12 @@ from lightly.models.modules import MoCoProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 
 from harness import interleave, spread, write_result
+from medstrata.assembly import build
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.data.synthetic import make_images
 from medstrata.devices import has_native_bf16, mixed_precision
-from medstrata.pretrain import build, training_step
+from medstrata.pretrain import training_step
 from medstrata.recipes import recipe
 
 CASES = {  # name -> backbone, pixels, batch, queue
@@ -56,6 +57,7 @@ class Peer(torch.nn.Module):
         self.criterion = NTXentLoss(temperature=0.2, memory_bank_size=(queue, 128))
 
     def loss(self, query_view: torch.Tensor, key_view: torch.Tensor) -> torch.Tensor:
+        """One direction, as in lightly's example."""
         query = self.head(self.backbone(query_view))
         with torch.no_grad():
             key = self.head_momentum(self.backbone_momentum(key_view))

@@ -14,9 +14,8 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medstrata.data.prepare import prepare
-
 from medstrata.console import say
+from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.finetune import finetune
 from medstrata.pretrain import pretrain
@@ -78,7 +77,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=6, help="pre-training epochs")
+    parser.add_argument("--epochs", type=int, default=4, help="pre-training epochs")
     arguments = parser.parse_args()
     for name in arguments.sets:
         run_set(name, arguments.data / name, arguments.out / name, arguments)

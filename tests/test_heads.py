@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from medstrata.finetune import fit_linear
 from medstrata.heads import num_outputs, probabilities, task_loss
+from medstrata.probe import fit_linear
 
 
 def test_outputs_of_each_kind() -> None:
     assert [num_outputs(kind, 5) for kind in ("binary", "multiclass", "multilabel", "ordinal")] == [
-        1, 5, 5, 4,
+        1,
+        5,
+        5,
+        4,
     ]
 
 
@@ -25,8 +28,10 @@ def test_multilabel_masks_unknown_labels() -> None:
     targets = torch.tensor([[1.0, math.nan], [math.nan, math.nan], [0.0, 1.0]])
     loss = task_loss(logits, targets, "multilabel")
     known = [(logits[0, 0], 1.0), (logits[2, 0], 0.0), (logits[2, 1], 1.0)]
-    by_hand = [-(y * torch.log(torch.sigmoid(z)) + (1 - y) * torch.log(1 - torch.sigmoid(z)))
-               for z, y in known]
+    by_hand = [
+        -(y * torch.log(torch.sigmoid(z)) + (1 - y) * torch.log(1 - torch.sigmoid(z)))
+        for z, y in known
+    ]
     assert loss.item() == pytest.approx(float(sum(by_hand).detach()) / 3, rel=1e-5)
     loss.backward()
     assert logits.grad is not None

@@ -135,11 +135,14 @@ def test_a_query_without_negatives_costs_nothing_and_pulls_nothing() -> None:
     assert torch.equal(query.grad, torch.zeros_like(query))
 
 
-def test_info_nce_is_float32_under_autocast() -> None:
-    query, key, negatives = unit(4, 32), unit(4, 32, 1), unit(50, 32, 2)
-    loss = info_nce(query, key, negatives, 0.07).loss
+def test_info_nce_is_float32_whatever_it_is_given() -> None:
+    query, key, negatives = (
+        unit(rows, 32, seed).bfloat16() for seed, rows in enumerate((4, 4, 50))
+    )
+    loss = info_nce(query.float(), key.float(), negatives.float(), 0.07).loss
+    assert torch.equal(info_nce(query, key, negatives, 0.07).loss, loss)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(info_nce(query, key, negatives, 0.07).loss, loss)
+        assert torch.equal(info_nce(query.float(), key, negatives, 0.07).loss, loss)
 
 
 def test_info_nce_refuses_what_has_no_meaning() -> None:

@@ -61,9 +61,7 @@ def test_several_columns_are_multilabel(store):
     assert (task.kind, task.classes) == ("multilabel", ("finding", "edema"))
     assert task.targets.dtype == np.float32
     nan = np.nan  # unknown, and -1 for uncertain
-    np.testing.assert_array_equal(
-        task.targets, [[0, 0], [1, 1], [nan, nan], [1, nan], [0, 1]]
-    )
+    np.testing.assert_array_equal(task.targets, [[0, 0], [1, 1], [nan, nan], [1, nan], [0, 1]])
     single = make_task(store, "edema", "multilabel")
     np.testing.assert_array_equal(single.targets, task.targets[:, 1:])
 

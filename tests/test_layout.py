@@ -12,16 +12,48 @@ import medstrata
 SOURCE = Path(medstrata.__file__).parent
 # Each module may import from the ones before it.
 ORDER = [
-    "errors", "console", "files", "interrupts", "randomness", "view_settings", "settings",
-    "recipes", "schedule", "losses", "metrics", "augment", "preprocessing", "devices", "tracking",
-    "run", "data", "loader", "backbones", "weights", "moco", "features", "heads", "monitors",
-    "recorder", "pretrain", "finetune", "report", "demo", "cli",
+    "errors",
+    "console",
+    "files",
+    "interrupts",
+    "randomness",
+    "view_settings",
+    "settings",
+    "recipes",
+    "schedule",
+    "losses",
+    "weighted",
+    "metrics",
+    "augment",
+    "preprocessing",
+    "devices",
+    "tracking",
+    "run",
+    "data",
+    "loader",
+    "backbones",
+    "weights",
+    "moco",
+    "features",
+    "heads",
+    "monitors",
+    "recorder",
+    "assembly",
+    "pretrain",
+    "supervised",
+    "probe",
+    "finetune",
+    "report",
+    "demo",
+    "cli",
 ]
 LEAVES = ("losses", "metrics", "schedule", "randomness", "files", "errors", "interrupts")
 
 
 def modules() -> list[Path]:
-    return [path for path in SOURCE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py")]
+    return [
+        path for path in SOURCE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py")
+    ]
 
 
 def part_of(path: Path) -> str:

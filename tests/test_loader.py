@@ -1,12 +1,11 @@
-
 import pytest
 import torch
-from tiny import make_store
 
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.loader import Loader, Prefetched
 from medstrata.view_settings import moco_v2
+from tiny import make_store
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +16,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def loader(store: Store, **changes: int) -> Loader:
     options = {"batch_size": 8, "views": 2, "seed": 0, "rank": 0, "world_size": 1} | changes
     return Loader(
-        store=store, rows=store.rows(None), settings=moco_v2(0), device=torch.device("cpu"),
+        store=store,
+        rows=store.rows(None),
+        settings=moco_v2(0),
+        device=torch.device("cpu"),
         **options,
     )
 
@@ -51,7 +53,7 @@ def test_batch_that_does_not_divide_is_an_error(store: Store) -> None:
 
 
 def test_prefetched_hands_errors_to_the_consumer() -> None:
-    def broken():  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def broken():  # type: ignore[no-untyped-def]
         raise OSError("disk gone")
         yield
 
@@ -65,5 +67,3 @@ def test_closing_early_stops_the_thread(store: Store) -> None:
     batches.close()
     assert not batches._thread.is_alive()
     assert batches.waited_s > 0
-
-

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from medstrata.losses import (
     INTERMEDIATE_LOSSES,
@@ -119,6 +120,12 @@ def test_swapping_the_views_changes_nothing(name: str) -> None:
     loss = build(name)
     query, key = (loss.pool(view.reshape(4, 5, 6, 6)) for view in views(4, 180))
     torch.testing.assert_close(loss(key, query).loss, loss(query, key).loss)
+
+
+@pytest.mark.parametrize("name", ["mse", "centered_cosine"])
+def test_losses_without_projector_are_float32_whatever_they_are_given(name: str) -> None:
+    loss, (query, key) = build(name), (view.bfloat16() for view in views(4, 5))
+    assert torch.equal(loss(query, key).loss, loss(query.float(), key.float()).loss)
 
 
 # --- Mean squared error ----------------------------------------------------------------------
@@ -261,6 +268,14 @@ def test_cross_correlation_fixed_points_and_invariances(batch: int, width: int) 
         cross_correlation_terms(-first, -second),
     ):
         torch.testing.assert_close(changed[:2], (on, off))
+
+
+@pytest.mark.parametrize(("batch", "width"), [(2, 64), (64, 2)])
+def test_cross_correlation_takes_the_cheaper_way(batch: int, width: int) -> None:
+    # Two B x B products of length D, or one D x D product of length B; 2 operations a term.
+    with FlopCounterMode(display=False) as counter:
+        cross_correlation_terms(*views(batch, width))
+    assert counter.get_total_flops() == min(4 * batch**2 * width, 2 * width**2 * batch)
 
 
 def barlow(on_weight: float = 1.0, off_weight: float = 1.0, width: int = 7) -> BarlowTwins:

@@ -236,12 +236,13 @@ def test_a_training_step_changes_nothing_but_running_averages() -> None:
 @pytest.mark.parametrize("loss", OPTIONS)
 def test_gradients_reach_everything_but_the_key_encoder(name: str, loss: str) -> None:
     model = build(name, loss=loss, sub_batches=2)
-    negatives = unit(9, seed=3).requires_grad_()
-    result = model(images(6, 1), images(6, 2), negatives, shuffle=torch.arange(6))
+    negatives, key_view = unit(9, seed=3).requires_grad_(), images(6, 2).requires_grad_()
+    result = model(images(6, 1), key_view, negatives, shuffle=torch.arange(6))
     assert not result.key.requires_grad
     assert not any(parameter.requires_grad for parameter in model.key_encoder.parameters())
     result.total.backward()
     assert negatives.grad is None
+    assert key_view.grad is None
     assert all(parameter.grad is None for parameter in model.key_encoder.parameters())
     for part in (model.query_encoder, model.intermediate):
         for parameter in part.parameters():

@@ -1,9 +1,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +9,18 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from tiny import make_store
 
+from medstrata.assembly import build, build_intermediate
 from medstrata.backbones import create_backbone
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
-from medstrata.pretrain import build, build_intermediate, pretrain, train, training_step
+from medstrata.pretrain import pretrain, train, training_step
 from medstrata.recipes import RECIPES, recipe
 from medstrata.run import checkpoints, load_checkpoint
 from medstrata.settings import IntermediateSettings, PretrainSettings
+from runs import assert_equal_states, final_state, records, without_times
+from tiny import make_store
 
-WORKER = Path(__file__).parent / "training_worker.py"
 SMALL = {"backbone": "resnet10t", "epochs": 2, "batch_size": 8}
 SMALL_QUEUE = {"queue_size": 20, "key_sub_batches": 2}
 
@@ -42,44 +40,17 @@ def small(name: str, **overrides: Any) -> PretrainSettings:
     return recipe(name, **{**SMALL, "contrastive": SMALL_QUEUE, **overrides})
 
 
-def records(run: Path, event: str) -> list[dict[str, Any]]:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [record for record in map(json.loads, lines) if record["event"] == event]
-
-
-def without_times(run: Path) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    for record in found:
-        del record["time"]
-    return found
-
-
-def assert_equal_states(first: Any, second: Any, place: str = "") -> None:
-    if isinstance(first, dict):
-        assert first.keys() == second.keys(), place
-        for key in first:
-            assert_equal_states(first[key], second[key], f"{place}/{key}")
-    elif isinstance(first, list):
-        assert len(first) == len(second), place
-        for one, other in zip(first, second, strict=True):
-            assert_equal_states(one, other, place)
-    elif isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), place
-    else:
-        assert first == second, place
-
-
-def final_state(run: Path) -> dict[str, Any]:
-    state = load_checkpoint(checkpoints(run / "checkpoints")[-1])
-    # The bytes of metrics.jsonl depend on how many digits the times have.
-    del state["metrics_length"]
-    return state
-
-
 def test_run_folder_holds_what_it_promises(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
-    assert {"config.yaml", "environment.json", "metrics.jsonl", "checkpoints", "exported",
-            "views.png", "result.json"} <= names
+    assert {
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "exported",
+        "views.png",
+        "result.json",
+    } <= names
     steps, epochs = records(run, "step"), records(run, "epoch")
     result = json.loads((run / "result.json").read_text())
     assert len(steps) == result["steps"] == len(epochs) * (result["images"] // 8)
@@ -122,46 +93,6 @@ def test_same_seed_same_run_and_another_seed_another(
     assert without_times(run) != without_times(other)
 
 
-@pytest.mark.parametrize("lines", [3, 6, 8])
-def test_killed_and_resumed_equals_unbroken(store: Store, tmp_path: Path, lines: int) -> None:
-    """SIGKILL after some record was written: before, at and after a checkpoint."""
-    arguments = [str(store.path), "resnet10t", "fair/moco_bt"]
-    subprocess.run([sys.executable, WORKER, tmp_path / "whole", *arguments], check=True)
-    broken = subprocess.Popen([sys.executable, WORKER, tmp_path / "cut", *arguments])
-    metrics = tmp_path / "cut" / "metrics.jsonl"
-    deadline = time.monotonic() + 60
-    while not metrics.exists() or len(metrics.read_bytes().splitlines()) < lines:
-        assert time.monotonic() < deadline
-        assert broken.poll() is None, "finished before it could be killed"
-        time.sleep(0.002)
-    broken.send_signal(signal.SIGKILL)
-    broken.wait()
-    assert not (tmp_path / "cut" / "result.json").exists()
-    subprocess.run([sys.executable, WORKER, tmp_path / "cut", *arguments], check=True)
-    assert_equal_states(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    assert without_times(tmp_path / "whole") == without_times(tmp_path / "cut")
-
-
-@pytest.mark.parametrize("name", ["fair/moco_bt", "fair/moco_cosine"])
-def test_two_processes_agree_with_one(store: Store, tmp_path: Path, name: str) -> None:
-    """A backbone without BatchNorm; both losses read the statistics of the whole batch."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    arguments = [str(store.path), "convnext_atto", name]
-    subprocess.run([sys.executable, WORKER, tmp_path / "one", *arguments], check=True)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone",
-                "--nproc-per-node", "2"]
-    subprocess.run(
-        [*launcher, WORKER, tmp_path / "two", *arguments], check=True, env=environment
-    )
-    one, two = final_state(tmp_path / "one"), final_state(tmp_path / "two")
-    assert torch.equal(one["queue"]["ids"], two["queue"]["ids"])
-    torch.testing.assert_close(one["queue"]["keys"], two["queue"]["keys"], atol=1e-4, rtol=0)
-    for key, value in one["model"].items():
-        torch.testing.assert_close(value, two["model"][key], atol=1e-4, rtol=1e-3, msg=key)
-    losses = [[step["loss"] for step in records(tmp_path / run, "step")] for run in ("one", "two")]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-
-
 def test_signal_saves_and_resume_goes_on(store: Store, run: Path, tmp_path: Path) -> None:
     settings, out = small("fair/moco_mse"), tmp_path / "stopped"
     accelerator = Accelerator(cpu=True)
@@ -190,7 +121,7 @@ def test_existing_folder_is_refused_resumed_or_overwritten(
 ) -> None:
     with pytest.raises(MedstrataError, match="already holds a run"):
         pretrain(store, small("fair/moco_mse"), run)
-    with pytest.raises(MedstrataError, match="other settings .*batch_size 8 -> 4"):
+    with pytest.raises(MedstrataError, match=r"other settings .*batch_size 8 -> 4"):
         pretrain(store, small("fair/moco_mse", batch_size=4), run, resume=True)
     before = (run / "result.json").read_bytes()
     pretrain(store, small("fair/moco_mse"), run, resume=True)
@@ -227,8 +158,9 @@ def test_evaluation_leaves_training_as_it_was(store: Store, tmp_path: Path) -> N
 
 
 def resolved(store: Store, **overrides: Any) -> PretrainSettings:
-    return small("fair/moco_mse", in_channels=1, knn_task="finding",
-                 views={"size": store.size}, **overrides)
+    return small(
+        "fair/moco_mse", in_channels=1, knn_task="finding", views={"size": store.size}, **overrides
+    )
 
 
 def test_accumulated_gradients_change_weights_every_second_step(
@@ -264,7 +196,11 @@ def test_every_recipe_builds_and_its_loss_is_finite(
 ) -> None:
     projector = {"projector_size": 16} if name.endswith("bt") else {}
     settings = recipe(
-        name, backbone="resnet10t", batch_size=8, in_channels=3, views={"size": 32},
+        name,
+        backbone="resnet10t",
+        batch_size=8,
+        in_channels=3,
+        views={"size": 32},
         intermediate=projector,
         contrastive={"queue_size": 20, "key_sub_batches": 2},
     )

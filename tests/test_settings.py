@@ -21,8 +21,14 @@ def test_paper_recipes_as_shipped(data: str) -> None:
     for settings in (moco, mse, bt):
         assert settings.backbone == "resnet50"
         assert settings.contrastive == replace(
-            moco.contrastive, hidden_layers=0, temperature=0.07, momentum=0.999, head_size=128,
-            queue_size=65_536, mask_own_keys=False, key_sub_batches=1,
+            moco.contrastive,
+            hidden_layers=0,
+            temperature=0.07,
+            momentum=0.999,
+            head_size=128,
+            queue_size=65_536,
+            mask_own_keys=False,
+            key_sub_batches=1,
         )
         assert (settings.optimizer.lr, settings.optimizer.lr_batch) == (0.03, 0)
         assert settings.optimizer.schedule == "constant"
@@ -34,9 +40,7 @@ def test_paper_recipes_as_shipped(data: str) -> None:
     assert bt.intermediate.on_weight == bt.intermediate.off_weight == 5e-5 / 32
     assert set(mse.intermediate.weights.values()) == {0.25}
     maps = {"stage1": 16, "stage2": 16, "stage3": 4, "stage4": 4}
-    assert mse.intermediate.grids == (
-        dict.fromkeys(maps, 1) if data == "histopathology" else maps
-    )
+    assert mse.intermediate.grids == (dict.fromkeys(maps, 1) if data == "histopathology" else maps)
     assert moco.contrastive.cap_queue == (data != "retina")
 
 

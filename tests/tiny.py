@@ -26,8 +26,9 @@ def make_folder(folder: Path) -> Path:
         image = image + generator.normal(0, 20, (SIZE, SIZE))
         name = f"{number:03d}.png"
         cv2.imwrite(str(folder / "images" / name), np.clip(image, 0, 255).astype(np.uint8))
-        rows.append({"file": name, "patient_id": f"p{patient}", "finding": finding,
-                     "grade": patient % 4})
+        rows.append(
+            {"file": name, "patient_id": f"p{patient}", "finding": finding, "grade": patient % 4}
+        )
     pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
     return folder
 
@@ -36,6 +37,8 @@ def make_store(folder: Path) -> Store:
     """Prepare `make_folder` with half of the patients in training."""
     make_folder(folder)
     return prepare(
-        folder / "images", folder / "tiny.store", labels=folder / "labels.csv",
+        folder / "images",
+        folder / "tiny.store",
+        labels=folder / "labels.csv",
         split="0.5/0.25/0.25",
     )

@@ -16,7 +16,7 @@ def main() -> None:
     settings = recipe(
         name,
         backbone=backbone,
-        epochs=3,
+        epochs=6,
         batch_size=8,
         checkpoint_every=2,
         contrastive={"queue_size": 20, "key_sub_batches": 2},

@@ -23,8 +23,8 @@ from medstrata.weighted import (
     quadratic_kappa,
 )
 
-# Weights held at once by an interval: 32 MiB, about the cache of a server processor.
-_BLOCK = 2**22
+# Weights held at once by an interval: 16 MiB, within the cache of a server processor.
+_BLOCK = 2**21
 # Rounding of a softmax in low precision.
 _TOLERANCE = 1e-3
 
@@ -169,7 +169,7 @@ def bootstrap_interval(
         ValueError: As for `score`; or the ids do not match the samples, `resamples` or `level` is
             out of range, or no resample has a value.
 
-    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, sections 8.5 (units) and 13.3.
+    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
     """
     value = score(name, target, probability, kind)
     if np.shape(patient_ids) != (len(target),):
@@ -203,7 +203,7 @@ def _resampled_patients(patient_ids: NDArray[Any], resamples: int, seed: int) ->
     for start in range(0, resamples, at_once):
         rows = min(at_once, resamples - start)
         draws = generator.multinomial(len(patients), equal, size=rows)  # (rows, P)
-        yield draws.astype(np.float64)[:, patient]
+        yield np.take(draws.astype(np.float64), patient, axis=1)
 
 
 def _check_kind(kind: Kind) -> None:

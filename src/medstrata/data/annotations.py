@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -161,21 +161,20 @@ def match_files(names: Sequence[str], files: pd.Series) -> NDArray[np.int64]:
     if not len(distinct):
         return np.full(len(files), -1, dtype=np.int64)
     found = pd.Index(names).get_indexer(distinct).astype(np.int64)
-    image_parts = [PurePosixPath(name).parts for name in names]
-    table_parts = [PurePosixPath(name).parts for name in distinct]
-    deepest = max(map(len, (*image_parts, *table_parts)))
-    for bare in (False, True):
-        for depth in range(deepest, 0, -1):
-            if (found >= 0).all():
-                break
-            images = _ends(image_parts, depth, bare)
-            wanted = _ends(table_parts, depth, bare)
-            _match_unique(images, wanted, found)
+    if (found < 0).any():
+        image_parts = [name.split("/") for name in names]
+        table_parts = [name.split("/") for name in distinct]
+        deepest = max(map(len, (*image_parts, *table_parts)))
+        for bare in (False, True):
+            for depth in range(deepest, 0, -1):
+                images = _ends(image_parts, depth, bare)
+                wanted = _ends(table_parts, depth, bare)
+                _match_unique(images, wanted, found)
     rows: NDArray[np.int64] = np.append(found, -1)[distinct.get_indexer(files)]
     return rows
 
 
-def _ends(parts: list[tuple[str, ...]], depth: int, bare: bool) -> pd.Index:
+def _ends(parts: list[list[str]], depth: int, bare: bool) -> pd.Index:
     ends = ("/".join(part[-depth:]) for part in parts)
     return pd.Index([without_suffix(end) if bare else end for end in ends])
 

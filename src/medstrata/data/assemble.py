@@ -196,6 +196,7 @@ def _say_summary(
     converted = manifest["conversion"].str.contains("colour to grey", regex=False).sum()
     if converted:
         warn(f"{converted} colour images were made grey; --channels 3 keeps colour")
+    _warn_of_copies(manifest)
     for name, column in header["label_columns"].items():
         values = manifest[f"label.{name}"].astype("string")
         counts = values.value_counts()
@@ -206,3 +207,15 @@ def _say_summary(
     empty = [split for split in ("val", "test") if not header["splits"][split]["images"]]
     if empty:
         warn(f"no images in {' and '.join(empty)}: such a store pre-trains but cannot be scored")
+
+
+def _warn_of_copies(manifest: pd.DataFrame) -> None:
+    """Say which files are, byte for byte, in two splits: what is trained on would be tested on."""
+    copies = manifest[manifest["checksum"].duplicated(keep=False)]
+    torn = copies[copies.groupby("checksum")["split"].transform("nunique") > 1]
+    if len(torn):
+        some = ", ".join(torn.sort_values("checksum", kind="stable")["source"].head(4))
+        warn(
+            f"{torn['checksum'].nunique()} images stand in two splits as identical files ({some}"
+            f"{', ...' if len(torn) > 4 else ''}): delete the copies, or give them one patient"
+        )

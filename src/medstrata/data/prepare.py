@@ -75,7 +75,7 @@ def prepare(
 
     Raises:
         MedstrataError: an argument is out of range; there are no images or too many unreadable
-            ones; table and images do not fit; `out` holds something else.
+            ones; table and images do not fit; `out` holds something else or cannot be written.
     """
     source, out = Path(source), Path(out).resolve()
     workers = default_workers() if workers is None else workers
@@ -116,9 +116,15 @@ def prepare(
         )
     elif rule.column is not None:
         raise MedstrataError(f"split {split!r} names a column: give the table with --labels")
-    _begin(out, plan)
-    write_shards(sources.root, sources.names, out, form, workers)
-    assemble(out, sources, known, rule, form, plan, max_quarantine)
+    try:
+        _begin(out, plan)
+        write_shards(sources.root, sources.names, out, form, workers)
+        assemble(out, sources, known, rule, form, plan, max_quarantine)
+    except OSError as error:
+        raise MedstrataError(
+            f"{out} cannot be written ({error.strerror}): make room or name another folder with "
+            "--out; the same command goes on where it was"
+        ) from error
     return open_store(out)
 
 

@@ -133,7 +133,6 @@ def _decode(root: Path, name: str, form: Form, target: NDArray[np.uint8]) -> dic
     except Unreadable as unreadable:
         return {"reason": unreadable.reason}
     target[:], note = fit_square(image.pixels, form.size, form.channels, form.fit)
-    planes = [np.ascontiguousarray(target[..., channel]) for channel in range(form.channels)]
     return {
         "width": image.width,
         "height": image.height,
@@ -141,10 +140,19 @@ def _decode(root: Path, name: str, form: Form, target: NDArray[np.uint8]) -> dic
         "format": image.format,
         "conversion": "; ".join(filter(None, (image.conversion, note))),
         "checksum": image.checksum,
-        # OpenCV adds in double precision, exact for whole numbers below 2^53.
-        **{f"sum{c}": int(cv2.sumElems(plane)[0]) for c, plane in enumerate(planes)},
-        **{f"squares{c}": int(cv2.norm(plane, cv2.NORM_L2SQR)) for c, plane in enumerate(planes)},
+        **_sums(target),
     }
+
+
+def _sums(pixels: NDArray[np.uint8]) -> dict[str, int]:
+    """Sum of the values and of their squares in each channel, exactly, by counting values."""
+    sums, values = {}, np.arange(256)
+    for channel in range(pixels.shape[-1]):
+        counts = cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel()
+        counts = counts.astype(np.int64)
+        sums[f"sum{channel}"] = int(counts @ values)
+        sums[f"squares{channel}"] = int(counts @ values**2)
+    return sums
 
 
 def _write_run(

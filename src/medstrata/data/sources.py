@@ -50,7 +50,7 @@ def from_folder(folder: Path) -> Sources:
     Hidden files and stores are passed over. Links to folders are not followed.
 
     Raises:
-        MedstrataError: there are no images.
+        MedstrataError: there are no images, or a folder cannot be listed.
     """
     root = folder.resolve()
     names, refused, others = [], [], Counter[str]()
@@ -117,7 +117,7 @@ def leaves_root(name: str) -> bool:
 
 def _walk(root: Path) -> Iterator[tuple[str, bool]]:
     """Relative paths of files and of links to folders; the latter are marked."""
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in os.walk(root, onerror=_refuse):
         here = Path(folder)
         if (here / "store.json").is_file() or (here / "parts" / "plan.json").is_file():
             folders.clear()
@@ -130,6 +130,12 @@ def _walk(root: Path) -> Iterator[tuple[str, bool]]:
         for name in files:
             if not name.startswith("."):
                 yield prefix + name, False
+
+
+def _refuse(error: OSError) -> None:
+    raise MedstrataError(
+        f"{error.filename} cannot be listed ({error.strerror}): its images would be lost unseen"
+    ) from error
 
 
 def _is_text(name: str) -> bool:

@@ -1,5 +1,6 @@
 """How a user says which images train, validate and test."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.data.splits import assign_splits
+from medstrata.data.splits import assign_splits, check_fractions
 from medstrata.errors import MedstrataError
 
 _WORDS = {
@@ -42,14 +43,12 @@ def parse_rule(text: str | None) -> SplitRule:
             test; or values of a column, as "fold:test=0,val=1", where the others train.
 
     Raises:
-        MedstrataError: it is none of these.
+        MedstrataError: it is none of these, or shares do not add up.
     """
     if text is None:
         return SplitRule()
-    try:
-        return SplitRule(fractions=tuple(float(part) for part in text.split("/")))
-    except ValueError:
-        pass
+    if re.fullmatch(r"[\d./ ]+", text):
+        return SplitRule(fractions=_fractions(text))
     column, colon, values = text.rpartition(":")
     if not colon:
         return SplitRule(column=text, splits=_WORDS)
@@ -63,6 +62,15 @@ def parse_rule(text: str | None) -> SplitRule:
             )
         splits[value.lower()] = _WORDS[word]
     return SplitRule(column=column.strip(), splits=splits, rest="train")
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    try:
+        fractions = tuple(float(part) for part in text.split("/"))
+    except ValueError as error:
+        raise MedstrataError(f"split {text!r} is not three numbers as 0.7/0.1/0.2") from error
+    check_fractions(fractions)
+    return fractions
 
 
 def apply_rule(
@@ -87,7 +95,7 @@ def apply_rule(
         "train", "val" or "test", shape (N,).
 
     Raises:
-        MedstrataError: shares do not add up, a value names no split, a patient is in two splits,
+        MedstrataError: a value names no split, a patient is in two splits,
             or no image trains.
     """
     if rule.column is None or values is None:

@@ -43,12 +43,8 @@ def assign_splits(
     Raises:
         MedstrataError: the fractions are not three shares with sum 1.
     """
+    check_fractions(fractions)
     shares = np.asarray(fractions, dtype=np.float64)
-    if shares.shape != (3,) or (shares < 0).any() or abs(shares.sum() - 1) > 1e-6 or not shares[0]:
-        raise MedstrataError(
-            f"split shares {'/'.join(map(str, fractions))} must be three, for train, val and test, "
-            "with sum 1, such as 0.7/0.1/0.2"
-        )
     patient, images = _patients(patient_ids)
     targets = np.zeros(len(patient), np.int64) if strata is None else np.asarray(strata)
     stratum = _rarest_class(_holds(targets), patient, len(images))
@@ -63,6 +59,20 @@ def assign_splits(
         behind[split] -= images[each]
         chosen[each] = split
     return np.asarray(SPLITS)[chosen[patient]]
+
+
+def check_fractions(fractions: Sequence[float]) -> None:
+    """Check shares of train, val and test.
+
+    Raises:
+        MedstrataError: they are not three, some are negative, train is 0 or the sum is not 1.
+    """
+    sound = len(fractions) == 3 and min(fractions) >= 0 and fractions[0] > 0
+    if not sound or abs(sum(fractions) - 1) > 1e-6:
+        raise MedstrataError(
+            f"split shares {'/'.join(map(str, fractions))} must be three, for train, val and test, "
+            "with sum 1, such as 0.7/0.1/0.2"
+        )
 
 
 def label_order(

@@ -1,0 +1,205 @@
+"""Full fine-tuning: every weight, on a part of the labels; the best epoch by validation is kept."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from rich.progress import TextColumn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from medstrata.backbones import Backbone, Features
+from medstrata.console import progress_bar
+from medstrata.data.labels import Task
+from medstrata.data.store import Store
+from medstrata.errors import MedstrataError
+from medstrata.features import forward_all
+from medstrata.files import replacing
+from medstrata.heads import num_outputs, probabilities, task_loss
+from medstrata.loader import Loader
+from medstrata.metrics import metric_for, score
+from medstrata.preprocessing import Preprocessing
+from medstrata.randomness import derive_seed
+from medstrata.schedule import lr_factor
+from medstrata.settings import FinetuneSettings
+from medstrata.tracking import Metrics
+from medstrata.weights import LoadedEncoder
+
+_ORDER = 1011  # what a random number is for
+
+
+class Classifier(nn.Module):
+    """A backbone and a linear layer on its pooled features; the layer starts at zero."""
+
+    def __init__(self, backbone: Backbone, outputs: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.embed_dim, outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, shape (B, outputs)."""
+        features: Features = self.backbone(images)
+        logits: Tensor = self.head(features.pooled)
+        return logits
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Sample numbers with a known label: the training subset, validation and test."""
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a protocol returns: probabilities and where they came from."""
+
+    best_epoch: int
+    val: NDArray[np.float32]  # probabilities, (N, L)
+    test: NDArray[np.float32]
+
+
+def primary_score(task: Task, rows: NDArray[np.int64], values: NDArray[np.float32]) -> float:
+    """The metric of the task's kind, on the labels of these rows."""
+    value: float = score(metric_for(task.kind), task.targets[rows], values, task.kind)
+    return value
+
+
+def fit_full(
+    loaded: LoadedEncoder,
+    store: Store,
+    task: Task,
+    parts: Parts,
+    settings: FinetuneSettings,
+    accelerator: Accelerator,
+    out: Path,
+) -> Fitted:
+    """Train every weight with Adam; the epoch that validates best is the one that is tested."""
+    device = accelerator.device
+    outputs = num_outputs(task.kind, len(task.classes))
+    model = Classifier(loaded.backbone, outputs).to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+    )
+    targets = torch.tensor(task.targets)
+    stream = _Stream(store, parts.train, loaded.preprocessing, settings, device)
+    per_epoch = max(stream.loader.steps_per_epoch, settings.min_steps)
+    metrics, best, best_epoch = Metrics(out), -np.inf, -1
+    checkpoint = out / "checkpoints" / "best.safetensors"
+    checkpoint.parent.mkdir(exist_ok=True)
+    bar = progress_bar(TextColumn("{task.fields[numbers]}"))
+    shown = bar.add_task(f"fine-tuning {out.name}", total=settings.epochs * per_epoch, numbers="")
+    with bar:
+        for epoch in range(settings.epochs):
+            model.train()
+            started, losses = time.perf_counter(), []
+            for _ in range(per_epoch):
+                images, ids = next(stream)
+                factor = lr_factor(
+                    stream.step - 1,
+                    steps=settings.epochs * per_epoch,
+                    warmup_steps=0,
+                    schedule=settings.schedule,
+                )
+                optimizer.param_groups[0]["lr"] = settings.lr * factor
+                with accelerator.autocast():
+                    logits = model(images)
+                loss = task_loss(logits.float(), targets[ids].to(device), task.kind)
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                losses.append(loss.detach())
+                bar.advance(shown)
+            train_loss = float(torch.stack(losses).mean())
+            _require_finite(train_loss, epoch, out)
+            logits = _predict(model, store, parts.val, loaded.preprocessing, device)
+            value = primary_score(task, parts.val, probabilities(logits, task.kind).numpy())
+            record = {
+                "event": "epoch",
+                "epoch": epoch,
+                "step": stream.step,
+                "train_loss": train_loss,
+                "val_loss": float(task_loss(logits, targets[parts.val], task.kind)),
+                "val_score": value,
+                "metric": metric_for(task.kind),
+                "time": {"seconds": time.perf_counter() - started},
+            }
+            metrics.write(record)
+            bar.update(shown, numbers=f"loss {train_loss:.3f}  val {value:.3f}")
+            if value > best:
+                best, best_epoch = value, epoch
+                with replacing(checkpoint) as temporary:
+                    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+                    save_file(state, temporary)
+    stream.close()
+    metrics.close()
+    model.load_state_dict(load_file(checkpoint))
+    val, test = (
+        probabilities(_predict(model, store, rows, loaded.preprocessing, device), task.kind).numpy()
+        for rows in (parts.val, parts.test)
+    )
+    return Fitted(best_epoch, val, test)
+
+
+class _Stream:
+    """Batches of (input, sample numbers) without end, one reshuffled pass after another."""
+
+    def __init__(
+        self,
+        store: Store,
+        rows: NDArray[np.int64],
+        preprocessing: Preprocessing,
+        settings: FinetuneSettings,
+        device: torch.device,
+    ) -> None:
+        self.loader = Loader(
+            store=store,
+            rows=rows,
+            settings=replace(settings.views, size=preprocessing.image_size),
+            batch_size=min(settings.batch_size, len(rows)),
+            views=1,
+            seed=derive_seed(settings.seed, _ORDER),
+            device=device,
+        )
+        self.step = 0
+        self._preprocessing = preprocessing
+        self._batches = self.loader.epoch(0)
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        if self.step and self.step % self.loader.steps_per_epoch == 0:
+            self._batches.close()
+            self._batches = self.loader.epoch(self.step // self.loader.steps_per_epoch)
+        self.step += 1
+        batch = next(self._batches)
+        return self._preprocessing(batch.views[0]), batch.ids
+
+    def close(self) -> None:
+        self._batches.close()
+
+
+def _require_finite(loss: float, epoch: int, out: Path) -> None:
+    if not np.isfinite(loss):
+        raise MedstrataError(f"{out}: training loss is {loss} in epoch {epoch}; lower --lr")
+
+
+def _predict(
+    model: nn.Module,
+    store: Store,
+    rows: NDArray[np.int64],
+    preprocessing: Preprocessing,
+    device: torch.device,
+) -> Tensor:
+    def keep(output: object) -> list[Tensor]:
+        assert isinstance(output, Tensor)
+        return [output]
+
+    (logits,) = forward_all(model, store, rows, preprocessing, device, keep)
+    return torch.from_numpy(logits)

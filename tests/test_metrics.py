@@ -1,0 +1,508 @@
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn import metrics as sklearn_metrics
+
+from medstrata import metrics
+from medstrata.metrics import METRICS, bootstrap_interval, metric_for, metrics_for, score
+from medstrata.weighted import Kind
+
+KINDS: tuple[Kind, ...] = ("binary", "multiclass", "multilabel", "ordinal")
+CASES = [(name, kind) for kind in KINDS for name in metrics_for(kind)]
+RANKING = ("macro_auroc", "average_precision")
+Arrays = tuple[NDArray[Any], NDArray[Any]]
+
+
+def predictions(kind: Kind, count: int = 60, seed: int = 0) -> Arrays:
+    """Targets and probabilities better than chance, rounded so that many are tied."""
+    generator = np.random.default_rng(seed)
+    columns = {"binary": 1, "multiclass": 4, "multilabel": 3, "ordinal": 5}[kind]
+    logits = generator.normal(size=(count, columns))
+    if kind in ("multiclass", "ordinal"):
+        target = generator.integers(columns, size=count)
+        target[:columns] = np.arange(columns)
+        powers = np.exp(logits + np.eye(columns)[target])
+        return target, np.round(powers / powers.sum(axis=1, keepdims=True), 2)
+    labels = generator.random((count, columns)) < 0.4
+    labels[:2] = [[False], [True]]
+    probability = np.round(1 / (1 + np.exp(0.3 - logits - labels)), 2)
+    if kind == "binary":
+        return labels[:, 0].astype(np.int64), probability
+    target = labels.astype(np.float32)
+    target[generator.random(target.shape) < 0.1] = np.nan
+    return target, probability
+
+
+def value(name: str, target: Any, probability: Any, kind: Kind) -> float:
+    return score(name, np.asarray(target), np.asarray(probability, dtype=np.float64), kind)
+
+
+# The same metrics from scikit-learn, for each kind of task.
+
+
+def per_label(compute: Callable[[Any, Any], float], target: Any, probability: Any) -> float:
+    """Mean over the labels that have both values, each over its known samples."""
+    values = []
+    for truth, column in zip(target.T, probability.T, strict=True):
+        known = ~np.isnan(truth)
+        if len(np.unique(truth[known])) == 2:
+            values.append(compute(truth[known], column[known]))
+    return float(np.mean(values))
+
+
+def ranked(compute: Callable[[Any, Any], float]) -> Callable[[Any, Any, Kind], float]:
+    def plain(target: Any, probability: Any, kind: Kind) -> float:
+        if kind == "binary":
+            return compute(target, probability[:, 0])
+        if kind == "multilabel":
+            return per_label(compute, target, probability)
+        return per_label(compute, np.eye(probability.shape[1])[target], probability)
+
+    return plain
+
+
+def classes_of(probability: Any, kind: Kind) -> Any:
+    return (
+        (probability[:, 0] >= 0.5).astype(int) if kind == "binary" else probability.argmax(axis=1)
+    )
+
+
+def plain_f1(target: Any, probability: Any, kind: Kind) -> float:
+    if kind == "multilabel":
+        return per_label(
+            lambda truth, column: sklearn_metrics.f1_score(truth, column >= 0.5),
+            target,
+            probability,
+        )
+    return float(
+        sklearn_metrics.f1_score(
+            target, classes_of(probability, kind), labels=np.unique(target), average="macro"
+        )
+    )
+
+
+def plain_brier(target: Any, probability: Any, kind: Kind) -> float:
+    if kind in ("multiclass", "ordinal"):
+        return float(np.square(probability - np.eye(probability.shape[1])[target]).sum(1).mean())
+    return ranked(sklearn_metrics.brier_score_loss)(target, probability, kind)
+
+
+def plain_ece(target: Any, probability: Any, kind: Kind) -> float:
+    def one(truth: Any, confidence: Any) -> float:
+        error = 0.0
+        for number in range(15):
+            low = -1.0 if number == 0 else number / 15
+            inside = (confidence > low) & (confidence <= (number + 1) / 15)
+            if inside.any():
+                error += inside.mean() * abs(truth[inside].mean() - confidence[inside].mean())
+        return error
+
+    if kind in ("multiclass", "ordinal"):
+        right = probability.argmax(axis=1) == target
+        return one(right, probability.max(axis=1))
+    return ranked(one)(target, probability, kind)
+
+
+PLAIN: dict[str, Callable[[Any, Any, Kind], float]] = {
+    "macro_auroc": ranked(sklearn_metrics.roc_auc_score),
+    "average_precision": ranked(sklearn_metrics.average_precision_score),
+    "macro_f1": plain_f1,
+    "quadratic_kappa": lambda target, probability, kind: sklearn_metrics.cohen_kappa_score(
+        target, classes_of(probability, kind), weights="quadratic"
+    ),
+    "accuracy": lambda target, probability, kind: sklearn_metrics.accuracy_score(
+        target, classes_of(probability, kind)
+    ),
+    "balanced_accuracy": lambda target, probability, kind: sklearn_metrics.recall_score(
+        target, classes_of(probability, kind), labels=np.unique(target), average="macro"
+    ),
+    "brier": plain_brier,
+    "ece": plain_ece,
+}
+
+
+def test_every_metric_is_compared():
+    assert set(PLAIN) == set(METRICS) == {name for name, _ in CASES}
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_scikit_learn(name: str, kind: Kind, seed: int):
+    target, probability = predictions(kind, 200, seed)
+    plain = PLAIN[name](target, probability, kind)
+    assert score(name, target, probability, kind) == pytest.approx(plain, abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_integer_weights_equal_repetition(name: str, kind: Kind):
+    target, probability = predictions(kind)
+    weights = np.random.default_rng(1).multinomial(60, np.full(60, 1 / 60), size=20)
+    scored = METRICS[name](target, probability, kind, weights.astype(np.float64))
+    for row, one in zip(weights, scored, strict=True):
+        repeated = np.repeat(target, row, axis=0), np.repeat(probability, row, axis=0)
+        assert one == pytest.approx(PLAIN[name](*repeated, kind), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_weights_of_one_and_scaled_weights_change_nothing(name: str, kind: Kind):
+    target, probability = predictions(kind)
+    plain = METRICS[name](target, probability, kind)
+    weights = np.array([[1.0], [0.1], [7.0]]) * np.ones(60)
+    assert plain.shape == (1,)
+    np.testing.assert_allclose(
+        METRICS[name](target, probability, kind, weights), plain.repeat(3), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_samples_of_weight_zero_count_nothing(name: str, kind: Kind):
+    target, probability = predictions(kind)
+    weights = np.ones((1, 60))
+    weights[0, 40:] = 0
+    kept = METRICS[name](target[:40], probability[:40], kind)
+    np.testing.assert_allclose(METRICS[name](target, probability, kind, weights), kept, atol=1e-12)
+    assert np.isnan(METRICS[name](target, probability, kind, np.zeros((1, 60)))).all()
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_order_of_samples_is_irrelevant(name: str, kind: Kind):
+    target, probability = predictions(kind)
+    order = np.random.default_rng(2).permutation(60)
+    shuffled = score(name, target[order], probability[order], kind)
+    assert shuffled == pytest.approx(score(name, target, probability, kind), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_stays_in_range_and_knows_the_perfect_prediction(name: str, kind: Kind):
+    lowest = -1.0 if name == "quadratic_kappa" else 0.0
+    highest = 2.0 if name == "brier" and kind in ("multiclass", "ordinal") else 1.0
+    worst_is_high = name in ("brier", "ece")
+    for seed in range(5):
+        target, probability = predictions(kind, 30, seed)
+        assert lowest <= score(name, target, 1 - probability, kind) <= highest
+        assert lowest <= score(name, target, probability, kind) <= highest
+    if kind in ("multiclass", "ordinal"):
+        perfect = np.eye(probability.shape[1])[target]
+    else:
+        perfect = np.nan_to_num(target).reshape(probability.shape).astype(np.float64)
+    assert score(name, target, perfect, kind) == (0.0 if worst_is_high else 1.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_precision_probabilities_are_scored_alike(kind: Kind):
+    target, probability = predictions(kind)
+    for name in metrics_for(kind):
+        single = score(name, target, probability.astype(np.float32), kind)
+        assert single == pytest.approx(score(name, target, probability, kind), abs=1e-6)
+
+
+# Worked by hand.
+
+
+def test_auroc_by_hand():
+    # Positives .8 and .4 against negatives .4 and .1: pairs 1, 1, a tie of 1/2, 1.
+    assert value("macro_auroc", [1, 1, 0, 0], [[0.8], [0.4], [0.4], [0.1]], "binary") == 3.5 / 4
+    # The tied negative drawn three times: (3 + 1 + 3 / 2 + 1) of 8 pairs.
+    scored = METRICS["macro_auroc"](
+        np.array([1, 1, 0, 0]),
+        np.array([[0.8], [0.4], [0.4], [0.1]]),
+        "binary",
+        np.array([[1.0, 1, 3, 1]]),
+    )
+    assert scored.tolist() == [6.5 / 8]
+
+
+def test_average_precision_by_hand():
+    # Ranks: +, -, +. Precision 1 at the first positive, 2/3 at the second.
+    three = [[0.9], [0.5], [0.1]]
+    assert value("average_precision", [1, 0, 1], three, "binary") == pytest.approx(5 / 6)
+    # One threshold takes all in: precision is the share of positives.
+    tied = [[0.5], [0.5], [0.5], [0.5]]
+    assert value("average_precision", [1, 0, 0, 0], tied, "binary") == 0.25
+
+
+def test_macro_f1_by_hand():
+    # Class 1: tp 1, fp 1, fn 1; class 0: tp 2, fp 1, fn 1. A probability of 0.5 predicts class 1.
+    probability = [[0.5], [0.7], [0.2], [0.3], [0.4]]
+    expected = (2 / 4 + 4 / 6) / 2
+    assert value("macro_f1", [1, 0, 1, 0, 0], probability, "binary") == pytest.approx(expected)
+
+
+def test_quadratic_kappa_by_hand():
+    # Grades 0 1 2 predicted 0 1 1: cost 1; by chance (0+1+1 + 1+0+0 + 4+1+1) / 3 = 3.
+    assert value("quadratic_kappa", [0, 1, 2], np.eye(3)[[0, 1, 1]], "ordinal") == pytest.approx(
+        1 - 1 / 3
+    )
+    # Reversed grades agree worse than chance: 1 - 8 / 4.
+    assert value("quadratic_kappa", [0, 1, 2], np.eye(3)[[2, 1, 0]], "ordinal") == pytest.approx(-1)
+
+
+def test_accuracies_by_hand():
+    probability = np.eye(2)[[0, 0, 0, 0, 1]]
+    target = [0, 0, 0, 1, 1]
+    assert value("accuracy", target, probability, "multiclass") == pytest.approx(4 / 5)
+    assert value("balanced_accuracy", target, probability, "multiclass") == pytest.approx(3 / 4)
+    assert value("accuracy", target, probability[:, 1:], "binary") == pytest.approx(4 / 5)
+
+
+def test_brier_by_hand():
+    assert value("brier", [1, 0], [[0.8], [0.4]], "binary") == pytest.approx((0.04 + 0.16) / 2)
+    probability = [[0.5, 0.3, 0.2]]
+    assert value("brier", [0], probability, "multiclass") == pytest.approx(0.25 + 0.09 + 0.04)
+
+
+def test_ece_by_hand():
+    # Bin (.6, .667]: probabilities .62 and .66, one of two true: gap .14. Bin (.8667, .9333]: .9,
+    # false: gap .9. Weights 2/3 and 1/3.
+    target, probability = [1, 0, 0], [[0.62], [0.66], [0.9]]
+    assert value("ece", target, probability, "binary") == pytest.approx(0.14 * 2 / 3 + 0.9 / 3)
+    # Bins are closed above: .2 and .19 share (2/15, 3/15], so their errors cancel.
+    assert value("ece", [1, 0], [[0.2], [0.19]], "binary") == pytest.approx(0.5 - 0.195)
+    # Only the predicted class counts: .7, wrong.
+    assert value("ece", [1, 1], [[0.7, 0.3], [0.7, 0.3]], "multiclass") == pytest.approx(0.7)
+
+
+# Invariances.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", RANKING)
+def test_ranking_metrics_see_only_the_order(name: str, kind: Kind):
+    target, probability = predictions(kind)
+    bent = probability**3 / 2 + 0.1
+    assert score(name, target, bent, kind) == score(name, target, probability, kind)
+
+
+def test_flipped_labels_mirror_auroc():
+    target, probability = predictions("binary")
+    flipped = score("macro_auroc", 1 - target, probability, "binary")
+    assert flipped == pytest.approx(1 - score("macro_auroc", target, probability, "binary"))
+
+
+def test_flipped_classes_leave_macro_f1_and_brier():
+    target, probability = predictions("binary")
+    probability += 0.001  # away from the threshold
+    for name in ("macro_f1", "accuracy", "balanced_accuracy", "brier"):
+        flipped = score(name, 1 - target, 1 - probability, "binary")
+        assert flipped == pytest.approx(score(name, target, probability, "binary"))
+
+
+def test_two_grades_of_kappa_are_symmetric_in_target_and_prediction():
+    target, probability = predictions("ordinal")
+    chosen = probability.argmax(axis=1)
+    mirrored = score("quadratic_kappa", chosen, np.eye(5)[target], "ordinal")
+    assert mirrored == pytest.approx(score("quadratic_kappa", target, probability, "ordinal"))
+
+
+# Undefined classes and unknown labels.
+
+
+@pytest.mark.parametrize("name", metrics_for("multilabel"))
+def test_unknown_labels_are_left_out(name: str):
+    target, probability = predictions("multilabel")
+    garbled = np.where(np.isnan(target), 1 - probability, probability)
+    assert score(name, target, garbled, "multilabel") == score(
+        name, target, probability, "multilabel"
+    )
+    single = [
+        METRICS[name](truth[~np.isnan(truth), None], column[~np.isnan(truth), None], "multilabel")
+        for truth, column in zip(target.T, probability.T, strict=True)
+    ]
+    assert score(name, target, probability, "multilabel") == pytest.approx(np.mean(single))
+
+
+@pytest.mark.parametrize("name", [*RANKING, "macro_f1"])
+def test_a_label_without_positives_leaves_the_macro_mean(name: str):
+    target, probability = predictions("multilabel")
+    without = target.copy()
+    without[:, 1] = np.where(np.isnan(target[:, 1]), np.nan, 0)
+    kept = [0, 2]
+    assert score(name, without, probability, "multilabel") == pytest.approx(
+        score(name, target[:, kept], probability[:, kept], "multilabel")
+    )
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_a_label_without_negatives_leaves_the_macro_mean(name: str):
+    target, probability = predictions("multilabel")
+    without = target.copy()
+    without[:, 1] = np.where(np.isnan(target[:, 1]), np.nan, 1)
+    kept = [0, 2]
+    assert score(name, without, probability, "multilabel") == pytest.approx(
+        score(name, target[:, kept], probability[:, kept], "multilabel")
+    )
+
+
+@pytest.mark.parametrize("name", ["macro_auroc", "average_precision", "quadratic_kappa"])
+def test_one_class_alone_is_undefined(name: str):
+    kind: Kind = "ordinal" if name == "quadratic_kappa" else "binary"
+    probability = np.eye(3)[[0, 0]] if kind == "ordinal" else np.full((2, 1), 0.3)
+    with pytest.raises(ValueError, match=f"{name} is not defined for these 2 samples"):
+        score(name, np.zeros(2, dtype=np.int64), probability, kind)
+
+
+# Intervals.
+
+
+def interval(
+    name: str = "macro_auroc", count: int = 60, patients: Any = None, **options: Any
+) -> metrics.Interval:
+    target, probability = predictions("binary", count)
+    ids = np.arange(count) if patients is None else patients
+    return bootstrap_interval(name, target, probability, "binary", ids, **options)
+
+
+def width(one: metrics.Interval) -> float:
+    return one.high - one.low
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_interval_is_the_percentiles_of_materialised_resamples(name: str, kind: Kind):
+    target, probability = predictions(kind)
+    patients = np.repeat(np.arange(20), 3)
+    found = bootstrap_interval(
+        name, target, probability, kind, patients, resamples=40, seed=3, level=0.8
+    )
+    draws = np.random.Generator(np.random.PCG64(3)).multinomial(20, [1 / 20] * 20, size=40)
+    values = []
+    for row in draws:
+        rows = np.concatenate([np.flatnonzero(patients == p).repeat(row[p]) for p in range(20)])
+        values.append(PLAIN[name](target[rows], probability[rows], kind))
+    assert found.value == score(name, target, probability, kind)
+    assert found.resamples == 40
+    assert (found.low, found.high) == pytest.approx(
+        (np.quantile(values, 0.1), np.quantile(values, 0.9)), abs=1e-12
+    )
+
+
+def test_interval_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch):
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    first = interval(seed=1)
+    assert first == interval(seed=1) != interval(seed=2)
+    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+    monkeypatch.setattr(metrics, "_BLOCK", 7 * 60)
+    in_blocks = interval(seed=1)
+    assert dataclasses.astuple(in_blocks) == pytest.approx(dataclasses.astuple(first), abs=1e-12)
+
+
+def test_interval_does_not_narrow_with_more_resamples():
+    few = [width(interval(resamples=500, seed=seed)) for seed in range(4)]
+    many = [width(interval(resamples=5000, seed=seed)) for seed in range(4)]
+    assert np.mean(many) == pytest.approx(np.mean(few), rel=0.1)
+
+
+def test_interval_narrows_with_the_root_of_the_patients():
+    # Sixteen times the samples, the same distribution: a quarter of the width.
+    target, probability = predictions("binary", 100)
+    tiled = np.tile(target, 16), np.tile(probability, (16, 1))
+    one = bootstrap_interval("accuracy", target, probability, "binary", np.arange(100))
+    many = bootstrap_interval("accuracy", *tiled, "binary", np.arange(1600))
+    assert width(many) == pytest.approx(width(one) / 4, rel=0.15)
+
+
+def test_patients_are_resampled_whole():
+    target, probability = predictions("binary", 10)
+    single = bootstrap_interval("macro_auroc", target, probability, "binary", np.arange(10))
+    repeated = np.repeat(target, 100), np.repeat(probability, 100, axis=0)
+    patients = np.repeat(np.arange(10), 100)
+    whole = bootstrap_interval("macro_auroc", *repeated, "binary", patients)
+    assert dataclasses.astuple(whole) == pytest.approx(dataclasses.astuple(single))
+    by_image = bootstrap_interval("macro_auroc", *repeated, "binary", np.arange(1000))
+    assert width(by_image) < width(whole) / 3
+
+
+def test_interval_takes_ids_of_any_kind_in_any_order():
+    target, probability = predictions("binary")
+    numbers = np.repeat(np.arange(20), 3)
+    names = np.array([f"patient {number:02d}" for number in numbers], dtype=object)
+    order = np.random.default_rng(4).permutation(60)
+    plain = bootstrap_interval("macro_auroc", target, probability, "binary", numbers)
+    shuffled = bootstrap_interval(
+        "macro_auroc", target[order], probability[order], "binary", names[order]
+    )
+    assert dataclasses.astuple(shuffled) == pytest.approx(dataclasses.astuple(plain))
+
+
+def test_one_patient_gives_a_point():
+    one = interval(patients=np.zeros(60), resamples=5)
+    assert one.low == pytest.approx(one.value)
+    assert one.high == pytest.approx(one.value)
+
+
+def test_resamples_without_a_value_are_dropped_and_counted():
+    target, probability = predictions("binary", 4)
+    target[:] = [0, 0, 0, 1]
+    found = bootstrap_interval("macro_auroc", target, probability, "binary", np.arange(4))
+    # Both classes drawn: 1 - (3/4)^4 - (1/4)^4 = 0.68 of the resamples.
+    assert 620 < found.resamples < 740
+    assert np.isfinite([found.low, found.high]).all()
+
+
+def test_an_interval_without_any_value_is_refused():
+    target, probability = np.array([0, 1]), np.array([[0.2], [0.7]])
+    with pytest.raises(ValueError, match="not defined in any of 1 resamples"):
+        for seed in range(20):
+            bootstrap_interval(
+                "macro_auroc", target, probability, "binary", np.arange(2), resamples=1, seed=seed
+            )
+
+
+# Names and errors.
+
+
+def test_defaults_fit_their_kind():
+    assert [metric_for(kind) for kind in KINDS] == [
+        "macro_auroc",
+        "macro_f1",
+        "macro_auroc",
+        "quadratic_kappa",
+    ]
+    assert all(metric_for(kind) in metrics_for(kind) for kind in KINDS)
+    assert metrics_for("ordinal") == tuple(METRICS)
+
+
+def test_unknown_names_fail_with_the_valid_ones():
+    target, probability = predictions("binary")
+    with pytest.raises(ValueError, match=r"unknown metric 'auc': use one of macro_auroc, .*, ece"):
+        score("auc", target, probability, "binary")
+    with pytest.raises(ValueError, match=r"unknown kind of task 'regression': use one of binary,"):
+        metric_for("regression")  # type: ignore[arg-type]
+    with pytest.raises(
+        ValueError, match=r"no meaning for multilabel tasks: use one of macro_auroc"
+    ):
+        score("accuracy", *predictions("multilabel"), "multilabel")
+
+
+@pytest.mark.parametrize(
+    ("target", "probability", "kind", "message"),
+    [
+        ([0, 1], [0.1, 0.9], "binary", r"shape \(2,\) do not go with targets of shape \(2,\)"),
+        ([0, 1], [[0.1, 0.9]] * 2, "binary", r"binary: class 1 alone"),
+        ([0, 1, 1], [[0.1, 0.9]] * 2, "multiclass", r"one row per sample"),
+        ([[0, 1]], [[0.1, 0.9, 0.3]], "multilabel", r"one column per class or label"),
+        ([], np.zeros((0, 1)), "binary", r"one or more samples"),
+        ([0, 1], [[0.1], [np.nan]], "binary", r"must lie in 0..1 and be finite"),
+        ([0, 1], [[-3.0], [4.0]], "binary", r"apply the sigmoid or softmax to logits"),
+        ([0, -1], [[0.1], [0.2]], "binary", r"binary task hold -1: .*leave out samples of unknown"),
+        ([0, 2], [[0.1, 0.9]] * 2, "ordinal", r"ordinal task hold 2"),
+        ([[0, 0.5]], [[0.1, 0.9]], "multilabel", r"multilabel task hold 0.5"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(
+    target: Any, probability: Any, kind: Kind, message: str
+):
+    with pytest.raises(ValueError, match=message) as caught:
+        value("brier", target, probability, kind)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_of_the_interval_are_checked():
+    with pytest.raises(ValueError, match=r"patient_ids has shape \(3,\): .* the 60 samples"):
+        interval(patients=np.arange(3))
+    for options in ({"resamples": 0}, {"level": 1.0}, {"level": 0.0}):
+        with pytest.raises(ValueError, match=r"resamples must be 1 or more, level above 0"):
+            interval(**options)
