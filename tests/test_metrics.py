@@ -1,128 +1,17 @@
-import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from sklearn import metrics as sklearn_metrics
 
-from medstrata import metrics
-from medstrata.metrics import METRICS, bootstrap_interval, metric_for, metrics_for, score
+from medstrata.metrics import METRICS, metric_for, metrics_for, score
 from medstrata.weighted import Kind
+from plain_metrics import CASES, KINDS, PLAIN, predictions
 
-KINDS: tuple[Kind, ...] = ("binary", "multiclass", "multilabel", "ordinal")
-CASES = [(name, kind) for kind in KINDS for name in metrics_for(kind)]
 RANKING = ("macro_auroc", "average_precision")
-Arrays = tuple[NDArray[Any], NDArray[Any]]
-
-
-def predictions(kind: Kind, count: int = 60, seed: int = 0) -> Arrays:
-    """Targets and probabilities better than chance, rounded so that many are tied."""
-    generator = np.random.default_rng(seed)
-    columns = {"binary": 1, "multiclass": 4, "multilabel": 3, "ordinal": 5}[kind]
-    logits = generator.normal(size=(count, columns))
-    if kind in ("multiclass", "ordinal"):
-        target = generator.integers(columns, size=count)
-        target[:columns] = np.arange(columns)
-        powers = np.exp(logits + np.eye(columns)[target])
-        return target, np.round(powers / powers.sum(axis=1, keepdims=True), 2)
-    labels = generator.random((count, columns)) < 0.4
-    labels[:2] = [[False], [True]]
-    probability = np.round(1 / (1 + np.exp(0.3 - logits - labels)), 2)
-    if kind == "binary":
-        return labels[:, 0].astype(np.int64), probability
-    target = labels.astype(np.float32)
-    target[generator.random(target.shape) < 0.1] = np.nan
-    return target, probability
 
 
 def value(name: str, target: Any, probability: Any, kind: Kind) -> float:
     return score(name, np.asarray(target), np.asarray(probability, dtype=np.float64), kind)
-
-
-# The same metrics from scikit-learn, for each kind of task.
-
-
-def per_label(compute: Callable[[Any, Any], float], target: Any, probability: Any) -> float:
-    """Mean over the labels that have both values, each over its known samples."""
-    values = []
-    for truth, column in zip(target.T, probability.T, strict=True):
-        known = ~np.isnan(truth)
-        if len(np.unique(truth[known])) == 2:
-            values.append(compute(truth[known], column[known]))
-    return float(np.mean(values))
-
-
-def ranked(compute: Callable[[Any, Any], float]) -> Callable[[Any, Any, Kind], float]:
-    def plain(target: Any, probability: Any, kind: Kind) -> float:
-        if kind == "binary":
-            return compute(target, probability[:, 0])
-        if kind == "multilabel":
-            return per_label(compute, target, probability)
-        return per_label(compute, np.eye(probability.shape[1])[target], probability)
-
-    return plain
-
-
-def classes_of(probability: Any, kind: Kind) -> Any:
-    return (
-        (probability[:, 0] >= 0.5).astype(int) if kind == "binary" else probability.argmax(axis=1)
-    )
-
-
-def plain_f1(target: Any, probability: Any, kind: Kind) -> float:
-    if kind == "multilabel":
-        return per_label(
-            lambda truth, column: sklearn_metrics.f1_score(truth, column >= 0.5),
-            target,
-            probability,
-        )
-    return float(
-        sklearn_metrics.f1_score(
-            target, classes_of(probability, kind), labels=np.unique(target), average="macro"
-        )
-    )
-
-
-def plain_brier(target: Any, probability: Any, kind: Kind) -> float:
-    if kind in ("multiclass", "ordinal"):
-        return float(np.square(probability - np.eye(probability.shape[1])[target]).sum(1).mean())
-    return ranked(sklearn_metrics.brier_score_loss)(target, probability, kind)
-
-
-def plain_ece(target: Any, probability: Any, kind: Kind) -> float:
-    def one(truth: Any, confidence: Any) -> float:
-        error = 0.0
-        for number in range(15):
-            low = -1.0 if number == 0 else number / 15
-            inside = (confidence > low) & (confidence <= (number + 1) / 15)
-            if inside.any():
-                error += inside.mean() * abs(truth[inside].mean() - confidence[inside].mean())
-        return error
-
-    if kind in ("multiclass", "ordinal"):
-        right = probability.argmax(axis=1) == target
-        return one(right, probability.max(axis=1))
-    return ranked(one)(target, probability, kind)
-
-
-PLAIN: dict[str, Callable[[Any, Any, Kind], float]] = {
-    "macro_auroc": ranked(sklearn_metrics.roc_auc_score),
-    "average_precision": ranked(sklearn_metrics.average_precision_score),
-    "macro_f1": plain_f1,
-    "quadratic_kappa": lambda target, probability, kind: sklearn_metrics.cohen_kappa_score(
-        target, classes_of(probability, kind), weights="quadratic"
-    ),
-    "accuracy": lambda target, probability, kind: sklearn_metrics.accuracy_score(
-        target, classes_of(probability, kind)
-    ),
-    "balanced_accuracy": lambda target, probability, kind: sklearn_metrics.recall_score(
-        target, classes_of(probability, kind), labels=np.unique(target), average="macro"
-    ),
-    "brier": plain_brier,
-    "ece": plain_ece,
-}
 
 
 def test_every_metric_is_compared():
@@ -130,7 +19,7 @@ def test_every_metric_is_compared():
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_equals_scikit_learn(name: str, kind: Kind, seed: int):
     target, probability = predictions(kind, 200, seed)
     plain = PLAIN[name](target, probability, kind)
@@ -140,7 +29,7 @@ def test_equals_scikit_learn(name: str, kind: Kind, seed: int):
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_integer_weights_equal_repetition(name: str, kind: Kind):
     target, probability = predictions(kind)
-    weights = np.random.default_rng(1).multinomial(60, np.full(60, 1 / 60), size=20)
+    weights = np.random.default_rng(1).multinomial(60, np.full(60, 1 / 60), size=6)
     scored = METRICS[name](target, probability, kind, weights.astype(np.float64))
     for row, one in zip(weights, scored, strict=True):
         repeated = np.repeat(target, row, axis=0), np.repeat(probability, row, axis=0)
@@ -183,7 +72,8 @@ def test_stays_in_range_and_knows_the_perfect_prediction(name: str, kind: Kind):
     worst_is_high = name in ("brier", "ece")
     for seed in range(5):
         target, probability = predictions(kind, 30, seed)
-        assert lowest <= score(name, target, 1 - probability, kind) <= highest
+        wrong = probability[:, ::-1] if probability.shape[1] > 1 else 1 - probability
+        assert lowest <= score(name, target, wrong, kind) <= highest
         assert lowest <= score(name, target, probability, kind) <= highest
     if kind in ("multiclass", "ordinal"):
         perfect = np.eye(probability.shape[1])[target]
@@ -195,6 +85,7 @@ def test_stays_in_range_and_knows_the_perfect_prediction(name: str, kind: Kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_single_precision_probabilities_are_scored_alike(kind: Kind):
     target, probability = predictions(kind)
+    probability = np.abs(probability - 0.001)  # away from the edges of the calibration bins
     for name in metrics_for(kind):
         single = score(name, target, probability.astype(np.float32), kind)
         assert single == pytest.approx(score(name, target, probability, kind), abs=1e-6)
@@ -345,112 +236,6 @@ def test_one_class_alone_is_undefined(name: str):
         score(name, np.zeros(2, dtype=np.int64), probability, kind)
 
 
-# Intervals.
-
-
-def interval(
-    name: str = "macro_auroc", count: int = 60, patients: Any = None, **options: Any
-) -> metrics.Interval:
-    target, probability = predictions("binary", count)
-    ids = np.arange(count) if patients is None else patients
-    return bootstrap_interval(name, target, probability, "binary", ids, **options)
-
-
-def width(one: metrics.Interval) -> float:
-    return one.high - one.low
-
-
-@pytest.mark.parametrize(("name", "kind"), CASES)
-def test_interval_is_the_percentiles_of_materialised_resamples(name: str, kind: Kind):
-    target, probability = predictions(kind)
-    patients = np.repeat(np.arange(20), 3)
-    found = bootstrap_interval(
-        name, target, probability, kind, patients, resamples=40, seed=3, level=0.8
-    )
-    draws = np.random.Generator(np.random.PCG64(3)).multinomial(20, [1 / 20] * 20, size=40)
-    values = []
-    for row in draws:
-        rows = np.concatenate([np.flatnonzero(patients == p).repeat(row[p]) for p in range(20)])
-        values.append(PLAIN[name](target[rows], probability[rows], kind))
-    assert found.value == score(name, target, probability, kind)
-    assert found.resamples == 40
-    assert (found.low, found.high) == pytest.approx(
-        (np.quantile(values, 0.1), np.quantile(values, 0.9)), abs=1e-12
-    )
-
-
-def test_interval_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch):
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
-    first = interval(seed=1)
-    assert first == interval(seed=1) != interval(seed=2)
-    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
-    monkeypatch.setattr(metrics, "_BLOCK", 7 * 60)
-    in_blocks = interval(seed=1)
-    assert dataclasses.astuple(in_blocks) == pytest.approx(dataclasses.astuple(first), abs=1e-12)
-
-
-def test_interval_does_not_narrow_with_more_resamples():
-    few = [width(interval(resamples=500, seed=seed)) for seed in range(4)]
-    many = [width(interval(resamples=5000, seed=seed)) for seed in range(4)]
-    assert np.mean(many) == pytest.approx(np.mean(few), rel=0.1)
-
-
-def test_interval_narrows_with_the_root_of_the_patients():
-    # Sixteen times the samples, the same distribution: a quarter of the width.
-    target, probability = predictions("binary", 100)
-    tiled = np.tile(target, 16), np.tile(probability, (16, 1))
-    one = bootstrap_interval("accuracy", target, probability, "binary", np.arange(100))
-    many = bootstrap_interval("accuracy", *tiled, "binary", np.arange(1600))
-    assert width(many) == pytest.approx(width(one) / 4, rel=0.15)
-
-
-def test_patients_are_resampled_whole():
-    target, probability = predictions("binary", 10)
-    single = bootstrap_interval("macro_auroc", target, probability, "binary", np.arange(10))
-    repeated = np.repeat(target, 100), np.repeat(probability, 100, axis=0)
-    patients = np.repeat(np.arange(10), 100)
-    whole = bootstrap_interval("macro_auroc", *repeated, "binary", patients)
-    assert dataclasses.astuple(whole) == pytest.approx(dataclasses.astuple(single))
-    by_image = bootstrap_interval("macro_auroc", *repeated, "binary", np.arange(1000))
-    assert width(by_image) < width(whole) / 3
-
-
-def test_interval_takes_ids_of_any_kind_in_any_order():
-    target, probability = predictions("binary")
-    numbers = np.repeat(np.arange(20), 3)
-    names = np.array([f"patient {number:02d}" for number in numbers], dtype=object)
-    order = np.random.default_rng(4).permutation(60)
-    plain = bootstrap_interval("macro_auroc", target, probability, "binary", numbers)
-    shuffled = bootstrap_interval(
-        "macro_auroc", target[order], probability[order], "binary", names[order]
-    )
-    assert dataclasses.astuple(shuffled) == pytest.approx(dataclasses.astuple(plain))
-
-
-def test_one_patient_gives_a_point():
-    one = interval(patients=np.zeros(60), resamples=5)
-    assert one.low == pytest.approx(one.value)
-    assert one.high == pytest.approx(one.value)
-
-
-def test_resamples_without_a_value_are_dropped_and_counted():
-    target, probability = predictions("binary", 4)
-    target[:] = [0, 0, 0, 1]
-    found = bootstrap_interval("macro_auroc", target, probability, "binary", np.arange(4))
-    # Both classes drawn: 1 - (3/4)^4 - (1/4)^4 = 0.68 of the resamples.
-    assert 620 < found.resamples < 740
-    assert np.isfinite([found.low, found.high]).all()
-
-
-def test_an_interval_without_any_value_is_refused():
-    target, probability = np.array([0, 1]), np.array([[0.2], [0.7]])
-    with pytest.raises(ValueError, match="not defined in any of 1 resamples"):
-        for seed in range(20):
-            bootstrap_interval(
-                "macro_auroc", target, probability, "binary", np.arange(2), resamples=1, seed=seed
-            )
-
-
 # Names and errors.
 
 
@@ -498,11 +283,3 @@ def test_arrays_that_do_not_fit_are_refused(
     with pytest.raises(ValueError, match=message) as caught:
         value("brier", target, probability, kind)
     assert "\n" not in str(caught.value)
-
-
-def test_options_of_the_interval_are_checked():
-    with pytest.raises(ValueError, match=r"patient_ids has shape \(3,\): .* the 60 samples"):
-        interval(patients=np.arange(3))
-    for options in ({"resamples": 0}, {"level": 1.0}, {"level": 0.0}):
-        with pytest.raises(ValueError, match=r"resamples must be 1 or more, level above 0"):
-            interval(**options)

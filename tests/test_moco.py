@@ -123,6 +123,7 @@ def test_loss_is_that_of_both_encoders_on_their_own_views(loss: str) -> None:
     }
     torch.testing.assert_close(result.key, key)
     torch.testing.assert_close(result.contrastive, contrastive.loss.detach())
+    assert not result.contrastive.requires_grad
     torch.testing.assert_close(result.positive_similarity, contrastive.positive_similarity)
     torch.testing.assert_close(result.negative_similarity, contrastive.negative_similarity)
     assert result.intermediate.keys() == stages.keys() == set(STAGES)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from medstrata.errors import MedstrataError
+from medstrata.report import curves
 from medstrata.report.collect import Collection, Finetune, collect
 from medstrata.report.compare import Summary, benches, best, summarise, without_duplicates
+from medstrata.report.figures import styles
 from medstrata.report.findings import findings, headline
 from medstrata.report.gaps import gaps
 from medstrata.report.page import write_report
@@ -168,7 +170,7 @@ def test_page_holds_every_part(page):
         "Feature norm, by stage",
         "k-NN macro AUROC, subtype",
         "similarity of positives",
-        "After epoch 2: features use 1.9 of 511 directions: dimensional collapse.",
+        "After epoch 3: features use 1.9 of 511 directions: dimensional collapse.",
         "training loss",
         "validation macro AUROC",
         "penalty on the weights",
@@ -479,6 +481,34 @@ def test_pretrained_arm_without_scores_is_named(tmp_path):
     assert "no fine-tuning run of this arm was given" in notes[0].why
 
 
+# Curves
+
+
+def test_curves_count_epochs_from_one_and_follow_penalties(tmp_path, monkeypatch):
+    drawn = {}
+
+    def keep(lines, name, **axis):
+        drawn[name] = ([(list(line.x), list(line.y)) for line in lines], axis)
+        return ""
+
+    monkeypatch.setattr(curves, "curve_figure", keep)
+    for protocol in ("full", "frozen"):
+        run = finetune_run(tmp_path / protocol, "moco", 0.1, protocol=protocol)
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        lines[1]["train_loss"] = None
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, (bench,) = found_in(tmp_path)
+    for comparison in bench.comparisons:
+        curves.finetune_charts(comparison, styles(["moco"]), comparison.protocol)
+    [(x, y)], axis = drawn["full-0-loss"]
+    assert x == [*range(1, 11)]
+    assert y[:2] == [pytest.approx(0.69), None]
+    assert not axis["log_x"]
+    [(x, _)], axis = drawn["frozen-0-score"]
+    assert x == pytest.approx([1e-4, 1e-3, 1e-2, 0.1, 1, 10])
+    assert axis["log_x"]
+
+
 # Words
 
 
@@ -497,9 +527,9 @@ def test_words():
     assert [counted(1, "arm"), counted(2000, "arm")] == ["1 arm", "2,000 arms"]
     assert [
         duration(one).replace(thin, " ").replace("\N{NO-BREAK SPACE}", " ")
-        for one in (12.4, 200, 7500)
+        for one in (12.4, 185, 7500)
     ] == [
         "12 s",
-        "3 min 20 s",
+        "3 min 05 s",
         "2 h 05 min",
     ]

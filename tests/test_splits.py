@@ -107,11 +107,15 @@ def test_every_class_is_in_the_smallest_fraction():
         ids, targets = cohort(60, seed)
         rows, position = order_of(targets, ids, seed)
         assert set(targets[rows][position <= 1e-9]) == set(targets[rows])
-    # No patient has class 0 alone, so no stratum is its own.
-    ids = np.repeat(np.arange(40), 3)
-    targets = np.where(np.arange(120) % 3 == 0, 1 + ids % 2, np.where(ids < 35, -1, 0))
-    rows, position = order_of(targets, ids)
-    assert set(targets[rows][position <= 1e-9]) == {0, 1, 2}
+
+
+def test_class_without_patients_of_its_own_is_in_the_smallest_fraction():
+    # Class 0 is the commonest, but only patients 35 to 39 have it, and rarer classes too.
+    ids = np.concatenate([np.arange(40), np.repeat(np.arange(35, 40), 10)])
+    targets = np.concatenate([1 + np.arange(40) % 2, np.zeros(50, np.int64)])
+    for seed in range(5):
+        rows, position = order_of(targets, ids, seed)
+        assert set(targets[rows][position <= 1e-9]) == {0, 1, 2}
 
 
 def test_label_order_is_seeded():

@@ -278,6 +278,8 @@ def test_unreadable_files_are_set_apart_with_their_reason(image_folder, tmp_path
         "linked_folder": "link to a folder, not followed",
     }
     assert len(store) == 48
+    for row, source in enumerate(store.manifest["source"]):
+        np.testing.assert_array_equal(store[row][2:18, :, 0], read_grey(image_folder / source))
     assert "7 images quarantined, see quarantine.csv" in capsys.readouterr().err
 
 

@@ -7,7 +7,7 @@ have been understood, so that help and usage errors are quick.
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -100,11 +100,15 @@ def _parse(parser: ArgumentParser, command: str, words: list[str]) -> Namespace:
     return parsed
 
 
-def _pick(kind: type[Settings], parsed: Namespace) -> Settings:
-    return kind(**{field.name: getattr(parsed, field.name) for field in fields(kind)})
+def _pick(kind: type[Settings], parsed: Namespace, command: str) -> Settings:
+    try:
+        return kind(**{field.name: getattr(parsed, field.name) for field in fields(kind)})
+    except ValueError as error:
+        _usage_error(command, str(error))
 
 
 def _add_run_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
     parser.add_argument("--out", type=Path, required=True, help="Run folder.")
     parser.add_argument(
         "--resume", action="store_true", help="Go on with the run in the folder, if there is one."
@@ -166,14 +170,17 @@ def _pretrain(words: list[str]) -> None:
     parser.add_argument("source", type=Path, help="Store, or folder of images.")
     _add_run_options(parser)
     parser.add_class_arguments(PretrainSettings)
-    parser.set_defaults(_recipe(_word_after(words, "--recipe"), words))
+    defaults = _recipe(_word_after(words, "--recipe"), words)
+    parser.set_defaults(defaults)
     parsed = _parse(parser, "pretrain", words)
+    # --recipe may have named a file, whose own recipe is the one to be remembered.
+    settings = replace(_pick(PretrainSettings, parsed, "pretrain"), recipe=defaults["recipe"])
     from medstrata.data.cache import open_or_prepare
     from medstrata.pretrain import pretrain
 
     pretrain(
         open_or_prepare(parsed.source),
-        _pick(PretrainSettings, parsed),
+        settings,
         parsed.out,
         resume=parsed.resume,
         overwrite=parsed.overwrite,
@@ -189,6 +196,10 @@ def _word_after(words: Sequence[str], option: str) -> str | None:
     return None
 
 
+# What config.yaml and --print_config hold beside the settings.
+_NOT_SETTINGS = {"store", "store_digest", "source", "config", "out", "resume", "overwrite"}
+
+
 def _recipe(name: str | None, words: list[str]) -> dict[str, Any]:
     """Defaults from a recipe, a config.yaml, or on --resume from the run itself."""
     out = _word_after(words, "--out")
@@ -202,7 +213,7 @@ def _recipe(name: str | None, words: list[str]) -> dict[str, Any]:
     if not path.is_file():
         _usage_error("pretrain", f"no recipe {name!r}; there are {', '.join(RECIPES)}")
     settings = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    settings = {key: value for key, value in settings.items() if not key.startswith("store")}
+    settings = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
     unknown = settings.keys() - {field.name for field in fields(PretrainSettings)}
     if unknown:
         _usage_error("pretrain", f"{path} has unknown settings {sorted(unknown)}")
@@ -230,6 +241,7 @@ def _finetune(words: list[str]) -> None:
     _add_run_options(parser)
     parser.add_class_arguments(FinetuneSettings)
     parsed = _parse(parser, "finetune", words)
+    settings = _pick(FinetuneSettings, parsed, "finetune")
     from medstrata.data.store import open_store
     from medstrata.finetune import finetune
 
@@ -239,7 +251,7 @@ def _finetune(words: list[str]) -> None:
         parsed.task,
         parsed.fraction,
         parsed.out,
-        _pick(FinetuneSettings, parsed),
+        settings,
         kind=parsed.kind,
         backbone=parsed.backbone,
         arm=parsed.arm,
