@@ -11,6 +11,8 @@ by its resamples; the loop takes the first few of the same resamples, since each
 import argparse
 import resource
 import time
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -29,7 +31,9 @@ def peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(images: int, patients: int, resamples: int, looped: int, repeats: int) -> dict:
+def measure(
+    images: int, patients: int, resamples: int, looped: int, repeats: int
+) -> dict[str, Any]:
     generator = np.random.default_rng(0)
     prevalence = np.geomspace(0.0034, 0.24, LABELS)  # about those of the rarest and commonest label
     target = (generator.random((images, LABELS)) < prevalence).astype(np.float32)
@@ -105,7 +109,11 @@ def main() -> None:
     )
     if quick:
         return
-    about = {"labels": LABELS, "clock": "processor time, one thread"}
+    about = {
+        "labels": LABELS,
+        "clock": "processor time, one thread",
+        "scikit_learn": version("scikit-learn"),
+    }
     print(f"\nwritten to {write_result('bootstrap', settings | about | result)}")
 
 

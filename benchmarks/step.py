@@ -31,7 +31,7 @@ from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.data.synthetic import make_images
 from medstrata.devices import has_native_bf16, mixed_precision
-from medstrata.pretrain import training_step
+from medstrata.pretraining import training_step
 from medstrata.recipes import recipe
 
 CASES = {  # name -> backbone, pixels, batch, queue

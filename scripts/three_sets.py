@@ -17,8 +17,8 @@ from pathlib import Path
 from medstrata.console import say
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
-from medstrata.finetune import finetune
-from medstrata.pretrain import pretrain
+from medstrata.finetuning import finetune
+from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
 from medstrata.report.page import write_report
 from medstrata.settings import FinetuneSettings

@@ -39,12 +39,12 @@ ORDER = [
     "monitors",
     "recorder",
     "assembly",
-    "pretrain",
+    "pretraining",
     "supervised",
     "probe",
-    "finetune",
+    "finetuning",
     "report",
-    "demo",
+    "demonstration",
     "cli",
 ]
 LEAVES = ("losses", "metrics", "schedule", "randomness", "files", "errors", "interrupts")
@@ -78,7 +78,8 @@ def test_modules_import_only_what_stands_before_them(path: Path) -> None:
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_leaves_import_nothing_of_the_package(name: str) -> None:
-    assert not imports(SOURCE / f"{name}.py")
+    # metrics and weighted are one leaf in two files
+    assert imports(SOURCE / f"{name}.py") <= {"weighted"}
 
 
 def test_help_imports_nothing_heavy() -> None:

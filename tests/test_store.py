@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from medstrata.data import assemble, shards
 from medstrata.data import store as store_format
@@ -297,6 +298,20 @@ def test_too_many_unreadable_files_stop_and_a_higher_share_goes_on(
     assert len(prepare(image_folder, tmp_path / "out", max_quarantine=0.128)) == 48
 
 
+def test_share_of_unreadable_files_may_be_reached(image_folder, tmp_path):
+    for number in range(12):
+        (image_folder / f"{number}.png").write_bytes(b"")
+    assert len(prepare(image_folder, tmp_path / "out", max_quarantine=12 / 60)) == 48
+
+
+def test_odd_metadata_is_no_reason_to_lose_an_image(image_folder, tmp_path, recwarn):
+    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff"
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 20), dtype=np.uint8)
+    Image.fromarray(pixels).save(image_folder / "odd.jpg", exif=exif)
+    assert len(prepare(image_folder, tmp_path / "out")) == 49
+    assert not recwarn.list
+
+
 def test_nothing_to_read(tmp_path, image_folder):
     with pytest.raises(MedstrataError, match="does not exist"):
         prepare(tmp_path / "none", tmp_path / "out")
@@ -371,9 +386,11 @@ def test_rows_without_image_are_listed_but_do_not_count(image_folder, tmp_path):
 def test_images_without_row_stay_unlabelled(image_folder, tmp_path):
     table = pd.read_csv(image_folder / "labels.csv", dtype=str)
     table[5:].to_csv(image_folder / "labels.csv", index=False)
-    store = prepare(image_folder, tmp_path / "out", labels=image_folder / "labels.csv")
+    options = {"labels": image_folder / "labels.csv", "split": "fold:test=0,val=1"}
+    store = prepare(image_folder, tmp_path / "out", **options)
     unknown = store.manifest[store.manifest["label.finding"].isna()]
     assert len(unknown) == 5
+    assert (unknown["split"] == "train").all()
     assert (unknown["patient_id"] == unknown["sample_id"]).all()
     assert (make_task(store, "finding").targets == -1).sum() == 5
 

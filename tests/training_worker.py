@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from medstrata.data.store import open_store
-from medstrata.pretrain import pretrain
+from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
 
 

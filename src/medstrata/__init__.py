@@ -7,9 +7,9 @@ if TYPE_CHECKING:
     from medstrata.data.labels import make_task as make_task
     from medstrata.data.prepare import prepare as prepare
     from medstrata.data.store import open_store as open_store
-    from medstrata.demo import demo as demo
-    from medstrata.finetune import finetune as finetune
-    from medstrata.pretrain import pretrain as pretrain
+    from medstrata.demonstration import demo as demo
+    from medstrata.finetuning import finetune as finetune
+    from medstrata.pretraining import pretrain as pretrain
     from medstrata.recipes import recipe as recipe
     from medstrata.report.page import write_report as write_report
     from medstrata.settings import FinetuneSettings as FinetuneSettings
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "FinetuneSettings": ("medstrata.settings", "FinetuneSettings"),
     "PretrainSettings": ("medstrata.settings", "PretrainSettings"),
-    "demo": ("medstrata.demo", "demo"),
-    "finetune": ("medstrata.finetune", "finetune"),
+    "demo": ("medstrata.demonstration", "demo"),
+    "finetune": ("medstrata.finetuning", "finetune"),
     "make_task": ("medstrata.data.labels", "make_task"),
     "open_store": ("medstrata.data.store", "open_store"),
     "prepare": ("medstrata.data.prepare", "prepare"),
-    "pretrain": ("medstrata.pretrain", "pretrain"),
+    "pretrain": ("medstrata.pretraining", "pretrain"),
     "recipe": ("medstrata.recipes", "recipe"),
     "write_report": ("medstrata.report.page", "write_report"),
 }

@@ -1,7 +1,7 @@
 """Any timm model with taps on its stages: one call gives the stage maps and the pooled features."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import timm
 import torch
@@ -38,7 +38,7 @@ class Backbone(nn.Module):
         self.taps = taps
         self.stage_channels = stage_channels
         # Not num_features: MobileNetV3 and VGG widen the pooled features once more.
-        self.embed_dim = int(self.model.head_hidden_size)
+        self.embed_dim = int(cast(Any, model).head_hidden_size)
 
     def forward(self, images: Tensor) -> Features:
         """Features of images of shape (B, channels, H, W), normalised as the run's settings say."""

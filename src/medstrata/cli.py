@@ -176,7 +176,7 @@ def _pretrain(words: list[str]) -> None:
     # --recipe may have named a file, whose own recipe is the one to be remembered.
     settings = replace(_pick(PretrainSettings, parsed, "pretrain"), recipe=defaults["recipe"])
     from medstrata.data.cache import open_or_prepare
-    from medstrata.pretrain import pretrain
+    from medstrata.pretraining import pretrain
 
     pretrain(
         open_or_prepare(parsed.source),
@@ -243,7 +243,7 @@ def _finetune(words: list[str]) -> None:
     parsed = _parse(parser, "finetune", words)
     settings = _pick(FinetuneSettings, parsed, "finetune")
     from medstrata.data.store import open_store
-    from medstrata.finetune import finetune
+    from medstrata.finetuning import finetune
 
     finetune(
         parsed.encoder,
@@ -289,7 +289,7 @@ def _demo(words: list[str]) -> None:
     parsed = _parse(parser, "demo", words)
     if (parsed.data is None) != (parsed.labels is None):
         _usage_error("demo", "--data and --labels go together")
-    from medstrata.demo import demo
+    from medstrata.demonstration import demo
 
     report = demo(
         parsed.out, data=parsed.data, labels=parsed.labels, task=parsed.task, epochs=parsed.epochs

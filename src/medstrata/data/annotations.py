@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -161,15 +162,15 @@ def match_files(names: Sequence[str], files: pd.Series) -> NDArray[np.int64]:
     if not len(distinct):
         return np.full(len(files), -1, dtype=np.int64)
     found = pd.Index(names).get_indexer(distinct).astype(np.int64)
-    if (found < 0).any():
-        image_parts = [name.split("/") for name in names]
-        table_parts = [name.split("/") for name in distinct]
-        deepest = max(map(len, (*image_parts, *table_parts)))
-        for bare in (False, True):
-            for depth in range(deepest, 0, -1):
-                images = _ends(image_parts, depth, bare)
-                wanted = _ends(table_parts, depth, bare)
-                _match_unique(images, wanted, found)
+    image_parts = [name.split("/") for name in names]
+    table_parts = [name.split("/") for name in distinct]
+    deepest = max(map(len, (*image_parts, *table_parts)))
+    for bare, depth in product((False, True), range(deepest, 0, -1)):
+        if (found >= 0).all():
+            break
+        images = _ends(image_parts, depth, bare)
+        wanted = _ends(table_parts, depth, bare)
+        _match_unique(images, wanted, found)
     rows: NDArray[np.int64] = np.append(found, -1)[distinct.get_indexer(files)]
     return rows
 

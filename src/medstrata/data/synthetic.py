@@ -3,11 +3,10 @@
 Nothing in these images comes from a patient. Each has an anatomy-like background that belongs to
 its made-up patient (body, lungs, ribs, vessels), a pose, exposure and sensor noise of its own, and
 a faint texture over the lungs. The texture is of one of six families, and the family alone decides
-the finding. All families have the same histogram, and the three of each finding have together the
-same power in every direction, so neither brightness nor spread nor the mean strength of edges says
-anything about the finding: one has to tell the families apart. A handful of labelled images hardly
-shows all of them, while they can be found without labels. Results on these images say nothing
-about medicine.
+the finding. All families have the same histogram, and the three of each finding have together
+about the same power in every direction, so neither brightness nor spread nor a weighting of edge
+directions says much about the finding: one has to tell the families apart, and a handful of
+labelled images hardly shows all of them. Results on these images say nothing about medicine.
 
 Legend: H W height and width, both `size`.
 """

@@ -78,7 +78,9 @@ class Machine:
     facts: tuple[tuple[str, str], ...]
 
 
-def write_report(runs: Sequence[Path], to: Path, title: str = "Low-label evaluation") -> Path:
+def write_report(
+    runs: Sequence[Path | str], to: Path | str, title: str = "Low-label evaluation"
+) -> Path:
     """Write one self-contained HTML page about runs.
 
     The page loads nothing from outside and runs no script. Everything in it is computed from the
@@ -95,9 +97,10 @@ def write_report(runs: Sequence[Path], to: Path, title: str = "Low-label evaluat
     Raises:
         MedstrataError: no run is in the given folders, or `to` is a folder.
     """
+    to = Path(to)
     if to.is_dir():
         raise MedstrataError(f"{to} is a folder; give the file to write, such as {to}/report.html")
-    page = _render(collect(runs), title)
+    page = _render(collect([Path(run) for run in runs]), title)
     to.parent.mkdir(parents=True, exist_ok=True)
     write_text(to, page)
     return to

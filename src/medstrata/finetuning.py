@@ -34,7 +34,7 @@ def finetune(
     store: Store,
     task: str,
     fraction: float,
-    out: Path,
+    out: Path | str,
     settings: FinetuneSettings | None = None,
     *,
     kind: Kind | None = None,
@@ -64,7 +64,7 @@ def finetune(
     Raises:
         MedstrataError: the task or the encoder does not exist, or a split lacks a class.
     """
-    settings = settings or FinetuneSettings()
+    out, settings = Path(out), settings or FinetuneSettings()
     started = time.perf_counter()
     resolved = make_task(store, task, kind)
     parts = _parts(store, resolved, fraction, settings.subset_seed)

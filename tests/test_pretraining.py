@@ -14,7 +14,7 @@ from medstrata.assembly import build, build_intermediate
 from medstrata.backbones import create_backbone
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
-from medstrata.pretrain import pretrain, train, training_step
+from medstrata.pretraining import pretrain, train, training_step
 from medstrata.recipes import RECIPES, recipe
 from medstrata.run import checkpoints, load_checkpoint
 from medstrata.settings import IntermediateSettings, PretrainSettings
@@ -98,7 +98,7 @@ def test_signal_saves_and_resume_goes_on(store: Store, run: Path, tmp_path: Path
     accelerator = Accelerator(cpu=True)
     assert accelerator.num_processes == 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medstrata.pretrain.training_step", _stop_at(3))
+        patch.setattr("medstrata.pretraining.training_step", _stop_at(3))
         with pytest.raises(MedstrataError, match="stopped at step 3; go on with --resume"):
             pretrain(store, settings, out)
     assert load_checkpoint(checkpoints(out / "checkpoints")[-1])["step"] == 3

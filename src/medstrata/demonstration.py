@@ -8,8 +8,8 @@ from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.data.synthetic import make_images
 from medstrata.errors import MedstrataError
-from medstrata.finetune import finetune
-from medstrata.pretrain import pretrain
+from medstrata.finetuning import finetune
+from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
 from medstrata.report.page import write_report
 from medstrata.settings import FinetuneSettings, PretrainSettings

@@ -12,10 +12,10 @@ from medstrata.backbones import create_backbone
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.features import extract_features
-from medstrata.finetune import finetune
+from medstrata.finetuning import finetune
 from medstrata.metrics import score
 from medstrata.preprocessing import identity
-from medstrata.pretrain import pretrain
+from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
 from medstrata.settings import FinetuneSettings
 from medstrata.weights import load_encoder

@@ -40,7 +40,7 @@ _SHUFFLE = 1003  # what a random number is for
 def pretrain(
     store: Store,
     settings: PretrainSettings,
-    out: Path,
+    out: Path | str,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -61,7 +61,7 @@ def pretrain(
         MedstrataError: the folder is in use, the batch is larger than the data, the loss is no
             longer finite, or the run was stopped by a signal (after saving).
     """
-    settings = _resolve(settings, store)
+    out, settings = Path(out), _resolve(settings, store)
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=mixed_precision(settings.precision),
