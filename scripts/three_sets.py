@@ -9,8 +9,6 @@ came out.
 """
 
 import argparse
-import csv
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,33 +117,6 @@ def run_set(name: str, data: Path, out: Path, arguments: argparse.Namespace) -> 
                         resume=True,
                     )
     say(f"report in {write_report([out], out / 'report.html', f'{name}: low-label evaluation')}")
-    collect(out, name)
-
-
-def collect(out: Path, name: str) -> None:
-    """Gather the numbers of a set into one CSV, the proof that is kept."""
-    rows = []
-    for path in sorted(out.glob("f*/*/result.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        for metric, interval in result["test"]["scores"].items():
-            rows.append(
-                {
-                    "set": name,
-                    "protocol": result["protocol"],
-                    "arm": result["arm"],
-                    "fraction": result["fraction"],
-                    "seed": result["seed"],
-                    "images": result["subset"]["images"],
-                    "patients": result["subset"]["patients"],
-                    "metric": metric,
-                    **interval,
-                    "seconds": round(result["seconds"], 1),
-                }
-            )
-    with (out / "scores.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

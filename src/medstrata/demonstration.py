@@ -19,7 +19,8 @@ _ARMS = ("fair/moco", "fair/moco_mse", "fair/moco_bt")
 _FRACTIONS = (0.05, 1.0)
 _BACKBONE = "resnet10t"
 _SIZE = 64
-_EPOCHS = 6
+_EPOCHS = 5
+_IMAGES = 1200
 
 
 def demo(
@@ -50,7 +51,7 @@ def demo(
         labels, task = out / "images" / "labels.csv", "finding"
         if not labels.is_file():
             say("making synthetic images with a known finding")
-            make_images(out / "images", size=_SIZE)
+            make_images(out / "images", images=_IMAGES, size=_SIZE)
         data = out / "images"
     store = prepare(data, out / "images.store", labels=labels, size=_SIZE)
     task = task or next(iter(store.label_columns), None)
@@ -70,7 +71,7 @@ def demo(
                 task,
                 fraction,
                 out / "finetune" / f"{arm}-{fraction:g}",
-                replace(FinetuneSettings(), epochs=5, min_steps=8),
+                replace(FinetuneSettings(), epochs=3, min_steps=8),
                 backbone=_BACKBONE,
                 resume=True,
             )
