@@ -95,7 +95,7 @@ def create_backbone(
         raise MedstrataError(f"backbone {name!r} is not a timm model: {error}") from error
     if config is not None and config.fixed_input_size:
         options["img_size"] = image_size
-    if name.startswith(("resnet", "resnext", "wide_resnet")):
+    if name.partition(".")[0] in timm.list_models(module="resnet"):
         options["zero_init_last"] = zero_init_residual
     try:
         model = timm.create_model(

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from medstrata.console import say
 from medstrata.data.labels import Kind, Task, make_task
-from medstrata.data.splits import label_subset
+from medstrata.data.splits import known, label_subset
 from medstrata.data.store import Store
 from medstrata.devices import device_name, mixed_precision
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing
-from medstrata.metrics import METRICS, bootstrap_interval, metric_for
-from medstrata.monitors import known_rows
+from medstrata.metrics import bootstrap_interval, metric_for, metrics_for
 from medstrata.probe import fit_frozen
 from medstrata.randomness import derive_seed
 from medstrata.run import open_run, read_result, settings_dict, write_result
@@ -123,7 +122,7 @@ def _parts(store: Store, task: Task, fraction: float, seed: int) -> Parts:
     named: dict[str, NDArray[np.int64]] = {}
     for split in ("val", "test"):
         rows = store.rows(split)
-        named[split] = rows[known_rows(task, rows)]
+        named[split] = rows[known(task.targets[rows])]
         targets = task.targets[named[split]]
         if not len(rows) or (task.kind != "multilabel" and len(np.unique(targets)) < 2):
             raise MedstrataError(
@@ -138,7 +137,7 @@ def _scores(
 ) -> dict[str, Any]:
     targets, patients = task.targets[parts.test], store.patient_ids[parts.test]
     scores = {}
-    for name in _metrics_of(task.kind):
+    for name in metrics_for(task.kind):
         interval = bootstrap_interval(
             name, targets, fitted.test, task.kind, patients, resamples=resamples, seed=0
         )
@@ -154,12 +153,6 @@ def _scores(
             "scores": scores,
         },
     }
-
-
-def _metrics_of(kind: Kind) -> list[str]:
-    left_out = {"multilabel": {"accuracy", "balanced_accuracy", "quadratic_kappa"}}
-    not_ordered = {"quadratic_kappa"} if kind != "ordinal" else set()
-    return [name for name in METRICS if name not in left_out.get(kind, set()) | not_ordered]
 
 
 def _save_subset(out: Path, store: Store, rows: NDArray[np.int64]) -> None:
@@ -193,7 +186,7 @@ def _describe_store(store: Store, task: Task) -> dict[str, Any]:
         splits[split] = {
             "images": len(rows),
             "patients": len(np.unique(store.patient_ids[rows])),
-            "labelled": int(known_rows(task, rows).sum()),
+            "labelled": int(known(task.targets[rows]).sum()),
         }
     return {
         "name": store.path.name,

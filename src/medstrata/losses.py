@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 # A block of the queue small enough that its logits stay in a core's cache while they are used.
 _QUEUE_BLOCK = 4096
@@ -65,6 +66,7 @@ class _QueueLogSumExp(torch.autograd.Function):
         return (maximum + total.log()).squeeze(1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (pulled,) = ctx.saved_tensors
         return gradients[0].unsqueeze(1) * pulled / ctx.temperature, None, None, None
@@ -153,8 +155,9 @@ def global_average_pool(maps: Tensor) -> Tensor:
     """
     if maps.is_contiguous(memory_format=torch.channels_last) and maps.shape[1] > 1:
         positions = maps.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C), no copy
-        row = positions.new_full((1, 1, positions.shape[1]), 1 / positions.shape[1])
-        return torch.matmul(row, positions).squeeze(1)
+        # Ones are exact in bfloat16, 1/49 is not.
+        row = positions.new_ones((1, 1, positions.shape[1]))
+        return torch.matmul(row, positions).squeeze(1) / positions.shape[1]
     return maps.flatten(2).mean(-1)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medstrata.backbones import Backbone
 from medstrata.data.labels import Task
+from medstrata.data.splits import known
 from medstrata.data.store import Store
 from medstrata.features import StoredFeatures, extract_features
 from medstrata.metrics import metric_for, score
@@ -131,8 +132,8 @@ class Monitor:
             return None
         targets = self.task.targets
         classes = len(self.task.classes)
-        known = targets[self.bank_rows]
-        labels = np.nan_to_num(known) if known.ndim == 2 else np.eye(classes)[known]
+        voting = targets[self.bank_rows]
+        labels = np.nan_to_num(voting) if voting.ndim == 2 else np.eye(classes)[voting]
         probabilities = neighbour_probabilities(
             torch.from_numpy(self._extract(backbone, self.bank_rows).pooled),
             torch.from_numpy(labels.astype(np.float32)),
@@ -160,7 +161,7 @@ def make_monitor(
 
     def labelled(split: str) -> NDArray[np.int64]:
         candidates = store.rows(split)
-        return candidates[known_rows(task, candidates)] if task else candidates[:0]
+        return candidates[known(task.targets[candidates])] if task else candidates[:0]
 
     return Monitor(
         store=store,
@@ -171,13 +172,6 @@ def make_monitor(
         bank_rows=some(labelled("train"), _NEIGHBOUR_IMAGES),
         query_rows=some(labelled("val"), _NEIGHBOUR_IMAGES),
     )
-
-
-def known_rows(task: Task, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows have a label: at least one of several for multi-label."""
-    targets = task.targets[rows]
-    known = ~np.isnan(targets).all(1) if targets.ndim == 2 else targets >= 0
-    return np.asarray(known, dtype=np.bool_)
 
 
 def collapse_warnings(pooled: NDArray[np.float32], rank: float) -> list[str]:

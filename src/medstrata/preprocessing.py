@@ -68,6 +68,8 @@ def by_store(
 ) -> Preprocessing:
     """The store's own mean and deviation, repeated where a grey store feeds three channels."""
     repeat = channels // len(mean)
+    # A channel that never varies would be divided by 0; one grey level is the smallest step.
+    std = tuple(max(value, 1 / 255) for value in std)
     return Preprocessing(
         image_size=image_size, channels=channels, mean=tuple(mean) * repeat, std=tuple(std) * repeat
     )

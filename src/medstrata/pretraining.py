@@ -1,5 +1,6 @@
 """Pre-training: from a store to an encoder, by one explicit loop."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from medstrata.tracking import read_metrics
 from medstrata.weights import export_backbone
 
 _SHUFFLE = 1003  # what a random number is for
+_ASK_EVERY = 10  # steps between agreements of several processes on whether to stop
 
 
 def pretrain(
@@ -113,7 +115,7 @@ def train(training: Training, *, metrics_length: int = 0) -> float:
                 recorder.add(t.step, epoch, loss, lr, batches)
                 if t.settings.checkpoint_every and t.step % t.settings.checkpoint_every == 0:
                     _save(t, recorder)
-                if stopping():
+                if _stop_together(t, stopping):
                     _save(t, recorder)
                     batches.close()
                     raise MedstrataError(f"stopped at step {t.step}; go on with --resume")
@@ -121,6 +123,16 @@ def train(training: Training, *, metrics_length: int = 0) -> float:
             _save(t, recorder)
         seconds: float = recorder.seconds
         return seconds
+
+
+def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
+    """Whether to stop now: all processes at the same step, or the others would wait for ever."""
+    if t.accelerator.num_processes == 1:
+        return stopping()
+    if t.step % _ASK_EVERY:
+        return False
+    asked = torch.tensor(float(stopping()), device=t.accelerator.device)
+    return bool(t.accelerator.reduce(asked, reduction="sum") > 0)
 
 
 def _recorder(t: Training, metrics_length: int) -> Recorder:

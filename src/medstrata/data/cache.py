@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 from medstrata.console import say
@@ -26,5 +27,10 @@ def open_or_prepare(source: Path) -> Store:
     place = hashlib.blake2b(str(source.resolve()).encode(), digest_size=8).hexdigest()
     cache = Path(os.environ.get("MEDSTRATA_CACHE", Path.home() / ".cache" / "medstrata"))
     store = cache / f"{source.resolve().stem}-{place}.store"
+    if os.environ.get("RANK", "0") != "0":
+        # Of several processes of one run, the first prepares.
+        while not (store / "store.json").is_file():
+            time.sleep(0.2)
+        return open_store(store)
     say(f"preparing {source} into {store}")
     return prepare(source, store)
