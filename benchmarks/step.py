@@ -5,8 +5,8 @@
 Everything runs in turns in one process on the same batch. Two columns: each program as it ships
 (lightly: float32, contiguous memory; ours: recipe `fair/moco` in the precision the hardware has,
 channels-last memory, shuffled key sub-batches), and like for like (the same precision and memory
-format for both, no sub-batches). Then what the intermediate losses add to plain MoCo, and the peak
-memory of each in a process of its own. Views are made before the clock starts.
+format for both, no sub-batches). Then what the intermediate losses add to plain MoCo. Views are
+made before the clock starts. `--memory` gives the peak memory of each, in a process of its own.
 """
 
 import argparse
@@ -139,9 +139,7 @@ def _peak_here(case: str, store: Path, name: str) -> float:
     return int(line.split()[1]) / 2**20
 
 
-def run_case(
-    case: str, store: Store, repeats: int, *, memory: bool, losses: bool
-) -> dict[str, object]:
+def run_case(case: str, store: Store, repeats: int, *, losses: bool) -> dict[str, object]:
     steps = {
         name: make() for name, make in variants(case, store).items() if losses or "+" not in name
     }
@@ -156,48 +154,48 @@ def run_case(
         for name, value in middle.items()
         if "+" in name
     }
-    del steps
-    peaks = {name: peak_memory(case, store.path, name) for name in seconds} if memory else {}
     print(f"\n{case}")
     for name, value in middle.items():
-        gib = f"{peaks[name]:6.2f} GiB" if peaks else ""
-        print(f"  {name:<26} {value:8.3f} s a step {gib}")
+        print(f"  {name:<26} {value:8.3f} s a step")
     for name, value in ratios.items():
         print(f"  {name:<26} {value:8.1%}" if "cost" in name else f"  {name:<26} {value:8.2f} x")
     return {
         "ratios": ratios,
         "seconds": {name: spread(values) for name, values in seconds.items()},
-        "peak_GiB": peaks,
     }
+
+
+def run_memory(case: str, store: Store) -> dict[str, float]:
+    peaks = {name: peak_memory(case, store.path, name) for name in variants(case, store)}
+    print(f"\n{case}")
+    for name, value in peaks.items():
+        print(f"  {name:<26} {value:8.2f} GiB")
+    return peaks
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="smallest case, no memory, no file")
+    parser.add_argument("--quick", action="store_true", help="smallest case, no file")
+    parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
     parser.add_argument("--no-losses", action="store_true", help="plain MoCo alone")
     arguments = parser.parse_args()
     cases = ["resnet18-64-128-queue4096"] if arguments.quick else arguments.case
+    precision = "bf16" if has_native_bf16() else "float32 (no native bf16 on this processor)"
+    print(f"precision of ours: {precision}")
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         make_images(images, images=400, size=64)
         store = prepare(images, Path(folder) / "store", size=64)
-        results = {
-            case: run_case(
-                case,
-                store,
-                arguments.repeats,
-                memory=not arguments.quick,
-                losses=not arguments.no_losses,
-            )
-            for case in cases
-        }
-    precision = "bf16" if has_native_bf16() else "float32 (no native bf16 on this processor)"
-    print(f"\nprecision of ours: {precision}")
-    if not arguments.quick:
-        for case, result in results.items():
-            print(write_result(f"step-{case}", {"precision": precision, **result}))
+        for case in cases:
+            if arguments.memory:
+                kind, result = "memory", {"peak_GiB": run_memory(case, store)}
+            else:
+                losses = not arguments.no_losses
+                kind, result = "step", run_case(case, store, arguments.repeats, losses=losses)
+            if not arguments.quick:
+                print(write_result(f"{kind}-{case}", {"precision": precision, **result}))
 
 
 if __name__ == "__main__":
