@@ -19,8 +19,8 @@ _ARMS = ("fair/moco", "fair/moco_mse", "fair/moco_bt")
 _FRACTIONS = (0.05, 1.0)
 _BACKBONE = "resnet10t"
 _SIZE = 64
-_EPOCHS = 5
-_IMAGES = 1200
+_EPOCHS = 4
+_IMAGES = 1000
 
 
 def demo(

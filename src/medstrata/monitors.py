@@ -114,20 +114,23 @@ class Monitor:
 
     def look(self, backbone: Backbone) -> dict[str, object]:
         """Norm and effective rank per stage, the k-NN score, and warnings in words."""
-        features = self._extract(backbone, self.spectrum_rows)
-        per_stage = {**features.stages, "pooled": features.pooled}
+        # The images that vote are mostly those of the spectrum: each goes through once.
+        rows = np.unique(np.concatenate([self.spectrum_rows, self.bank_rows, self.query_rows]))
+        features = extract_features(backbone, self.store, rows, self.preprocessing, self.device)
+        chosen = np.searchsorted(rows, self.spectrum_rows)
+        per_stage = {
+            stage: values[chosen]
+            for stage, values in {**features.stages, "pooled": features.pooled}.items()
+        }
         ranks = {stage: effective_rank(values) for stage, values in per_stage.items()}
         return {
             "feature_norm": {stage: feature_norm(values) for stage, values in per_stage.items()},
             "effective_rank": ranks,
-            "knn": self._knn(backbone),
-            "warnings": collapse_warnings(features.pooled, ranks["pooled"]),
+            "knn": self._knn(features),
+            "warnings": collapse_warnings(per_stage["pooled"], ranks["pooled"]),
         }
 
-    def _extract(self, backbone: Backbone, rows: NDArray[np.int64]) -> StoredFeatures:
-        return extract_features(backbone, self.store, rows, self.preprocessing, self.device)
-
-    def _knn(self, backbone: Backbone) -> Mapping[str, object] | None:
+    def _knn(self, features: StoredFeatures) -> Mapping[str, object] | None:
         if self.task is None or not len(self.bank_rows) or not len(self.query_rows):
             return None
         targets = self.task.targets
@@ -135,9 +138,9 @@ class Monitor:
         voting = targets[self.bank_rows]
         labels = np.nan_to_num(voting) if voting.ndim == 2 else np.eye(classes)[voting]
         probabilities = neighbour_probabilities(
-            torch.from_numpy(self._extract(backbone, self.bank_rows).pooled),
+            torch.from_numpy(features.pooled[np.searchsorted(features.rows, self.bank_rows)]),
             torch.from_numpy(labels.astype(np.float32)),
-            torch.from_numpy(self._extract(backbone, self.query_rows).pooled),
+            torch.from_numpy(features.pooled[np.searchsorted(features.rows, self.query_rows)]),
         ).numpy()
         if self.task.kind == "binary":
             probabilities = probabilities[:, 1:]
