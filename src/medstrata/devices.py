@@ -1,11 +1,29 @@
 """Where the work runs: precision the hardware has, processes, and gathering over them."""
 
+import ctypes
+import platform
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+from accelerate import Accelerator
 from torch import Tensor
+
+
+def make_accelerator(
+    precision: Literal["auto", "fp32", "bf16"], accumulate: int = 1
+) -> Accelerator:
+    """The device and precision of this process: a GPU where there is one, else the CPU."""
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision=mixed_precision(precision),
+        gradient_accumulation_steps=accumulate,
+    )
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
+    return accelerator
 
 
 def mixed_precision(wanted: Literal["auto", "fp32", "bf16"]) -> Literal["no", "bf16"]:
@@ -24,6 +42,19 @@ def has_native_bf16() -> bool:
         return False
     flags = cpuinfo.read_text(encoding="utf-8")
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep large blocks that are freed, for the rest of this process.
+
+    A step on a CPU frees and allocates gigabytes of activations. By default they go back to the
+    operating system each time, which hands out and clears the same pages anew in the next step
+    (docs/performance.md). Other C libraries are left as they are.
+    """
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large block
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap's free end is never given back
 
 
 class _GatherWithGradient(torch.autograd.Function):

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from medstrata.console import say
 from medstrata.data.labels import Kind, Task, make_task
 from medstrata.data.splits import known, label_subset
 from medstrata.data.store import Store
-from medstrata.devices import device_name, mixed_precision
+from medstrata.devices import device_name, make_accelerator
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing
 from medstrata.metrics import bootstrap_interval, metric_for, metrics_for
@@ -67,9 +66,7 @@ def finetune(
     started = time.perf_counter()
     resolved = make_task(store, task, kind)
     parts = _parts(store, resolved, fraction, settings.subset_seed)
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(), mixed_precision=mixed_precision(settings.precision)
-    )
+    accelerator = make_accelerator(settings.precision)
     torch.manual_seed(derive_seed(settings.seed, _HEAD))
     loaded = load_encoder(
         encoder,

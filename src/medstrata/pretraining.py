@@ -7,14 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from medstrata.assembly import Training, base_lr, build, restore
 from medstrata.augment import make_views
 from medstrata.console import say
 from medstrata.data.store import Store
-from medstrata.devices import device_name, gather, mixed_precision
+from medstrata.devices import device_name, gather, make_accelerator
 from medstrata.errors import MedstrataError
 from medstrata.interrupts import stop_requests
 from medstrata.loader import Batch
@@ -64,11 +63,7 @@ def pretrain(
             longer finite, or the run was stopped by a signal (after saving).
     """
     out, settings = Path(out), _resolve(settings, store)
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision=mixed_precision(settings.precision),
-        gradient_accumulation_steps=settings.accumulate,
-    )
+    accelerator = make_accelerator(settings.precision, settings.accumulate)
     described = {"store": store.path.name, "store_digest": store.digest, **settings_dict(settings)}
     if accelerator.is_main_process:
         resumed = open_run(out, described, resume=resume, overwrite=overwrite)
