@@ -18,7 +18,6 @@ test: $(VENV)/installed-dev
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/views.py
 	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/step.py --memory
 	$(BIN)/python benchmarks/bootstrap.py
 
 clean:

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,33 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "lightly", "timm", "numpy", "opencv-python-headless", "pillow")
 
 
+def in_turns(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+    """Call measurements in turns, so that a busy moment of the machine falls on all of them.
+
+    Args:
+        measures: What returns one measurement, by name; each is called once more to warm up.
+        repeats: Measurements of each that are kept.
+
+    Returns:
+        All measurements, by name.
+    """
+    values: dict[str, list[float]] = {name: [] for name in measures}
+    for measure in measures.values():
+        measure()
+    for turn in range(repeats):
+        names = list(measures) if turn % 2 == 0 else list(reversed(measures))
+        for name in names:
+            values[name].append(measures[name]())
+    return values
+
+
 def interleave(
     tasks: Mapping[str, Callable[[], object]],
     repeats: int,
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Time tasks in turns, so that a busy moment of the machine falls on all of them.
+    """Seconds of tasks that take turns.
 
     Args:
         tasks: What to time, by name; each runs once beforehand to warm up.
@@ -31,16 +52,13 @@ def interleave(
     Returns:
         Seconds of every run, by name.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for task in tasks.values():
+
+    def timed(task: Callable[[], object]) -> float:
+        started = clock()
         task()
-    for turn in range(repeats):
-        names = list(tasks) if turn % 2 == 0 else list(reversed(tasks))
-        for name in names:
-            started = clock()
-            tasks[name]()
-            seconds[name].append(clock() - started)
-    return seconds
+        return clock() - started
+
+    return in_turns({name: partial(timed, task) for name, task in tasks.items()}, repeats)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -1,35 +1,38 @@
 """Training step against lightly's MoCo blocks, put together as lightly's own example shows.
 
-    python benchmarks/step.py [--case resnet50-224-32] [--repeats 5] [--quick]
+    python benchmarks/step.py [--case resnet50-224-32] [--repeats 7] [--quick]
 
-Everything runs in turns in one process on the same batch. Two columns: each program as it ships
-(lightly: float32, contiguous memory; ours: recipe `fair/moco` in the precision the hardware has,
-channels-last memory, shuffled key sub-batches), and like for like (the same precision and memory
-format for both, no sub-batches). Then what the intermediate losses add to plain MoCo. Views are
-made before the clock starts. `--memory` gives the peak memory of each, in a process of its own.
+Each program runs in a process of its own, in turns with those it is compared with, on a batch made
+before the clock starts; the step's time is taken where it runs, the most memory that its process
+ever held is read at the end. Three comparisons: as they ship (lightly: float32, contiguous memory;
+ours: recipe `fair/moco` in the precision the hardware has, channels-last memory, shuffled key
+sub-batches, freed memory kept), like for like (the same precision, memory format and allocator for
+both, no sub-batches), and what the intermediate losses add to plain MoCo.
 """
 
 import argparse
 import copy
 import multiprocessing
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import timm
 import torch
-from accelerate import Accelerator
 from lightly.loss import NTXentLoss
 from lightly.models.modules import MoCoProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 
-from harness import interleave, spread, write_result
+from harness import in_turns, spread, write_result
 from medstrata.assembly import build
 from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
+from medstrata.data.store import Store, open_store
 from medstrata.data.synthetic import make_images
-from medstrata.devices import has_native_bf16, mixed_precision
+from medstrata.devices import has_native_bf16, keep_freed_memory, make_accelerator
 from medstrata.pretraining import training_step
 from medstrata.recipes import recipe
 
@@ -65,6 +68,8 @@ class Peer(torch.nn.Module):
 
 def peer_step(case: str, *, like_ours: bool) -> Step:
     backbone, size, batch, queue = CASES[case]
+    if like_ours:
+        keep_freed_memory()
     peer = Peer(backbone, queue)
     views = [torch.rand(batch, 3, size, size) for _ in range(2)]
     if like_ours:
@@ -102,84 +107,116 @@ def our_step(case: str, store: Store, name: str, *, like_peer: bool = False) -> 
         contrastive=contrastive,
         views={"size": size},
     )
-    accelerator = Accelerator(cpu=True, mixed_precision=mixed_precision("auto"))
-    training = build(accelerator, settings, store, Path(tempfile.mkdtemp()))
+    training = build(make_accelerator("auto"), settings, store, Path(tempfile.mkdtemp()))
     batch_of_views = next(training.loader.epoch(0))
     training.wrapped.train()
     return lambda: training_step(training, batch_of_views)
 
 
-def variants(case: str, store: Store) -> dict[str, Callable[[], Step]]:
+PROGRAMS: dict[str, Callable[[str, Store], Step]] = {
+    "lightly, as it ships": lambda case, _: peer_step(case, like_ours=False),
+    "lightly, like for like": lambda case, _: peer_step(case, like_ours=True),
+    "ours, as it ships": lambda case, store: our_step(case, store, "fair/moco"),
+    "ours, like for like": lambda case, store: our_step(case, store, "fair/moco", like_peer=True),
+    "ours + MSE": lambda case, store: our_step(case, store, "fair/moco_mse"),
+    "ours + centred cosine": lambda case, store: our_step(case, store, "fair/moco_cosine"),
+    "ours + Barlow Twins": lambda case, store: our_step(case, store, "fair/moco_bt"),
+}
+# In each comparison everything is measured against the first.
+COMPARISONS = {
+    "as they ship": ("ours, as it ships", "lightly, as it ships"),
+    "like for like": ("ours, like for like", "lightly, like for like"),
+    "what the losses add": (
+        "ours, as it ships",
+        "ours + MSE",
+        "ours + centred cosine",
+        "ours + Barlow Twins",
+    ),
+}
+
+
+class Worker:
+    """A program in a process of its own, which takes a step when asked.
+
+    Args:
+        name: One of PROGRAMS.
+        case: One of CASES.
+        store: Path of the images.
+    """
+
+    def __init__(self, name: str, case: str, store: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, name, case, store))
+        self.process.start()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pipe.send("end")
+        self.process.join()
+
+    def step(self) -> float:
+        """Seconds of one step."""
+        return float(self._ask("step"))
+
+    def peak(self) -> float:
+        """The most memory the process has held so far, GiB."""
+        return float(self._ask("peak"))
+
+    def _ask(self, question: str) -> float:
+        self.pipe.send(question)
+        return float(self.pipe.recv())
+
+
+def _serve(pipe: Connection, name: str, case: str, store: Path) -> None:
+    step = PROGRAMS[name](case, open_store(store))
+    while (question := pipe.recv()) != "end":
+        if question == "step":
+            started = time.perf_counter()
+            step()
+            pipe.send(time.perf_counter() - started)
+        else:
+            # Not getrusage: its maximum begins with that of the process that started this one.
+            status = Path("/proc/self/status").read_text()
+            (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+            pipe.send(int(line.split()[1]) / 2**20)
+
+
+def compare(names: tuple[str, ...], case: str, store: Path, repeats: int) -> dict[str, Any]:
+    """Time and memory of each program, and the time as a ratio to that of the first in its turn."""
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(name, case, store)) for name in names}
+        seconds = in_turns({name: worker.step for name, worker in workers.items()}, repeats)
+        peaks = {name: worker.peak() for name, worker in workers.items()}
+    first = seconds[names[0]]
     return {
-        "lightly, as it ships": lambda: peer_step(case, like_ours=False),
-        "lightly, like for like": lambda: peer_step(case, like_ours=True),
-        "ours, as it ships": lambda: our_step(case, store, "fair/moco"),
-        "ours, like for like": lambda: our_step(case, store, "fair/moco", like_peer=True),
-        "ours + MSE": lambda: our_step(case, store, "fair/moco_mse"),
-        "ours + centred cosine": lambda: our_step(case, store, "fair/moco_cosine"),
-        "ours + Barlow Twins": lambda: our_step(case, store, "fair/moco_bt"),
+        name: {
+            "seconds": spread(seconds[name]),
+            "ratio": spread([one / ours for one, ours in zip(seconds[name], first, strict=True)]),
+            "peak_GiB": peaks[name],
+        }
+        for name in names
     }
 
 
-def peak_memory(case: str, store: Path, name: str) -> float:
-    """GiB at the most while one variant trains three steps in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_peak_here, (case, store, name))
-
-
-def _peak_here(case: str, store: Path, name: str) -> float:
-    from medstrata.data.store import open_store
-
-    step = variants(case, open_store(store))[name]()
-    step()  # the first step already holds activations, gradients and the optimizer's state
-    # Not getrusage: its maximum begins with that of the process that started this one.
-    status = Path("/proc/self/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 2**20
-
-
-def run_case(case: str, store: Store, repeats: int, *, losses: bool) -> dict[str, object]:
-    steps = {
-        name: make() for name, make in variants(case, store).items() if losses or "+" not in name
-    }
-    seconds = interleave(steps, repeats)
-    middle = {name: median(values) for name, values in seconds.items()}
-    plain = middle["ours, as it ships"]
-    ratios = {
-        "as it ships": middle["lightly, as it ships"] / plain,
-        "like for like": middle["lightly, like for like"] / middle["ours, like for like"],
-    } | {
-        f"cost of {name.removeprefix('ours + ')}": value / plain - 1
-        for name, value in middle.items()
-        if "+" in name
-    }
-    print(f"\n{case}")
-    for name, value in middle.items():
-        print(f"  {name:<26} {value:8.3f} s a step")
-    for name, value in ratios.items():
-        print(f"  {name:<26} {value:8.1%}" if "cost" in name else f"  {name:<26} {value:8.2f} x")
-    return {
-        "ratios": ratios,
-        "seconds": {name: spread(values) for name, values in seconds.items()},
-    }
-
-
-def run_memory(case: str, store: Store) -> dict[str, float]:
-    peaks = {name: peak_memory(case, store.path, name) for name in variants(case, store)}
-    print(f"\n{case}")
-    for name, value in peaks.items():
-        print(f"  {name:<26} {value:8.2f} GiB")
-    return peaks
+def show(title: str, rows: dict[str, Any]) -> None:
+    print(f"  {title:<26}{'s a step':>10}{'ratio':>8}{'quartiles':>16}{'peak GiB':>10}")
+    for name, row in rows.items():
+        ratio = row["ratio"]
+        ends = f"{ratio['lower_quartile']:.2f} - {ratio['upper_quartile']:.2f}"
+        print(
+            f"    {name:<24}{row['seconds']['median']:10.3f}{ratio['median']:8.2f}{ends:>16}"
+            f"{row['peak_GiB']:10.2f}"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="smallest case, no file")
-    parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
-    parser.add_argument("--no-losses", action="store_true", help="plain MoCo alone")
     arguments = parser.parse_args()
     cases = ["resnet18-64-128-queue4096"] if arguments.quick else arguments.case
     precision = "bf16" if has_native_bf16() else "float32 (no native bf16 on this processor)"
@@ -187,15 +224,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         make_images(images, images=400, size=64)
-        store = prepare(images, Path(folder) / "store", size=64)
+        store = prepare(images, Path(folder) / "store", size=64).path
         for case in cases:
-            if arguments.memory:
-                kind, result = "memory", {"peak_GiB": run_memory(case, store)}
-            else:
-                losses = not arguments.no_losses
-                kind, result = "step", run_case(case, store, arguments.repeats, losses=losses)
+            print(f"\n{case}")
+            result = {}
+            for title, names in COMPARISONS.items():
+                result[title] = compare(names, case, store, arguments.repeats)
+                show(title, result[title])
             if not arguments.quick:
-                print(write_result(f"{kind}-{case}", {"precision": precision, **result}))
+                print(write_result(f"step-{case}", {"precision": precision, **result}))
 
 
 if __name__ == "__main__":
