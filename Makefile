@@ -19,6 +19,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/views.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/bootstrap.py
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf $(VENV) runs/demo

@@ -1,4 +1,4 @@
-"""Small image folders for the tests of reading, preparing and splitting."""
+"""Small image folders and stores."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
+from tiny import make_store
 
 
 @pytest.fixture
@@ -40,3 +41,9 @@ def image_folder(tmp_path: Path) -> Path:
 def store(image_folder: Path, tmp_path: Path) -> Store:
     """The store of `image_folder`."""
     return prepare(image_folder, tmp_path / "made.store", labels=image_folder / "labels.csv")
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """60 images to train on, made once for all tests; none of them may change it."""
+    return make_store(tmp_path_factory.mktemp("tiny"))

@@ -19,25 +19,19 @@ from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
 from medstrata.settings import FinetuneSettings
 from medstrata.weights import load_encoder
-from tiny import make_store
 
 QUICK = FinetuneSettings(epochs=2, min_steps=3, batch_size=8, resamples=50)
 FROZEN = FinetuneSettings(protocol="frozen", resamples=50)
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return make_store(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def tuned(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tuned(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tuned") / "scratch"
-    return finetune("scratch", store, "finding", 1.0, out, QUICK, backbone="resnet10t")
+    return finetune("scratch", tiny_store, "finding", 1.0, out, QUICK, backbone="resnet10t")
 
 
 @pytest.fixture(scope="module")
-def encoder(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def encoder(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = recipe(
         "fair/moco_mse",
         backbone="resnet10t",
@@ -45,18 +39,18 @@ def encoder(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
         batch_size=8,
         contrastive={"queue_size": 20, "key_sub_batches": 2},
     )
-    return pretrain(store, settings, tmp_path_factory.mktemp("encoder") / "run")
+    return pretrain(tiny_store, settings, tmp_path_factory.mktemp("encoder") / "run")
 
 
 def result(run: Path) -> dict:  # type: ignore[type-arg]
     return json.loads((run / "result.json").read_text())
 
 
-def test_every_test_image_is_scored_once(store: Store, tuned: Path) -> None:
+def test_every_test_image_is_scored_once(tiny_store: Store, tuned: Path) -> None:
     predictions = pd.read_parquet(tuned / "predictions.parquet")
     for split in ("val", "test"):
         part = predictions[predictions["split"] == split]
-        expected = store.manifest.loc[store.rows(split), "sample_id"]
+        expected = tiny_store.manifest.loc[tiny_store.rows(split), "sample_id"]
         assert part["sample_id"].tolist() == expected.tolist()
     assert predictions["probability.1"].between(0, 1).all()
 
@@ -81,17 +75,21 @@ def test_the_epoch_that_validates_best_is_the_one_tested(tuned: Path) -> None:
     assert result(tuned)["val"]["value"] == pytest.approx(max(values), abs=1e-6)
 
 
-def test_subset_is_saved_and_holds_training_patients_only(store: Store, tuned: Path) -> None:
+def test_subset_is_saved_and_holds_training_patients_only(tiny_store: Store, tuned: Path) -> None:
     subset = pd.read_csv(tuned / "subset.csv", dtype=str)
-    train = store.manifest.loc[store.rows("train")]
+    train = tiny_store.manifest.loc[tiny_store.rows("train")]
     assert sorted(subset["sample_id"]) == sorted(train["sample_id"])
-    others = store.manifest.loc[np.concatenate([store.rows("val"), store.rows("test")])]
+    others = tiny_store.manifest.loc[
+        np.concatenate([tiny_store.rows("val"), tiny_store.rows("test")])
+    ]
     assert not set(subset["patient_id"]) & set(others["patient_id"])
 
 
-def test_same_subset_for_every_arm(store: Store, encoder: Path, tmp_path: Path) -> None:
-    first = finetune("scratch", store, "finding", 0.5, tmp_path / "a", FROZEN, backbone="resnet10t")
-    second = finetune(str(encoder), store, "finding", 0.5, tmp_path / "b", FROZEN)
+def test_same_subset_for_every_arm(tiny_store: Store, encoder: Path, tmp_path: Path) -> None:
+    first = finetune(
+        "scratch", tiny_store, "finding", 0.5, tmp_path / "a", FROZEN, backbone="resnet10t"
+    )
+    second = finetune(str(encoder), tiny_store, "finding", 0.5, tmp_path / "b", FROZEN)
     assert (first / "subset.csv").read_bytes() == (second / "subset.csv").read_bytes()
     assert (result(first)["arm"], result(second)["arm"]) == ("scratch", "moco_mse")
 
@@ -106,51 +104,61 @@ def test_same_subset_for_every_arm(store: Store, encoder: Path, tmp_path: Path) 
     ],
 )
 def test_loss_and_metric_fit_the_labels(
-    store: Store, tmp_path: Path, task: str, kind: str | None, metric: str | None, columns: int
+    tiny_store: Store, tmp_path: Path, task: str, kind: str | None, metric: str | None, columns: int
 ) -> None:
     if metric is None:
         with pytest.raises(MedstrataError):
-            finetune("scratch", store, task, 1.0, tmp_path / "run", FROZEN, backbone="resnet10t")
+            finetune(
+                "scratch", tiny_store, task, 1.0, tmp_path / "run", FROZEN, backbone="resnet10t"
+            )
         return
     run = finetune(
-        "scratch", store, task, 1.0, tmp_path / "run", FROZEN, kind=kind, backbone="resnet10t"
+        "scratch", tiny_store, task, 1.0, tmp_path / "run", FROZEN, kind=kind, backbone="resnet10t"
     )  # type: ignore[arg-type]
     assert result(run)["metric"] == metric
     predictions = pd.read_parquet(run / "predictions.parquet")
     assert sum(name.startswith("probability.") for name in predictions) == columns
 
 
-def test_frozen_encoder_does_not_move(store: Store, encoder: Path) -> None:
+def test_frozen_encoder_does_not_move(tiny_store: Store, encoder: Path) -> None:
     loaded = load_encoder(
-        str(encoder), backbone=None, image_size=32, channels=1, store_stats=(store.mean, store.std)
+        str(encoder),
+        backbone=None,
+        image_size=32,
+        channels=1,
+        store_stats=(tiny_store.mean, tiny_store.std),
     )
     before = {key: value.clone() for key, value in loaded.backbone.state_dict().items()}
     loaded.backbone.train()
     extract_features(
-        loaded.backbone, store, store.rows("test"), loaded.preprocessing, torch.device("cpu")
+        loaded.backbone,
+        tiny_store,
+        tiny_store.rows("test"),
+        loaded.preprocessing,
+        torch.device("cpu"),
     )
     for key, value in loaded.backbone.state_dict().items():
         assert torch.equal(before[key], value), key
     assert loaded.backbone.training
 
 
-def test_features_come_in_the_order_asked_for(store: Store) -> None:
+def test_features_come_in_the_order_asked_for(tiny_store: Store) -> None:
     backbone = create_backbone("resnet10t", in_channels=1, image_size=32)
-    rows = store.rows("test")
+    rows = tiny_store.rows("test")
     straight, turned = (
-        extract_features(backbone, store, order, identity(32, 1), torch.device("cpu"))
+        extract_features(backbone, tiny_store, order, identity(32, 1), torch.device("cpu"))
         for order in (rows, rows[::-1].copy())
     )
     np.testing.assert_allclose(straight.pooled, turned.pooled[::-1], atol=1e-5)
     assert straight.stages["stage1"].shape == (len(rows), 64)
 
 
-def test_local_imagenet_file_is_an_arm(store: Store, tmp_path: Path) -> None:
+def test_local_imagenet_file_is_an_arm(tiny_store: Store, tmp_path: Path) -> None:
     model = timm.create_model("resnet10t", num_classes=10)
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     run = finetune(
         f"imagenet={tmp_path / 'weights.safetensors'}",
-        store,
+        tiny_store,
         "finding",
         1.0,
         tmp_path / "run",
@@ -160,9 +168,9 @@ def test_local_imagenet_file_is_an_arm(store: Store, tmp_path: Path) -> None:
     assert result(run)["arm"] == "imagenet"
 
 
-def test_errors_name_what_to_do(store: Store, encoder: Path, tmp_path: Path) -> None:
+def test_errors_name_what_to_do(tiny_store: Store, encoder: Path, tmp_path: Path) -> None:
     def run(encoder: str, **options: object) -> None:
-        finetune(encoder, store, "finding", 1.0, tmp_path / "run", FROZEN, **options)  # type: ignore[arg-type]
+        finetune(encoder, tiny_store, "finding", 1.0, tmp_path / "run", FROZEN, **options)  # type: ignore[arg-type]
 
     with pytest.raises(MedstrataError, match="needs to know the network: add --backbone"):
         run("scratch")
@@ -171,22 +179,26 @@ def test_errors_name_what_to_do(store: Store, encoder: Path, tmp_path: Path) -> 
     with pytest.raises(MedstrataError, match="holds a resnet10t, not a resnet18"):
         run(str(encoder), backbone="resnet18")
     with pytest.raises(MedstrataError, match="fraction must be above 0"):
-        finetune("scratch", store, "finding", 0.0, tmp_path / "run", FROZEN, backbone="resnet10t")
+        finetune(
+            "scratch", tiny_store, "finding", 0.0, tmp_path / "run", FROZEN, backbone="resnet10t"
+        )
     assert not (tmp_path / "run").exists()
 
 
 def test_finished_run_is_left_alone_and_unfinished_started_again(
-    store: Store, tuned: Path, tmp_path: Path
+    tiny_store: Store, tuned: Path, tmp_path: Path
 ) -> None:
     before = (tuned / "result.json").read_bytes()
-    finetune("scratch", store, "finding", 1.0, tuned, QUICK, backbone="resnet10t", resume=True)
+    finetune("scratch", tiny_store, "finding", 1.0, tuned, QUICK, backbone="resnet10t", resume=True)
     assert (tuned / "result.json").read_bytes() == before
     with pytest.raises(MedstrataError, match="already holds a run"):
-        finetune("scratch", store, "finding", 1.0, tuned, QUICK, backbone="resnet10t")
+        finetune("scratch", tiny_store, "finding", 1.0, tuned, QUICK, backbone="resnet10t")
     broken = finetune(
-        "scratch", store, "finding", 1.0, tmp_path / "run", FROZEN, backbone="resnet10t"
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "run", FROZEN, backbone="resnet10t"
     )
     whole = pd.read_parquet(broken / "predictions.parquet")
     (broken / "result.json").unlink()
-    finetune("scratch", store, "finding", 1.0, broken, FROZEN, backbone="resnet10t", resume=True)
+    finetune(
+        "scratch", tiny_store, "finding", 1.0, broken, FROZEN, backbone="resnet10t", resume=True
+    )
     pd.testing.assert_frame_equal(whole, pd.read_parquet(broken / "predictions.parquet"))

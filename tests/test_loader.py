@@ -5,51 +5,47 @@ from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.loader import Loader, Prefetched
 from medstrata.view_settings import moco_v2
-from tiny import make_store
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return make_store(tmp_path_factory.mktemp("tiny"))
-
-
-def loader(store: Store, **changes: int) -> Loader:
+def loader(tiny_store: Store, **changes: int) -> Loader:
     options = {"batch_size": 8, "views": 2, "seed": 0, "rank": 0, "world_size": 1} | changes
     return Loader(
-        store=store,
-        rows=store.rows(None),
+        store=tiny_store,
+        rows=tiny_store.rows(None),
         settings=moco_v2(0),
         device=torch.device("cpu"),
         **options,
     )
 
 
-def test_an_epoch_shows_each_image_at_most_once_and_epochs_differ(store: Store) -> None:
-    orders = [torch.cat([batch.ids for batch in loader(store).epoch(epoch)]) for epoch in (0, 1)]
+def test_an_epoch_shows_each_image_at_most_once_and_epochs_differ(tiny_store: Store) -> None:
+    orders = [
+        torch.cat([batch.ids for batch in loader(tiny_store).epoch(epoch)]) for epoch in (0, 1)
+    ]
     for order in orders:
-        assert len(order) == len(order.unique()) == len(store) // 8 * 8
+        assert len(order) == len(order.unique()) == len(tiny_store) // 8 * 8
     assert not torch.equal(*orders)
 
 
-def test_a_cut_epoch_goes_on_with_the_same_pixels(store: Store) -> None:
-    whole = list(loader(store).epoch(2))
-    rest = list(loader(store).epoch(2, first_step=3))
+def test_a_cut_epoch_goes_on_with_the_same_pixels(tiny_store: Store) -> None:
+    whole = list(loader(tiny_store).epoch(2))
+    rest = list(loader(tiny_store).epoch(2, first_step=3))
     assert len(rest) == len(whole) - 3
     for one, other in zip(whole[3:], rest, strict=True):
         assert torch.equal(one.ids, other.ids)
         assert all(torch.equal(a, b) for a, b in zip(one.views, other.views, strict=True))
 
 
-def test_two_processes_share_each_batch(store: Store) -> None:
-    whole = next(loader(store).epoch(0))
-    parts = [next(loader(store, rank=rank, world_size=2).epoch(0)) for rank in (0, 1)]
+def test_two_processes_share_each_batch(tiny_store: Store) -> None:
+    whole = next(loader(tiny_store).epoch(0))
+    parts = [next(loader(tiny_store, rank=rank, world_size=2).epoch(0)) for rank in (0, 1)]
     assert torch.equal(whole.ids, torch.cat([part.ids for part in parts]))
     assert torch.equal(whole.views[1], torch.cat([part.views[1] for part in parts]))
 
 
-def test_batch_that_does_not_divide_is_an_error(store: Store) -> None:
+def test_batch_that_does_not_divide_is_an_error(tiny_store: Store) -> None:
     with pytest.raises(MedstrataError, match="batch size 9 cannot be divided over 2 processes"):
-        loader(store, batch_size=9, world_size=2)
+        loader(tiny_store, batch_size=9, world_size=2)
 
 
 def test_prefetched_hands_errors_to_the_consumer() -> None:
@@ -61,8 +57,8 @@ def test_prefetched_hands_errors_to_the_consumer() -> None:
         next(Prefetched(broken()))
 
 
-def test_closing_early_stops_the_thread(store: Store) -> None:
-    batches = loader(store).epoch(0)
+def test_closing_early_stops_the_thread(tiny_store: Store) -> None:
+    batches = loader(tiny_store).epoch(0)
     next(batches)
     batches.close()
     assert not batches._thread.is_alive()

@@ -19,21 +19,15 @@ from medstrata.recipes import RECIPES, recipe
 from medstrata.run import checkpoints, load_checkpoint
 from medstrata.settings import IntermediateSettings, PretrainSettings
 from runs import assert_equal_states, final_state, records, without_times
-from tiny import make_store
 
 SMALL = {"backbone": "resnet10t", "epochs": 2, "batch_size": 8}
 SMALL_QUEUE = {"queue_size": 20, "key_sub_batches": 2}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return make_store(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def run(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "mse"
-    return pretrain(store, small("fair/moco_mse"), out)
+    return pretrain(tiny_store, small("fair/moco_mse"), out)
 
 
 def small(name: str, **overrides: Any) -> PretrainSettings:
@@ -84,25 +78,25 @@ def test_exported_backbone_is_the_query_encoders(run: Path) -> None:
 
 
 def test_same_seed_same_run_and_another_seed_another(
-    store: Store, run: Path, tmp_path: Path
+    tiny_store: Store, run: Path, tmp_path: Path
 ) -> None:
-    again = pretrain(store, small("fair/moco_mse"), tmp_path / "again")
+    again = pretrain(tiny_store, small("fair/moco_mse"), tmp_path / "again")
     assert_equal_states(final_state(run), final_state(again))
     assert without_times(run) == without_times(again)
-    other = pretrain(store, small("fair/moco_mse", seed=1), tmp_path / "other")
+    other = pretrain(tiny_store, small("fair/moco_mse", seed=1), tmp_path / "other")
     assert without_times(run) != without_times(other)
 
 
-def test_signal_saves_and_resume_goes_on(store: Store, run: Path, tmp_path: Path) -> None:
+def test_signal_saves_and_resume_goes_on(tiny_store: Store, run: Path, tmp_path: Path) -> None:
     settings, out = small("fair/moco_mse"), tmp_path / "stopped"
     accelerator = Accelerator(cpu=True)
     assert accelerator.num_processes == 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("medstrata.pretraining.training_step", _stop_at(3))
         with pytest.raises(MedstrataError, match="stopped at step 3; go on with --resume"):
-            pretrain(store, settings, out)
+            pretrain(tiny_store, settings, out)
     assert load_checkpoint(checkpoints(out / "checkpoints")[-1])["step"] == 3
-    pretrain(store, settings, out, resume=True)
+    pretrain(tiny_store, settings, out, resume=True)
     assert_equal_states(final_state(run), final_state(out))
 
 
@@ -117,36 +111,36 @@ def _stop_at(step: int) -> Any:
 
 
 def test_existing_folder_is_refused_resumed_or_overwritten(
-    store: Store, run: Path, tmp_path: Path
+    tiny_store: Store, run: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(MedstrataError, match="already holds a run"):
-        pretrain(store, small("fair/moco_mse"), run)
+        pretrain(tiny_store, small("fair/moco_mse"), run)
     with pytest.raises(MedstrataError, match=r"other settings .*batch_size 8 -> 4"):
-        pretrain(store, small("fair/moco_mse", batch_size=4), run, resume=True)
+        pretrain(tiny_store, small("fair/moco_mse", batch_size=4), run, resume=True)
     before = (run / "result.json").read_bytes()
-    pretrain(store, small("fair/moco_mse"), run, resume=True)
+    pretrain(tiny_store, small("fair/moco_mse"), run, resume=True)
     assert (run / "result.json").read_bytes() == before
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(MedstrataError, match="is not a run folder"):
-        pretrain(store, small("fair/moco_mse"), tmp_path, overwrite=True)
+        pretrain(tiny_store, small("fair/moco_mse"), tmp_path, overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_batch_larger_than_data_is_an_error(store: Store, tmp_path: Path) -> None:
+def test_batch_larger_than_data_is_an_error(tiny_store: Store, tmp_path: Path) -> None:
     with pytest.raises(MedstrataError, match="batch size 64 is larger than the"):
-        pretrain(store, small("fair/moco", batch_size=64), tmp_path / "run")
+        pretrain(tiny_store, small("fair/moco", batch_size=64), tmp_path / "run")
 
 
-def test_loss_that_is_not_finite_names_the_step(store: Store, tmp_path: Path) -> None:
+def test_loss_that_is_not_finite_names_the_step(tiny_store: Store, tmp_path: Path) -> None:
     settings = small("fair/moco", checkpoint_every=1, optimizer={"lr": 1e30, "warmup_epochs": 0.0})
     with pytest.raises(MedstrataError, match=r"loss is (nan|inf) at step \d+ \(last finite"):
-        pretrain(store, settings, tmp_path / "run")
+        pretrain(tiny_store, settings, tmp_path / "run")
     for path in checkpoints(tmp_path / "run" / "checkpoints"):
         assert load_checkpoint(path)["step"] >= 1
 
 
-def test_evaluation_leaves_training_as_it_was(store: Store, tmp_path: Path) -> None:
-    training = build(Accelerator(cpu=True), resolved(store), store, tmp_path)
+def test_evaluation_leaves_training_as_it_was(tiny_store: Store, tmp_path: Path) -> None:
+    training = build(Accelerator(cpu=True), resolved(tiny_store), tiny_store, tmp_path)
     state = {name: value.clone() for name, value in training.model.state_dict().items()}
     queue = {name: value.clone() for name, value in training.queue.state_dict().items()}
     rng = torch.get_rng_state()
@@ -157,18 +151,22 @@ def test_evaluation_leaves_training_as_it_was(store: Store, tmp_path: Path) -> N
     assert training.model.query_encoder.backbone.training
 
 
-def resolved(store: Store, **overrides: Any) -> PretrainSettings:
+def resolved(tiny_store: Store, **overrides: Any) -> PretrainSettings:
     return small(
-        "fair/moco_mse", in_channels=1, knn_task="finding", views={"size": store.size}, **overrides
+        "fair/moco_mse",
+        in_channels=1,
+        knn_task="finding",
+        views={"size": tiny_store.size},
+        **overrides,
     )
 
 
 def test_accumulated_gradients_change_weights_every_second_step(
-    store: Store, tmp_path: Path
+    tiny_store: Store, tmp_path: Path
 ) -> None:
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
-    settings = resolved(store, accumulate=2)
-    training = build(accelerator, settings, store, tmp_path)
+    settings = resolved(tiny_store, accumulate=2)
+    training = build(accelerator, settings, tiny_store, tmp_path)
     weight = training.model.query_encoder.backbone.model.conv1[0].weight
     changed = []
     batches = training.loader.epoch(0)
@@ -192,7 +190,7 @@ def test_learning_rate_follows_batch_and_schedule(run: Path) -> None:
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_builds_and_its_loss_is_finite(
-    name: str, store: Store, tmp_path: Path
+    name: str, tiny_store: Store, tmp_path: Path
 ) -> None:
     projector = {"projector_size": 16} if name.endswith("bt") else {}
     settings = recipe(
@@ -204,7 +202,7 @@ def test_every_recipe_builds_and_its_loss_is_finite(
         intermediate=projector,
         contrastive={"queue_size": 20, "key_sub_batches": 2},
     )
-    training = build(Accelerator(cpu=True), settings, store, tmp_path)
+    training = build(Accelerator(cpu=True), settings, tiny_store, tmp_path)
     batches = training.loader.epoch(0)
     loss = training_step(training, next(batches))
     batches.close()
@@ -220,8 +218,8 @@ def test_ablation_is_a_setting() -> None:
     assert losses.weights == {"stage3": 0.5}
 
 
-def test_train_returns_the_time_of_all_parts(store: Store, tmp_path: Path) -> None:
-    training = build(Accelerator(cpu=True), resolved(store), store, tmp_path)
+def test_train_returns_the_time_of_all_parts(tiny_store: Store, tmp_path: Path) -> None:
+    training = build(Accelerator(cpu=True), resolved(tiny_store), tiny_store, tmp_path)
     seconds = train(training)
     total = sum(record["time"]["seconds"] for record in records(tmp_path, "epoch"))
     assert seconds == pytest.approx(total)

@@ -12,35 +12,29 @@ import torch
 
 from medstrata.data.store import Store
 from runs import assert_equal_states, final_state, records, without_times
-from tiny import make_store
 
 WORKER = Path(__file__).parent / "training_worker.py"
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return make_store(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def unbroken(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unbroken(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("unbroken") / "run"
-    subprocess.run(command(out, store), check=True, env=ONE_THREAD)
+    subprocess.run(command(out, tiny_store), check=True, env=ONE_THREAD)
     return out
 
 
-def command(out: Path, store: Store, backbone: str = "resnet10t") -> list[str]:
-    return [sys.executable, str(WORKER), str(out), str(store.path), backbone, "fair/moco_bt"]
+def command(out: Path, tiny_store: Store, backbone: str = "resnet10t") -> list[str]:
+    return [sys.executable, str(WORKER), str(out), str(tiny_store.path), backbone, "fair/moco_bt"]
 
 
 @pytest.mark.parametrize("lines", [3, 10])
 def test_killed_and_resumed_equals_unbroken(
-    store: Store, unbroken: Path, tmp_path: Path, lines: int
+    tiny_store: Store, unbroken: Path, tmp_path: Path, lines: int
 ) -> None:
     """SIGKILL once so many records were written, at whatever the run is then doing."""
     out = tmp_path / "run"
-    running = subprocess.Popen(command(out, store), env=ONE_THREAD)
+    running = subprocess.Popen(command(out, tiny_store), env=ONE_THREAD)
     metrics = out / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not metrics.exists() or len(metrics.read_bytes().splitlines()) < lines:
@@ -50,17 +44,17 @@ def test_killed_and_resumed_equals_unbroken(
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert not (out / "result.json").exists()
-    subprocess.run(command(out, store), check=True, env=ONE_THREAD)
+    subprocess.run(command(out, tiny_store), check=True, env=ONE_THREAD)
     assert_equal_states(final_state(unbroken), final_state(out))
     assert without_times(unbroken) == without_times(out)
 
 
-def test_two_processes_agree_with_one(store: Store, tmp_path: Path) -> None:
+def test_two_processes_agree_with_one(tiny_store: Store, tmp_path: Path) -> None:
     """A backbone without BatchNorm, and a loss that reads the statistics of the whole batch."""
     one, two = tmp_path / "one", tmp_path / "two"
-    subprocess.run(command(one, store, "convnext_atto"), check=True, env=ONE_THREAD)
+    subprocess.run(command(one, tiny_store, "convnext_atto"), check=True, env=ONE_THREAD)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    arguments = command(two, store, "convnext_atto")[1:]
+    arguments = command(two, tiny_store, "convnext_atto")[1:]
     subprocess.run([*launcher, *arguments], check=True, env=ONE_THREAD)
     first, second = final_state(one), final_state(two)
     assert torch.equal(first["queue"]["ids"], second["queue"]["ids"])

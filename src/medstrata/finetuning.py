@@ -91,8 +91,10 @@ def finetune(
             return out
         say(f"{out} was not finished; starting it again")
     _save_subset(out, store, parts.train)
-    fit = fit_full if settings.protocol == "full" else fit_frozen
-    fitted = fit(loaded, store, resolved, parts, settings, accelerator, out)
+    if settings.protocol == "full":
+        fitted = fit_full(loaded, store, resolved, parts, settings, accelerator, out)
+    else:
+        fitted = fit_frozen(loaded, store, resolved, parts, accelerator.device, out)
     _save_predictions(out, store, resolved, parts, fitted)
     result = {
         "kind": "finetune",

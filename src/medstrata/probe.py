@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from medstrata.data.labels import Kind, Task
@@ -12,7 +11,6 @@ from medstrata.data.store import Store
 from medstrata.features import extract_features
 from medstrata.heads import num_outputs, probabilities, task_loss
 from medstrata.metrics import metric_for
-from medstrata.settings import FinetuneSettings
 from medstrata.supervised import Fitted, Parts, primary_score
 from medstrata.tracking import Metrics
 from medstrata.weights import LoadedEncoder
@@ -26,13 +24,10 @@ def fit_frozen(
     store: Store,
     task: Task,
     parts: Parts,
-    settings: FinetuneSettings,
-    accelerator: Accelerator,
+    device: torch.device,
     out: Path,
 ) -> Fitted:
     """A ridge on features that are extracted once; validation picks the penalty."""
-    del settings
-    device = accelerator.device
     backbone = loaded.backbone.to(device).to(memory_format=torch.channels_last)
     train, val, test = (
         torch.from_numpy(

@@ -21,12 +21,13 @@ Shape letters: N samples, M columns of probability, R resamples.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
+from medstrata.data.labels import Kind
+
 Floats = NDArray[np.float64]
 
 CALIBRATION_BINS = 15
