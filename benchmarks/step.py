@@ -4,10 +4,11 @@
 
 Each program runs in a process of its own, in turns with those it is compared with, on a batch made
 before the clock starts; the step's time is taken where it runs, the most memory that its process
-ever held is read at the end. Three comparisons: as they ship (lightly: float32, contiguous memory;
+ever held is read at the end. Four comparisons: as they ship (lightly: float32, contiguous memory;
 ours: recipe `fair/moco` in the precision the hardware has, channels-last memory, shuffled key
 sub-batches, freed memory kept), like for like (the same precision, memory format and allocator for
-both, no sub-batches), and what the intermediate losses add to plain MoCo.
+both, no sub-batches), ours with and without keeping freed memory, and what the intermediate losses
+add to plain MoCo.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 
 import timm
 import torch
+from accelerate import Accelerator
 from lightly.loss import NTXentLoss
 from lightly.models.modules import MoCoProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
@@ -32,7 +34,12 @@ from medstrata.assembly import build
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store, open_store
 from medstrata.data.synthetic import make_images
-from medstrata.devices import has_native_bf16, keep_freed_memory, make_accelerator
+from medstrata.devices import (
+    has_native_bf16,
+    keep_freed_memory,
+    make_accelerator,
+    mixed_precision,
+)
 from medstrata.pretraining import training_step
 from medstrata.recipes import recipe
 
@@ -94,7 +101,9 @@ def peer_step(case: str, *, like_ours: bool) -> Step:
     return step
 
 
-def our_step(case: str, store: Store, name: str, *, like_peer: bool = False) -> Step:
+def our_step(
+    case: str, store: Store, name: str, *, like_peer: bool = False, keep_memory: bool = True
+) -> Step:
     backbone, size, batch, queue = CASES[case]
     contrastive = {"queue_size": queue, "cap_queue": False}
     if like_peer:
@@ -107,7 +116,12 @@ def our_step(case: str, store: Store, name: str, *, like_peer: bool = False) -> 
         contrastive=contrastive,
         views={"size": size},
     )
-    training = build(make_accelerator("auto"), settings, store, Path(tempfile.mkdtemp()))
+    accelerator = (
+        make_accelerator("auto")
+        if keep_memory
+        else Accelerator(cpu=True, mixed_precision=mixed_precision("auto"))
+    )
+    training = build(accelerator, settings, store, Path(tempfile.mkdtemp()))
     batch_of_views = next(training.loader.epoch(0))
     training.wrapped.train()
     return lambda: training_step(training, batch_of_views)
@@ -118,6 +132,9 @@ PROGRAMS: dict[str, Callable[[str, Store], Step]] = {
     "lightly, like for like": lambda case, _: peer_step(case, like_ours=True),
     "ours, as it ships": lambda case, store: our_step(case, store, "fair/moco"),
     "ours, like for like": lambda case, store: our_step(case, store, "fair/moco", like_peer=True),
+    "ours, memory given back": lambda case, store: our_step(
+        case, store, "fair/moco", keep_memory=False
+    ),
     "ours + MSE": lambda case, store: our_step(case, store, "fair/moco_mse"),
     "ours + centred cosine": lambda case, store: our_step(case, store, "fair/moco_cosine"),
     "ours + Barlow Twins": lambda case, store: our_step(case, store, "fair/moco_bt"),
@@ -126,6 +143,7 @@ PROGRAMS: dict[str, Callable[[str, Store], Step]] = {
 COMPARISONS = {
     "as they ship": ("ours, as it ships", "lightly, as it ships"),
     "like for like": ("ours, like for like", "lightly, like for like"),
+    "freed memory": ("ours, as it ships", "ours, memory given back"),
     "what the losses add": (
         "ours, as it ships",
         "ours + MSE",
@@ -215,6 +233,7 @@ def show(title: str, rows: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--compare", nargs="+", choices=list(COMPARISONS), default=[])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="smallest case, no file")
     arguments = parser.parse_args()
@@ -228,11 +247,12 @@ def main() -> None:
         for case in cases:
             print(f"\n{case}")
             result = {}
-            for title, names in COMPARISONS.items():
-                result[title] = compare(names, case, store, arguments.repeats)
+            for title in arguments.compare or COMPARISONS:
+                result[title] = compare(COMPARISONS[title], case, store, arguments.repeats)
                 show(title, result[title])
             if not arguments.quick:
-                print(write_result(f"step-{case}", {"precision": precision, **result}))
+                name = "-".join(["step", case, *arguments.compare]).replace(" ", "-")
+                print(write_result(name, {"precision": precision, **result}))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def demo(
                 task,
                 fraction,
                 out / "finetune" / f"{arm}-{fraction:g}",
-                replace(FinetuneSettings(), epochs=3, min_steps=8),
+                replace(FinetuneSettings(), epochs=3, min_steps=30),
                 backbone=_BACKBONE,
                 resume=True,
             )

@@ -40,8 +40,8 @@ _CHANGING_PATIENTS = 0.2  # share of patients whose finding changes half-way
 # Least and greatest standard deviation of sensor noise, amplitude of the texture and standard
 # deviation of patternless grain of the same wavelength; 1 is full white.
 _NOISE = (0.01, 0.04)
-_TEXTURE = (0.04, 0.10)
-_GRAIN = (0.01, 0.05)
+_TEXTURE = (0.06, 0.12)
+_GRAIN = (0.01, 0.03)
 _OUTSIDE_LUNGS = 0.4  # strength of texture and grain there, relative to the lungs
 
 # What a draw is for: the last coordinate of its random numbers.
