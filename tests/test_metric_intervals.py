@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from medstrata import metrics
-from medstrata.data.labels import Kind
 from medstrata.metrics import bootstrap_interval, score
+from medstrata.weighted import Kind
 from plain_metrics import CASES, PLAIN, predictions
 
 

@@ -3,8 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medstrata.data.labels import Kind
 from medstrata.metrics import METRICS, metric_for, metrics_for, score
+from medstrata.weighted import Kind
 from plain_metrics import CASES, KINDS, PLAIN, predictions
 
 RANKING = ("macro_auroc", "average_precision")

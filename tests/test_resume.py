@@ -24,8 +24,10 @@ def unbroken(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return out
 
 
-def command(out: Path, tiny_store: Store, backbone: str = "resnet10t") -> list[str]:
-    return [sys.executable, str(WORKER), str(out), str(tiny_store.path), backbone, "fair/moco_bt"]
+def command(
+    out: Path, tiny_store: Store, backbone: str = "resnet10t", precision: str = "auto"
+) -> list[str]:
+    return [sys.executable, str(WORKER), str(out), str(tiny_store.path), backbone, precision]
 
 
 @pytest.mark.parametrize("lines", [3, 10])
@@ -50,11 +52,11 @@ def test_killed_and_resumed_equals_unbroken(
 
 
 def test_two_processes_agree_with_one(tiny_store: Store, tmp_path: Path) -> None:
-    """A backbone without BatchNorm, and a loss that reads the statistics of the whole batch."""
+    """Without BatchNorm, with a loss that reads the whole batch, in a precision that shows it."""
     one, two = tmp_path / "one", tmp_path / "two"
-    subprocess.run(command(one, tiny_store, "convnext_atto"), check=True, env=ONE_THREAD)
+    subprocess.run(command(one, tiny_store, "convnext_atto", "fp32"), check=True, env=ONE_THREAD)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    arguments = command(two, tiny_store, "convnext_atto")[1:]
+    arguments = command(two, tiny_store, "convnext_atto", "fp32")[1:]
     subprocess.run([*launcher, *arguments], check=True, env=ONE_THREAD)
     first, second = final_state(one), final_state(two)
     assert torch.equal(first["queue"]["ids"], second["queue"]["ids"])

@@ -1,4 +1,4 @@
-"""Trains in a process of its own, to be killed or to be one of two: OUT STORE BACKBONE RECIPE."""
+"""Trains in its own process, to be killed or one of two: OUT STORE BACKBONE PRECISION."""
 
 import sys
 from pathlib import Path
@@ -11,16 +11,17 @@ from medstrata.recipes import recipe
 
 
 def main() -> None:
-    out, store, backbone, name = sys.argv[1:5]
+    out, store, backbone, precision = sys.argv[1:5]
     torch.set_num_threads(1)
     settings = recipe(
-        name,
+        "fair/moco_bt",
         backbone=backbone,
         epochs=6,
         batch_size=8,
+        precision=precision,
         checkpoint_every=2,
         contrastive={"queue_size": 20, "key_sub_batches": 2},
-        intermediate={"projector_size": 16} if name.endswith("bt") else {},
+        intermediate={"projector_size": 16},
     )
     pretrain(open_store(Path(store)), settings, Path(out), resume=True)
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from medstrata.console import say
-from medstrata.data.labels import Kind, Task, make_task
+from medstrata.data.labels import Task, make_task
 from medstrata.data.splits import known, label_subset
 from medstrata.data.store import Store
 from medstrata.devices import device_name, make_accelerator
@@ -22,6 +22,7 @@ from medstrata.randomness import derive_seed
 from medstrata.run import open_run, read_result, settings_dict, write_result
 from medstrata.settings import FinetuneSettings
 from medstrata.supervised import Fitted, Parts, fit_full, primary_score
+from medstrata.weighted import Kind
 from medstrata.weights import load_encoder
 
 _HEAD = 1010  # what a random number is for

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from medstrata.data.labels import Kind
+from medstrata.weighted import Kind
 
 
 def num_outputs(kind: Kind, classes: int) -> int:

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.labels import Kind
 from medstrata.weighted import (
     Floats,
+    Kind,
     accuracy,
     average_precision,
     balanced_accuracy,

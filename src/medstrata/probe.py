@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medstrata.data.labels import Kind, Task
+from medstrata.data.labels import Task
 from medstrata.data.store import Store
 from medstrata.features import extract_features
 from medstrata.heads import num_outputs, probabilities, task_loss
 from medstrata.metrics import metric_for
 from medstrata.supervised import Fitted, Parts, primary_score
 from medstrata.tracking import Metrics
+from medstrata.weighted import Kind
 from medstrata.weights import LoadedEncoder
 
 # Ridge strengths of the frozen protocol; validation picks one.

@@ -21,13 +21,12 @@ Shape letters: N samples, M columns of probability, R resamples.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.labels import Kind
-
+Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
 Floats = NDArray[np.float64]
 
 CALIBRATION_BINS = 15

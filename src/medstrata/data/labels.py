@@ -5,7 +5,6 @@ Legend: N samples, L labels.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
-
-Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
+from medstrata.weighted import Kind
 
 _UNCERTAIN = "-1"  # as CheXpert writes it
 
