@@ -21,6 +21,7 @@ _BACKBONE = "resnet10t"
 _SIZE = 64
 _EPOCHS = 4
 _IMAGES = 1000
+_SYNTHETIC_TITLE = "A demonstration on made-up images, which says nothing about medicine"
 
 
 def demo(
@@ -47,6 +48,7 @@ def demo(
         The report's path.
     """
     out.mkdir(parents=True, exist_ok=True)
+    title = f"Low-label evaluation of {data.name}" if data else _SYNTHETIC_TITLE
     if data is None:
         labels, task = out / "images" / "labels.csv", "finding"
         if not labels.is_file():
@@ -75,7 +77,7 @@ def demo(
                 backbone=_BACKBONE,
                 resume=True,
             )
-    report = write_report([out / "pretrain", out / "finetune"], out / "report.html")
+    report = write_report([out / "pretrain", out / "finetune"], out / "report.html", title)
     say(f"report in {report}")
     return report
 
