@@ -129,6 +129,7 @@ def test_existing_folder_is_refused_resumed_or_overwritten(
 def test_batch_larger_than_data_is_an_error(tiny_store: Store, tmp_path: Path) -> None:
     with pytest.raises(MedstrataError, match="batch size 64 is larger than the"):
         pretrain(tiny_store, small("fair/moco", batch_size=64), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_loss_that_is_not_finite_names_the_step(tiny_store: Store, tmp_path: Path) -> None:

@@ -65,13 +65,14 @@ def pretrain(
     out, settings = Path(out), _resolve(settings, store)
     accelerator = make_accelerator(settings.precision, settings.accumulate)
     described = {"store": store.path.name, "store_digest": store.digest, **settings_dict(settings)}
-    if accelerator.is_main_process:
-        resumed = open_run(out, described, resume=resume, overwrite=overwrite)
-        if resumed and read_result(out) is not None:
-            say(f"{out} is finished already; nothing to do")
-            return out
-    accelerator.wait_for_everyone()
+    # Built before there is a folder: settings that cannot work leave nothing behind.
     training = build(accelerator, settings, store, out)
+    if accelerator.is_main_process:
+        open_run(out, described, resume=resume, overwrite=overwrite)
+    accelerator.wait_for_everyone()
+    if read_result(out) is not None:
+        say(f"{out} is finished already; nothing to do")
+        return out
     saved = checkpoints(out / "checkpoints")
     state = load_checkpoint(saved[-1]) if saved else None
     if state is not None:
