@@ -17,6 +17,7 @@ test: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/views.py
+	$(BIN)/python benchmarks/ceiling.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/bootstrap.py
 	$(BIN)/python benchmarks/memory.py
