@@ -8,6 +8,7 @@ is possible on the machine.
 """
 
 import argparse
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -31,20 +32,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     kinds = {"float32": torch.float32} | ({"bfloat16": torch.bfloat16} if has_native_bf16() else {})
-    tasks = {
-        f"{name}, {kind}": product(shape, dtype)
+    cases = {
+        f"{name}, {kind}": (shape, dtype)
         for name, shape in SHAPES.items()
         for kind, dtype in kinds.items()
     }
-    operations = {
-        f"{name}, {kind}": 2 * rows * inner * columns
-        for name, (rows, inner, columns) in SHAPES.items()
-        for kind in kinds
-    }
-    seconds = interleave(tasks, arguments.repeats)
+    tasks = {name: product(shape, dtype) for name, (shape, dtype) in cases.items()}
     rates = {
-        name: spread([operations[name] / one / 1e9 for one in runs])
-        for name, runs in seconds.items()
+        name: spread([2 * math.prod(cases[name][0]) / seconds / 1e9 for seconds in runs])
+        for name, runs in interleave(tasks, arguments.repeats).items()
     }
     for name, rate in rates.items():
         print(f"{name:<22}{rate['median']:8.0f} GFLOP/s")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "lightly", "timm", "numpy", "opencv-python-headless", "pillow")
@@ -66,6 +66,16 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
     ends = {"lowest": min(values), "highest": max(values)}
     return {"median": median, "lower_quartile": low, "upper_quartile": high} | ends
+
+
+def held_memory(field: Literal["VmRSS", "VmHWM"]) -> float:
+    """GiB that this process holds (VmRSS) or has held at the most (VmHWM); Linux alone tells.
+
+    Not getrusage: its maximum begins with that of the process that started this one.
+    """
+    status = Path("/proc/self/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 2**20
 
 
 def environment() -> dict[str, Any]:

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from statistics import median
 
-from harness import write_result
+from harness import held_memory, write_result
 from medstrata.data.prepare import prepare
 from medstrata.data.synthetic import make_images
 from medstrata.pretraining import pretrain
@@ -22,16 +22,9 @@ from medstrata.recipes import recipe
 _EVERY = 0.25  # seconds between two looks
 
 
-def resident() -> float:
-    """Resident memory of this process, MiB."""
-    status = Path("/proc/self/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 2**10
-
-
 def watch(stop: threading.Event, seen: list[float]) -> None:
     while not stop.wait(_EVERY):
-        seen.append(resident())
+        seen.append(1024 * held_memory("VmRSS"))
 
 
 def main() -> None:

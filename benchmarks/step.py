@@ -29,17 +29,12 @@ from lightly.loss import NTXentLoss
 from lightly.models.modules import MoCoProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 
-from harness import in_turns, spread, write_result
+from harness import held_memory, in_turns, spread, write_result
 from medstrata.assembly import build
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store, open_store
 from medstrata.data.synthetic import make_images
-from medstrata.devices import (
-    has_native_bf16,
-    keep_freed_memory,
-    make_accelerator,
-    mixed_precision,
-)
+from medstrata.devices import has_native_bf16, keep_freed_memory, mixed_precision
 from medstrata.pretraining import training_step
 from medstrata.recipes import recipe
 
@@ -116,11 +111,9 @@ def our_step(
         contrastive=contrastive,
         views={"size": size},
     )
-    accelerator = (
-        make_accelerator("auto")
-        if keep_memory
-        else Accelerator(cpu=True, mixed_precision=mixed_precision("auto"))
-    )
+    if keep_memory:
+        keep_freed_memory()
+    accelerator = Accelerator(cpu=True, mixed_precision=mixed_precision("auto"))
     training = build(accelerator, settings, store, Path(tempfile.mkdtemp()))
     batch_of_views = next(training.loader.epoch(0))
     training.wrapped.train()
@@ -196,10 +189,7 @@ def _serve(pipe: Connection, name: str, case: str, store: Path) -> None:
             step()
             pipe.send(time.perf_counter() - started)
         else:
-            # Not getrusage: its maximum begins with that of the process that started this one.
-            status = Path("/proc/self/status").read_text()
-            (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-            pipe.send(int(line.split()[1]) / 2**20)
+            pipe.send(held_memory("VmHWM"))
 
 
 def compare(names: tuple[str, ...], case: str, store: Path, repeats: int) -> dict[str, Any]:

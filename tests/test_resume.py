@@ -58,6 +58,8 @@ def test_two_processes_agree_with_one(tiny_store: Store, tmp_path: Path) -> None
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     arguments = command(two, tiny_store, "convnext_atto", "fp32")[1:]
     subprocess.run([*launcher, *arguments], check=True, env=ONE_THREAD)
+    # All processes see that the run is finished and end.
+    subprocess.run([*launcher, *arguments], check=True, env=ONE_THREAD, timeout=120)
     first, second = final_state(one), final_state(two)
     assert torch.equal(first["queue"]["ids"], second["queue"]["ids"])
     torch.testing.assert_close(first["queue"]["keys"], second["queue"]["keys"], atol=5e-6, rtol=0)

@@ -1,6 +1,5 @@
 """The whole job in minutes: prepare, pre-train three arms, fine-tune at two fractions, report."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from medstrata.console import say
@@ -21,6 +20,7 @@ _BACKBONE = "resnet10t"
 _SIZE = 64
 _EPOCHS = 4
 _IMAGES = 1000
+_TUNING = FinetuneSettings(epochs=3, min_steps=30)
 _SYNTHETIC_TITLE = "A demonstration on made-up images, which says nothing about medicine"
 
 
@@ -73,7 +73,7 @@ def demo(
                 task,
                 fraction,
                 out / "finetune" / f"{arm}-{fraction:g}",
-                replace(FinetuneSettings(), epochs=3, min_steps=30),
+                _TUNING,
                 backbone=_BACKBONE,
                 resume=True,
             )

@@ -1,0 +1,27 @@
+"""The demo, cut down to one step of everything."""
+
+from pathlib import Path
+
+import pytest
+
+from medstrata import demonstration
+from medstrata.settings import FinetuneSettings
+
+
+def test_demo_runs_every_arm_says_that_it_is_synthetic_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demonstration, "_IMAGES", 160)
+    short = FinetuneSettings(epochs=1, min_steps=1, resamples=20)
+    monkeypatch.setattr(demonstration, "_TUNING", short)
+    report = demonstration.demo(tmp_path, epochs=1)
+    assert "made-up images, which says nothing about medicine</h1>" in report.read_text()
+    results = sorted(tmp_path.rglob("result.json"))
+    assert [path.parent.name for path in results if path.parts[-3] == "finetune"] == sorted(
+        f"{arm}-{fraction}"
+        for arm in ("scratch", "moco", "moco_mse", "moco_bt")
+        for fraction in ("0.05", "1")
+    )
+    written = {path: path.stat().st_mtime_ns for path in results}
+    demonstration.demo(tmp_path, epochs=1)
+    assert {path: path.stat().st_mtime_ns for path in results} == written
