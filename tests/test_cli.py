@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from medstrata import cli
 from medstrata.cli import main
 from tiny import make_folder
 
@@ -153,3 +154,17 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "how"), [("finetune", "with --resume the same"), ("report", "stopped; the same")]
+)
+def test_ctrl_c_says_how_to_go_on(
+    command: str, how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli._COMMANDS, command, interrupted)
+    assert leave(command) == 130
+    assert how in one_line(capsys)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from medstrata import demonstration
+from medstrata.errors import MedstrataError, Stopped
 from medstrata.settings import FinetuneSettings
 
 
@@ -25,3 +26,21 @@ def test_demo_runs_every_arm_says_that_it_is_synthetic_and_goes_on(
     written = {path: path.stat().st_mtime_ns for path in results}
     demonstration.demo(tmp_path, epochs=1)
     assert {path: path.stat().st_mtime_ns for path in results} == written
+
+
+def test_a_stopped_demo_says_that_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise Stopped("stopped at step 3; go on with --resume")
+
+    monkeypatch.setattr(demonstration, "_IMAGES", 160)
+    monkeypatch.setattr(demonstration, "pretrain", stopped)
+    with pytest.raises(MedstrataError, match=r"^stopped and saved; the same command goes on$"):
+        demonstration.demo(tmp_path)
+
+
+def test_images_that_are_not_there_leave_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(MedstrataError, match="does not exist"):
+        demonstration.demo(tmp_path / "new", data=tmp_path / "none", labels=tmp_path / "none.csv")
+    assert not (tmp_path / "new").exists()

@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"medstrata {command}: {' '.join(str(error).split())}")
         sys.exit(1)
     except KeyboardInterrupt:
-        say(f"medstrata {command}: stopped; the same command goes on or starts again")
+        how = "with --resume " if command in ("pretrain", "finetune") else ""
+        say(f"medstrata {command}: stopped; {how}the same command goes on or starts again")
         sys.exit(130)
 
 

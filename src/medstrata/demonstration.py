@@ -6,7 +6,7 @@ from medstrata.console import say
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.data.synthetic import make_images
-from medstrata.errors import MedstrataError
+from medstrata.errors import MedstrataError, Stopped
 from medstrata.finetuning import finetune
 from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
@@ -47,7 +47,6 @@ def demo(
     Returns:
         The report's path.
     """
-    out.mkdir(parents=True, exist_ok=True)
     title = f"Low-label evaluation of {data.name}" if data else _SYNTHETIC_TITLE
     if data is None:
         labels, task = out / "images" / "labels.csv", "finding"
@@ -61,7 +60,10 @@ def demo(
         raise MedstrataError(f"{labels} has no label column; name one with --task")
     settings = {name: _settings(name, store, epochs or _EPOCHS) for name in _ARMS}
     for name, chosen in settings.items():
-        pretrain(store, chosen, out / "pretrain" / _short(name), resume=True)
+        try:
+            pretrain(store, chosen, out / "pretrain" / _short(name), resume=True)
+        except Stopped as stopped:
+            raise Stopped("stopped and saved; the same command goes on") from stopped
     arms = {"scratch": "scratch"} | {
         _short(name): str(out / "pretrain" / _short(name)) for name in _ARMS
     }

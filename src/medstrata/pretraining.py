@@ -14,7 +14,7 @@ from medstrata.augment import make_views
 from medstrata.console import say
 from medstrata.data.store import Store
 from medstrata.devices import device_name, gather, make_accelerator
-from medstrata.errors import MedstrataError
+from medstrata.errors import Stopped
 from medstrata.interrupts import stop_requests
 from medstrata.loader import Batch
 from medstrata.moco import Loss, update_key_encoder
@@ -60,7 +60,7 @@ def pretrain(
 
     Raises:
         MedstrataError: the folder is in use, the batch is larger than the data, the loss is no
-            longer finite, or the run was stopped by a signal (after saving).
+            longer finite, or the run was stopped by a signal (`Stopped`, after saving).
     """
     out, settings = Path(out), _resolve(settings, store)
     accelerator = make_accelerator(settings.precision, settings.accumulate)
@@ -114,7 +114,7 @@ def train(training: Training, *, metrics_length: int = 0) -> float:
                 if _stop_together(t, stopping):
                     _save(t, recorder)
                     batches.close()
-                    raise MedstrataError(f"stopped at step {t.step}; go on with --resume")
+                    raise Stopped(f"stopped at step {t.step}; go on with --resume")
             recorder.end_epoch(epoch, batches)
             _save(t, recorder)
         seconds: float = recorder.seconds
