@@ -24,13 +24,14 @@ def write(folder: Path, text: str, name: str = "labels.csv") -> Path:
 
 
 def sources(*names: str) -> Sources:
-    return Sources(Path("/data"), list(names), [], "")
+    none = np.full(len(names), -1)
+    return Sources(Path("/data"), list(names), np.arange(len(names)), none, [], "")
 
 
 def joined(path: Path, names: tuple[str, ...], **options):
     table = read_table(path)
     settings = {"patient_column": None, "label_columns": None, "ordinal_columns": ()}
-    settings |= {"split_column": None} | options
+    settings |= {"split_column": None, "site_column": None} | options
     files = file_names(table, path, None, Path("/data"))
     return annotate(sources(*names), table, files, path, **settings)
 

@@ -140,9 +140,26 @@ def _add_prepare_options(parser: ArgumentParser) -> None:
     add("--labels", type=Path | None, help="CSV or Parquet file with labels.")
     add("--size", type=int | None, help="Side in pixels; by default that of the images, to 256.")
     add("--channels", type=int | None, help="1 or 3; by default 1 when all images are grey.")
-    add("--fit", type=str, default="pad", help="pad, crop or stretch what is not square.")
+    add(
+        "--fit",
+        type=str,
+        default="pad",
+        help="pad, crop or stretch what is not square; keep patches at their size; fundus cuts out "
+        "the lit circle.",
+    )
+    add(
+        "--window",
+        type=str,
+        default="first",
+        help="Of deep grey values: first (of the DICOM file, else percentiles), percentile, full, "
+        "CENTER/WIDTH, the name of a window in the files, or a CT preset such as lung.",
+    )
+    add("--frames", type=str, default="middle", help="Of several in a file: middle, all, every:N.")
+    add("--axis", type=str, default="axial", help="Slices of volumes: axial, coronal, sagittal.")
+    add("--bits", type=int, default=8, help="8, or 16 to keep the depth of grey images.")
     add("--file_column", type=str | None, help="Column with file names; guessed if not named.")
     add("--patient_column", type=str | None, help="Column to split by; guessed if not named.")
+    add("--site_column", type=str | None, help="Column with hospital or scanner; guessed.")
     add("--label_columns", type=list[str] | None, help="Label columns: '[a, b]'; else guessed.")
     add("--ordinal_columns", type=list[str], default=[], help="Label columns with an order.")
     add(

@@ -5,6 +5,7 @@ Legend: N samples.
 
 import hashlib
 import json
+import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,17 +15,18 @@ from typing import Any
 from medstrata.console import say
 from medstrata.data.annotations import annotate, file_names, no_annotations
 from medstrata.data.assemble import assemble
-from medstrata.data.readers import Image
+from medstrata.data.reading import Image, Reading
 from medstrata.data.shards import Form, default_workers, probe_images, write_shards
-from medstrata.data.sources import Sources, from_folder, from_list
+from medstrata.data.sources import Sources, from_folder, from_list, with_frames
 from medstrata.data.split_rules import parse_rule
 from medstrata.data.squares import FITS
 from medstrata.data.store import FORMAT, Store, open_store
 from medstrata.data.tables import read_table
 from medstrata.errors import MedstrataError
-from medstrata.files import write_text
+from medstrata.files import replacing, write_text
 
-_LARGEST = 256  # pixels; the default side is not above it
+_SMALLEST, _LARGEST_KEPT = 8, 4096  # sides of stored images in pixels
+_LARGEST = 256  # the default side is not above it unless patches are kept as they are
 
 
 def prepare(
@@ -35,8 +37,13 @@ def prepare(
     size: int | None = None,
     channels: int | None = None,
     fit: str = "pad",
+    window: str = "first",
+    frames: str = "middle",
+    axis: str = "axial",
+    bits: int = 8,
     file_column: str | None = None,
     patient_column: str | None = None,
+    site_column: str | None = None,
     label_columns: Sequence[str] | None = None,
     ordinal_columns: Sequence[str] = (),
     split: str | None = None,
@@ -51,16 +58,23 @@ def prepare(
     store of the same arguments is returned as it is.
 
     Args:
-        source: Folder tree of PNG, JPEG and TIFF files, or a CSV or Parquet list of them with
-            paths relative to the list's folder.
+        source: Folder tree of images (PNG, JPEG, TIFF, WebP, JPEG 2000, DICOM, NIfTI), or a CSV or
+            Parquet list of them with paths relative to the list's folder.
         out: Folder of the store.
         labels: CSV or Parquet table; `source` itself if that is a list.
         size: Side of the stored images in pixels; by default the longest side among some images,
             at most 256.
         channels: 1 or 3; by default 1 if some images looked at are all grey.
-        fit: "pad" with black, "crop" to the middle or "stretch" images that are not square.
+        fit: "pad" with black, "crop" to the middle or "stretch" images that are not square; "keep"
+            patches at their size, or cut out the lit circle of a "fundus".
+        window: How deep grey values become grey levels, as `Reading.window`.
+        frames: Which images of a file with several, as `Reading.frames`.
+        axis: Along which volumes are cut, as `Reading.axis`.
+        bits: 8, or 16 for grey images whose depth is to be kept.
         file_column: Column with file names; guessed by default.
-        patient_column: Column to split by; guessed by default, else each image is a patient.
+        patient_column: Column to split by; guessed by default, else a salted hash of the patient
+            that a DICOM file names, else each image is a patient.
+        site_column: Column that says where an image was made; guessed by default.
         label_columns: Label columns; guessed by default.
         ordinal_columns: Label columns whose numbers have an order.
         split: Shares of images as "0.7/0.1/0.2" (the default), a column that holds train, val and
@@ -80,19 +94,25 @@ def prepare(
     source, out = Path(source), Path(out).resolve()
     workers = default_workers() if workers is None else workers
     _check(size, channels, fit, workers, max_quarantine)
+    reading = Reading(window=window, frames=frames, axis=axis, bits=bits)
     rule = parse_rule(split)
     table_path = Path(labels) if labels is not None else None
-    sources = _find_sources(source, file_column)
+    files = _find_sources(source, file_column)
     if source.is_file() and table_path is None:
         table_path = source
-    form = _resolve_form(sources, size, channels, fit, workers)
+    sources = with_frames(files, reading, workers)
+    form = _resolve_form(sources, size, channels, fit, reading, workers)
     plan = {
         "format": FORMAT,
         "files": sources.digest,
-        **asdict(form),
+        "size": form.size,
+        "channels": form.channels,
+        "fit": fit,
+        **asdict(reading),
         "labels": None if table_path is None else _file_digest(table_path),
         "file_column": file_column,
         "patient_column": patient_column,
+        "site_column": site_column,
         "label_columns": None if label_columns is None else list(label_columns),
         "ordinal_columns": list(ordinal_columns),
         "split": split,
@@ -101,15 +121,16 @@ def prepare(
     if _is_finished(out, plan, overwrite):
         say(f"{out} is ready: made before from the same files with the same settings")
         return open_store(out)
-    known = no_annotations(sources.names)
+    known = no_annotations(len(files.files))
     if table_path is not None:
         table = read_table(table_path)
         known = annotate(
-            sources,
+            files,
             table,
-            file_names(table, table_path, file_column, sources.root),
+            file_names(table, table_path, file_column, files.root),
             table_path,
             patient_column=patient_column,
+            site_column=site_column,
             label_columns=label_columns,
             ordinal_columns=ordinal_columns,
             split_column=rule.column,
@@ -118,8 +139,8 @@ def prepare(
         raise MedstrataError(f"split {split!r} names a column: give the table with --labels")
     try:
         _begin(out, plan)
-        write_shards(sources.root, sources.names, out, form, workers)
-        assemble(out, sources, known, rule, form, plan, max_quarantine)
+        write_shards(sources, out, form, _salt(out), workers)
+        assemble(out, sources, known.spread(sources.places), rule, form, plan, max_quarantine)
     except OSError as error:
         raise MedstrataError(
             f"{out} cannot be written ({error.strerror}): make room or name another folder with "
@@ -140,7 +161,7 @@ def _find_sources(source: Path, file_column: str | None) -> Sources:
 def _check(
     size: int | None, channels: int | None, fit: str, workers: int, max_quarantine: float
 ) -> None:
-    if size is not None and not 8 <= size <= 4096:
+    if size is not None and not _SMALLEST <= size <= _LARGEST_KEPT:
         raise MedstrataError(f"size {size} must be 8 to 4096 pixels")
     if channels not in (None, 1, 3):
         raise MedstrataError(f"channels {channels} must be 1 (grey) or 3 (colour)")
@@ -153,11 +174,20 @@ def _check(
 
 
 def _resolve_form(
-    sources: Sources, size: int | None, channels: int | None, fit: str, workers: int
+    sources: Sources,
+    size: int | None,
+    channels: int | None,
+    fit: str,
+    reading: Reading,
+    workers: int,
 ) -> Form:
+    if reading.bits == 16:
+        if channels == 3:
+            raise MedstrataError("16 bits are kept of grey images alone: leave --channels out")
+        channels = 1
     if size is not None and channels is not None:
-        return Form(size, channels, fit)
-    probes = probe_images(sources.root, sources.names, workers)
+        return Form(size, channels, fit, reading)
+    probes = probe_images(sources, reading, workers)
     images = [probe for probe in probes if isinstance(probe, Image)]
     if not images:
         raise MedstrataError(
@@ -166,7 +196,9 @@ def _resolve_form(
         )
     longest = max(max(image.width, image.height) for image in images)
     grey = all(image.pixels.ndim == 2 for image in images)
-    form = Form(size or max(8, min(_LARGEST, longest)), channels or (1 if grey else 3), fit)
+    largest = _LARGEST_KEPT if fit == "keep" else _LARGEST
+    chosen = size or max(_SMALLEST, min(largest, longest))
+    form = Form(chosen, channels or (1 if grey else 3), fit, reading)
     say(
         f"{len(images)} images looked at: longest side {longest} px, "
         f"{'all grey' if grey else 'colour'}; stored at {form.size} x {form.size} px, "
@@ -219,6 +251,16 @@ def _clear(out: Path) -> None:
         for path in out.glob(pattern):
             path.unlink()
     shutil.rmtree(out / "parts", ignore_errors=True)
+
+
+def _salt(out: Path) -> bytes:
+    """Random bytes that live as long as the store is unfinished, so that its hashes agree."""
+    path = out / "parts" / "salt"
+    if not path.is_file():
+        with replacing(path) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_bytes(secrets.token_bytes(32))
+    return path.read_bytes()
 
 
 def _begin(out: Path, plan: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ A store is a folder:
 
     store.json         sizes, statistics, label columns, shards and the settings that made it
     manifest.parquet   a row per image: ids, split, source, record of decoding, place, labels
-    images-00000.npy   pixels, uint8 (N, H, W, C), at most `SHARD_ROWS` rows and `SHARD_BYTES`
+    images-00000.npy   pixels, uint8 or uint16 (N, H, W, C), `SHARD_ROWS` and `SHARD_BYTES` at most
     quarantine.csv     files that gave no image, with the reason
     preview.png        a contact sheet
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from medstrata.errors import MedstrataError
 
-FORMAT = 1
+FORMAT = 2
 SHARD_ROWS = 4096
 SHARD_BYTES = 256 * 2**20
 SPLITS = ("train", "val", "test")
@@ -55,11 +55,13 @@ class Store:
         path: The folder.
         size: H and W in pixels.
         channels: C, 1 (grey) or 3 (RGB).
+        dtype: Of the pixels, uint8 or uint16.
         mean: Mean of each channel over the train split, pixel values scaled to 0..1.
         std: Standard deviation of each channel, likewise.
         manifest: A row per image, in the order of the samples; columns sample_id, patient_id,
-            split, source, width, height, source_channels, format, conversion, checksum, shard,
-            shard_row, and one `label.<column>` each, null where unknown.
+            split, source, width, height, source_channels, format, mode, conversion, checksum,
+            shard, shard_row, site, technical DICOM attributes as `dicom.<keyword>`, and one
+            `label.<column>` each, null where unknown.
         label_columns: Kind and classes of each label column, by its name.
         digest: Names pixels, splits and labels: stores with equal digests hold the same.
     """
@@ -68,6 +70,7 @@ class Store:
         self.path = path
         self.size = int(header["size"])
         self.channels = int(header["channels"])
+        self.dtype = np.dtype(np.uint8 if header["bits"] == 8 else np.uint16)
         self.mean = tuple(float(value) for value in header["mean"])
         self.std = tuple(float(value) for value in header["std"])
         self.digest = str(header["digest"])
@@ -84,12 +87,12 @@ class Store:
     def __len__(self) -> int:
         return len(self._shard)
 
-    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+    def __getitem__(self, row: int) -> NDArray[Any]:
         """The pixels of one sample: a read-only view of the file, shape (H, W, C)."""
-        pixels: NDArray[np.uint8] = self._open_shard(int(self._shard[row]))[self._shard_row[row]]
+        pixels: NDArray[Any] = self._open_shard(int(self._shard[row]))[self._shard_row[row]]
         return pixels
 
-    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Copy the pixels of some samples.
 
         Args:
@@ -98,7 +101,7 @@ class Store:
         Returns:
             Shape (B, H, W, C).
         """
-        pixels = np.empty((len(rows), self.size, self.size, self.channels), dtype=np.uint8)
+        pixels = np.empty((len(rows), self.size, self.size, self.channels), dtype=self.dtype)
         for place, row in enumerate(rows):
             pixels[place] = self[row]
         return pixels
@@ -114,8 +117,8 @@ class Store:
         """The patient of each sample, shape (N,)."""
         return self.manifest["patient_id"].to_numpy(dtype=np.str_)
 
-    def _map_shard(self, number: int) -> NDArray[np.uint8]:
-        pixels: NDArray[np.uint8] = np.load(shard_path(self.path, number), mmap_mode="r")
+    def _map_shard(self, number: int) -> NDArray[Any]:
+        pixels: NDArray[Any] = np.load(shard_path(self.path, number), mmap_mode="r")
         # A plain array over the same memory: slicing a memmap costs ten times as much.
         return pixels.view(np.ndarray)
 
@@ -162,7 +165,7 @@ def _check_shards(path: Path, header: dict[str, Any]) -> None:
     """Find missing and cut shards by their size alone, so that opening stays quick."""
     for number, rows in header["shards"]:
         shard = shard_path(path, number)
-        wanted = rows * header["size"] ** 2 * header["channels"]
+        wanted = rows * header["size"] ** 2 * header["channels"] * header["bits"] // 8
         if not shard.is_file() or shard.stat().st_size < wanted:
             raise _damaged(path, f"{shard.name} is missing or cut short")
 
