@@ -406,14 +406,6 @@ def test_grey_store_counts_the_colour_it_drops(image_folder, tmp_path, capsys):
     assert prepare(image_folder, tmp_path / "colour").channels == 3
 
 
-def test_preview_shows_samples_of_each_split(store):
-    sheet = cv2.imread(str(store.path / "preview.png"))
-    # three captions, and four, one and two rows of eight tiles
-    assert sheet.shape == (3 * 24 + 7 * 100, 8 * 100 + 4, 3)
-    tile = cv2.resize(store[store.rows("train")[0]], (96, 96), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(sheet[24:120, 4:100, 0], tile)
-
-
 def test_store_json_names_no_path(store, tmp_path):
     assert str(tmp_path) not in (store.path / "store.json").read_text()
 

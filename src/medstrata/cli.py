@@ -137,6 +137,7 @@ def _add_prepare_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("source", type=Path, help="Folder of images, or a CSV or Parquet list of them.")
     add("--out", type=Path, required=True, help="The store to write.")
+    add("--dataset", type=str | None, help="Known data set in SOURCE; see medstrata datasets.")
     add("--labels", type=Path | None, help="CSV or Parquet file with labels.")
     add("--size", type=int | None, help="Side in pixels; by default that of the images, to 256.")
     add("--channels", type=int | None, help="1 or 3; by default 1 when all images are grey.")
@@ -166,7 +167,13 @@ def _add_prepare_options(parser: ArgumentParser) -> None:
         "--split",
         type=str | None,
         help="Shares as 0.7/0.1/0.2 (the default), a column that holds train, val and test, or "
-        "values of a column as fold:test=0,val=1.",
+        "values of a column as fold:test=0,val=1, or a ready-made split of a known data set.",
+    )
+    add("--uncertain", type=str, default="unknown", help="Uncertain labels: unknown, negative...")
+    add(
+        "--preview",
+        action="store_true",
+        help="Take 256 images only, to look at preview.png before hours are spent.",
     )
     add("--seed", type=int, default=0, help="Decides the split.")
     add("--workers", type=int | None, help="Decoding threads; by default one a core.")

@@ -27,6 +27,25 @@ from medstrata.errors import MedstrataError
 _Frame = TypeVar("_Frame", pd.Series, pd.DataFrame)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns of a table mean what; what is not named is guessed by its name.
+
+    Attributes:
+        file: Names of the image files.
+        patient: What to split by.
+        site: Where an image was made.
+        labels: Label columns.
+        ordinal: Label columns whose numbers have an order.
+    """
+
+    file: str | None = None
+    patient: str | None = None
+    site: str | None = None
+    labels: Sequence[str] | None = None
+    ordinal: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class Annotations:
     """What is known of each image file or sample, in their order.
@@ -109,11 +128,7 @@ def annotate(
     table: pd.DataFrame,
     files: pd.Series,
     path: Path,
-    *,
-    patient_column: str | None,
-    site_column: str | None,
-    label_columns: Sequence[str] | None,
-    ordinal_columns: Sequence[str],
+    columns: Columns,
     split_column: str | None,
 ) -> Annotations:
     """Join a table to the files.
@@ -123,16 +138,14 @@ def annotate(
         table: As `read_table` gives it.
         files: As `file_names` gives them for the table.
         path: Where the table was read from.
-        patient_column: Column to split by; guessed if None.
-        site_column: Column that says where an image was made; guessed if None.
-        label_columns: Label columns; guessed if None.
-        ordinal_columns: Label columns with an order.
+        columns: Which columns mean what.
         split_column: Column that decides the split, if one does.
 
     Raises:
         MedstrataError: a named column is not there, no row has an image, or rows of one image
             contradict each other.
     """
+    patient_column, site_column = columns.patient, columns.site
     if patient_column is None:
         patient_column = guess_patient_column(table)
     else:
@@ -148,27 +161,28 @@ def annotate(
     found = match_files(names, files)
     _say_matches(names, files, found, path)
     rows = table[found >= 0].assign(**{_PLACE: found[found >= 0]})
-    guessed = label_columns is None
+    guessed = columns.labels is None
+    label_columns = columns.labels
     if label_columns is None:
         label_columns = guess_label_columns(rows.drop(columns=_PLACE), taken)
-    for name in (*label_columns, *ordinal_columns):
+    for name in (*label_columns, *columns.ordinal):
         find_column(table, name, path, "--label-columns")
-    label_columns = list(dict.fromkeys((*label_columns, *ordinal_columns)))
+    label_columns = list(dict.fromkeys((*label_columns, *columns.ordinal)))
     used = list(dict.fromkeys((*taken, *label_columns)))
     aligned = _one_row_a_file(rows[[_PLACE, *used]], names, path)
     labels = pd.DataFrame(
         {name: label_values(aligned[name]) for name in label_columns}, index=aligned.index
     )
-    columns = {
-        name: describe_column(name, labels[name], name in ordinal_columns) for name in label_columns
+    described = {
+        name: describe_column(name, labels[name], name in columns.ordinal) for name in label_columns
     }
-    _say_columns(columns, guessed, patient_column, path)
+    _say_columns(described, guessed, patient_column, path)
     nothing = pd.Series(pd.NA, index=aligned.index, dtype="string")
     return Annotations(
         patients=aligned[patient_column] if patient_column else nothing,
         sites=aligned[site_column] if site_column else nothing,
         labels=labels,
-        columns=columns,
+        columns=described,
         listed=np.isin(np.arange(len(names)), found),
         split_values=aligned[split_column] if split_column else None,
         unmatched=_unmatched(files[found < 0], sources),

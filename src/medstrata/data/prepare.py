@@ -3,7 +3,6 @@
 Legend: N samples.
 """
 
-import hashlib
 import json
 import secrets
 import shutil
@@ -13,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from medstrata.console import say
-from medstrata.data.annotations import annotate, file_names, no_annotations
+from medstrata.data.annotations import Columns
 from medstrata.data.assemble import assemble
+from medstrata.data.found import find_images, find_known
 from medstrata.data.reading import Image, Reading
 from medstrata.data.shards import Form, default_workers, probe_images, write_shards
-from medstrata.data.sources import Sources, from_folder, from_list, with_frames
-from medstrata.data.split_rules import parse_rule
+from medstrata.data.sources import Sources
 from medstrata.data.squares import FITS
 from medstrata.data.store import FORMAT, Store, open_store
-from medstrata.data.tables import read_table
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing, write_text
 
+_PREVIEWED = 256  # images of a preview
 _SMALLEST, _LARGEST_KEPT = 8, 4096  # sides of stored images in pixels
 _LARGEST = 256  # the default side is not above it unless patches are kept as they are
 
@@ -33,6 +32,7 @@ def prepare(
     source: Path | str,
     out: Path | str,
     *,
+    dataset: str | None = None,
     labels: Path | str | None = None,
     size: int | None = None,
     channels: int | None = None,
@@ -46,7 +46,9 @@ def prepare(
     site_column: str | None = None,
     label_columns: Sequence[str] | None = None,
     ordinal_columns: Sequence[str] = (),
+    uncertain: str = "unknown",
     split: str | None = None,
+    preview: bool = False,
     seed: int = 0,
     workers: int | None = None,
     max_quarantine: float = 0.1,
@@ -61,6 +63,8 @@ def prepare(
         source: Folder tree of images (PNG, JPEG, TIFF, WebP, JPEG 2000, DICOM, NIfTI), or a CSV or
             Parquet list of them with paths relative to the list's folder.
         out: Folder of the store.
+        dataset: Name of a known data set that lies at `source`, as `medstrata datasets` lists them;
+            its files, patients, labels and splits are then those of its own index.
         labels: CSV or Parquet table; `source` itself if that is a list.
         size: Side of the stored images in pixels; by default the longest side among some images,
             at most 256.
@@ -78,7 +82,12 @@ def prepare(
         label_columns: Label columns; guessed by default.
         ordinal_columns: Label columns whose numbers have an order.
         split: Shares of images as "0.7/0.1/0.2" (the default), a column that holds train, val and
-            test, or values of a column as "fold:test=0,val=1", where the others train.
+            test, values of a column as "fold:test=0,val=1", where the others train, or the name of
+            a ready-made split of the known data set, whose first is the default there.
+        uncertain: What uncertain labels of a known data set count as: "unknown", "negative" or
+            "positive".
+        preview: Take only 256 evenly spaced images, to look at preview.png before hours are spent;
+            the same command without it replaces such a store.
         seed: Decides drawn splits.
         workers: Decoding threads; by default one a core.
         max_quarantine: Share of unreadable images, 0 to 1, above which no store is made.
@@ -95,67 +104,54 @@ def prepare(
     workers = default_workers() if workers is None else workers
     _check(size, channels, fit, workers, max_quarantine)
     reading = Reading(window=window, frames=frames, axis=axis, bits=bits)
-    rule = parse_rule(split)
-    table_path = Path(labels) if labels is not None else None
-    files = _find_sources(source, file_column)
-    if source.is_file() and table_path is None:
-        table_path = source
-    sources = with_frames(files, reading, workers)
-    form = _resolve_form(sources, size, channels, fit, reading, workers)
+    columns = Columns(
+        file=file_column,
+        patient=patient_column,
+        site=site_column,
+        labels=None if label_columns is None else list(label_columns),
+        ordinal=list(ordinal_columns),
+    )
+    if dataset is None:
+        table = None if labels is None else Path(labels)
+        found = find_images(source, table, split, reading, columns, workers)
+    else:
+        found = find_known(source, dataset, split, uncertain)
+    if preview:
+        found = found.thinned(_PREVIEWED)
+    form = _resolve_form(found.sources, size, channels, fit, reading, workers)
     plan = {
         "format": FORMAT,
-        "files": sources.digest,
+        "preview": preview,
+        "dataset": dataset,
+        "files": found.sources.digest,
         "size": form.size,
         "channels": form.channels,
         "fit": fit,
         **asdict(reading),
-        "labels": None if table_path is None else _file_digest(table_path),
+        "labels": found.digest,
         "file_column": file_column,
         "patient_column": patient_column,
         "site_column": site_column,
-        "label_columns": None if label_columns is None else list(label_columns),
-        "ordinal_columns": list(ordinal_columns),
+        "label_columns": columns.labels,
+        "ordinal_columns": columns.ordinal,
+        "uncertain": uncertain,
         "split": split,
         "seed": seed,
     }
     if _is_finished(out, plan, overwrite):
         say(f"{out} is ready: made before from the same files with the same settings")
         return open_store(out)
-    known = no_annotations(len(files.files))
-    if table_path is not None:
-        table = read_table(table_path)
-        known = annotate(
-            files,
-            table,
-            file_names(table, table_path, file_column, files.root),
-            table_path,
-            patient_column=patient_column,
-            site_column=site_column,
-            label_columns=label_columns,
-            ordinal_columns=ordinal_columns,
-            split_column=rule.column,
-        )
-    elif rule.column is not None:
-        raise MedstrataError(f"split {split!r} names a column: give the table with --labels")
+    known = found.describe()
     try:
         _begin(out, plan)
-        write_shards(sources, out, form, _salt(out), workers)
-        assemble(out, sources, known.spread(sources.places), rule, form, plan, max_quarantine)
+        write_shards(found.sources, out, form, _salt(out), workers)
+        assemble(out, found.sources, known, found.rule, form, plan, max_quarantine)
     except OSError as error:
         raise MedstrataError(
             f"{out} cannot be written ({error.strerror}): make room or name another folder with "
             "--out; the same command goes on where it was"
         ) from error
     return open_store(out)
-
-
-def _find_sources(source: Path, file_column: str | None) -> Sources:
-    if not source.exists():
-        raise MedstrataError(f"{source} does not exist; give a folder of images or a list of them")
-    if source.is_dir():
-        return from_folder(source)
-    table = read_table(source)
-    return from_list(source, file_names(table, source, file_column, source.parent.resolve()))
 
 
 def _check(
@@ -207,12 +203,6 @@ def _resolve_form(
     return form
 
 
-def _file_digest(path: Path) -> str:
-    if not path.is_file():
-        raise MedstrataError(f"{path} is missing: give a CSV or Parquet file")
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-
-
 def _is_finished(out: Path, plan: dict[str, Any], overwrite: bool) -> bool:
     """Whether `out` is the wanted store; clears it to be overwritten, raises if it is another."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
@@ -220,7 +210,7 @@ def _is_finished(out: Path, plan: dict[str, Any], overwrite: bool) -> bool:
     before = _plan_of(out)
     if before is None:
         raise MedstrataError(f"{out} exists and is not a store: give another folder with --out")
-    if overwrite:
+    if overwrite or (before.get("preview") and not plan["preview"]):
         _clear(out)
         return False
     changed = [name for name in plan if before.get(name) != plan[name]]
