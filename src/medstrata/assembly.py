@@ -98,7 +98,7 @@ def build(
 def _preprocessing(settings: PretrainSettings, store: Store) -> Preprocessing:
     size, channels = settings.views.size, settings.in_channels
     if channels < store.channels:
-        raise MedstrataError(f"{store.path} has colour images; in_channels must be 3, not 1")
+        raise MedstrataError(f"{store.location} has colour images; in_channels must be 3, not 1")
     match settings.normalize:
         case "none":
             return preprocess.identity(size, channels)
