@@ -63,7 +63,11 @@ def write_store(folder: Path, images: int, size: int, shard_rows: int) -> None:
     pd.DataFrame(table).to_parquet(folder / "manifest.parquet", index=False)
     header = {
         "format": FORMAT,
-        **{"size": size, "channels": 1, "mean": [0.5], "std": [0.29], "shards": shards},
+        "size": size,
+        "channels": 1,
+        "mean": [0.5],
+        "std": [0.29],
+        "shards": shards,
         "digest": f"{images} x {size}",
         "label_columns": {"finding": {"kind": "binary", "classes": ["0", "1"]}},
     }
@@ -90,6 +94,7 @@ class Peak:
             self.value = max(self.value, anonymous())
 
     def stop(self) -> float:
+        """MiB at the peak."""
         self._stop.set()
         self._thread.join()
         return max(self.value, anonymous())

@@ -1,6 +1,7 @@
 """Low-label evaluation: train a classifier on a fraction of the labels, score it on test once."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from medstrata.metrics import bootstrap_interval, metric_for, metrics_for
 from medstrata.probe import fit_frozen
 from medstrata.randomness import derive_seed
 from medstrata.run import open_run, read_result, settings_dict, write_result
-from medstrata.settings import FinetuneSettings
+from medstrata.settings import REMOTE_SHUFFLE_SHARDS, FinetuneSettings
 from medstrata.supervised import Fitted, Parts, fit_full, primary_score
 from medstrata.weighted import Kind
 from medstrata.weights import load_encoder
@@ -64,6 +65,8 @@ def finetune(
         MedstrataError: the task or the encoder does not exist, or a split lacks a class.
     """
     out, settings = Path(out), settings or FinetuneSettings()
+    if store.is_remote and settings.shuffle_shards is None:
+        settings = replace(settings, shuffle_shards=REMOTE_SHUFFLE_SHARDS)
     started = time.perf_counter()
     resolved = make_task(store, task, kind)
     parts = _parts(store, resolved, fraction, settings.subset_seed)

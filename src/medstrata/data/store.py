@@ -14,6 +14,7 @@ Legend: N samples, B batch, C channels, H W height and width, equal here.
 """
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,6 +117,7 @@ class Store:
         order = [SPLITS.index(name) if name in SPLITS else -1 for name in names]
         self._split = np.append(np.asarray(order, dtype=np.int8), -1)[split]
         self._mapped: dict[int, NDArray[np.uint8]] = {}
+        self._mapping = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -178,6 +180,10 @@ class Store:
         """Whether shards are fetched from elsewhere."""
         return self._files is not None
 
+    def look_ahead(self, rows: NDArray[np.int64]) -> int:
+        """How many of these samples lie in two shards, on average; 0 where nothing is fetched."""
+        return 0 if self._files is None else 2 * len(rows) // len(np.unique(self.shards[rows]))
+
     def expect(self, rows: NDArray[np.int64]) -> None:
         """Say which samples will be read next, in this order; a remote store fetches them ahead."""
         if self._files is not None:
@@ -200,15 +206,18 @@ class Store:
         return self._map_shard(number) if pixels is None else pixels
 
     def _map_shard(self, number: int) -> NDArray[np.uint8]:
-        if self._files is not None:
-            # What was evicted from the disk takes room there for as long as it is mapped.
-            for other in [n for n in self._mapped if not shard_path(self.path, n).exists()]:
-                self._mapped.pop(other, None)
-        while len(self._mapped) >= _OPEN_SHARDS:
-            self._mapped.pop(next(iter(self._mapped)), None)
+        # Not under the lock: fetching may take long, and other threads need other shards.
         # A plain array over the same memory: slicing a memmap costs ten times as much.
         pixels = self._load_shard(number).view(np.ndarray)
-        self._mapped[number] = pixels
+        with self._mapping:
+            if self._files is not None:
+                # What was evicted from the disk takes room there for as long as it is mapped.
+                evicted = [n for n in self._mapped if not shard_path(self.path, n).exists()]
+                for other in evicted:
+                    del self._mapped[other]
+            while len(self._mapped) >= _OPEN_SHARDS:
+                del self._mapped[next(iter(self._mapped))]
+            self._mapped[number] = pixels
         return pixels
 
     def _load_shard(self, number: int) -> NDArray[np.uint8]:
