@@ -28,6 +28,7 @@ Pre-train an encoder of medical images without labels, and prove what it is wort
 commands:
   prepare   SOURCE --out STORE             decode images once into a store, with labels and splits
   pretrain  STORE|FOLDER --out RUN         momentum contrast, with losses on intermediate stages
+  push      STORE s3://BUCKET/NAME         put a store into object storage, to train from there
   finetune  RUN|scratch|imagenet STORE --task T --fraction F --out RUN
                                            train on few labels, score on test with intervals
   report    RUNS... --to report.html       one self-contained page
@@ -186,13 +187,29 @@ def _add_prepare_options(parser: ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="Delete a store in the way first.")
 
 
+def _push(words: list[str]) -> None:
+    parser = _parser(
+        "push",
+        "STORE ADDRESS [--overwrite]",
+        "Put a store into object storage, such as s3://bucket/cxr.store, to be opened from there. "
+        "Interrupted, the same command goes on.",
+    )
+    parser.add_argument("store", type=str, help="Store.")
+    parser.add_argument("address", type=str, help="Where to: s3://, gs://, az:// or file://.")
+    parser.add_argument("--overwrite", action="store_true", help="Replace another store there.")
+    parsed = _parse(parser, "push", words)
+    from medstrata.data.push import push
+
+    push(parsed.store, parsed.address, overwrite=parsed.overwrite)
+
+
 def _pretrain(words: list[str]) -> None:
     parser = _parser(
         "pretrain",
         "STORE|FOLDER --out RUN [--recipe NAME] [options]",
         "Pre-train an encoder without labels. A folder of images is prepared into a cache first.",
     )
-    parser.add_argument("source", type=Path, help="Store, or folder of images.")
+    parser.add_argument("source", type=str, help="Store, its address, or folder of images.")
     _add_run_options(parser)
     parser.add_class_arguments(PretrainSettings)
     defaults = _recipe(_word_after(words, "--recipe"), words)
@@ -252,7 +269,7 @@ def _finetune(words: list[str]) -> None:
         "Train a classifier on a fraction of the labels; score every test image once.",
     )
     parser.add_argument("encoder", type=str, help="Run folder, scratch, imagenet, imagenet=FILE.")
-    parser.add_argument("store", type=Path, help="Store with labels and splits.")
+    parser.add_argument("store", type=str, help="Store with labels and splits, or its address.")
     parser.add_argument(
         "--task",
         type=str,
@@ -336,6 +353,7 @@ def _recipes(words: list[str]) -> None:
 
 _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": _prepare,
+    "push": _push,
     "pretrain": _pretrain,
     "finetune": _finetune,
     "report": _report,

@@ -1,8 +1,8 @@
 """What is known of a data set."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from collections.abc import Callable
 
 
 @dataclass(frozen=True, kw_only=True)
