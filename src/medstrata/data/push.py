@@ -31,7 +31,7 @@ def push(store: Path | str, address: str, *, overwrite: bool = False) -> None:
             f"{address}"
         )
     folder, digest = Path(store), open_store(store).digest
-    remote = Remote(address)
+    remote = Remote(address, create=True)
     there = _digest(remote, "store.json")
     if there == digest:
         say(f"{remote.address} holds this store already; nothing to do")
@@ -60,7 +60,7 @@ def push(store: Path | str, address: str, *, overwrite: bool = False) -> None:
             bar.update(task, completed=done // 10**6)
     remote.upload(folder / "store.json", "store.json")
     remote.delete(_BEGUN)
-    say(f"{len(files) + 1} files of {total / 1e9:.2f} GB in {remote.address}")
+    say(f"{len(files) + 1} files, {total / 1e6:,.0f} MB, in {remote.address}")
 
 
 def _belongs(name: str) -> bool:

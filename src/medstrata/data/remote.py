@@ -27,12 +27,13 @@ class Remote:
 
     Args:
         address: Such as `s3://bucket/cxr.store`.
+        create: Make the folder of a file:// address.
 
     Raises:
         MedstrataError: the address is of an unknown kind, or the package for it is missing.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, create: bool = False) -> None:
         try:
             import obstore
         except ImportError as error:
@@ -41,7 +42,7 @@ class Remote:
             ) from error
         self.address = address.rstrip("/")
         self._obstore = obstore
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"mkdir": create}
         if not address.startswith("file:"):
             options = {
                 # The address, or AWS_ENDPOINT_URL, says whether the connection is encrypted.
@@ -75,21 +76,25 @@ class Remote:
         got = self._tried(name, "read", self._obstore.get, self._store, name)
         return bytes(self._tried(name, "read", got.bytes))
 
-    def download(self, name: str, path: Path, abandon: Callable[[], bool] = lambda: False) -> None:
+    def download(
+        self, name: str, path: Path, least: int = 0, abandon: Callable[[], bool] = lambda: False
+    ) -> None:
         """Fetch a file, whole or not at all.
 
         Args:
             name: The file.
             path: Where to put it.
+            least: Bytes that it has at least.
             abandon: Asked between two rounds of requests whether to stop.
 
         Raises:
-            MedstrataError: it is missing or cannot be fetched, or was abandoned.
+            MedstrataError: it is missing, too short or cannot be fetched, or was abandoned.
         """
         size = self.size(name)
-        if size is None:
+        if size is None or size < least:
+            what = "is missing" if size is None else f"has {size} bytes and not {least} or more"
             raise MedstrataError(
-                f"{self.address}/{name} is missing: put the store there again with `medstrata push "
+                f"{self.address}/{name} {what}: put the store there again with `medstrata push "
                 "STORE ADDRESS --overwrite`"
             )
         with replacing(path) as temporary, temporary.open("wb") as stream:

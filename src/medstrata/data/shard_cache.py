@@ -41,8 +41,8 @@ def cache_limit() -> int:
 class Source(Protocol):
     """Where shards come from."""
 
-    def download(self, name: str, path: Path, abandon: Callable[[], bool]) -> None:
-        """Fetch a file, whole or not at all; raises MedstrataError."""
+    def download(self, name: str, path: Path, least: int, abandon: Callable[[], bool]) -> None:
+        """Fetch a file of at least so many bytes, whole or not at all; raises MedstrataError."""
 
 
 class ShardCache:
@@ -143,7 +143,8 @@ class ShardCache:
                         break
                     if not self._make_room(self._sizes[number] + _HEADER, spared):
                         return None
-                    self._source.download(path.name, path, self._stopping.is_set)
+                    least = self._sizes[number]
+                    self._source.download(path.name, path, least, self._stopping.is_set)
             except Timeout:
                 continue  # another fetches; it may be this very shard
         self._touch(number)
