@@ -27,6 +27,7 @@ Pre-train an encoder of medical images without labels, and prove what it is wort
 
 commands:
   prepare   SOURCE --out STORE             decode images once into a store, with labels and splits
+  audit     STORE [--allow-leakage]        copies, leakage, label counts, shortcuts
   pretrain  STORE|FOLDER --out RUN         momentum contrast, with losses on intermediate stages
   finetune  RUN|scratch|imagenet STORE --task T --fraction F --out RUN
                                            train on few labels, score on test with intervals
@@ -160,6 +161,43 @@ def _add_prepare_options(parser: ArgumentParser) -> None:
         help="Share of unreadable images up to which the store is made.",
     )
     add("--overwrite", action="store_true", help="Delete a store in the way first.")
+    _add_allow_leakage(parser)
+
+
+def _add_allow_leakage(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow_leakage",
+        action="store_true",
+        help="Go on where the same patient or image is in two splits; exit status 1 otherwise.",
+    )
+
+
+def _audit(words: list[str]) -> None:
+    parser = _parser(
+        "audit",
+        "STORE [--allow-leakage] [--task T] [--fractions '[0.01, 0.1, 1]']",
+        "Look for copies, leakage across splits, odd labels and exposures, and shortcuts to the "
+        "label; writes audit.json into the store.",
+    )
+    parser.add_argument("store", type=Path, help="Store to audit.")
+    parser.add_argument("--task", type=str | None, help="Task; by default every label column.")
+    parser.add_argument(
+        "--fractions",
+        type=list[float],
+        default=[0.01, 0.1, 1.0],
+        help="Shares of the labels whose subsets are counted.",
+    )
+    _add_allow_leakage(parser)
+    parsed = _parse(parser, "audit", words)
+    from medstrata.data.audit import audit
+    from medstrata.data.store import open_store
+
+    audit(
+        open_store(parsed.store),
+        task=parsed.task,
+        fractions=parsed.fractions,
+        allow_leakage=parsed.allow_leakage,
+    )
 
 
 def _pretrain(words: list[str]) -> None:
@@ -312,6 +350,7 @@ def _recipes(words: list[str]) -> None:
 
 _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": _prepare,
+    "audit": _audit,
     "pretrain": _pretrain,
     "finetune": _finetune,
     "report": _report,

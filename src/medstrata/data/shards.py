@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.console import progress_bar
+from medstrata.data.fingerprints import DESCRIPTION, describe
 from medstrata.data.readers import Image, Unreadable, read_image
 from medstrata.data.sources import OUTSIDE
 from medstrata.data.squares import fit_square
@@ -140,6 +141,7 @@ def _decode(root: Path, name: str, form: Form, target: NDArray[np.uint8]) -> dic
         "format": image.format,
         "conversion": "; ".join(filter(None, (image.conversion, note))),
         "checksum": image.checksum,
+        **describe(target),
         **_sums(target),
     }
 
@@ -161,9 +163,10 @@ def _write_run(
     whole = ("width", "height", "source_channels")
     sums = [f"{name}{c}" for name in ("sum", "squares") for c in range(pixels.shape[-1])]
     table = pd.DataFrame(
-        records, columns=["reason", *whole, "format", "conversion", "checksum", *sums]
+        records,
+        columns=["reason", *whole, "format", "conversion", "checksum", *DESCRIPTION, *sums],
     )
-    table = table.astype(dict.fromkeys((*whole, *sums), "Int64"))
+    table = table.astype({**dict.fromkeys((*whole, *sums), "Int64"), **DESCRIPTION})
     for name in ("reason", "format", "conversion", "checksum"):
         table[name] = table[name].astype("string")
     good = table["reason"].isna().to_numpy()

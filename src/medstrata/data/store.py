@@ -6,6 +6,7 @@ A store is a folder:
     manifest.parquet   a row per image: ids, split, source, record of decoding, place, labels
     images-00000.npy   pixels, uint8 (N, H, W, C), at most `SHARD_ROWS` rows and `SHARD_BYTES`
     quarantine.csv     files that gave no image, with the reason
+    audit.json         what could make results look better than they are
     preview.png        a contact sheet
 
 `store.json` is written last, so a folder with it is whole.
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from medstrata.errors import MedstrataError
 
-FORMAT = 1
+FORMAT = 2
 SHARD_ROWS = 4096
 SHARD_BYTES = 256 * 2**20
 SPLITS = ("train", "val", "test")
@@ -58,8 +59,10 @@ class Store:
         mean: Mean of each channel over the train split, pixel values scaled to 0..1.
         std: Standard deviation of each channel, likewise.
         manifest: A row per image, in the order of the samples; columns sample_id, patient_id,
-            split, source, width, height, source_channels, format, conversion, checksum, shard,
-            shard_row, and one `label.<column>` each, null where unknown.
+            split, source, width, height, source_channels, format, conversion, checksum,
+            pixel_checksum, fingerprint, dark_share, bright_share, contrast (see
+            `fingerprints.describe`), shard, shard_row, and one
+            `label.<column>` each, null where unknown.
         label_columns: Kind and classes of each label column, by its name.
         digest: Names pixels, splits and labels: stores with equal digests hold the same.
     """
