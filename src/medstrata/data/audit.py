@@ -62,7 +62,8 @@ def audit(
 
     Args:
         store: From `prepare`.
-        task: Label column or task whose labels are looked at; by default all label columns.
+        task: Label column or task whose labels are looked at; by default all label columns, of
+            those with the same groups of images the first.
         fractions: Of the labels, whose subsets are counted.
         allow_leakage: Go on where the same patient or image is in two splits.
         duplicates: Found before; looked for by default.
@@ -140,12 +141,16 @@ def refuse_leakage(result: Audit, allowed: bool) -> None:
 
 
 def _tasks(store: Store, spec: str | None) -> list[Task]:
-    """What to look at, each with one class per image."""
+    """What to look at, each with one class per image; columns that say the same only once."""
     names = list(store.label_columns) if spec is None else [spec]
     tasks: list[Task] = []
+    said: set[bytes] = set()
     for task in (make_task(store, name) for name in names):
         if task.kind != "multilabel":
-            tasks.append(task)
+            groups = pd.factorize(np.where(task.targets < 0, np.nan, task.targets))[0].tobytes()
+            if groups not in said:
+                tasks.append(task)
+            said.add(groups)
             continue
         for place, label in enumerate(task.classes):
             answers = np.nan_to_num(task.targets[:, place], nan=-1).astype(np.int64)

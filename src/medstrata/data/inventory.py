@@ -36,45 +36,47 @@ def count_labels(store: Store, task: Task, fractions: Sequence[float], seed: int
         be drawn has the reason instead. And how classes spread over patients.
     """
     targets = np.asarray(task.targets, dtype=np.int64)
+    patient, _ = pd.factorize(store.patient_ids)
     counts: dict[str, Any] = {}
     for fraction in fractions:
         try:
             rows = label_subset(task, store, fraction, seed)
-            counts[f"{fraction:g}"] = _count(store, task, rows)
+            counts[f"{fraction:g}"] = _count(patient, task, rows)
         except MedstrataError as error:
             counts[f"{fraction:g}"] = {"impossible": str(error)}
-    pairs = pd.DataFrame({"patient": store.patient_ids, "class": targets})[targets >= 0]
+    pairs = pd.DataFrame({"patient": patient, "class": targets})[targets >= 0]
     several = pairs.drop_duplicates()["patient"].value_counts() > 1
     return {
         "kind": task.kind,
         "splits": {
-            split: _count(store, task, store.rows(split)[targets[store.rows(split)] >= 0])
+            split: _count(patient, task, store.rows(split)[targets[store.rows(split)] >= 0])
             | {"unknown": int((targets[store.rows(split)] < 0).sum())}
             for split in SPLITS
         },
         "fractions": counts,
         "patients_of_several_classes": int(several.sum()),
         "patients_of_several_images": int((pairs["patient"].value_counts() > 1).sum()),
-        "largest_patients": _largest_patients(store, task, targets),
+        "largest_patients": _largest_patients(store, task, patient),
     }
 
 
-def _count(store: Store, task: Task, rows: Rows) -> dict[str, Any]:
+def _count(patient: Rows, task: Task, rows: Rows) -> dict[str, Any]:
     counts = np.bincount(np.asarray(task.targets[rows], np.int64), minlength=len(task.classes))
     return {
         "images": len(rows),
-        "patients": len(np.unique(store.patient_ids[rows])),
+        "patients": len(np.unique(patient[rows])),
         "per_class": dict(zip(task.classes, counts.tolist(), strict=True)),
     }
 
 
-def _largest_patients(store: Store, task: Task, targets: Rows) -> list[dict[str, Any]]:
+def _largest_patients(store: Store, task: Task, patient: Rows) -> list[dict[str, Any]]:
     """For each split and class, how many of its images one patient holds."""
     largest = []
+    targets = np.asarray(task.targets)
     for split in SPLITS:
         rows = store.rows(split)
         for number, name in enumerate(task.classes):
-            held = pd.Series(store.patient_ids[rows[targets[rows] == number]]).value_counts()
+            held = pd.Series(patient[rows[targets[rows] == number]]).value_counts()
             if len(held):
                 most = {"images": int(held.iloc[0]), "of": int(held.sum()), "patients": len(held)}
                 largest.append({"split": split, "class": name, **most})
@@ -83,15 +85,16 @@ def _largest_patients(store: Store, task: Task, targets: Rows) -> list[dict[str,
 
 def count_forms(store: Store, tasks: Sequence[Task]) -> dict[str, Any]:
     """Formats, colour, conversions and sizes of the sources in each split and in each class."""
+    table = store.manifest.assign(conversion=plain_conversions(store.manifest))
     return {
         "splits": {
-            split: _forms(store.manifest.iloc[store.rows(split)])
+            split: _forms(table.iloc[store.rows(split)])
             for split in SPLITS
             if len(store.rows(split))
         },
         "labels": {
             task.name: {
-                name: _forms(store.manifest[np.asarray(task.targets) == number])
+                name: _forms(table[np.asarray(task.targets) == number])
                 for number, name in enumerate(task.classes)
                 if (np.asarray(task.targets) == number).any()
             }
@@ -100,13 +103,17 @@ def count_forms(store: Store, tasks: Sequence[Task]) -> dict[str, Any]:
     }
 
 
+def plain_conversions(manifest: pd.DataFrame) -> pd.Series:
+    """What was done to each image, numbers left out: a window of its own is no kind of its own."""
+    return manifest["conversion"].fillna("").str.replace(r"-?\d[\d.e+]*", "#", regex=True)
+
+
 def _forms(table: pd.DataFrame) -> dict[str, Any]:
-    conversions = table["conversion"].fillna("").str.replace(r"-?\d[\d.e+]*", "#", regex=True)
     return {
         "images": len(table),
         "formats": _counts(table["format"]),
         "source_channels": _counts(table["source_channels"]),
-        "conversions": _counts(conversions[conversions != ""]),
+        "conversions": _counts(table.loc[table["conversion"] != "", "conversion"]),
         "width": _quartiles(table["width"]),
         "height": _quartiles(table["height"]),
     }

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medstrata.data.inventory import plain_conversions
 from medstrata.data.labels import Task
 from medstrata.data.store import Store
 from medstrata.metrics import Interval, bootstrap_interval
@@ -171,8 +172,8 @@ def cue_features(store: Store, rows: Rows) -> Mapping[str, Floats]:
 
 
 def _format_features(table: pd.DataFrame) -> Floats:
-    """Format, channels and conversions as zeros and ones; numbers in a conversion do not count."""
-    conversion = table["conversion"].fillna("").str.replace(r"-?\d[\d.e+]*", "#", regex=True)
+    """Format, channels and conversions as zeros and ones."""
+    conversion = plain_conversions(table)
     common = conversion.value_counts().index[:_CONVERSIONS]
     columns = [
         table["format"].to_numpy() == name for name in sorted(table["format"].dropna().unique())
