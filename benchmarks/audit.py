@@ -2,11 +2,11 @@
 
     python benchmarks/audit.py [--quick]
 
-Fingerprints are made up in three ways: *apart* (every bit by chance), *alike* (bits lean one way, as
-those of one kind of image do) and *black* (half of the images are one and the same, a tenth share
-one fingerprint with different pixels). One image in a hundred is a copy of another with up to three
-bits changed. Pixels are made from the sample number, so the disk has no part. Each case runs in a
-process of its own; seconds are of one thread.
+Fingerprints are made up in three ways: *apart* (every bit by chance), *alike* (bits lean one way,
+as those of one kind of image do) and *black* (half of the images are one and the same, a tenth
+shares one fingerprint with different pixels). One image in a hundred is a copy of another with up
+to three bits changed. Pixels are made from the sample number, so the disk has no part. Each case
+runs in a process of its own; seconds are of one thread.
 """
 
 import argparse

@@ -108,7 +108,7 @@ def test_folder_is_prepared_into_the_cache(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["pretrian"], "no command 'pretrian'; there are prepare, pretrain"),
+        (["pretrian"], "no command 'pretrian'; there are prepare, audit, pretrain"),
         (["pretrain", "s", "--out", "r", "--epoch", "3"], "--epoch"),
         (["pretrain", "s", "--out", "r", "--epochs", "many"], "epochs"),
         (["pretrain", "s", "--out", "r", "--epochs", "0"], "epochs must be 1 or more, got 0"),
@@ -136,7 +136,7 @@ def test_failures_leave_with_1_and_one_line(
 
 
 @pytest.mark.parametrize(
-    "command", ["prepare", "pretrain", "finetune", "report", "demo", "recipes"]
+    "command", ["prepare", "audit", "pretrain", "finetune", "report", "demo", "recipes"]
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert leave(command, "--help") == 0

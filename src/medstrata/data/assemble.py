@@ -113,7 +113,7 @@ def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> pd.Series:
     bound, left_out = bound_patients(patient_ids, duplicates)
     joined = patient_ids.nunique() - len(np.unique(bound))
     if joined:
-        say(f"{joined} patients share an image with another and are kept in its split")
+        say(f"patients that share an image are kept in one split: {joined} joined to another")
     if left_out:
         warn(
             "near-identical images chain more than 5 % of the images together: these pairs do not "

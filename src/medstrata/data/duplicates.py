@@ -18,6 +18,7 @@ from medstrata.data.likeness import Detail, detail, likeness
 # the most alike of 10,121 candidates among 5,824 chest X-rays of different films have 0.72.
 LIKENESS = 0.75
 _LEAST_CANDIDATES, _CANDIDATES_PER_IMAGE = 100_000, 1
+_CHAIN = 5  # patients up to which a group is no chain
 _BLOCK = 4096  # candidates looked at together
 
 Rows = NDArray[np.int64]
@@ -119,8 +120,8 @@ def connected(count: int, pairs: Iterable[tuple[int, int]]) -> Rows:
 
 def exact_pairs(exact: Rows) -> list[tuple[int, int]]:
     """Each sample with the first of its group of equal pixels, itself left out."""
-    _, shown = np.unique(exact, return_index=True)
-    first = shown[exact]
+    _, shown, group = np.unique(exact, return_index=True, return_inverse=True)
+    first = shown[group]
     later = np.flatnonzero(first != np.arange(len(exact)))
     return list(zip(first[later].tolist(), later.tolist(), strict=True))
 
@@ -148,13 +149,12 @@ def bound_patients(
     patient, names = pd.factorize(patient_ids)
     copies = [(int(patient[a]), int(patient[b])) for a, b in exact_pairs(found.exact)]
     near = [(int(patient[a]), int(patient[b])) for a, b in near_identical(found)]
-    bound = connected(len(names), [*copies, *near])[patient]
-    images = np.bincount(bound, minlength=len(names))
+    certain, component = (connected(len(names), pairs) for pairs in (copies, [*copies, *near]))
+    images = np.bincount(component[patient], minlength=len(names))
     giant = images > largest * len(patient)
-    giant &= images > np.bincount(connected(len(names), copies)[patient], minlength=len(names))
-    if not giant.any():
-        return bound, False
+    # In a small set two patients may be 5 % of the images; a chain has many.
+    giant &= np.bincount(component, minlength=len(names)) > _CHAIN
+    giant &= images > np.bincount(certain[patient], minlength=len(names))
     # A component is named by its lowest member, so a pair's component is that of either.
-    component = connected(len(names), [*copies, *near])
     kept = [pair for pair in near if not giant[component[pair[0]]]]
-    return connected(len(names), [*copies, *kept])[patient], True
+    return connected(len(names), [*copies, *kept])[patient], bool(giant.any())
