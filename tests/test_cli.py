@@ -136,7 +136,7 @@ def test_failures_leave_with_1_and_one_line(
 
 
 @pytest.mark.parametrize(
-    "command", ["prepare", "pretrain", "finetune", "report", "demo", "recipes"]
+    "command", ["prepare", "audit", "pretrain", "finetune", "report", "demo", "recipes"]
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert leave(command, "--help") == 0

@@ -45,7 +45,8 @@ def read_grey(path: Path) -> np.ndarray:
 def test_store_holds_the_images(image_folder, store):
     assert (len(store), store.size, store.channels) == (48, 20, 1)
     assert sorted(contents(store.path)) == [
-        "images-00000.npy", "manifest.parquet", "preview.png", "quarantine.csv", "store.json",
+        "audit.json", "images-00000.npy", "manifest.parquet", "preview.png", "quarantine.csv",
+        "store.json",
     ]  # fmt: skip
     for row, source in enumerate(store.manifest["source"]):
         square, _ = fit_square(read_grey(image_folder / source), 20, 1, "pad")
@@ -65,8 +66,9 @@ def test_manifest(store):
     manifest = store.manifest
     assert list(manifest.columns) == [
         "sample_id", "patient_id", "site", "split", "source", "width", "height", "source_channels",
-        "format", "mode", "conversion", "checksum", "shard", "shard_row", "label.finding",
-        "label.grade", "label.kind",
+        "format", "mode", "conversion", "checksum", "pixel_checksum", "fingerprint", "dark_share",
+        "bright_share", "contrast", "shard", "shard_row", "label.finding", "label.grade",
+        "label.kind",
     ]  # fmt: skip
     first = manifest.iloc[0]
     assert (first["sample_id"], first["source"]) == ("images/site0/000", "images/site0/000.png")
@@ -427,19 +429,6 @@ def test_opening_what_is_no_store(store, tmp_path):
     (store.path / "store.json").write_text("{")
     with pytest.raises(MedstrataError, match=r"is damaged \(JSONDecodeError"):
         open_store(store.path)
-
-
-def test_copies_in_two_splits_are_named(image_folder, tmp_path, capsys):
-    table = pd.read_csv(image_folder / "labels.csv", dtype=str)
-    train, test = (image_folder / table["file"][row] for row in (3, 0))
-    shutil.copy(train, test)
-    shutil.copy(image_folder / table["file"][4], image_folder / table["file"][5])
-    options = {"labels": image_folder / "labels.csv", "split": "fold:test=0,val=1"}
-    prepare(image_folder, tmp_path / "a", **options | {"split": "fold:test=0,val=2"})
-    line = " ".join(capsys.readouterr().err.split())
-    assert "1 images stand in two splits as identical files (images/site0/000.png" in line
-    prepare(image_folder, tmp_path / "b", **options | {"split": "fold:test=3,val=2"})
-    assert "identical" not in capsys.readouterr().err
 
 
 def test_full_disk_is_one_line_and_goes_on(image_folder, tmp_path, monkeypatch):

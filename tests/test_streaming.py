@@ -123,7 +123,8 @@ def test_an_interrupted_push_cannot_be_opened_and_goes_on(s3: S3, local: Store) 
     assert len(open_store(address)) == len(local)
 
 
-def test_another_store_is_not_replaced_unasked(s3: S3, tiny_store: Store, store: Store) -> None:
+@pytest.mark.usefixtures("s3")
+def test_another_store_is_not_replaced_unasked(tiny_store: Store, store: Store) -> None:
     address = "s3://bucket/replaced/tiny.store"
     push(tiny_store.path, address)
     with pytest.raises(MedstrataError, match="holds another store: give --overwrite"):
@@ -175,7 +176,7 @@ def test_each_shard_is_fetched_about_once_an_epoch(s3: S3, monkeypatch: pytest.M
 @pytest.mark.usefixtures("s3")
 def test_a_cache_that_cannot_hold_the_window_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, 6)
-    with pytest.raises(MedstrataError, match="does not hold 4 shards of .* MEDSTRATA_CACHE_GB"):
+    with pytest.raises(MedstrataError, match=r"does not hold 4 shards of .* MEDSTRATA_CACHE_GB"):
         loader(open_store(ADDRESS), shuffle_shards=4)
     monkeypatch.setenv("MEDSTRATA_CACHE_GB", "much")
     with pytest.raises(MedstrataError, match="MEDSTRATA_CACHE_GB is 'much': give a number"):

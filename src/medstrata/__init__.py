@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from medstrata.data.audit import audit as audit
     from medstrata.data.labels import make_task as make_task
     from medstrata.data.prepare import prepare as prepare
     from medstrata.data.store import open_store as open_store
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "FinetuneSettings": ("medstrata.settings", "FinetuneSettings"),
     "PretrainSettings": ("medstrata.settings", "PretrainSettings"),
+    "audit": ("medstrata.data.audit", "audit"),
     "demo": ("medstrata.demonstration", "demo"),
     "finetune": ("medstrata.finetuning", "finetune"),
     "make_task": ("medstrata.data.labels", "make_task"),

@@ -20,7 +20,7 @@ from medstrata.files import replacing
 from medstrata.metrics import bootstrap_interval, metric_for, metrics_for
 from medstrata.probe import fit_frozen
 from medstrata.randomness import derive_seed
-from medstrata.run import open_run, read_result, settings_dict, write_result
+from medstrata.run import keep_audit, open_run, read_result, settings_dict, write_result
 from medstrata.settings import REMOTE_SHUFFLE_SHARDS, FinetuneSettings
 from medstrata.supervised import Fitted, Parts, fit_full, primary_score
 from medstrata.weighted import Kind
@@ -94,6 +94,7 @@ def finetune(
             say(f"{out} is finished already; nothing to do")
             return out
         say(f"{out} was not finished; starting it again")
+    keep_audit(store.path, out)
     _save_subset(out, store, parts.train)
     if settings.protocol == "full":
         fitted = fit_full(loaded, store, resolved, parts, settings, accelerator, out)

@@ -23,6 +23,7 @@ from medstrata.randomness import permutation
 from medstrata.recorder import Recorder
 from medstrata.run import (
     checkpoints,
+    keep_audit,
     load_checkpoint,
     open_run,
     read_result,
@@ -70,6 +71,7 @@ def pretrain(
     training = build(accelerator, settings, store, out)
     if accelerator.is_main_process:
         open_run(out, described, resume=resume, overwrite=overwrite)
+        keep_audit(store.path, out)
     accelerator.wait_for_everyone()
     if read_result(out) is not None:
         say(f"{out} is finished already; nothing to do")

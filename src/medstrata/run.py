@@ -68,6 +68,12 @@ def open_run(
     return False
 
 
+def keep_audit(store: Path, folder: Path) -> None:
+    """Copy a store's audit into the run folder, where the report looks for it."""
+    if (store / "audit.json").is_file():
+        write_text(folder / "audit.json", (store / "audit.json").read_text(encoding="utf-8"))
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """Read a config.yaml."""
     loaded = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from medstrata.console import say, warn
 from medstrata.data.annotations import Annotations
+from medstrata.data.duplicates import Duplicates, bound_patients, find_duplicates
+from medstrata.data.fingerprints import DESCRIPTION
+from medstrata.data.likeness import ReadImage
 from medstrata.data.preview import write_preview
 from medstrata.data.shards import DICOM_COLUMNS, Form, read_parts
 from medstrata.data.sources import Sources, without_suffix
@@ -26,7 +29,10 @@ from medstrata.data.store import FORMAT, SPLITS, LabelColumn, Store
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing, write_text
 
-_RECORD = ("width", "height", "source_channels", "format", "mode", "conversion", "checksum")
+_RECORD = (
+    *("width", "height", "source_channels", "format", "mode", "conversion", "checksum"),
+    *DESCRIPTION,
+)
 
 
 def assemble(
@@ -37,7 +43,7 @@ def assemble(
     form: Form,
     plan: dict[str, Any],
     max_quarantine: float,
-) -> None:
+) -> Duplicates:
     """Turn decoded parts into a whole store, and say what it holds.
 
     Args:
@@ -48,6 +54,9 @@ def assemble(
         form: Of the stored images.
         plan: Settings, to be kept in the store; `seed` decides drawn splits.
         max_quarantine: Share of unreadable images above which no store is made.
+
+    Returns:
+        The copies among its images. Where splits are drawn, patients that share one are together.
 
     Raises:
         MedstrataError: too many images are unreadable (what was decoded is kept), or the splits
@@ -61,11 +70,13 @@ def assemble(
     _write_quarantine(out, [*bad, *known.unmatched])
     _check_quarantine(out, bad, int(good.sum()), max_quarantine)
     manifest = _manifest(sources, parts, known)[good].reset_index(drop=True)
+    say(f"looking for copies among {len(manifest)} images")
+    duplicates = find_duplicates(manifest, _reader(out, form, manifest))
     values = known.split_values
     manifest["split"] = apply_rule(
         rule,
         None if values is None else values[good].reset_index(drop=True),
-        manifest["patient_id"],
+        manifest["patient_id"] if rule.column else _bound(manifest["patient_id"], duplicates),
         _strata(manifest, known.columns),
         known.listed[good],
         int(plan["seed"]),
@@ -90,6 +101,27 @@ def assemble(
     write_text(out / "store.json", json.dumps(header, indent=2))
     shutil.rmtree(out / "parts")
     _say_summary(out, header, manifest, bad)
+    return duplicates
+
+
+def _reader(out: Path, form: Form, manifest: pd.DataFrame) -> ReadImage:
+    """Gives the pixels of a sample before the store is whole."""
+    unfinished = {"mean": (), "std": (), "digest": "", "label_columns": {}}
+    return Store(out, {**_geometry(form), **unfinished}, manifest).__getitem__
+
+
+def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> pd.Series:
+    """What drawn splits keep together: patients, and those that share an image."""
+    bound, left_out = bound_patients(patient_ids, duplicates)
+    joined = patient_ids.nunique() - len(np.unique(bound))
+    if joined:
+        say(f"patients that share an image are kept in one split: {joined} joined to another")
+    if left_out:
+        warn(
+            "near-identical images chain more than 5 % of the images together: these pairs do not "
+            "steer the split"
+        )
+    return pd.Series(bound)
 
 
 def channel_statistics(
@@ -218,7 +250,6 @@ def _say_summary(
     converted = manifest["conversion"].str.contains("colour to grey", regex=False).sum()
     if converted:
         warn(f"{converted} colour images were made grey; --channels 3 keeps colour")
-    _warn_of_copies(manifest)
     for name, column in header["label_columns"].items():
         values = manifest[f"label.{name}"].astype("string")
         counts = values.value_counts()
@@ -229,15 +260,3 @@ def _say_summary(
     empty = [split for split in ("val", "test") if not header["splits"][split]["images"]]
     if empty:
         warn(f"no images in {' and '.join(empty)}: such a store pre-trains but cannot be scored")
-
-
-def _warn_of_copies(manifest: pd.DataFrame) -> None:
-    """Say which files are, byte for byte, in two splits: what is trained on would be tested on."""
-    copies = manifest[manifest["checksum"].duplicated(keep=False)]
-    torn = copies[copies.groupby("checksum")["split"].transform("nunique") > 1]
-    if len(torn):
-        some = ", ".join(torn.sort_values("checksum", kind="stable")["source"].head(4))
-        warn(
-            f"{torn['checksum'].nunique()} images stand in two splits as identical files ({some}"
-            f"{', ...' if len(torn) > 4 else ''}): delete the copies, or give them one patient"
-        )

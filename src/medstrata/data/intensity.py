@@ -205,6 +205,11 @@ def _levels(shares: NDArray[np.float64], bits: int) -> NDArray[Any]:
     return levels.astype(np.uint8) if bits == 8 else levels.astype(np.uint16)
 
 
+def to_bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey levels of 8 or 16 bits as levels of 8."""
+    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+
+
 def to_depth(pixels: NDArray[np.uint8], bits: int) -> NDArray[Any]:
     """Grey levels of 8 bits as levels of 8 or 16; white stays white."""
     return pixels if bits == 8 else pixels.astype(np.uint16) * 257

@@ -14,6 +14,8 @@ from typing import Any
 from medstrata.console import say
 from medstrata.data.annotations import Columns
 from medstrata.data.assemble import assemble
+from medstrata.data.audit import audit, read_audit, refuse_leakage
+from medstrata.data.duplicates import Duplicates
 from medstrata.data.found import find_images, find_known
 from medstrata.data.reading import Image, Reading
 from medstrata.data.shards import Form, default_workers, probe_images, write_shards
@@ -52,12 +54,14 @@ def prepare(
     seed: int = 0,
     workers: int | None = None,
     max_quarantine: float = 0.1,
+    allow_leakage: bool = False,
     overwrite: bool = False,
 ) -> Store:
     """Decode images once into a store, with patients, labels and splits.
 
     Started again after an interruption with the same arguments it goes on where it was; a finished
-    store of the same arguments is returned as it is.
+    store of the same arguments is returned as it is. It ends with the audit; splits that are drawn
+    keep patients together that share an image.
 
     Args:
         source: Folder tree of images (PNG, JPEG, TIFF, WebP, JPEG 2000, DICOM, NIfTI), or a CSV or
@@ -91,6 +95,7 @@ def prepare(
         seed: Decides drawn splits.
         workers: Decoding threads; by default one a core.
         max_quarantine: Share of unreadable images, 0 to 1, above which no store is made.
+        allow_leakage: Go on where the same patient or image is in two splits.
         overwrite: Delete a store in the way first.
 
     Returns:
@@ -98,7 +103,8 @@ def prepare(
 
     Raises:
         MedstrataError: an argument is out of range; there are no images or too many unreadable
-            ones; table and images do not fit; `out` holds something else or cannot be written.
+            ones; table and images do not fit; `out` holds something else or cannot be written; the
+            audit finds leakage (the store is made nevertheless).
     """
     source, out = Path(source), Path(out).resolve()
     workers = default_workers() if workers is None else workers
@@ -140,18 +146,28 @@ def prepare(
     }
     if _is_finished(out, plan, overwrite):
         say(f"{out} is ready: made before from the same files with the same settings")
-        return open_store(out)
+        return _audited(open_store(out), allow_leakage, None)
     known = found.describe()
     try:
         _begin(out, plan)
         write_shards(found.sources, out, form, _salt(out), workers)
-        assemble(out, found.sources, known, found.rule, form, plan, max_quarantine)
+        duplicates = assemble(out, found.sources, known, found.rule, form, plan, max_quarantine)
     except OSError as error:
         raise MedstrataError(
             f"{out} cannot be written ({error.strerror}): make room or name another folder with "
             "--out; the same command goes on where it was"
         ) from error
-    return open_store(out)
+    return _audited(open_store(out), allow_leakage, duplicates)
+
+
+def _audited(store: Store, allow_leakage: bool, duplicates: Duplicates | None) -> Store:
+    """Audit a store that has not been, and stop at leakage that is not allowed."""
+    known = read_audit(store)
+    if known is None:
+        audit(store, allow_leakage=allow_leakage, duplicates=duplicates)
+    else:
+        refuse_leakage(known, allow_leakage)
+    return store
 
 
 def _check(
@@ -237,7 +253,14 @@ def _plan_of(out: Path) -> dict[str, Any] | None:
 def _clear(out: Path) -> None:
     """Delete what `prepare` writes, and nothing else; the mark of a whole store goes first."""
     (out / "store.json").unlink(missing_ok=True)
-    for pattern in ("images-*.npy", "manifest.parquet", "quarantine.csv", "preview.png", ".*.tmp"):
+    for pattern in (
+        "images-*.npy",
+        "manifest.parquet",
+        "quarantine.csv",
+        "preview.png",
+        "audit.json",
+        ".*.tmp",
+    ):
         for path in out.glob(pattern):
             path.unlink()
     shutil.rmtree(out / "parts", ignore_errors=True)

@@ -4,13 +4,13 @@ Legend: H W height and width.
 """
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medstrata.data.intensity import to_bytes
 from medstrata.data.store import Store
 from medstrata.files import replacing
 
@@ -68,7 +68,7 @@ def _strip(store: Store, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Two rows of tiles, or one if these suffice, beside the histogram."""
     count = min(len(rows), 2 * _COLUMNS)
     rows = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
-    images = [_as_bytes(store[int(row)]) for row in rows]
+    images = [to_bytes(store[int(row)]) for row in rows]
     strip = np.zeros((_SIDE, _COLUMNS * (_TILE + _GAP) + _GAP + _SIDE, 3), dtype=np.uint8)
     how = cv2.INTER_AREA if store.size > _TILE else cv2.INTER_LINEAR
     for number, image in enumerate(images):
@@ -92,7 +92,3 @@ def _draw_histogram(images: list[NDArray[np.uint8]], panel: NDArray[np.uint8]) -
         top = height - 1 - round(float(share) * (height - 2))
         panel[top:, edges[place] : edges[place + 1]] = _DIM
     panel[-1] = _INK
-
-
-def _as_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
-    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)

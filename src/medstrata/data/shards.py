@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from medstrata.console import progress_bar
 from medstrata.data.dicom import FACTS
+from medstrata.data.fingerprints import DESCRIPTION, describe
 from medstrata.data.readers import read_images
 from medstrata.data.reading import Image, Reading
 from medstrata.data.refusals import Refused, Unreadable
@@ -189,6 +190,7 @@ def _decode(
             "checksum": image.checksum,
             "patient": None if image.patient is None else hash_patient(image.patient, salt),
             **{f"dicom.{name}": value for name, value in image.facts.items()},
+            **describe(target),
             **_sums(target),
         }
 
@@ -216,8 +218,8 @@ def _write_run(
     whole = ("width", "height", "source_channels")
     words = ("format", "mode", "conversion", "checksum", "patient", *DICOM_COLUMNS)
     sums = [f"{name}{c}" for name in ("sum", "squares") for c in range(pixels.shape[-1])]
-    table = pd.DataFrame(records, columns=["reason", *whole, *words, *sums])
-    table = table.astype(dict.fromkeys((*whole, *sums), "Int64"))
+    table = pd.DataFrame(records, columns=["reason", *whole, *words, *DESCRIPTION, *sums])
+    table = table.astype({**dict.fromkeys((*whole, *sums), "Int64"), **DESCRIPTION})
     table = table.astype(dict.fromkeys(("reason", *words), "string"))
     good = table["reason"].isna().to_numpy()
     table.insert(0, "sample", np.arange(start, start + len(records)))

@@ -6,6 +6,7 @@ A store is a folder:
     manifest.parquet   a row per image: ids, split, source, record of decoding, place, labels
     images-00000.npy   pixels, uint8 or uint16 (N, H, W, C), `SHARD_ROWS` and `SHARD_BYTES` at most
     quarantine.csv     files that gave no image, with the reason
+    audit.json         what could make results look better than they are
     preview.png        a contact sheet
 
 `store.json` is written last, so a folder with it is whole.
@@ -159,7 +160,8 @@ class Store:
         """A row per image, in the order of the samples.
 
         Columns sample_id, patient_id, site, split, source, width, height, source_channels, format,
-        mode, conversion, checksum, technical DICOM attributes as `dicom.<keyword>`, shard,
+        mode, conversion, checksum, pixel_checksum, fingerprint, dark_share, bright_share, contrast
+        (see `fingerprints.describe`), technical DICOM attributes as `dicom.<keyword>`, shard,
         shard_row, and one `label.<column>` each, null where unknown.
         """
         if self._given is not None:

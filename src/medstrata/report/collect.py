@@ -67,13 +67,14 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """What every run folder holds besides its result."""
+    """What every run folder holds besides its result; `audit` is None where there is none."""
 
     name: str
     folder: Path
     settings: str
     environment: Mapping[str, Any]
     epochs: tuple[Mapping[str, Any], ...]
+    audit: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +231,18 @@ def _read_files(folder: Path, name: str, notes: list[Note]) -> RunFiles:
         settings=settings,
         environment=environment,
         epochs=tuple(epochs),
+        audit=_read_audit(folder / "audit.json", name, notes),
     )
+
+
+def _read_audit(path: Path, name: str, notes: list[Note]) -> Mapping[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse))
+    except (OSError, ValueError, TypeError):
+        notes.append(Note(what=name, why="audit.json is not readable"))
+        return None
 
 
 def _read_epochs(path: Path, lost: list[str]) -> list[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from medstrata.errors import MedstrataError
 from medstrata.files import write_text
 from medstrata.report import words
+from medstrata.report.audits import audits
 from medstrata.report.collect import Collection, Finetune, Pretrain, RunFiles, collect
 from medstrata.report.compare import (
     ERRORS,
@@ -115,6 +116,7 @@ def _render(collection: Collection, title: str) -> str:
     shown = [_bench_view(bench, looks, f"bench{i}") for i, bench in enumerate(found)]
     finished: tuple[Pretrain | Finetune, ...] = (*collection.pretrain, *collection.finetune)
     everything = [run.files for run in finished]
+    audited, unaudited = audits([(run.store.name, run.files) for run in finished])
     environment = Environment(
         loader=PackageLoader("medstrata.report"),
         autoescape=True,
@@ -147,8 +149,15 @@ def _render(collection: Collection, title: str) -> str:
         pretrain_charts=pretrain_charts(collection.pretrain, labels, looks),
         warnings=[(run, _warnings(run)) for run in collection.pretrain if _warnings(run)],
         views=views,
+        audits=audited,
         machines=_machines(everything),
-        notes=[*collection.notes, *duplicates, *unseen, *gaps(collection, found, labels)],
+        notes=[
+            *collection.notes,
+            *duplicates,
+            *unseen,
+            *unaudited,
+            *gaps(collection, found, labels),
+        ],
     )
 
 

@@ -1,0 +1,245 @@
+"""The audit of a store: what it finds, where it is written, and when it stops a command."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+import medstrata
+from medstrata.cli import main
+from medstrata.data import assemble, duplicates, prepare
+from medstrata.data.audit import audit, read_audit
+from medstrata.data.store import open_store
+from medstrata.data.synthetic import FAMILIES, draw_image
+from medstrata.errors import MedstrataError
+
+SIZE = 64
+
+
+def write_images(folder: Path, patients: int = 30, images: int = 3) -> pd.DataFrame:
+    """Made-up chests; even patients are healthy, and each fold has both classes."""
+    rows = []
+    (folder / "images").mkdir(parents=True)
+    for patient in range(patients):
+        for visit in range(images):
+            pixels = draw_image(patient % len(FAMILIES), patient, visit, size=SIZE)
+            name = f"{patient:02d}_{visit}.png"
+            cv2.imwrite(str(folder / "images" / name), pixels)
+            rows.append({"file": name, "patient_id": f"p{patient}", "finding": patient % 2})
+    table = pd.DataFrame(rows)
+    table["split"] = np.array(["train", "train", "val", "test"])[
+        (table["patient_id"].str[1:].astype(int) // 2) % 4
+    ]
+    return table
+
+
+def copy_as_jpeg(folder: Path, source: str, target: str) -> None:
+    pixels = cv2.imread(str(folder / "images" / source), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(folder / "images" / target), pixels, [cv2.IMWRITE_JPEG_QUALITY, 70])
+
+
+@pytest.fixture
+def leaking(tmp_path: Path) -> Path:
+    """Patient 0 (train) and 6 (test) share one image as a JPEG, 1 (train) and 5 (val) one file."""
+    folder = tmp_path / "data"
+    table = write_images(folder)
+    (folder / "images" / "06_0.png").unlink()
+    copy_as_jpeg(folder, "00_0.png", "06_0.jpg")
+    table.loc[table["file"] == "06_0.png", "file"] = "06_0.jpg"
+    shutil.copy(folder / "images" / "01_1.png", folder / "images" / "04_1.png")
+    table.to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+def run(*words: str | Path) -> int:
+    try:
+        main([str(word) for word in words])
+    except SystemExit as left:
+        return int(left.code or 0)
+    return 0
+
+
+def prepared(folder: Path, out: Path, **options: object):
+    return medstrata.prepare(folder / "images", out, labels=folder / "labels.csv", **options)
+
+
+def test_leakage_fails_the_commands_unless_allowed(leaking, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "s.store"
+    words = ("prepare", leaking / "images", "--labels", leaking / "labels.csv", "--split", "split")
+    assert run(*words, "--out", out) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("medstrata prepare: leakage: 2 pairs of equal or near-identical images")
+    assert "00_0 (train) and 06_0 (test)" in line
+    assert line.endswith("or go on with --allow-leakage")
+    assert len(open_store(out)) == 90
+    # The store is whole, so allowing it looks at nothing anew.
+    monkeypatch.setattr(prepare, "audit", lambda *_, **__: pytest.fail("audited again"))
+    assert run(*words, "--out", out) == 1
+    assert run(*words, "--out", out, "--allow-leakage") == 0
+    assert run("audit", out) == 1
+    assert "medstrata audit: leakage: 2 pairs" in capsys.readouterr().err.splitlines()[-1]
+    assert run("audit", out, "--allow-leakage", "--task", "finding", "--fractions", "[0.5]") == 0
+    facts = json.loads((out / "audit.json").read_text())
+    assert list(facts["labels"]["finding"]["fractions"]) == ["0.5"]
+
+
+def test_audit_json_holds_what_is_there(leaking, tmp_path):
+    store = prepared(leaking, tmp_path / "s.store", split="split", allow_leakage=True)
+    text = (store.path / "audit.json").read_text()
+    facts = json.loads(text)
+    assert facts["leakage"] == {
+        "patients": 0,
+        "pairs": 2,
+        "images": 4,
+        "patient_examples": [],
+        "examples": [["00_0", "train", "06_0", "test"], ["01_1", "train", "04_1", "val"]],
+    }
+    copies = facts["duplicates"]
+    assert (copies["exact_groups"], copies["exact_images"], copies["near_pairs"]) == (1, 2, 1)
+    assert (copies["exact_between_patients"], copies["near_between_patients"]) == (1, 1)
+    assert copies["near_examples"][0][:4] == ["00_0", "train", "06_0", "test"]
+    conflict = {"label": "finding", "pairs": 1, "examples": [["01_1", "1", "04_1", "0"]]}
+    assert facts["label_conflicts"] == [conflict]
+    table = store.manifest
+    label = facts["labels"]["finding"]
+    for split, counts in label["splits"].items():
+        part = table[table["split"] == split]
+        per_class = part["label.finding"].value_counts()
+        assert counts["per_class"] == {"0": per_class[0], "1": per_class[1]}
+        assert counts["patients"] == part["patient_id"].nunique()
+    assert label["fractions"]["1"]["images"] == (table["split"] == "train").sum()
+    assert label["patients_of_several_classes"] == 0
+    forms = facts["forms"]["splits"]
+    assert forms["test"]["formats"] == {"JPEG": 1, "PNG": forms["test"]["images"] - 1}
+    assert forms["train"]["width"] == [64.0] * 5
+    assert {one["cue"] for one in facts["shortcuts"]} == {"size", "format", "intensity", "border"}
+    assert facts["findings"][0]["level"] == "leakage"
+    assert str(tmp_path) not in text
+    assert ".png" not in text
+
+
+def test_audit_is_the_same_twice_and_of_its_store(leaking, tmp_path):
+    store = prepared(leaking, tmp_path / "s.store", split="split", allow_leakage=True)
+    first = (store.path / "audit.json").read_bytes()
+    found = medstrata.audit(store, allow_leakage=True)
+    assert (store.path / "audit.json").read_bytes() == first
+    assert read_audit(store) == found
+    assert found.leakage
+    other = json.loads(first) | {"store_digest": "another"}
+    (store.path / "audit.json").write_text(json.dumps(other))
+    assert read_audit(store) is None
+    (store.path / "audit.json").write_text("{")
+    assert read_audit(store) is None
+
+
+def test_python_raises_after_writing(leaking, tmp_path):
+    with pytest.raises(MedstrataError, match="leakage: 2 pairs"):
+        prepared(leaking, tmp_path / "s.store", split="split")
+    assert (tmp_path / "s.store" / "audit.json").is_file()
+    with pytest.raises(MedstrataError, match="leakage: 2 pairs"):
+        audit(open_store(tmp_path / "s.store"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_drawn_splits_keep_copies_together(leaking, tmp_path, seed, capsys):
+    store = prepared(leaking, tmp_path / "s.store", seed=seed)
+    split = store.manifest.set_index("patient_id")["split"].groupby(level=0).first()
+    assert split["p0"] == split["p6"]
+    assert split["p1"] == split["p4"]
+    assert set(split) == {"train", "val", "test"}
+    assert "are kept in one split: 2 joined to another" in " ".join(capsys.readouterr().err.split())
+    # The patients themselves stay what they are.
+    assert store.manifest["patient_id"].nunique() == 30
+
+
+def test_drawn_splits_would_tear_copies_otherwise(leaking, tmp_path, monkeypatch):
+    """The test above can fail: some seed puts the copies into two splits."""
+    monkeypatch.setattr(assemble, "_bound", lambda patient_ids, _: patient_ids)
+    torn = 0
+    for seed in range(4):
+        try:
+            prepared(leaking, tmp_path / f"{seed}.store", seed=seed)
+        except MedstrataError:
+            torn += 1
+    assert torn
+
+
+def test_torn_patients_are_leakage(leaking, tmp_path):
+    store = prepared(leaking, tmp_path / "s.store", allow_leakage=True)
+    manifest = store.manifest.copy()
+    row = manifest.index[manifest["patient_id"] == "p9"][0]
+    manifest.loc[row, "split"] = "val" if manifest.loc[row, "split"] == "train" else "train"
+    manifest.to_parquet(store.path / "manifest.parquet", index=False)
+    with pytest.raises(MedstrataError, match=r"leakage: 1 patient in two splits \(p9\)"):
+        audit(open_store(store.path))
+
+
+def test_clean_store_has_no_leakage(tmp_path, capsys):
+    table = write_images(tmp_path / "data", patients=12)
+    table.to_csv(tmp_path / "data" / "labels.csv", index=False)
+    store = prepared(tmp_path / "data", tmp_path / "s.store", split="0.5/0.25/0.25")
+    assert not read_audit(store).leakage
+    assert "leakage" not in capsys.readouterr().err
+
+
+def test_store_without_labels(tmp_path):
+    write_images(tmp_path / "data", patients=4)
+    store = medstrata.prepare(tmp_path / "data" / "images", tmp_path / "s.store")
+    facts = read_audit(store).facts
+    assert facts["labels"] == {}
+    assert facts["shortcuts"] == []
+    assert facts["overlaps"]["images"] == 0
+
+
+def test_brightness_that_is_the_label_is_a_strong_shortcut(tmp_path):
+    table = write_images(tmp_path / "data", patients=40, images=1)
+    for row in table.itertuples():
+        path = str(tmp_path / "data" / "images" / row.file)
+        cv2.imwrite(path, cv2.imread(path, cv2.IMREAD_GRAYSCALE) // 2 + 100 * row.finding)
+    table.to_csv(tmp_path / "data" / "labels.csv", index=False)
+    store = prepared(tmp_path / "data", tmp_path / "s.store")
+    rows = {one["cue"]: one for one in read_audit(store).facts["shortcuts"]}
+    assert rows["intensity"]["verdict"] == "strong shortcut"
+    assert rows["intensity"]["auroc"]["value"] > 0.99
+    assert rows["size"]["verdict"] == "does not vary"
+    assert any("strong shortcut by intensity" in one.what for one in read_audit(store).findings)
+
+
+def test_odd_exposures_are_counted(tmp_path):
+    table = write_images(tmp_path / "data", patients=10, images=1)
+    pixels = np.zeros((64, 64), np.uint8)
+    pixels[:2, :2] = 255
+    cv2.imwrite(str(tmp_path / "data" / "images" / "dark.png"), pixels)
+    cv2.imwrite(str(tmp_path / "data" / "images" / "bright.png"), 255 - pixels)
+    faint = np.full((64, 64), 100, np.uint8)
+    faint[0, 0] = 101
+    cv2.imwrite(str(tmp_path / "data" / "images" / "faint.png"), faint)
+    table.to_csv(tmp_path / "data" / "labels.csv", index=False)
+    odd = read_audit(prepared(tmp_path / "data", tmp_path / "s.store")).facts["exposures"]
+    assert {name: one["examples"] for name, one in odd.items()} == {
+        "constant": ["faint"], "bright": ["bright"], "dark": ["dark"],
+    }  # fmt: skip
+
+
+def test_one_patient_that_holds_a_class_is_named(tmp_path):
+    table = write_images(tmp_path / "data", patients=16, images=4)
+    table["split"] = np.where(table["patient_id"].isin(["p1", "p3", "p0"]), "test", "train")
+    table.loc[table["patient_id"].isin(["p5", "p6"]), "split"] = "val"
+    table.loc[table["patient_id"] == "p0", "finding"] = 1
+    table.to_csv(tmp_path / "data" / "labels.csv", index=False)
+    store = prepared(tmp_path / "data", tmp_path / "s.store", split="split")
+    said = [one.what for one in read_audit(store).findings]
+    held = "one patient holds 4 of the 12 test images of class 1, which are of 3 patients"
+    assert f"label finding: {held}" in said
+    assert "label finding: no image in test of 0" in said
+
+
+def test_giant_groups_are_said(leaking, tmp_path, monkeypatch, capsys):
+    found = duplicates.bound_patients
+    monkeypatch.setattr(assemble, "bound_patients", lambda *given: (found(*given)[0], True))
+    prepared(leaking, tmp_path / "s.store", allow_leakage=True)
+    assert "chain more than 5 % of the images" in " ".join(capsys.readouterr().err.split())
