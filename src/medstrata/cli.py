@@ -33,6 +33,7 @@ commands:
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
+  datasets  [NAME | check NAME ROOT]       known data sets: list, explain one, check a copy
 
 options:
   --version  print the version
@@ -310,6 +311,34 @@ def _recipes(words: list[str]) -> None:
         )
 
 
+def _datasets(words: list[str]) -> None:
+    parser = _parser(
+        "datasets",
+        "[NAME | check NAME ROOT]",
+        "List the known data sets, explain one, or check a copy of one: exit status 1 if something "
+        "is missing or wrong.",
+    )
+    parser.add_argument("words", type=str, nargs="*", help="NAME, or check NAME ROOT.")
+    chosen = _parse(parser, "datasets", words).words
+    from medstrata.data.catalog.check import check
+    from medstrata.data.catalog.describe import description, listing, report
+    from medstrata.data.catalog.known import DATASETS, find_dataset
+
+    match chosen:
+        case []:
+            sys.stdout.write(listing(DATASETS.values()))
+        case ["check", name, root]:
+            dataset = find_dataset(name)
+            findings = check(dataset, Path(root))
+            sys.stdout.write(report(dataset, findings))
+            if any(finding.kind != "note" for finding in findings):
+                sys.exit(1)
+        case [name] if name != "check":
+            sys.stdout.write(description(find_dataset(name)))
+        case _:
+            _usage_error("datasets", "takes nothing, NAME, or check NAME ROOT")
+
+
 _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": _prepare,
     "pretrain": _pretrain,
@@ -317,4 +346,5 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": _report,
     "demo": _demo,
     "recipes": _recipes,
+    "datasets": _datasets,
 }
