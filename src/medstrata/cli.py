@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from medstrata.arguments import underscored, usage_error
 from medstrata.console import say
-from medstrata.data_commands import audit_command, prepare_command, push_command
+from medstrata.data_commands import audit_command, datasets_command, prepare_command, push_command
 from medstrata.errors import MedstrataError
 from medstrata.run_commands import (
     demo_command,
@@ -33,6 +33,7 @@ commands:
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
+  datasets  [NAME | check NAME ROOT]       known data sets: list, explain one, check a copy
 
 options:
   --version  print the version
@@ -78,4 +79,5 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": report_command,
     "demo": demo_command,
     "recipes": recipes_command,
+    "datasets": datasets_command,
 }

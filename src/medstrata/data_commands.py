@@ -1,10 +1,11 @@
 """Commands on images and stores."""
 
+import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from medstrata.arguments import make_parser, parse
+from medstrata.arguments import make_parser, parse, usage_error
 
 
 def prepare_command(words: list[str]) -> None:
@@ -128,3 +129,32 @@ def push_command(words: list[str]) -> None:
     from medstrata.data.push import push
 
     push(parsed.store, parsed.address, overwrite=parsed.overwrite)
+
+
+def datasets_command(words: list[str]) -> None:
+    """List the known data sets, explain one, or check a copy of one."""
+    parser = make_parser(
+        "datasets",
+        "[NAME | check NAME ROOT]",
+        "List the known data sets, explain one, or check a copy of one: exit status 1 if something "
+        "is missing or wrong.",
+    )
+    parser.add_argument("words", type=str, nargs="*", help="NAME, or check NAME ROOT.")
+    chosen = parse(parser, "datasets", words).words
+    from medstrata.data.catalog.check import check
+    from medstrata.data.catalog.describe import description, listing, report
+    from medstrata.data.catalog.known import DATASETS, find_dataset
+
+    match chosen:
+        case []:
+            sys.stdout.write(listing(DATASETS.values()))
+        case ["check", name, root]:
+            dataset = find_dataset(name)
+            findings = check(dataset, Path(root))
+            sys.stdout.write(report(dataset, findings))
+            if any(finding.kind != "note" for finding in findings):
+                sys.exit(1)
+        case [name] if name != "check":
+            sys.stdout.write(description(find_dataset(name)))
+        case _:
+            usage_error("datasets", "takes nothing, NAME, or check NAME ROOT")

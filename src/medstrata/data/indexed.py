@@ -10,12 +10,14 @@ import pandas as pd
 
 from medstrata.console import warn
 from medstrata.data.annotations import Annotations
-from medstrata.data.catalog.dataset import Dataset
+from medstrata.data.catalog.dataset import SPLIT, Dataset, choose_split
 from medstrata.data.sources import Sources, from_rows
 from medstrata.data.split_rules import SplitRule, parse_rule
 from medstrata.data.store import ColumnKind, LabelColumn
-from medstrata.data.tables import label_values
+from medstrata.data.tables import describe_column, guess_label_columns, label_values
 from medstrata.errors import MedstrataError
+
+_OURS = ("file", "frame", "array", "patient_id")  # columns of an index that are no labels
 
 # What an uncertain label is taken for, by the word for it.
 _POLICIES: dict[str, str | None] = {"unknown": None, "negative": "0", "positive": "1"}
@@ -40,7 +42,7 @@ def read_index(
         MedstrataError: the data set is not complete enough to be indexed, or has no such split.
     """
     table = dataset.index(root)
-    rule, column = _rule(dataset, split)
+    rule, column = _rule(dataset, table, split)
     if column is not None:
         used = table[column].notna()
         if not used.all():
@@ -55,12 +57,13 @@ def read_index(
     home = root if root.is_dir() else root.parent
     sources = from_rows(home.resolve(), files, frames)
     nothing = pd.Series(pd.NA, index=table.index, dtype="string")
-    values = {name: _values(dataset, table[name], uncertain) for name in dataset.labels}
+    labels = list(dataset.labels) or guess_label_columns(_unspoken(table), set())
+    values = {name: _values(dataset, table[name], uncertain) for name in labels}
     known = Annotations(
         patients=table.get("patient_id", nothing),
         sites=nothing,
         labels=pd.DataFrame(values, index=table.index),
-        columns={name: _column(dataset, name) for name in dataset.labels},
+        columns={name: _column(dataset, name, values[name]) for name in labels},
         listed=np.ones(len(table), dtype=bool),
         split_values=None if column is None else table[column],
         unmatched=[],
@@ -68,19 +71,21 @@ def read_index(
     return sources, known, rule
 
 
-def _rule(dataset: Dataset, split: str | None) -> tuple[SplitRule, str | None]:
+def _unspoken(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of an index whose meaning is not laid down."""
+    columns = [str(name) for name in table.columns]
+    return table[[name for name in columns if name not in _OURS and not name.startswith(SPLIT)]]
+
+
+def _rule(dataset: Dataset, table: pd.DataFrame, split: str | None) -> tuple[SplitRule, str | None]:
     """The rule, and the index's column that it reads."""
-    if split is None and dataset.splits:
-        split = dataset.splits[0]
     rule = parse_rule(split)
-    if rule.column is None:
+    if split is not None and rule.column is None:
         return rule, None
-    if split not in dataset.splits:
-        have = ", ".join(dataset.splits) or "none ready-made"
-        raise MedstrataError(
-            f"{dataset.name} has no split {split!r}: it has {have}; shares as 0.7/0.1/0.2 are drawn"
-        )
-    return rule, f"split.{split}"
+    column = choose_split(dataset, table, split)
+    if column is None:
+        return rule, None
+    return parse_rule(column.removeprefix(SPLIT)), column
 
 
 def _values(dataset: Dataset, column: pd.Series, uncertain: str) -> pd.Series:
@@ -91,7 +96,9 @@ def _values(dataset: Dataset, column: pd.Series, uncertain: str) -> pd.Series:
     return label_values(column)
 
 
-def _column(dataset: Dataset, name: str) -> LabelColumn:
+def _column(dataset: Dataset, name: str, values: pd.Series) -> LabelColumn:
+    if name not in dataset.labels:
+        return describe_column(name, values, ordinal=False)
     classes = tuple(dataset.labels[name])
     kind: ColumnKind = "ordinal" if name in dataset.ordinal else "multiclass"
     return LabelColumn("binary" if len(classes) == 2 else kind, classes)
