@@ -21,10 +21,11 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from medstrata.data.png import inflate_png
+from medstrata.data.windowing import window
 from medstrata.errors import MedstrataError
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, takes an image for a decompression bomb
-WINDOW = (0.5, 99.5)  # percentiles of a deep image that become 0 and 255
 
 # Pillow's own `open` would warn through a process-wide limit, so each decoder is called by name.
 _DECODERS: tuple[tuple[bytes, str, type[ImageFile.ImageFile]], ...] = (
@@ -98,8 +99,8 @@ class Image:
 def read_image(path: Path, least: int | None = None) -> Image:
     """Read a PNG, JPEG or TIFF file; of several pages the first.
 
-    Grey images of more than 8 bits are scaled by percentiles of their own (`WINDOW`), so that
-    brightness is comparable between detectors and no bit depth is assumed.
+    Grey images of more than 8 bits are scaled by percentiles of their own (`windowing.WINDOW`), so
+    that brightness is comparable between detectors and no bit depth is assumed.
 
     Args:
         path: The file.
@@ -120,6 +121,8 @@ def read_image(path: Path, least: int | None = None) -> Image:
             raise Unreadable(
                 path, f"{decoded.width} x {decoded.height} pixels, more than {MAX_PIXELS:,}"
             )
+        if name == "PNG":
+            decoded = PngImageFile(io.BytesIO(inflate_png(data)))
         mode, (width, height), notes = decoded.mode, decoded.size, list[str]()
         if least is not None:
             decoded.draft(None, (least, least))  # does nothing where the format has no such way
@@ -195,7 +198,9 @@ def _to_8_bit(
         pixels = np.asarray(decoded)
         _refuse_constant(path, pixels)
         tags = getattr(decoded, "tag_v2", {})
-        return _window(pixels, tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, notes)
+        scaled, note = window(pixels, invert=tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
+        notes.append(note)
+        return scaled
     if data.startswith(_DECODERS[0][0]) and data[24] == 16:  # the bit depth in a PNG header
         notes.append("16-bit colour to 8 bits: high byte kept")
     if decoded.mode in ("1", "L"):
@@ -237,18 +242,3 @@ def _refuse_constant(path: Path, pixels: NDArray[Any]) -> None:
     if all(bool((part == part[0, 0]).all()) for part in (pixels[::16, ::16], pixels)):
         value = ", ".join(f"{number:g}" for number in np.atleast_1d(pixels[0, 0]))
         raise Unreadable(path, f"constant image, every pixel {value}")
-
-
-def _window(pixels: NDArray[Any], invert: bool, notes: list[str]) -> NDArray[np.uint8]:
-    """Scale grey values linearly to 0..255 between two percentiles of the image."""
-    exact = np.float32 if pixels.dtype == np.uint16 else np.float64
-    values: NDArray[Any] = pixels.astype(exact)
-    low, high = (float(value) for value in np.percentile(values, WINDOW))
-    if low == high:  # nearly all pixels alike: keep the few that are not
-        low, high = float(values.min()), float(values.max())
-    notes.append(f"{low:g}..{high:g} to 0..255")
-    if invert:
-        notes.append("white is zero: inverted")
-        low, high = high, low
-    scaled = (values - low) * (255.0 / (high - low))
-    return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
