@@ -3,6 +3,7 @@ import struct
 import zlib
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -104,9 +105,9 @@ def test_what_stands_before_and_after_the_pixels_stays():
     assert pillow(inflate_png(stream.getvalue())).getexif()[0x0112] == 6
 
 
-def test_the_result_is_a_png_to_a_strict_reader_too():
-    cv2 = pytest.importorskip("cv2")  # libpng checks the CRC of every chunk and the Adler-32
-    data = make(0, 16, (300, 260))
+@pytest.mark.parametrize("size", [(300, 260), (_BLOCK // 2, 2)], ids=str)
+def test_the_result_is_a_png_to_a_strict_reader_too(size):
+    data = make(0, 16, size)  # libpng checks the CRC of every chunk, the Adler-32 and the end
     inflated = cv2.imdecode(np.frombuffer(inflate_png(data), np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(inflated, np.asarray(pillow(data)))
 
