@@ -28,6 +28,7 @@ from medstrata.data.store import SHARD_BYTES, SHARD_ROWS, shard_path
 from medstrata.files import replacing
 
 PROBES = 64
+_PROBED_SIDE = 256  # pixels; enough to tell grey from colour
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def probe_images(root: Path, names: Sequence[str], workers: int) -> list[Image |
 
     def probe(place: int) -> Image | Unreadable:
         try:
-            return _read(root, names[place], None)
+            return _read(root, names[place], _PROBED_SIDE)
         except Unreadable as unreadable:
             return unreadable
 
