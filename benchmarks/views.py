@@ -9,7 +9,6 @@ normalises on its device; a second row adds that step, so that both end with the
 """
 
 import argparse
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +19,10 @@ import cv2
 import numpy as np
 import torch
 from lightly.transforms import MoCoV2Transform
-from numpy.typing import NDArray
 from PIL import Image
 
 from harness import interleave, spread, write_result
+from images import copy_images, write_images
 from medstrata.augment import make_views
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
@@ -31,33 +30,6 @@ from medstrata.view_settings import moco_v2
 
 VIEW_SIZE = 224
 PEER = "lightly, from the files"
-
-
-def textured(size: int, channels: int, seed: int) -> NDArray[np.uint8]:
-    """An image with structure at every scale, as photographs have, and a little noise."""
-    generator = np.random.default_rng(seed)
-    total = 0.03 * generator.normal(size=(size, size, channels))
-    for cells in (2, 4, 8, 16, 32, 64, 128):
-        shape = (cells, cells, channels)
-        noise = generator.normal(size=shape) + generator.normal(size=(cells, cells, 1))
-        layer = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
-        total += layer.reshape(size, size, channels) / cells**0.8
-    return np.clip(120 + 40 * total, 0, 255).astype(np.uint8)
-
-
-def write_images(folder: Path, count: int, size: int, channels: int, ending: str) -> None:
-    folder.mkdir()
-    for number in range(count):
-        pixels = textured(size, channels, number)
-        image = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
-        image.save(folder / f"{number:04d}.{ending}", quality=90)
-
-
-def copy_images(folder: Path, count: int, source: Path) -> None:
-    folder.mkdir()
-    files = sorted(path for path in source.rglob("*") if path.suffix in {".jpg", ".jpeg", ".png"})
-    for path in files[:: max(1, len(files) // count)][:count]:
-        shutil.copy(path, folder)
 
 
 def lightly_views(load: Callable[[], Iterator[Image.Image]]) -> Callable[[], None]:

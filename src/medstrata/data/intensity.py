@@ -6,6 +6,7 @@ Legend: H W height and width, V distinct values.
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +14,7 @@ from medstrata.data.refusals import Refused
 from medstrata.errors import MedstrataError
 
 PERCENTILES = (0.5, 99.5)  # of an image without a window: what becomes black and white
-WIDEST_TABLE = 2**18  # values that are looked up rather than computed one by one
+WIDEST_TABLE = 2**16  # values that are looked up rather than computed one by one
 
 # Center and width in Hounsfield units, as radiology departments commonly set them
 # (radiopaedia.org/articles/windowing-ct, 2023).
@@ -182,8 +183,8 @@ def to_levels(
         levels = choose(values[measured], None)(values)
         return _levels(np.where(measured, levels, 0), bits)
     lowest = int(pixels.min())
-    place = pixels.astype(np.int32) - lowest
-    counts = np.bincount(place.ravel())
+    place = np.subtract(pixels, lowest, dtype=np.int64)
+    counts = _counts(place)
     stored = np.arange(lowest, lowest + len(counts), dtype=np.float64)
     measured = _measured(stored, ignored)
     if not counts[measured].any():
@@ -191,7 +192,16 @@ def to_levels(
     values = units(stored)
     transfer = choose(values[measured], counts[measured])
     table = _levels(np.where(measured, transfer(values), 0), bits)
-    return np.take(table, place)
+    return np.asarray(table[place])
+
+
+def _counts(place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each number from 0 to the largest occurs."""
+    if place.size >= 2**24:  # more than single precision, in which OpenCV counts, holds
+        return np.bincount(place.ravel())
+    size = int(place.max()) + 1
+    counts = cv2.calcHist([place.astype(np.uint16)], [0], None, [size], [0, size])
+    return counts.ravel().astype(np.int64)
 
 
 def _measured(stored: NDArray[Any], ignored: tuple[int, int] | None) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from medstrata.data.intensity import to_depth, window_values
+from medstrata.data.png import inflate_png
 from medstrata.data.reading import Picture, Reading
 from medstrata.data.refusals import MAX_PIXELS, Refused
 
@@ -75,6 +76,8 @@ def read_photograph(
         decoded.seek(page)
     if decoded.width * decoded.height > MAX_PIXELS:
         raise Refused(f"{decoded.width} x {decoded.height} pixels, more than {MAX_PIXELS:,}")
+    if name == "PNG":
+        decoded = _open(inflate_png(data), name)
     mode, (width, height) = decoded.mode, decoded.size
     if least is not None:
         decoded.draft(None, (least, least))  # does nothing where the format has no such way

@@ -36,6 +36,7 @@ from medstrata.files import replacing
 
 PROBES = 64
 DICOM_COLUMNS = tuple(f"dicom.{name}" for name in FACTS)
+_PROBED_SIDE = 256  # pixels; enough to tell grey from colour
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def probe_images(sources: Sources, reading: Reading, workers: int) -> list[Image
 
     def probe(sample: int) -> Image | Unreadable:
         file = sources.files[sources.places[sample]]
-        (image,) = _read(sources.root, file, [int(sources.frames[sample])], reading, None)
+        (image,) = _read(sources.root, file, [int(sources.frames[sample])], reading, _PROBED_SIDE)
         return image
 
     with _decoding(workers) as executor:

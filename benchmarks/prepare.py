@@ -1,0 +1,204 @@
+"""Images per second and core of `prepare`: against a plain loop over Pillow, or pydicom.
+
+    python benchmarks/prepare.py [--quick] [--only WORD]
+
+The peers decode each file, shrink it to 256 px and write it into an array, and do nothing else.
+Ours is `prepare` from beginning to end: finding the files, looking at 64 of them, checksums,
+shards, manifest, statistics, preview, all written durably. All in one thread and in processor time;
+the last table compares wall time with one thread and with two.
+"""
+
+import argparse
+import contextlib
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+from dicom_files import COMPRESSIONS, write_dicom
+from harness import interleave, spread, write_result
+from images import textured
+from medstrata.data.prepare import prepare
+
+SIDE, SIZE = 1024, 256
+DISTINCT = 32  # textures; files made of the same one are rolled against each other
+OURS = "ours, prepare"
+Loop = Callable[[Path], NDArray[np.uint8]]
+
+
+def plain(mode: str, how: Image.Resampling, gap: float | None = None) -> Loop:
+    """The loop that everybody writes, with one of Pillow's filters."""
+
+    def decode(file: Path) -> NDArray[np.uint8]:
+        image = Image.open(file).convert(mode)
+        return np.asarray(image.resize((SIZE, SIZE), how, reducing_gap=gap))
+
+    return decode
+
+
+def plain_drafted(file: Path) -> NDArray[np.uint8]:
+    """What Pillow can do at most for a JPEG: decode it at a quarter, as `thumbnail` would."""
+    image = Image.open(file)
+    image.draft("RGB", (SIZE, SIZE))
+    return np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+
+
+def plain_16_bit(file: Path) -> NDArray[np.uint8]:
+    """With the window that ours applies, since `convert` would keep the high byte alone."""
+    pixels = np.asarray(Image.open(file)).astype(np.float32)
+    low, high = np.percentile(pixels, (0.5, 99.5))
+    scaled = np.clip((pixels - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+    image = Image.fromarray(scaled).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def plain_pydicom(file: Path) -> NDArray[np.uint8]:
+    data = pydicom.dcmread(file)
+    values = apply_voi_lut(apply_modality_lut(data.pixel_array, data), data).astype(np.float32)
+    low, high = values.min(), values.max()
+    scaled = ((values - low) * (255 / (high - low))).astype(np.uint8)
+    return np.asarray(cv2.resize(scaled, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+
+
+def pillow_peers(mode: str) -> dict[str, Loop]:
+    filters = Image.Resampling
+    return {
+        "Pillow, bilinear": plain(mode, filters.BILINEAR),
+        "Pillow, Lanczos": plain(mode, filters.LANCZOS),
+        "Pillow, box": plain(mode, filters.BOX),
+        "Pillow, bilinear, reducing_gap 2": plain(mode, filters.BILINEAR, 2.0),
+    }
+
+
+def write_pillow(ending: str) -> Callable[[Path, NDArray[np.generic]], None]:
+    def write(stem: Path, pixels: NDArray[np.generic]) -> None:
+        Image.fromarray(pixels).save(stem.with_suffix(ending), quality=90)
+
+    return write
+
+
+def to_16_bit(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint16]:
+    """Twelve bits, as detectors give: the texture and four bits of noise below it."""
+    noise = np.random.default_rng(seed).integers(0, 16, pixels.shape, dtype=np.uint16)
+    return pixels.astype(np.uint16) * 16 + noise
+
+
+def cases() -> dict[str, tuple[int, bool, Callable[..., None], dict[str, Loop]]]:
+    """By title: channels, whether 16 bits, how to write a file, and the peers; the first counts."""
+    deep = {"Pillow + NumPy, same window, bilinear": plain_16_bit} | pillow_peers("L")
+    jpeg = pillow_peers("RGB") | {"Pillow, draft, bilinear": plain_drafted}
+    grey_png, colour_jpeg = write_pillow(".png"), write_pillow(".jpg")
+    return {
+        "grey PNG": (1, False, grey_png, pillow_peers("L")),
+        "colour JPEG": (3, False, colour_jpeg, jpeg),
+        "grey PNG, 16 bit": (1, True, grey_png, deep),
+    } | {
+        f"DICOM, 16 bit, {name}": (1, True, write_dicom(syntax), {"pydicom": plain_pydicom})
+        for name, syntax in COMPRESSIONS.items()
+    }
+
+
+def write_files(
+    folder: Path, count: int, channels: int, write: Callable[..., None], *, deep: bool
+) -> None:
+    folder.mkdir()
+    textures = [textured(SIDE, channels, seed) for seed in range(min(count, DISTINCT))]
+    for number in range(count):
+        pixels = np.roll(textures[number % DISTINCT], 7 * (number // DISTINCT), axis=0).squeeze()
+        write(folder / f"{number:04d}", to_16_bit(pixels, number) if deep else pixels)
+
+
+def run_loop(files: list[Path], channels: int, decode: Loop) -> Callable[[], None]:
+    def run() -> None:
+        array = np.empty((len(files), SIZE, SIZE, channels), dtype=np.uint8)
+        for place, file in enumerate(files):
+            array[place] = decode(file).reshape(SIZE, SIZE, channels)
+
+    return run
+
+
+def run_prepare(folder: Path, workers: int) -> Callable[[], None]:
+    def run() -> None:
+        out = folder.with_suffix(".store")
+        shutil.rmtree(out, ignore_errors=True)
+        with contextlib.redirect_stderr(io.StringIO()):
+            store = prepare(folder, out, size=SIZE, workers=workers)
+        assert len(store) == len(list(folder.iterdir()))  # nothing was refused
+
+    return run
+
+
+def measure(folder: Path, channels: int, peers: dict[str, Loop], repeats: int) -> dict[str, Any]:
+    files = sorted(folder.iterdir())
+    tasks = {name: run_loop(files, channels, decode) for name, decode in peers.items()}
+    tasks[OURS] = run_prepare(folder, workers=1)
+    seconds = interleave(tasks, repeats, clock=time.process_time)
+    return {
+        name: {
+            "images_per_s": spread([len(files) / one for one in runs]),
+            "ours_to_it": spread(
+                [one / ours for one, ours in zip(runs, seconds[OURS], strict=True)]
+            ),
+        }
+        for name, runs in seconds.items()
+    }
+
+
+def measure_scaling(folder: Path, repeats: int) -> dict[str, Any]:
+    count = len(list(folder.iterdir()))
+    tasks = {f"{workers} threads": run_prepare(folder, workers) for workers in (1, 2)}
+    seconds = interleave(tasks, repeats)
+    one, two = seconds.values()
+    gain = spread([a / b for a, b in zip(one, two, strict=True)])
+    rates = {name: spread([count / run for run in runs]) for name, runs in seconds.items()}
+    return {"images_per_s": rates, "gain_of_two": gain}
+
+
+def show(title: str, rows: dict[str, Any], scaling: dict[str, Any]) -> None:
+    print(f"\n{title}, {SIDE} px to {SIZE} px")
+    print(f"{'':40}{'images/s':>10}{'ours to it':>12}{'lowest - highest':>20}")
+    for name, row in rows.items():
+        rate, ratio = row["images_per_s"]["median"], row["ours_to_it"]
+        ends = f"{ratio['lowest']:.2f} - {ratio['highest']:.2f}"
+        print(f"{name:40}{rate:10.1f}{ratio['median']:12.2f}{ends:>20}")
+    gain = scaling["gain_of_two"]
+    ends = f"{gain['lowest']:.2f} - {gain['highest']:.2f}"
+    print(f"{'two threads to one, wall time':50}{gain['median']:12.2f}{ends:>20}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Images per second and core of prepare.")
+    parser.add_argument("--quick", action="store_true", help="a trial: few images, nothing written")
+    parser.add_argument("--only", default="", help="cases with this word in their title")
+    arguments = parser.parse_args()
+    count, repeats = (32, 2) if arguments.quick else (512, 5)
+    cv2.setNumThreads(1)
+    results: dict[str, Any] = {}
+    for title, (channels, deep, write, peers) in cases().items():
+        if arguments.only not in title:
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "images"
+            write_files(folder, count, channels, write, deep=deep)
+            rows = measure(folder, channels, peers, repeats)
+            scaling = measure_scaling(folder, repeats)
+        results[title] = {"processor_time": rows, "wall_time": scaling}
+        show(title, rows, scaling)
+    if arguments.quick or arguments.only:
+        return
+    settings = {"images": count, "repeats": repeats, "side": SIDE, "size": SIZE}
+    print(f"\nwritten to {write_result('prepare', settings | {'cases': results})}")
+
+
+if __name__ == "__main__":
+    main()
