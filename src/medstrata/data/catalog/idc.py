@@ -65,7 +65,7 @@ IDC = Dataset(
     patients=279,
     labels={"idc": ("0", "1")},
     task="idc",
-    splits=("paper", "seeded"),
+    splits=("seeded", "paper"),
     split_files={
         "paper": (
             "splits/val_patients.txt and splits/test_patients.txt, a patient a line, from the "

@@ -32,6 +32,8 @@ def find_dataset(name: str) -> Dataset:
     """
     if name in DATASETS:
         return DATASETS[name]
-    near = get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.5)
+    word = name.lower()
+    parts = [known for known in DATASETS if word and word in known]
+    near = parts or get_close_matches(word, DATASETS, n=1, cutoff=0.5)
     guess = f" (did you mean {near[0]}?)" if near else ""
     raise MedstrataError(f"no data set {name!r}{guess}; there are {', '.join(DATASETS)}")
