@@ -138,7 +138,8 @@ def own_range(
 ) -> tuple[float, float]:
     """Lowest and highest value of a window that takes nothing from the file but its values."""
     if window == "full":
-        return float(values.min()), float(values.max())
+        occurring = values if counts is None else values[counts > 0]
+        return float(occurring.min()), float(occurring.max())
     return given_window(window) or percentile_range(values, counts)
 
 
@@ -178,11 +179,18 @@ def to_levels(
     """
     if pixels.dtype.kind not in "iu" or int(pixels.max()) - int(pixels.min()) >= WIDEST_TABLE:
         measured = _measured(pixels, ignored)
+        if not measured.any():
+            measured = np.ones(pixels.shape, dtype=bool)
         values = units(pixels.astype(np.float64))
         levels = choose(values[measured], None)(values)
         return _levels(np.where(measured, levels, 0), bits)
     lowest = int(pixels.min())
-    place = pixels.astype(np.int32) - lowest
+    place: NDArray[np.int32]
+    if pixels.dtype.kind == "u":
+        place = (pixels - pixels.dtype.type(lowest)).astype(np.int32)
+    else:
+        wide = np.int32 if pixels.dtype.itemsize <= 2 else np.int64
+        place = (pixels.astype(wide) - lowest).astype(np.int32, copy=False)
     counts = np.bincount(place.ravel())
     stored = np.arange(lowest, lowest + len(counts), dtype=np.float64)
     measured = _measured(stored, ignored)
@@ -191,7 +199,7 @@ def to_levels(
     values = units(stored)
     transfer = choose(values[measured], counts[measured])
     table = _levels(np.where(measured, transfer(values), 0), bits)
-    return np.take(table, place)
+    return np.asarray(np.take(table, place))
 
 
 def _measured(stored: NDArray[Any], ignored: tuple[int, int] | None) -> NDArray[np.bool_]:
