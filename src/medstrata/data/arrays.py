@@ -23,6 +23,8 @@ from medstrata.errors import MedstrataError
 
 CONTAINERS = (".npz", ".h5", ".hdf5")
 _BLOCK = 2**24  # bytes skipped, or read ahead, at a time
+_LARGEST_CHUNK = 2**30  # bytes of HDF5 that are unpacked at once, however few of them are wanted
+_DENSEST = 1100  # times that deflate can shorten its input at most, rounded up
 
 
 def split_container(path: Path) -> tuple[Path, str] | None:
@@ -65,9 +67,13 @@ def array_length(container: Path, array: str) -> int:
     """
     if container.suffix.lower() == ".npz":
         with zipfile.ZipFile(container) as archive, _member(archive, array) as stream:
-            return _header(stream)[0][0]
+            shape, dtype = _header(stream)
+            _refuse_empty_claim(shape, dtype, archive.getinfo(f"{array}.npy").compress_size)
+            return shape[0]
     with _open_hdf5(container) as file:
-        return int(_dataset(file, array).shape[0])
+        data = _dataset(file, array)
+        _refuse_empty_claim(data.shape, data.dtype, data.id.get_storage_size())
+        return int(data.shape[0])
 
 
 def _picture(row: NDArray[Any], reading: Reading) -> Picture:
@@ -122,10 +128,16 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def _check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     images = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
-    if not images or dtype.kind not in "uif" or min(shape[1:], default=0) < 1:
+    if not images or dtype.kind not in "uif" or min(shape) < 1:
         raise Refused(f"array of shape {shape} and type {dtype} does not hold images")
     if shape[1] * shape[2] > MAX_PIXELS:
         raise Refused(f"{shape[2]} x {shape[1]} pixels, more than {MAX_PIXELS:,}")
+
+
+def _refuse_empty_claim(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:
+    """Refuse a header that promises more rows than any compression could keep in so few bytes."""
+    if math.prod(shape) * dtype.itemsize > _DENSEST * size:
+        raise Refused(f"array of shape {shape} in no more than {size:,} bytes")
 
 
 def _skip(stream: IO[bytes], size: int) -> None:
@@ -165,4 +177,8 @@ def _dataset(file: Any, array: str) -> Any:
     if data is None or not hasattr(data, "shape"):
         raise Refused(f"no array {array!r} in it; it has {', '.join(sorted(file)[:8])}")
     _check(tuple(data.shape), data.dtype)
+    if data.file.filename != file.filename or data.external or data.is_virtual:
+        raise Refused(f"array {array!r} that lies in another file")
+    if math.prod(data.chunks or (0,)) * data.dtype.itemsize > _LARGEST_CHUNK:
+        raise Refused(f"array with chunks of more than {_LARGEST_CHUNK:,} bytes")
     return data

@@ -142,8 +142,9 @@ def channel_statistics(
     pixels, top = int(train.sum()) * form.size**2, np.iinfo(form.dtype).max
     mean, std = [], []
     for channel in range(form.channels):
-        total = int(parts[f"sum{channel}"][train].sum())
-        squares = int(parts[f"squares{channel}"][train].sum())
+        # As Python's integers, for squares of 16-bit values soon exceed 64 bits.
+        total = sum(parts[f"sum{channel}"][train].tolist())
+        squares = sum(parts[f"squares{channel}"][train].tolist())
         mean.append(total / (top * pixels))
         std.append(math.sqrt(pixels * squares - total**2) / (top * pixels))
     return mean, std

@@ -4,7 +4,6 @@ Legend: H W height and width. Part and section numbers are those of the DICOM st
 """
 
 import io
-import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.dicom_frames import refuse_oversized
+from medstrata.data.dicom_facts import fact, facts
+from medstrata.data.dicom_frames import held_frames, of_frame, refuse_oversized, several
 from medstrata.data.dicom_levels import Levels
 from medstrata.data.intensity import to_depth
 from medstrata.data.reading import Picture, Reading
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
 MAX_INFLATED = 2**30  # bytes of a deflated file
 
-# What may be kept of a file: attributes that describe how the image was made, none of which the
-# Basic Application Level Confidentiality Profile (PS3.15, table E.1-1) has removed.
-FACTS = (
-    *("Modality", "PhotometricInterpretation", "BitsStored", "PresentationIntentType"),
-    *("BodyPartExamined", "ViewPosition", "ImageLaterality", "Laterality", "PatientOrientation"),
-    *("ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness"),
-    *("Manufacturer", "ManufacturerModelName", "BurnedInAnnotation", "LossyImageCompression"),
-)
-# Code strings (CS) and numbers cannot hold a sentence; makers' names are the two free texts.
-_PLAIN = re.compile(r"[A-Za-z0-9 ._\\+\-()/,&]{1,64}")
 _NO_IMAGE = {
     "1.2.840.10008.5.1.4.1.1.481.2": "an RT dose grid",
     "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
@@ -43,6 +33,7 @@ _NO_IMAGE = {
     "1.2.840.10008.5.1.4.1.1.104.2": "an encapsulated CDA document",
 }
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
+_LONG = (b"OB", b"OW", b"UN", b"SQ", b"UT")  # of part 2: those with four bytes of length
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -52,9 +43,8 @@ def is_dicom(data: bytes) -> bool:
 
 
 def count_frames(data: bytes) -> int:
-    """Frames of a file, from its header; 1 where it has no pixels."""
-    header = _parse(data, pixels=False)
-    return max(1, int(header.get("NumberOfFrames") or 1))
+    """Frames of a file; 1 where it has no pixels."""
+    return held_frames(_parse(data))
 
 
 def read_frames(data: bytes, frames: Sequence[int | None], reading: Reading) -> Iterator[Picture]:
@@ -103,24 +93,25 @@ def _picture(dataset: "Dataset", frame: int | None, reading: Reading) -> Picture
     number = count // 2 if frame is None else frame
     if number >= count:
         raise Refused(f"frame {number} of {count}")
-    kind = str(dataset.get("PhotometricInterpretation", "")).strip()
+    kind = fact(dataset, "PhotometricInterpretation")
+    bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
     notes = [f"frame {number + 1} of {count}"] if count > 1 else []
     stored = _stored_values(dataset, number)
     pixels = _grey_or_rgb(dataset, stored, number, kind, reading, notes)
     height, width = pixels.shape[:2]
-    pixels = square_pixels(pixels, *_pixel_aspect(dataset), notes)
+    pixels = square_pixels(pixels, *_pixel_aspect(dataset, number), notes)
     return Picture(
         pixels=pixels,
         width=width,
         height=height,
-        mode=f"{kind}, {dataset.get('BitsStored', dataset.get('BitsAllocated'))} bit",
+        mode=f"{kind or 'no photometric interpretation'}, {bits} bit",
         notes=notes,
-        facts=_facts(dataset),
+        facts=facts(dataset),
         patient=_patient(dataset),
     )
 
 
-def _parse(data: bytes, *, pixels: bool = True) -> "Dataset":
+def _parse(data: bytes) -> "Dataset":
     try:
         from pydicom import dcmread
         from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -129,7 +120,7 @@ def _parse(data: bytes, *, pixels: bool = True) -> "Dataset":
             "reading DICOM needs pydicom: pip install 'medstrata[dicom]'"
         ) from error
     _refuse_inflating(data)
-    dataset = dcmread(io.BytesIO(data), force=True, stop_before_pixels=not pixels)
+    dataset = dcmread(io.BytesIO(data), force=True)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         plain = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
@@ -139,15 +130,25 @@ def _parse(data: bytes, *, pixels: bool = True) -> "Dataset":
 
 def _refuse_inflating(data: bytes) -> None:
     """Unpack a deflated file in small steps first, for pydicom would do it in one."""
-    if _DEFLATED not in data[:1024]:
-        return
-    start = 144 + int.from_bytes(data[140:144], "little")  # after the group length of part 2
-    stream, size, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[start:]
+    stream, size, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, _deflated_part(data)
     while rest and not stream.eof:
         size += len(stream.decompress(rest, 2**20))
         rest = stream.unconsumed_tail
         if size > MAX_INFLATED:
             raise Refused(f"deflated data of more than {MAX_INFLATED:,} bytes")
+
+
+def _deflated_part(data: bytes) -> bytes:
+    """What follows the elements of group 2 (PS3.10, section 7.1); empty if it is not deflated."""
+    place, syntax = 132 if is_dicom(data) else 0, b""
+    while data[place : place + 2] == b"\2\0":
+        long = data[place + 4 : place + 6] in _LONG
+        start, end = (place + 8, place + 12) if long else (place + 6, place + 8)
+        length = int.from_bytes(data[start:end], "little")
+        if data[place + 2 : place + 4] == b"\x10\0":
+            syntax = data[end : end + length]
+        place = end + length
+    return data[place:] if syntax.rstrip(b"\0 ") == _DEFLATED else b""
 
 
 def _check(dataset: "Dataset") -> None:
@@ -156,7 +157,7 @@ def _check(dataset: "Dataset") -> None:
         raise Refused(f"DICOM that is {_NO_IMAGE[kind]}, not an image")
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     if not any(name in dataset for name in _PIXELS) or not rows or not columns:
-        modality = _fact(dataset, "Modality")
+        modality = fact(dataset, "Modality")
         raise Refused("DICOM without pixels" + (f" (modality {modality})" if modality else ""))
     if rows * columns > MAX_PIXELS:
         raise Refused(f"{columns} x {rows} pixels, more than {MAX_PIXELS:,}")
@@ -170,7 +171,8 @@ def _check(dataset: "Dataset") -> None:
             available = False
         if not available:
             raise Refused(
-                f"no codec for {syntax.name}: pip install 'medstrata[dicom]' has those there are"
+                f"no codec for {_syntax(dataset)}: pip install 'medstrata[dicom]' has those there "
+                "are"
             )
 
 
@@ -182,9 +184,14 @@ def _stored_values(dataset: "Dataset", frame: int) -> NDArray[Any]:
     try:
         pixels = pixel_array(dataset, index=frame)
     except RuntimeError as error:  # no codec of those that are there could
-        name = dataset.file_meta.TransferSyntaxUID.name
-        raise Refused(f"{name} that no codec could decompress") from error
+        raise Refused(f"{_syntax(dataset)} that no codec could decompress") from error
     return _cut_to_stored_bits(dataset, pixels) if "PixelData" in dataset else pixels
+
+
+def _syntax(dataset: "Dataset") -> str:
+    """The standard's name of how the pixels are compressed; a file may write anything there."""
+    uid = dataset.file_meta.TransferSyntaxUID
+    return "a private compression" if uid.name == str(uid) else str(uid.name)
 
 
 def _cut_to_stored_bits(dataset: "Dataset", pixels: NDArray[Any]) -> NDArray[Any]:
@@ -227,28 +234,14 @@ def _high_byte(colours: NDArray[Any], bits: int, notes: list[str]) -> NDArray[np
     return (colours >> (bits - 8)).astype(np.uint8)
 
 
-def _pixel_aspect(dataset: "Dataset") -> tuple[float, float]:
+def _pixel_aspect(dataset: "Dataset", frame: int) -> tuple[float, float]:
     """Distance between rows and between columns, in the same unit."""
+    measures = of_frame(dataset, frame, "PixelMeasuresSequence")
     for name in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
-        value = dataset.get(name)
-        if value is not None and len(value) == 2:
+        value = several(measures.get(name))
+        if len(value) == 2:
             return float(value[0]), float(value[1])
     return 1.0, 1.0
-
-
-def _facts(dataset: "Dataset") -> dict[str, str]:
-    facts = {name: _fact(dataset, name) for name in FACTS}
-    return {name: value for name, value in facts.items() if value}
-
-
-def _fact(dataset: "Dataset", name: str) -> str:
-    """An attribute as text; empty where it is absent or not what such an attribute may hold."""
-    value = dataset.get(name)
-    if value is None:
-        return ""
-    several = not isinstance(value, str) and hasattr(value, "__iter__")
-    text = "\\".join(map(str, value)) if several else str(value)
-    return text.strip() if _PLAIN.fullmatch(text.strip()) else ""
 
 
 def _patient(dataset: "Dataset") -> str | None:

@@ -1,6 +1,6 @@
-"""What a compressed DICOM frame says of its own size, before a codec believes it."""
+"""The frames of a DICOM file: how many it holds, where theirs stands, how large they are."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medstrata.data.refusals import MAX_PIXELS, Refused
 
@@ -9,6 +9,37 @@ if TYPE_CHECKING:
 
 _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG and JPEG-LS
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000
+_ITEM = b"\xfe\xff\x00\xe0"
+
+
+def held_frames(dataset: "Dataset") -> int:
+    """Frames that a file says it has, at most those that its bytes can hold; 1 at least."""
+    count = int(dataset.get("NumberOfFrames") or 1)
+    data = dataset.get("PixelData") or b""
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return max(1, min(count, data.count(_ITEM) - 1))  # the first item is a table of offsets
+    data = data or dataset.get("FloatPixelData") or dataset.get("DoubleFloatPixelData") or b""
+    bits = int(dataset.get("Rows") or 1) * int(dataset.get("Columns") or 1)
+    bits *= int(dataset.get("BitsAllocated") or 1)
+    return max(1, min(count, 8 * len(data) // bits))
+
+
+def of_frame(dataset: "Dataset", frame: int, sequence: str) -> "Dataset":
+    """Where an attribute of a frame stands: its own functional group, the shared one, the file."""
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    own = [groups[frame]] if frame < len(groups) else []
+    for group in (*own, *(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]):
+        if group.get(sequence):
+            return group[sequence][0]  # type: ignore[no-any-return]
+    return dataset
+
+
+def several(value: Any) -> list[Any]:
+    """A value of multiplicity 0, 1 or more as a list."""
+    if value is None or value == "":
+        return []
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
 
 
 def refuse_oversized(dataset: "Dataset", frame: int) -> None:
@@ -39,7 +70,7 @@ def refuse_oversized(dataset: "Dataset", frame: int) -> None:
     width, height = size
     if width * height > MAX_PIXELS or size != (int(dataset.Columns), int(dataset.Rows)):
         raise Refused(
-            f"damaged DICOM: {dataset.Columns} x {dataset.Rows} pixels by the file, "
+            f"damaged DICOM: {int(dataset.Columns)} x {int(dataset.Rows)} pixels by the file, "
             f"{width} x {height} by its compressed frame"
         )
 

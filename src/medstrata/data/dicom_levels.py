@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.data.dicom_frames import of_frame, several
 from medstrata.data.intensity import (
     PRESETS,
     Transfer,
@@ -35,8 +36,8 @@ class Levels:
 
     def __init__(self, dataset: "Dataset", frame: int, reading: Reading) -> None:
         self._dataset = dataset
-        self._modality = _of_frame(dataset, frame, "PixelValueTransformationSequence")
-        self._voi = _of_frame(dataset, frame, "FrameVOILUTSequence")
+        self._modality = of_frame(dataset, frame, "PixelValueTransformationSequence")
+        self._voi = of_frame(dataset, frame, "FrameVOILUTSequence")
         self._reading = reading
 
     def of(self, stored: NDArray[Any], notes: list[str]) -> NDArray[Any]:
@@ -64,12 +65,15 @@ class Levels:
         if tables:
             notes.append("modality table applied")
             return _table(tables[0])
-        slope = _number(self._modality, "RescaleSlope", 1.0)
-        intercept = _number(self._modality, "RescaleIntercept", 0.0)
+        slope, intercept = self._rescale()
         if (slope, intercept) == (1.0, 0.0):
             return lambda stored: stored
         notes.append(f"x {slope:g} + {intercept:g}")
         return lambda stored: stored * slope + intercept
+
+    def _rescale(self) -> tuple[float, float]:
+        slope = _number(self._modality, "RescaleSlope", 1.0)
+        return slope, _number(self._modality, "RescaleIntercept", 0.0)
 
     def _transfer(
         self, values: NDArray[np.float64], counts: NDArray[np.int64] | None, notes: list[str]
@@ -93,18 +97,18 @@ class Levels:
         if place is None:
             return _ranged("percentile", values, counts, notes)
         center, width = (
-            float(_several(self._voi.get(name))[place]) for name in ("WindowCenter", "WindowWidth")
+            float(several(self._voi.get(name))[place]) for name in ("WindowCenter", "WindowWidth")
         )
         return _windowed(str(self._voi.get("VOILUTFunction", "LINEAR")), center, width, notes)
 
     def _window_place(self, wanted: str) -> int | None:
         """Number of the wanted window; None if the first is wanted and there is none."""
-        count = min(len(_several(self._voi.get(name))) for name in ("WindowCenter", "WindowWidth"))
+        count = min(len(several(self._voi.get(name))) for name in ("WindowCenter", "WindowWidth"))
         if wanted == "first":
             return 0 if count else None
         names = [
             str(name).strip().lower()
-            for name in _several(self._voi.get("WindowCenterWidthExplanation"))[:count]
+            for name in several(self._voi.get("WindowCenterWidthExplanation"))[:count]
         ]
         if wanted.strip().lower() not in names:
             raise Refused(f"no window {wanted!r} in it")
@@ -112,30 +116,27 @@ class Levels:
 
     def _is_displayed_as_stored(self) -> bool:
         """Whether values are display levels: 8 bits, no sign, nothing to be done to them."""
-        plain = not any(name in self._modality for name in ("RescaleSlope", "RescaleIntercept"))
-        table = "ModalityLUTSequence" in self._dataset
+        plain = self._rescale() == (1.0, 0.0) and not self._dataset.get("ModalityLUTSequence")
         bits, signed = self._dataset.get("BitsStored"), self._dataset.get("PixelRepresentation")
-        return bool(bits and bits <= 8 and not signed and plain and not table)
+        return bool(bits and bits <= 8 and not signed and plain)
 
     def _padding(self, notes: list[str]) -> tuple[int, int] | None:
         """Range of stored values that pad the image (C.7.5.1.1.2)."""
         first = self._dataset.get("PixelPaddingValue")
         if first is None:
             return None
-        last = self._dataset.get("PixelPaddingRangeLimit", first)
-        low, high = sorted((int(first), int(last)))
+        last = self._dataset.get("PixelPaddingRangeLimit")
+        low, high = sorted(
+            self._as_stored(int(value)) for value in (first, first if last is None else last)
+        )
         notes.append(f"padding {low}{f'..{high}' if high > low else ''} made black")
         return low, high
 
-
-def _of_frame(dataset: "Dataset", frame: int, sequence: str) -> "Dataset":
-    """Where an attribute of a frame stands: its own functional group, the shared one, the file."""
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    own = [groups[frame]] if frame < len(groups) else []
-    for group in (*own, *(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]):
-        if group.get(sequence):
-            return group[sequence][0]  # type: ignore[no-any-return]
-    return dataset
+    def _as_stored(self, value: int) -> int:
+        """A stored value that a file of signed pixels writes as an unsigned number."""
+        bits = int(self._dataset.get("BitsAllocated") or 16)
+        signed = bool(self._dataset.get("PixelRepresentation"))
+        return value - 2**bits if signed and value >= 2 ** (bits - 1) else value
 
 
 def _ranged(
@@ -152,6 +153,8 @@ def _ranged(
 def _windowed(function: str, center: float, width: float, notes: list[str]) -> Transfer:
     """A window of the file by one of the three functions of C.11.2.1.2 and C.11.2.1.3."""
     name = function.strip().upper() or "LINEAR"
+    if name not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        raise Refused("window with a function that the standard does not have")
     notes.append(f"window {center:g}/{width:g}{'' if name == 'LINEAR' else f' {name}'}")
     if not (np.isfinite(center) and np.isfinite(width)):
         raise Refused("window that is not finite")
@@ -167,10 +170,13 @@ def _windowed(function: str, center: float, width: float, notes: list[str]) -> T
 def _table(item: "Dataset") -> Transfer:
     """A look-up table: values below its first and above its last entry take these."""
     count, first, bits = (int(value) for value in item.LUTDescriptor)
+    if not 1 <= bits <= 16:
+        raise Refused(f"look-up table with entries of {bits} bits")
     count = count or 2**16  # as the descriptor's 16 bits say 65,536
     data = item["LUTData"].value
     if isinstance(data, bytes):
-        wide = np.frombuffer(data, np.uint8 if len(data) < 2 * count else "<u2")
+        order = ">" if item.original_encoding[1] is False else "<"
+        wide = np.frombuffer(data, np.uint8 if len(data) < 2 * count else f"{order}u2")
     else:
         wide = np.atleast_1d(np.asarray(data, dtype=np.int64)) & (2**bits - 1)
     if len(wide) < count:
@@ -185,10 +191,3 @@ def _number(dataset: "Dataset", name: str, default: float) -> float:
     if not np.isfinite(number):
         raise Refused(f"{name} that is not finite")
     return number
-
-
-def _several(value: Any) -> list[Any]:
-    """A value of multiplicity 1 or n as a list."""
-    if value is None or value == "":
-        return []
-    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]

@@ -139,7 +139,8 @@ def own_range(
 ) -> tuple[float, float]:
     """Lowest and highest value of a window that takes nothing from the file but its values."""
     if window == "full":
-        return float(values.min()), float(values.max())
+        occurring = values if counts is None else values[counts > 0]
+        return float(occurring.min()), float(occurring.max())
     return given_window(window) or percentile_range(values, counts)
 
 
@@ -179,11 +180,16 @@ def to_levels(
     """
     if pixels.dtype.kind not in "iu" or int(pixels.max()) - int(pixels.min()) >= WIDEST_TABLE:
         measured = _measured(pixels, ignored)
+        if not measured.any():
+            measured = np.ones(pixels.shape, dtype=bool)
         values = units(pixels.astype(np.float64))
         levels = choose(values[measured], None)(values)
         return _levels(np.where(measured, levels, 0), bits)
     lowest = int(pixels.min())
-    place = np.subtract(pixels, lowest, dtype=np.int64)
+    if pixels.dtype.kind == "u":  # whose values may be too large for a signed number
+        place = (pixels - pixels.dtype.type(lowest)).astype(np.int64)
+    else:
+        place = pixels.astype(np.int64) - lowest
     counts = _counts(place)
     stored = np.arange(lowest, lowest + len(counts), dtype=np.float64)
     measured = _measured(stored, ignored)

@@ -3,6 +3,7 @@
 Legend: X Y Z voxels to the right, to the front and to the top of the patient; H W height and width.
 """
 
+import gzip
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from medstrata.data.squares import square_pixels
 from medstrata.errors import MedstrataError
 
 MAX_VOXELS = 2**29  # 2,048 slices of 512 x 512
+_FARTHEST = 2**26  # byte that the numbers of a volume may begin at: there is no more to say before
 _SAMPLED = 2_000_000  # voxels that percentiles of a volume are taken from
 # The axes of the volume that run down and along a slice, each from the far end: the patient's
 # right is at the left, the front at the top of axial and at the left of sagittal slices.
@@ -31,8 +33,8 @@ def count_slices(path: Path, axis: str) -> int:
         Refused: it is no volume of numbers, or a too large one.
         MedstrataError: nibabel is missing.
     """
-    image, axes = _open(path)
-    return int(image.shape[axes.index(_along(axis))])
+    header, _ = _open(path)
+    return int(header.get_data_shape()[_axes(header).index(_along(axis))])
 
 
 def read_slices(path: Path, slices: Sequence[int | None], reading: Reading) -> Iterator[Picture]:
@@ -54,12 +56,14 @@ def read_slices(path: Path, slices: Sequence[int | None], reading: Reading) -> I
         Refused: it is no volume of numbers, too large, or holds non-finite numbers.
         MedstrataError: nibabel is missing.
     """
-    image, axes = _open(path)
+    header, data = _open(path)
     notes = []
-    if len(image.shape) == 4 and image.shape[3] > 1:
-        notes.append(f"first of {image.shape[3]} volumes")
-    volume = _turned(_voxels(image), image)
-    spacing = _spacing(image, axes)
+    if len(data.shape) == 4 and data.shape[3] > 1:
+        notes.append(f"first of {data.shape[3]} volumes")
+    if not (header["qform_code"] or header["sform_code"]):
+        notes.append("header without orientation: rows taken to run to the patient's left")
+    volume = _turned(_voxels(data), header)
+    spacing = _spacing(header)
     refuse_non_finite(volume)
     step = max(1, math.ceil((volume.size / _SAMPLED) ** (1 / 3)))
     sample = volume[::step, ::step, ::step].astype(np.float64)
@@ -83,10 +87,7 @@ def _slice(
     if number >= count:
         raise Refused(f"slice {number} of {count}")
     down, across = _DOWN_ALONG[reading.axis]
-    plane = np.take(volume, number, axis=along)
-    if down > across:  # the axes of the plane stand in the order of the volume's
-        plane = plane.T
-    plane = plane[::-1, ::-1]
+    plane = np.take(volume, number, axis=along).T[::-1, ::-1]  # from (across, down)
     levels = to_levels(plane, lambda stored: stored, lambda *_: ramp(*ends), reading.bits)
     own = [f"{reading.axis} slice {number + 1} of {count}", *notes]
     pixels = square_pixels(levels, spacing[down], spacing[across], own)
@@ -98,47 +99,69 @@ def _along(axis: str) -> int:
     return 2 - AXES.index(axis)
 
 
-def _open(path: Path) -> tuple[Any, list[int]]:
-    """The header, and the axis of the patient (X, Y, Z) that each stored axis runs along."""
+def _open(path: Path) -> tuple[Any, Any]:
+    """The header, and the numbers, which stay in the file.
+
+    Its own reading of both lets nibabel neither go by the file's name nor unpack extensions.
+    """
     try:
-        import nibabel
+        from nibabel.arrayproxy import ArrayProxy
     except ImportError as error:
         raise MedstrataError(
             f"{path}: reading NIfTI needs nibabel: pip install 'medstrata[nifti]'"
         ) from error
-    image: Any = nibabel.load(path)
-    shape = image.shape
+    header = _read_header(path)
+    shape = header.get_data_shape()
     if len(shape) not in (3, 4) or min(shape) < 1:
         raise Refused(f"NIfTI of shape {'x'.join(map(str, shape))}; a volume has three axes")
     if math.prod(shape[:3]) > MAX_VOXELS:
         raise Refused(f"NIfTI of {math.prod(shape[:3]):,} voxels, more than {MAX_VOXELS:,}")
-    if image.get_data_dtype().kind not in "uif":
-        raise Refused(f"NIfTI of type {image.get_data_dtype()}; numbers are read")
-    axes = nibabel.orientations.io_orientation(image.affine)[:, 0]
-    if not np.isfinite(axes).all():
-        raise Refused("NIfTI whose header does not say how it lies in the patient")
-    return image, [int(axis) for axis in axes]
+    if header.get_data_dtype().kind not in "uif":
+        raise Refused(f"NIfTI of type {header.get_data_dtype()}; numbers are read")
+    if header.get_data_offset() > _FARTHEST:
+        raise Refused(f"NIfTI whose numbers begin after byte {header.get_data_offset():,}")
+    return header, ArrayProxy(path, header, mmap=False)
 
 
-def _voxels(image: Any) -> NDArray[Any]:
+def _read_header(path: Path) -> Any:
+    from nibabel import Nifti1Header, Nifti2Header
+
+    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as stream:
+        data = stream.read(540)
+    version2 = data[4:7] == b"n+2"
+    if not version2 and data[344:347] != b"n+1":
+        raise Refused("no NIfTI of one file")
+    return Nifti2Header(data[:540]) if version2 else Nifti1Header(data[:348])
+
+
+def _voxels(data: Any) -> NDArray[Any]:
     """The first volume; scaled numbers in single precision, others as they are stored."""
-    data = image.dataobj
     scaled = data.slope != 1 or data.inter != 0
-    first = data[..., 0] if len(image.shape) == 4 else data
+    first = data[..., 0] if len(data.shape) == 4 else data
     return np.asarray(first, dtype=np.float32 if scaled else None)
 
 
-def _turned(volume: NDArray[Any], image: Any) -> NDArray[Any]:
-    import nibabel
+def _orientation(header: Any) -> NDArray[np.float64]:
+    """Which axis of the patient each stored one runs along, and whether to or from its end."""
+    from nibabel.orientations import io_orientation
 
-    return np.asarray(
-        nibabel.orientations.apply_orientation(
-            volume, nibabel.orientations.io_orientation(image.affine)
-        )
-    )
+    orientation: NDArray[np.float64] = io_orientation(header.get_best_affine())
+    if not np.isfinite(orientation).all():
+        raise Refused("NIfTI whose header does not say how it lies in the patient")
+    return orientation
 
 
-def _spacing(image: Any, axes: list[int]) -> list[float]:
+def _axes(header: Any) -> list[int]:
+    return [int(axis) for axis in _orientation(header)[:, 0]]
+
+
+def _turned(volume: NDArray[Any], header: Any) -> NDArray[Any]:
+    from nibabel.orientations import apply_orientation
+
+    return np.asarray(apply_orientation(volume, _orientation(header)))
+
+
+def _spacing(header: Any) -> list[float]:
     """Distance between voxels along X, Y and Z in millimetres."""
-    sizes = np.sqrt((image.affine[:3, :3] ** 2).sum(axis=0))
-    return [float(sizes[axes.index(axis)]) for axis in range(3)]
+    sizes = np.sqrt((header.get_best_affine()[:3, :3] ** 2).sum(axis=0))
+    return [float(sizes[_axes(header).index(axis)]) for axis in range(3)]

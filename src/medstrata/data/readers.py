@@ -5,6 +5,7 @@ of arrays need theirs. A file is read once: the checksum and the pixels come fro
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ _MAGIC = (
     (4, b"jP  \r\n\x87\n", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (344, b"n+1\0", "NIfTI"),
+    (4, b"n+2\0\r\n\x1a\n", "NIfTI"),
 )
 _UNSUPPORTED = (
     (0, b"PK\x03\x04", "zip or npz, which is prepared by itself"),
@@ -179,11 +181,9 @@ def _image(picture: Picture, name: str, checksum: str) -> Image:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if not path.exists():
-        raise Unreadable(path, "missing")
-    if not path.is_file():
-        raise Unreadable(path, "not a file")
     try:
+        if not path.is_file():  # reading a pipe would wait for ever
+            raise Unreadable(path, "not a file" if path.exists() else "missing")
         data = path.read_bytes()
     except OSError as error:
         raise Unreadable(path, f"cannot be read: {error.strerror}") from error
@@ -210,6 +210,8 @@ def _format(path: Path, data: bytes) -> str:
 
 
 def _fault(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return f"cannot be read: {os.strerror(error.errno)}"
     text = " ".join(str(error).split())[:120] or type(error).__name__
     return f"{'truncated' if 'truncated' in text.lower() else 'damaged'}: {text}"
 

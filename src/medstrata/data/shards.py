@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.console import progress_bar
-from medstrata.data.dicom import FACTS
+from medstrata.data.dicom_facts import FACTS
 from medstrata.data.fingerprints import DESCRIPTION, describe
 from medstrata.data.readers import read_images
 from medstrata.data.reading import Image, Reading
@@ -198,7 +198,9 @@ def _decode(
 
 def hash_patient(patient: str, salt: bytes) -> str:
     """A patient's identity as a keyed BLAKE2b hash of 64 bits, the same for the same salt."""
-    return hashlib.blake2b(patient.encode(), key=salt, digest_size=8).hexdigest()
+    return hashlib.blake2b(
+        patient.encode("utf-8", "surrogatepass"), key=salt, digest_size=8
+    ).hexdigest()
 
 
 def _sums(pixels: NDArray[Any]) -> dict[str, int]:

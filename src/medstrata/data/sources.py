@@ -9,6 +9,7 @@ Legend: N samples.
 import hashlib
 import os
 import posixpath
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -155,7 +156,12 @@ def with_frames(sources: Sources, reading: Reading, workers: int) -> Sources:
     step = reading.step
     counts = np.ones(len(sources.files), dtype=np.int64)
     may = [place for place, name in enumerate(sources.files) if not name.lower().endswith(_SINGLE)]
-    with ThreadPoolExecutor(workers) as executor, progress_bar() as bar:
+    with (
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(workers) as executor,
+        progress_bar() as bar,
+    ):
+        warnings.simplefilter("ignore")  # those of decoders quote what a file says, names too
         task = bar.add_task("count frames", total=len(may))
         paths = (sources.root / sources.files[place] for place in may)
         for place, count in zip(
@@ -199,13 +205,13 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
     locked: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=locked.append):
         here = Path(folder)
-        if (here / "store.json").is_file() or (here / "parts" / "plan.json").is_file():
+        if _is_store(here):
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         prefix = "" if here == root else f"{here.relative_to(root).as_posix()}/"
         for name in folders:
-            if (here / name).is_symlink():
+            if os.path.islink(here / name):  # noqa: PTH114  (Path's own fails in a locked folder)
                 yield prefix + name, "link to a folder, not followed"
         for name in files:
             if not name.startswith("."):
@@ -218,6 +224,13 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
         yield name, f"folder that cannot be listed: {error.strerror}"
 
 
+def _is_store(folder: Path) -> bool:
+    try:
+        return any((folder / name).is_file() for name in ("store.json", "parts/plan.json"))
+    except OSError:  # a folder that may be listed but not entered
+        return False
+
+
 def _may_be_dicom(suffix: str) -> bool:
     """Whether such a file may be DICOM: archives name files by their UIDs, without a suffix."""
     return suffix == "" or suffix[1:].isdigit()
@@ -225,9 +238,11 @@ def _may_be_dicom(suffix: str) -> bool:
 
 def _begins_as_dicom(path: Path) -> bool:
     # A DICOMDIR is a table of contents; opening a pipe would wait for ever.
-    if path.name == "DICOMDIR" or not path.is_file():
+    if path.name == "DICOMDIR":
         return False
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as stream:
             return is_dicom(stream.read(132))
     except OSError:

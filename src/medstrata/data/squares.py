@@ -109,8 +109,8 @@ def square_pixels(
     if abs(ratio - 1) < 0.01:
         return pixels
     height, width = pixels.shape[:2]
-    height, width = round(height * max(1, ratio)), round(width * max(1, 1 / ratio))
-    if height * width > MAX_PIXELS:
+    if height * width * max(ratio, across / down) > MAX_PIXELS:
         raise Refused(f"pixels of {down:g} x {across:g} cannot be made square")
+    height, width = round(height * max(1, ratio)), round(width * max(1, 1 / ratio))
     notes.append(f"pixels of {down:g} x {across:g} made square")
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))
