@@ -76,6 +76,10 @@ def find_images(
     """
     if not source.exists():
         raise MedstrataError(f"{source} does not exist; give a folder of images or a list of them")
+    if source.suffix.lower() == ".npz":
+        raise MedstrataError(
+            f"{source} holds arrays: add --dataset npz, or the name of a known set"
+        )
     rule = parse_rule(split)
     if source.is_dir():
         files = from_folder(source)

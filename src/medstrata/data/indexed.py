@@ -92,7 +92,7 @@ def _values(dataset: Dataset, column: pd.Series, uncertain: str) -> pd.Series:
     if uncertain not in _POLICIES:
         raise MedstrataError(f"uncertain {uncertain!r} must be one of {', '.join(_POLICIES)}")
     if dataset.uncertain is not None:
-        column = column.mask(column == dataset.uncertain, _POLICIES[uncertain] or pd.NA)
+        column = column.replace(dataset.uncertain, _POLICIES[uncertain] or pd.NA)
     return label_values(column)
 
 

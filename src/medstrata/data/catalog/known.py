@@ -12,6 +12,7 @@ from medstrata.data.catalog.imagefolder import IMAGEFOLDER
 from medstrata.data.catalog.medmnist import MEDMNIST
 from medstrata.data.catalog.mimic_cxr_jpg import MIMIC_CXR_JPG
 from medstrata.data.catalog.nih_chestxray14 import NIH_CHESTXRAY14
+from medstrata.data.catalog.npz import NPZ
 from medstrata.data.catalog.pcam import PCAM
 from medstrata.errors import MedstrataError
 
@@ -19,7 +20,7 @@ DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (
         *(NIH_CHESTXRAY14, CHEXPERT, MIMIC_CXR_JPG, IDC, EYEPACS, APTOS_2019, BREAKHIS, PCAM),
-        *(*MEDMNIST, IMAGEFOLDER),
+        *(*MEDMNIST, IMAGEFOLDER, NPZ),
     )
 }
 

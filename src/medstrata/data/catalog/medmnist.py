@@ -281,7 +281,7 @@ def _find(name: str, root: Path) -> Path:
 
 
 def _part(facts: _Set, path: Path, split: str) -> pd.DataFrame:
-    labels, images = _read(path, split)
+    labels, images = read_part(path, split, _URL)
     if len(labels) != images:
         raise MedstrataError(
             f"{path} has {len(labels)} labels for {images} {split} images: get it again from {_URL}"
@@ -295,7 +295,7 @@ def _part(facts: _Set, path: Path, split: str) -> pd.DataFrame:
     return pd.DataFrame({**columns, **answers, "split.official": split})
 
 
-def _read(path: Path, split: str) -> tuple[np.ndarray, int]:
+def read_part(path: Path, split: str, url: str) -> tuple[np.ndarray, int]:
     """Labels of a split as (N, columns), and how many images it has, without reading them."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -308,8 +308,7 @@ def _read(path: Path, split: str) -> tuple[np.ndarray, int]:
             return labels.reshape(len(labels), -1), int(header(file)[0][0])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise MedstrataError(
-            f"{path} is no sound npz file with {split}_images and {split}_labels: get it again "
-            f"from {_URL}"
+            f"{path} is no sound npz file with {split}_images and {split}_labels: see {url}"
         ) from error
 
 
