@@ -303,9 +303,18 @@ def test_imagefolder_broken_metadata(name: str, text: str, message: str, tmp_pat
 
 def test_medmnist_totals_are_the_published_ones() -> None:
     totals = {
-        **{"path": 107_180, "chest": 112_120, "derma": 10_015, "oct": 109_309, "pneumonia": 5_856},
-        **{"retina": 1_600, "breast": 780, "blood": 17_092, "tissue": 236_386},
-        **{"organa": 58_830, "organc": 23_583, "organs": 25_211},
+        "path": 107_180,
+        "chest": 112_120,
+        "derma": 10_015,
+        "oct": 109_309,
+        "pneumonia": 5_856,
+        "retina": 1_600,
+        "breast": 780,
+        "blood": 17_092,
+        "tissue": 236_386,
+        "organa": 58_830,
+        "organc": 23_583,
+        "organs": 25_211,
     }
     known = {name for name in DATASETS if name.startswith("medmnist/")}
     assert known == {f"medmnist/{name}mnist" for name in totals}
