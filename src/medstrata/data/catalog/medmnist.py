@@ -298,15 +298,15 @@ def _part(facts: _Set, path: Path, split: str) -> pd.DataFrame:
 def read_part(path: Path, split: str, url: str) -> tuple[np.ndarray, int]:
     """Labels of a split as (N, columns), and how many images it has, without reading them."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            labels = np.asarray(arrays[f"{split}_labels"])
-        with zipfile.ZipFile(path) as archive, archive.open(f"{split}_images.npy") as file:
-            version = np.lib.format.read_magic(file)
-            header = np.lib.format.read_array_header_1_0
-            if version != (1, 0):
-                header = np.lib.format.read_array_header_2_0
-            return labels.reshape(len(labels), -1), int(header(file)[0][0])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive:
+            with archive.open(f"{split}_labels.npy") as file:
+                labels = np.lib.format.read_array(file, allow_pickle=False)
+            with archive.open(f"{split}_images.npy") as file:
+                old = np.lib.format.read_magic(file) == (1, 0)
+                header = np.lib.format.read_array_header_1_0
+                shape = (header if old else np.lib.format.read_array_header_2_0)(file)[0]
+        return labels.reshape(len(labels), -1), int(shape[0])
+    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
         raise MedstrataError(
             f"{path} is no sound npz file with {split}_images and {split}_labels: see {url}"
         ) from error
