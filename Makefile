@@ -21,6 +21,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/bootstrap.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/scale.py
 
 clean:
 	rm -rf $(VENV) runs/demo

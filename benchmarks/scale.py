@@ -4,26 +4,31 @@
 
 A store of small made-up images with long names is written in the store's own format. Each
 size has a process of its own, which opens the store, does what `pretrain` does before its first
-step, and makes batches of two views. Anonymous memory leaves out the page cache of mapped
-files; growth is over the smallest store, so that it leaves out the libraries. The last part
-serves one store from an S3 server on loopback and reads it with a cache for half of it.
+step, and makes batches of two views. Anonymous memory leaves out the page cache of mapped files;
+growth is over the smallest store, so that it leaves out the libraries. The last part reads one
+store from disk and from an S3 server on loopback, with a cache for half of it, in turns.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pandas as pd
 
-from harness import write_result
+from harness import spread, write_result
+from medstrata.data.push import push
 from medstrata.data.store import FORMAT, shard_path
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -133,7 +138,7 @@ def measure(location: str, shuffle_shards: int | None, seconds: float) -> dict[s
         views=2,
         seed=0,
         device=torch.device("cpu"),
-        **({} if shuffle_shards is None else {"shuffle_shards": shuffle_shards}),
+        shuffle_shards=shuffle_shards,
     )
     timed("loader", started)
     started = time.perf_counter()
@@ -190,6 +195,60 @@ def on_disk(sizes: tuple[int, ...], seconds: float) -> dict[str, Any]:
     return results
 
 
+def from_storage(images: int, turns: int, seconds: float) -> dict[str, Any]:
+    """Samples a second of one store by three ways, in turns; the cache is empty each time."""
+    with tempfile.TemporaryDirectory() as temporary, serving() as address:
+        folder = Path(temporary) / "made.store"
+        write_store(folder, images, size=64, shard_rows=images // 40)
+        os.environ["MEDSTRATA_CACHE_GB"] = str(images * 64 * 64 / 2e9)
+        push(folder, f"{address}/made.store")
+        rates: dict[str, list[float]] = {}
+        firsts: list[float] = []
+        for turn in range(turns):
+            os.environ["MEDSTRATA_CACHE"] = str(Path(temporary) / f"cache{turn}")
+            for name, location, shards in (
+                ("disk, all mixed", folder, None),
+                ("disk, 8 shards mixed", folder, 8),
+                ("S3 on loopback, 8 shards mixed", f"{address}/made.store", 8),
+            ):
+                case = in_own_process(location, shards, seconds)
+                rates.setdefault(name, []).append(case["samples_per_s"])
+            firsts.append(case["first_batch_s"])
+            kept = sum(path.stat().st_size for path in Path(temporary).rglob("cache*/**/*.npy"))
+            assert kept <= images * 64 * 64 / 2
+            shutil.rmtree(os.environ["MEDSTRATA_CACHE"])
+    found = {name: spread(values) for name, values in rates.items()}
+    for name, values in found.items():
+        ends = f"{values['lowest']:.0f} to {values['highest']:.0f}"
+        print(f"{name:34}{values['median']:>8.0f} samples/s ({ends})")
+    print(f"first batch from S3 after {np.median(firsts):.2f} s")
+    return {"samples_per_s": found, "first_batch_s": spread(firsts)}
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """An S3 server in a process of its own; gives the address of an empty bucket."""
+    code = (
+        "import sys, threading\nfrom moto.server import ThreadedMotoServer\n"
+        "server = ThreadedMotoServer('127.0.0.1', 0, verbose=False)\nserver.start()\n"
+        "print(server.get_host_and_port()[1], flush=True)\nsys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        endpoint = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        keys = {"AWS_ACCESS_KEY_ID": "loopback", "AWS_SECRET_ACCESS_KEY": "loopback"}
+        os.environ.update(keys, AWS_DEFAULT_REGION="us-east-1", AWS_ENDPOINT_URL=endpoint)
+        urlopen(Request(f"{endpoint}/{BUCKET}", method="PUT")).close()  # noqa: S310  (loopback)
+        try:
+            yield f"s3://{BUCKET}"
+        finally:
+            server.terminate()
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--measure"]:
         location, shuffle_shards, seconds = sys.argv[2:]
@@ -199,8 +258,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a trial: small, nothing written")
     arguments = parser.parse_args()
     disk = on_disk(SIZES[:2] if arguments.quick else SIZES, 2 if arguments.quick else SECONDS)
+    images, turns = (20_000, 2) if arguments.quick else (200_000, 5)
+    storage = from_storage(images, turns, 2 if arguments.quick else SECONDS)
     if not arguments.quick:
-        print(write_result("scale", {"batch": BATCH, "MiB and s, by images": disk}))
+        settings = {"batch": BATCH, "images in storage": images}
+        print(write_result("scale", settings | {"disk": disk, "storage": storage}))
 
 
 if __name__ == "__main__":

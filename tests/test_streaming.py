@@ -124,13 +124,19 @@ def test_an_interrupted_push_cannot_be_opened_and_goes_on(s3: S3, local: Store) 
 
 
 @pytest.mark.usefixtures("s3")
-def test_another_store_is_not_replaced_unasked(tiny_store: Store, store: Store) -> None:
+def test_another_store_is_not_replaced_unasked(local: Store, tmp_path: Path) -> None:
+    """The other store's files have the same names and sizes."""
     address = "s3://bucket/replaced/tiny.store"
-    push(tiny_store.path, address)
+    push(local.path, address)
+    other = shutil.copytree(local.path, tmp_path / "other.store")
+    header = (other / "store.json").read_text().replace(local.digest, "another")
+    (other / "store.json").write_text(header)
+    for shard in other.glob("images-*.npy"):
+        np.save(shard, 255 - np.load(shard))
     with pytest.raises(MedstrataError, match="holds another store: give --overwrite"):
-        push(store.path, address)
-    push(store.path, address, overwrite=True)
-    assert open_store(address).digest == store.digest
+        push(other, address)
+    push(other, address, overwrite=True)
+    np.testing.assert_array_equal(open_store(address)[5], 255 - local[5])
 
 
 @pytest.mark.usefixtures("s3")
@@ -171,6 +177,19 @@ def test_each_shard_is_fetched_about_once_an_epoch(s3: S3, monkeypatch: pytest.M
     list(loader(open_store(ADDRESS)).epoch(0))
     assert len(set(s3.fetched())) == 15
     assert len(s3.fetched()) <= 18  # those at the ends of the ring are read twice
+
+
+def test_expected_shards_are_fetched_before_they_are_read(s3: S3, local: Store) -> None:
+    push(local.path, "s3://bucket/expected/tiny.store")
+    streamed = open_store("s3://bucket/expected/tiny.store")
+    streamed.expect(np.array([41, 40, 3]))
+    deadline = time.monotonic() + 10
+    while len(list(streamed.path.glob("images-*.npy"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    streamed[40]
+    got = [path for method, path in s3.seen if method == "GET" and "/expected/" in path]
+    assert got[-2:] == [f"/bucket/expected/tiny.store/images-{n:05d}.npy" for n in (10, 0)]
 
 
 @pytest.mark.usefixtures("s3")
@@ -252,13 +271,6 @@ TINY_RUN = [
 ]
 
 
-@pytest.fixture(scope="module")
-def local_run(local: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("local") / "run"
-    train(out, str(local.path)).wait()
-    return out
-
-
 def train(out: Path, store: str) -> "subprocess.Popen[bytes]":
     command = [sys.executable, str(WORKER), str(out), store, "resnet10t", "fp32", "2"]
     return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -266,11 +278,12 @@ def train(out: Path, store: str) -> "subprocess.Popen[bytes]":
 
 @pytest.mark.usefixtures("s3")
 def test_a_streamed_run_killed_and_resumed_equals_a_local_one(
-    local_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL in the middle of an epoch; it goes on with an empty cache."""
     limit(monkeypatch, 6)
-    out = tmp_path / "run"
+    unbroken, out = tmp_path / "local", tmp_path / "run"
+    beside = train(unbroken, str(local.path))
     running = train(out, ADDRESS)
     metrics, deadline = out / "metrics.jsonl", time.monotonic() + 60
     while not metrics.exists() or len(metrics.read_bytes().splitlines()) < 6:
@@ -282,8 +295,9 @@ def test_a_streamed_run_killed_and_resumed_equals_a_local_one(
     assert read_result(out) is None
     shutil.rmtree(cache_folder())
     assert train(out, ADDRESS).wait() == 0
-    assert_equal_states(final_state(local_run), final_state(out))
-    assert without_times(local_run) == without_times(out)
+    assert beside.wait() == 0
+    assert_equal_states(final_state(unbroken), final_state(out))
+    assert without_times(unbroken) == without_times(out)
     written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     assert KEYS["AWS_SECRET_ACCESS_KEY"].encode() not in written
 

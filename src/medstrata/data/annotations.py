@@ -1,6 +1,6 @@
 """What a table says about the image files: joining its rows to them, and checking it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -210,21 +210,19 @@ def match_files(names: Sequence[str], files: pd.Series) -> NDArray[np.int64]:
     if not len(distinct):
         return np.full(len(files), -1, dtype=np.int64)
     found = pd.Index(names).get_indexer(distinct).astype(np.int64)
-    image_parts = [name.split("/") for name in names]
-    table_parts = [name.split("/") for name in distinct]
-    deepest = max(map(len, (*image_parts, *table_parts)))
+    deepest = 1 + max(name.count("/") for name in (*names, *distinct))
     for bare, depth in product((False, True), range(deepest, 0, -1)):
         if (found >= 0).all():
             break
-        images = _ends(image_parts, depth, bare)
-        wanted = _ends(table_parts, depth, bare)
+        images, wanted = _ends(names, depth, bare), _ends(distinct, depth, bare)
         _match_unique(images, wanted, found)
     rows: NDArray[np.int64] = np.append(found, -1)[distinct.get_indexer(files)]
     return rows
 
 
-def _ends(parts: list[list[str]], depth: int, bare: bool) -> pd.Index:
-    ends = ("/".join(part[-depth:]) for part in parts)
+def _ends(names: Iterable[str], depth: int, bare: bool) -> pd.Index:
+    """The last parts of each name, at most so many."""
+    ends = ("/".join(name.rsplit("/", depth)[-depth:]) for name in names)
     return pd.Index([without_suffix(end) if bare else end for end in ends])
 
 
