@@ -1,7 +1,7 @@
 """Reads damaged copies of small valid files in a process with a limit on memory.
 
-As a program: `python damage.py FOLDER SEED EXAMPLES FORMAT...`; the file at hand lies in the folder,
-so that one that crashes the process is there to be looked at.
+As a program: `python damage.py FOLDER SEED EXAMPLES FORMAT...`. The file at hand lies in the
+folder, so that one that crashes the process is there to be looked at.
 """
 
 import faulthandler
@@ -31,10 +31,6 @@ MEMORY = 3 * 2**30
 SLOWEST_S = 5
 MOST_IMAGES = 2**20  # of a file of some kilobytes: each would become a row of a table
 DICOM = Path(pydicom.__file__).parent / "data" / "test_files"
-# Lossless JPEG of GPL codecs, which may be there by chance, would hide what others do.
-for name in ("pylibjpeg", "libjpeg", "openjpeg"):
-    sys.modules[name] = None  # type: ignore[assignment]
-
 GENERATOR = np.random.default_rng(5)
 GREY = GENERATOR.integers(0, 256, (24, 20), dtype=np.uint8)
 RGB = GENERATOR.integers(0, 256, (24, 20, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""DICOM files to pixels, by pydicom and its codecs; of the rest of the file only technical facts.
+"""DICOM files to pixels, by pydicom and imagecodecs; of the rest of the file only technical facts.
 
 Legend: H W height and width. Part and section numbers are those of the DICOM standard (2024).
 """
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.data.dicom_codecs import COMPRESSED, decompress
 from medstrata.data.dicom_facts import fact, facts
-from medstrata.data.dicom_frames import held_frames, of_frame, refuse_oversized, several
+from medstrata.data.dicom_frames import held_frames, of_frame, several
 from medstrata.data.dicom_levels import Levels
 from medstrata.data.intensity import to_depth
 from medstrata.data.reading import Picture, Reading
@@ -32,6 +33,7 @@ _NO_IMAGE = {
     "1.2.840.10008.5.1.4.1.1.104.1": "an encapsulated PDF",
     "1.2.840.10008.5.1.4.1.1.104.2": "an encapsulated CDA document",
 }
+_RLE = "1.2.840.10008.1.2.5"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _LONG = (b"OB", b"OW", b"UN", b"SQ", b"UT")  # of part 2: those with four bytes of length
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -162,45 +164,32 @@ def _check(dataset: "Dataset") -> None:
     if rows * columns > MAX_PIXELS:
         raise Refused(f"{columns} x {rows} pixels, more than {MAX_PIXELS:,}")
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated:
-        from pydicom.pixels.decoders.base import get_decoder
-
-        try:
-            available = get_decoder(syntax).is_available
-        except NotImplementedError:
-            available = False
-        if not available:
-            raise Refused(
-                f"no codec for {_syntax(dataset)}: pip install 'medstrata[dicom]' has those there "
-                "are"
-            )
+    if syntax.is_encapsulated and syntax != _RLE and syntax not in COMPRESSED:
+        # A name that the standard does not have may be anything.
+        name = "private compression" if syntax.name == str(syntax) else syntax.name
+        raise Refused(f"no codec for {name}")
 
 
 def _stored_values(dataset: "Dataset", frame: int) -> NDArray[Any]:
     """Pixels as they are stored, shape (H, W) or (H, W, 3); colours as RGB."""
     from pydicom.pixels.utils import pixel_array
 
-    refuse_oversized(dataset, frame)
-    try:
-        pixels = pixel_array(dataset, index=frame)
-    except RuntimeError as error:  # no codec of those that are there could
-        raise Refused(f"{_syntax(dataset)} that no codec could decompress") from error
-    return _cut_to_stored_bits(dataset, pixels) if "PixelData" in dataset else pixels
+    if dataset.file_meta.TransferSyntaxUID in COMPRESSED:
+        return _cut_to_stored_bits(dataset, decompress(dataset, frame), highest=None)
+    pixels = pixel_array(dataset, index=frame)
+    if "PixelData" not in dataset:
+        return pixels
+    return _cut_to_stored_bits(dataset, pixels, highest=dataset.get("HighBit"))
 
 
-def _syntax(dataset: "Dataset") -> str:
-    """The standard's name of how the pixels are compressed; a file may write anything there."""
-    uid = dataset.file_meta.TransferSyntaxUID
-    return "a private compression" if uid.name == str(uid) else str(uid.name)
-
-
-def _cut_to_stored_bits(dataset: "Dataset", pixels: NDArray[Any]) -> NDArray[Any]:
+def _cut_to_stored_bits(
+    dataset: "Dataset", pixels: NDArray[Any], highest: int | None
+) -> NDArray[Any]:
     """Drop what old files keep in the bits above BitsStored, and carry the sign up."""
     unused = 8 * pixels.dtype.itemsize - int(dataset.BitsStored)
     if pixels.dtype.kind not in "iu" or unused <= 0 or pixels.ndim != 2:
         return pixels
-    top = int(dataset.get("HighBit", dataset.BitsStored - 1))
-    below = max(0, top + 1 - int(dataset.BitsStored))
+    below = 0 if highest is None else max(0, int(highest) + 1 - int(dataset.BitsStored))
     return (pixels << (unused - below)) >> unused
 
 
