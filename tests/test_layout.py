@@ -45,6 +45,9 @@ ORDER = [
     "finetuning",
     "report",
     "demonstration",
+    "arguments",
+    "data_commands",
+    "run_commands",
     "cli",
 ]
 LEAVES = ("losses", "metrics", "schedule", "randomness", "files", "errors", "interrupts")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medstrata.randomness import derive_seed, permutation, uniforms
+from medstrata.randomness import derive_seed, permutation, uniforms, windowed_permutation
 
 WORD = 2**64
 GOLDEN = 0x9E3779B97F4A7C15
@@ -108,3 +108,30 @@ def test_global_generator_is_left_alone():
     permutation(10, 1)
     derive_seed(1)
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+def test_windowed_permutation_opens_few_groups_at_a_time() -> None:
+    groups = np.repeat(np.arange(50), 40)
+    order = windowed_permutation(groups, 5, 7, 0)
+    assert sorted(order) == list(range(2000))
+    met = [len(np.unique(groups[order[start : start + 40]])) for start in range(0, 2000, 40)]
+    assert 4 <= min(met) <= max(met) <= 7
+    # a member meets those of the groups beside it in about equal shares
+    together = groups[order[1000:1200]]
+    assert np.bincount(together).max() < 0.4 * len(together)
+
+
+def test_windowed_permutation_is_a_function_of_its_coordinates() -> None:
+    groups = np.repeat(np.arange(10), 7)
+    first = windowed_permutation(groups, 3, 1, 2)
+    np.testing.assert_array_equal(first, windowed_permutation(groups, 3, 1, 2))
+    assert (first != windowed_permutation(groups, 3, 1, 3)).any()
+    assert (first != windowed_permutation(groups, 3, 2, 2)).any()
+
+
+def test_a_wide_window_mixes_everything() -> None:
+    groups = np.repeat(np.arange(10), 100)
+    order = windowed_permutation(groups, 99, 0, 0)
+    place = np.argsort(order).reshape(10, 100)
+    assert np.abs(place.mean(axis=1) - 499.5).max() < 120  # deviation of a mean is 29
+    assert place.std(axis=1).min() > 250

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from medstrata.data import readers
-from medstrata.data.readers import Unreadable, read_image
+from medstrata.data import photographs
+from medstrata.data.readers import read_image
+from medstrata.data.refusals import Unreadable
 
 GENERATOR = np.random.default_rng(1)
 GREY = GENERATOR.integers(0, 256, (6, 9), dtype=np.uint8)
@@ -220,7 +221,7 @@ NAN[5, 5] = np.nan
         (PNG[:60] + b"\0" * 30 + PNG[90:], "damaged"),
         (encode(GREY, "GIF"), "unsupported format GIF"),
         (encode(GREY, "BMP"), "unsupported format BMP"),
-        (b"\0" * 128 + b"DICM" + b"\0" * 99, "unsupported format DICOM"),
+        (b"\0" * 128 + b"DICM" + b"\0" * 99, "DICOM without pixels"),
         (encode(NAN, "TIFF"), "non-finite pixels"),
         (encode(np.full((40, 40), 9, np.uint8), "PNG"), "constant image, every pixel 9"),
         (encode(np.full((40, 40, 3), (9, 0, 0), np.uint8), "PNG"), "constant image, every"),
@@ -245,8 +246,8 @@ def test_nothing_there(tmp_path):
 
 
 def test_pixel_limit_is_checked_before_decoding(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "MAX_PIXELS", 9 * 6 - 1)
-    monkeypatch.setattr(readers.PngImageFile, "load", lambda _self: pytest.fail("was decoded"))
+    monkeypatch.setattr(photographs, "MAX_PIXELS", 9 * 6 - 1)
+    monkeypatch.setattr(photographs.PngImageFile, "load", lambda _self: pytest.fail("was decoded"))
     with pytest.raises(Unreadable, match="9 x 6 pixels"):
         read_image(save(tmp_path, PNG))
 

@@ -17,6 +17,7 @@ from medstrata.data import assemble, shards
 from medstrata.data import store as store_format
 from medstrata.data.labels import make_task
 from medstrata.data.prepare import prepare
+from medstrata.data.readers import AS_IT_COMES
 from medstrata.data.splits import label_subset
 from medstrata.data.squares import fit_square
 from medstrata.data.store import open_store
@@ -64,8 +65,8 @@ def test_pixels_are_views_that_cannot_be_written(store):
 def test_manifest(store):
     manifest = store.manifest
     assert list(manifest.columns) == [
-        "sample_id", "patient_id", "split", "source", "width", "height", "source_channels",
-        "format", "conversion", "checksum", "pixel_checksum", "fingerprint", "dark_share",
+        "sample_id", "patient_id", "site", "split", "source", "width", "height", "source_channels",
+        "format", "mode", "conversion", "checksum", "pixel_checksum", "fingerprint", "dark_share",
         "bright_share", "contrast", "shard", "shard_row", "label.finding", "label.grade",
         "label.kind",
     ]  # fmt: skip
@@ -100,7 +101,7 @@ def test_statistics_of_colour(tmp_path):
 
 def test_statistics_by_hand():
     parts = pd.DataFrame({"sum0": [255 * 64, 0, 9], "squares0": [255**2 * 64, 0, 9]})
-    form = shards.Form(8, 1, "pad")
+    form = shards.Form(8, 1, "pad", AS_IT_COMES)
     mean, std = assemble.channel_statistics(parts, np.array([True, True, False]), form)
     assert (mean, std) == ([0.5], [0.5])
 
@@ -162,11 +163,11 @@ def test_interrupted_goes_on_and_ends_the_same(image_folder, tmp_path, monkeypat
     prepare(image_folder, tmp_path / "whole", **options)
     decode, seen = shards._decode, []
 
-    def breaking(root, name, form, target):
-        if name.endswith("030.png") and not seen:
-            seen.append(name)
+    def breaking(sources, first, *given):
+        if sources.files[first].endswith("030.png") and not seen:
+            seen.append(first)
             raise KeyboardInterrupt
-        return decode(root, name, form, target)
+        return decode(sources, first, *given)
 
     monkeypatch.setattr(shards, "_decode", breaking)
     with pytest.raises(KeyboardInterrupt):
@@ -191,8 +192,8 @@ def test_killed_goes_on_and_ends_the_same(image_folder, tmp_path):
         "from medstrata.data import shards\n"
         "from medstrata.data.prepare import prepare\n"
         "shards.SHARD_ROWS = 10\n"
-        "read = shards.read_image\n"
-        "shards.read_image = lambda *given: time.sleep(0.02) or read(*given)\n"
+        "read = shards.read_images\n"
+        "shards.read_images = lambda *given: time.sleep(0.02) or read(*given)\n"
         "prepare(sys.argv[1], sys.argv[2], size=16, channels=1, workers=1)\n"
     )
     out = tmp_path / "killed"
@@ -276,7 +277,7 @@ def test_unreadable_files_are_set_apart_with_their_reason(image_folder, tmp_path
         "empty.png": "zero bytes",
         "text.png": "not an image",
         "flat.png": "constant image, every pixel 0",
-        "scan.dcm": "unsupported format .dcm; convert it to PNG, JPEG or TIFF",
+        "scan.dcm": "DICOM without pixels",
         "linked.png": "path leads out of the source folder",
         "linked_folder": "link to a folder, not followed",
     }
@@ -318,10 +319,10 @@ def test_nothing_to_read(tmp_path, image_folder):
     with pytest.raises(MedstrataError, match="does not exist"):
         prepare(tmp_path / "none", tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MedstrataError, match="no PNG, JPEG or TIFF images in"):
+    with pytest.raises(MedstrataError, match="no images that can be read in"):
         prepare(tmp_path / "empty", tmp_path / "out")
-    (tmp_path / "empty" / "a.dcm").write_text("x")
-    with pytest.raises(MedstrataError, match=r"no PNG.*a\.dcm: unsupported format \.dcm"):
+    (tmp_path / "empty" / "a.svs").write_text("x")
+    with pytest.raises(MedstrataError, match=r"no images.*a\.svs: unsupported format \.svs"):
         prepare(tmp_path / "empty", tmp_path / "out")
     for path in image_folder.rglob("*.png"):
         path.write_bytes(b"")
@@ -407,14 +408,6 @@ def test_grey_store_counts_the_colour_it_drops(image_folder, tmp_path, capsys):
     assert prepare(image_folder, tmp_path / "colour").channels == 3
 
 
-def test_preview_shows_samples_of_each_split(store):
-    sheet = cv2.imread(str(store.path / "preview.png"))
-    # three captions, and four, one and two rows of eight tiles
-    assert sheet.shape == (3 * 24 + 7 * 100, 8 * 100 + 4, 3)
-    tile = cv2.resize(store[store.rows("train")[0]], (96, 96), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(sheet[24:120, 4:100, 0], tile)
-
-
 def test_store_json_names_no_path(store, tmp_path):
     assert str(tmp_path) not in (store.path / "store.json").read_text()
 
@@ -453,13 +446,20 @@ def test_full_disk_is_one_line_and_goes_on(image_folder, tmp_path, monkeypatch):
 
 
 def test_folder_that_cannot_be_listed(image_folder, tmp_path, monkeypatch):
-    scan = os.scandir
+    scan, locked = os.scandir, "site1"
 
     def guarded(path):
-        if str(path).endswith("site1"):
+        if str(path).endswith(locked):
             raise PermissionError(13, "Permission denied", str(path))
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    with pytest.raises(MedstrataError, match=r"site1 cannot be listed \(Permission denied\)"):
-        prepare(image_folder, tmp_path / "out")
+    store = prepare(image_folder, tmp_path / "out")
+    assert 0 < len(store) < 48
+    table = pd.read_csv(store.path / "quarantine.csv")
+    assert table.to_numpy().tolist() == [
+        ["images/site1", "folder that cannot be listed: Permission denied"]
+    ]
+    locked = image_folder.name
+    with pytest.raises(MedstrataError, match=r"cannot be listed \(Permission denied\)"):
+        prepare(image_folder, tmp_path / "other")

@@ -1,4 +1,4 @@
-"""Trains in its own process, to be killed or one of two: OUT STORE BACKBONE PRECISION."""
+"""Trains in its own process, to be killed or one of two: OUT STORE BACKBONE PRECISION [SHARDS]."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from medstrata.recipes import recipe
 
 
 def main() -> None:
-    out, store, backbone, precision = sys.argv[1:5]
+    out, store, backbone, precision, *shards = sys.argv[1:]
     torch.set_num_threads(1)
     settings = recipe(
         "fair/moco_bt",
@@ -22,8 +22,9 @@ def main() -> None:
         checkpoint_every=2,
         contrastive={"queue_size": 20, "key_sub_batches": 2},
         intermediate={"projector_size": 16},
+        shuffle_shards=int(shards[0]) if shards else None,
     )
-    pretrain(open_store(Path(store)), settings, Path(out), resume=True)
+    pretrain(open_store(store), settings, Path(out), resume=True)
 
 
 if __name__ == "__main__":

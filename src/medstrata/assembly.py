@@ -60,6 +60,7 @@ def build(
         device=accelerator.device,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
+        shuffle_shards=settings.shuffle_shards,
     )
     expected = _preprocessing(settings, store)
     model = _build_model(settings, expected, settings.batch_size // accelerator.num_processes)
@@ -90,7 +91,13 @@ def build(
         queue=queue.to(accelerator.device),
         preprocessing=expected,
         monitor=make_monitor(
-            store, rows, task, expected, accelerator.device, derive_seed(settings.seed, _MONITOR)
+            store,
+            rows,
+            task,
+            expected,
+            accelerator.device,
+            derive_seed(settings.seed, _MONITOR),
+            settings.shuffle_shards,
         ),
     )
 
@@ -98,7 +105,7 @@ def build(
 def _preprocessing(settings: PretrainSettings, store: Store) -> Preprocessing:
     size, channels = settings.views.size, settings.in_channels
     if channels < store.channels:
-        raise MedstrataError(f"{store.path} has colour images; in_channels must be 3, not 1")
+        raise MedstrataError(f"{store.location} has colour images; in_channels must be 3, not 1")
     match settings.normalize:
         case "none":
             return preprocess.identity(size, channels)

@@ -1,8 +1,8 @@
 """Random views of stored images: parameters are drawn first, pixels are moved second.
 
-Shape letters: B batch, V views of each image, C channels, H W height and width. Everything stays
-uint8. OpenCV does the pixel work outside Python's lock, so threads add up; call
-`cv2.setNumThreads(1)` once at the start, or its own threads compete with these.
+Shape letters: B batch, V views of each image, C channels, H W height and width. Pixels stay what
+they are stored as, uint8 or (grey alone) uint16. OpenCV does the pixel work outside Python's lock,
+so threads add up; call `cv2.setNumThreads(1)` once at the start, or its own threads compete.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from medstrata.randomness import uniforms
 from medstrata.view_settings import ViewSettings
 
-_Pixels = NDArray[np.uint8]
+_Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601: the share of red, green and blue in a grey
 _IDENTITY = np.eye(3)
@@ -30,9 +30,9 @@ _ROWS_PER_CALL = (
 
 
 class Images(Protocol):
-    """Stored images by row: `images[row]` is uint8, shape (H, W, C), H = W, C = 1 or 3."""
+    """Stored images by row, shape (H, W, C), H = W: uint8 with C = 1 or 3, or uint16 with C = 1."""
 
-    def __getitem__(self, row: int, /) -> NDArray[np.uint8]:
+    def __getitem__(self, row: int, /) -> _Pixels:
         """The pixels of one row; they are only read."""
 
 
@@ -200,10 +200,10 @@ def apply(image: _Pixels, parameters: ViewParameters, i: int, out: _Pixels) -> N
     """Make one view.
 
     Args:
-        image: Stored image, uint8, shape (H, W, C), C = 1 or 3; only read.
+        image: Stored image, shape (H, W, C), C = 1 or 3; only read.
         parameters: Parameters of a batch drawn for images of this size.
         i: Entry of the batch.
-        out: Where the view goes: uint8, shape (size, size, C), contiguous.
+        out: Where the view goes: of the image's type, shape (size, size, C), contiguous.
     """
     if out.shape[2] == 1:  # OpenCV knows one channel only as (H, W); these are views, not copies
         image, out = image[:, :, 0], out[:, :, 0]
@@ -253,7 +253,7 @@ def _change_colours(pixels: _Pixels, parameters: ViewParameters, i: int) -> None
 
 def _change_brightness(pixels: _Pixels, factor: float) -> None:
     if factor != 1:
-        cv2.convertScaleAbs(pixels, dst=pixels, alpha=factor)
+        cv2.addWeighted(pixels, factor, pixels, 0, 0, dst=pixels)
 
 
 def _change_contrast(pixels: _Pixels, factor: float) -> None:
@@ -314,7 +314,7 @@ def make_views(
     epoch: int,
     views: int = 2,
     executor: Executor | None = None,
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+) -> tuple[_Pixels, NDArray[np.float32]]:
     """Make random views of a batch of images.
 
     Args:
@@ -328,13 +328,14 @@ def make_views(
             same.
 
     Returns:
-        The views, uint8, shape (V, B, size, size, C), and the maps of `affine_maps`, float32,
-        shape (V, B, 2, 3).
+        The views, of the images' type, shape (V, B, size, size, C), and the maps of `affine_maps`,
+        float32, shape (V, B, 2, 3).
     """
-    image_size, _, channels = images[int(rows[0])].shape
+    first = images[int(rows[0])]
+    image_size, _, channels = first.shape
     parameters = [draw(settings, image_size, seed, epoch, rows, view) for view in range(views)]
     size = parameters[0].size
-    pixels = np.empty((views, len(rows), size, size, channels), dtype=np.uint8)
+    pixels = np.empty((views, len(rows), size, size, channels), dtype=first.dtype)
 
     def fill(start: int) -> None:
         for i in range(start, min(start + _ROWS_PER_CALL, len(rows))):

@@ -53,7 +53,9 @@ def forward_all(
     network.eval()
     settings = evaluation(preprocessing.image_size)
     kept: list[list[NDArray[np.float32]]] = []
+    ahead = batch_size + store.look_ahead(rows)
     for start in range(0, len(rows), batch_size):
+        store.expect(rows[start : start + ahead])
         part = rows[start : start + batch_size]
         pixels, _ = make_views(store, part, settings, seed=0, epoch=0, views=1, executor=None)
         output = network(preprocessing(torch.from_numpy(pixels[0]).to(device)))

@@ -1,6 +1,7 @@
 """Low-label evaluation: train a classifier on a fraction of the labels, score it on test once."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from medstrata.metrics import bootstrap_interval, metric_for, metrics_for
 from medstrata.probe import fit_frozen
 from medstrata.randomness import derive_seed
 from medstrata.run import keep_audit, open_run, read_result, settings_dict, write_result
-from medstrata.settings import FinetuneSettings
+from medstrata.settings import REMOTE_SHUFFLE_SHARDS, FinetuneSettings
 from medstrata.supervised import Fitted, Parts, fit_full, primary_score
 from medstrata.weighted import Kind
 from medstrata.weights import load_encoder
@@ -64,6 +65,8 @@ def finetune(
         MedstrataError: the task or the encoder does not exist, or a split lacks a class.
     """
     out, settings = Path(out), settings or FinetuneSettings()
+    if store.is_remote and settings.shuffle_shards is None:
+        settings = replace(settings, shuffle_shards=REMOTE_SHUFFLE_SHARDS)
     started = time.perf_counter()
     resolved = make_task(store, task, kind)
     parts = _parts(store, resolved, fraction, settings.subset_seed)
@@ -136,7 +139,7 @@ def _parts(store: Store, task: Task, fraction: float, seed: int) -> Parts:
 def _scores(
     store: Store, task: Task, parts: Parts, fitted: Fitted, resamples: int
 ) -> dict[str, Any]:
-    targets, patients = task.targets[parts.test], store.patient_ids[parts.test]
+    targets, patients = task.targets[parts.test], store.patients[parts.test]
     scores = {}
     for name in metrics_for(task.kind):
         interval = bootstrap_interval(
@@ -158,13 +161,13 @@ def _scores(
 
 def _save_subset(out: Path, store: Store, rows: NDArray[np.int64]) -> None:
     with replacing(out / "subset.csv") as temporary:
-        store.manifest.loc[rows, ["sample_id", "patient_id"]].to_csv(temporary, index=False)
+        store.columns("sample_id", "patient_id").loc[rows].to_csv(temporary, index=False)
 
 
 def _save_predictions(out: Path, store: Store, task: Task, parts: Parts, fitted: Fitted) -> None:
     frames = []
     for split, rows, values in (("val", parts.val, fitted.val), ("test", parts.test, fitted.test)):
-        frame = store.manifest.loc[rows, ["sample_id", "patient_id"]].reset_index(drop=True)
+        frame = store.columns("sample_id", "patient_id").loc[rows].reset_index(drop=True)
         frame["split"] = split
         targets = task.targets[rows]
         if targets.ndim == 1:
@@ -186,13 +189,13 @@ def _describe_store(store: Store, task: Task) -> dict[str, Any]:
         rows = store.rows(split)
         splits[split] = {
             "images": len(rows),
-            "patients": len(np.unique(store.patient_ids[rows])),
+            "patients": len(np.unique(store.patients[rows])),
             "labelled": int(known(task.targets[rows]).sum()),
         }
     return {
         "name": store.path.name,
         "images": len(store),
-        "patients": len(np.unique(store.patient_ids)),
+        "patients": len(np.unique(store.patients)),
         "size": store.size,
         "channels": store.channels,
         "splits": splits,
@@ -207,6 +210,6 @@ def _describe_subset(store: Store, task: Task, rows: NDArray[np.int64]) -> dict[
         counts = np.bincount(targets, minlength=len(task.classes))
     return {
         "images": len(rows),
-        "patients": len(np.unique(store.patient_ids[rows])),
+        "patients": len(np.unique(store.patients[rows])),
         "per_class": {name: int(count) for name, count in zip(task.classes, counts, strict=True)},
     }

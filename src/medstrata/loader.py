@@ -22,7 +22,7 @@ from torch import Tensor
 from medstrata.augment import make_views
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
-from medstrata.randomness import permutation
+from medstrata.randomness import permutation, windowed_permutation
 from medstrata.view_settings import ViewSettings
 
 
@@ -47,6 +47,7 @@ class Loader:
         device: Where batches are put.
         rank: This process.
         world_size: Processes; each gets an equal, contiguous part of every batch.
+        shuffle_shards: Shards that are mixed at a time; None mixes all images.
     """
 
     store: Store
@@ -58,8 +59,10 @@ class Loader:
     device: torch.device
     rank: int = 0
     world_size: int = 1
+    shuffle_shards: int | None = None
 
     def __post_init__(self) -> None:
+        self.store.check_room(self.shuffle_shards or 1)
         if self.batch_size > len(self.rows):
             raise MedstrataError(
                 f"batch size {self.batch_size} is larger than the {len(self.rows)} images to train "
@@ -77,8 +80,14 @@ class Loader:
 
     def batch_rows(self, epoch: int, step: int) -> NDArray[np.int64]:
         """Sample numbers of this process's part of a batch; step counts from the epoch's start."""
-        order = permutation(len(self.rows), self.seed, epoch)
-        return self._part(self.rows[order], step)
+        return self._part(self._ordered(epoch), step)
+
+    def _ordered(self, epoch: int) -> NDArray[np.int64]:
+        if self.shuffle_shards is None:
+            return self.rows[permutation(len(self.rows), self.seed, epoch)]
+        shards = self.store.shards[self.rows]
+        order = windowed_permutation(shards, self.shuffle_shards, self.seed, epoch)
+        return self.rows[order]
 
     def _part(self, ordered: NDArray[np.int64], step: int) -> NDArray[np.int64]:
         share = self.batch_size // self.world_size
@@ -92,9 +101,11 @@ class Loader:
     def _batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         # Samples are spread over threads below; OpenCV's own threads would only compete.
         cv2.setNumThreads(1)
-        ordered = self.rows[permutation(len(self.rows), self.seed, epoch)]
+        ordered = self._ordered(epoch)
+        ahead = self.batch_size + self.store.look_ahead(ordered)
         with ThreadPoolExecutor(os.cpu_count()) as executor:
             for step in range(first_step, self.steps_per_epoch):
+                self.store.expect(ordered[step * self.batch_size :][:ahead])
                 rows = self._part(ordered, step)
                 pixels, _ = make_views(
                     self.store,

@@ -156,11 +156,23 @@ def make_monitor(
     preprocessing: Preprocessing,
     device: torch.device,
     seed: int,
+    shuffle_shards: int | None = None,
 ) -> Monitor:
-    """Choose the fixed images: trained-on ones for the spectrum, train and val for neighbours."""
+    """Choose the fixed images: trained-on ones for the spectrum, train and val for neighbours.
+
+    Where training mixes only some shards at a time, the images are of as many shards, so that a
+    look at them does not read the whole store; unless these lack a class.
+    """
+    shards = permutation(int(store.shards.max()) + 1, seed)[:shuffle_shards]
 
     def some(candidates: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        near = candidates[np.isin(store.shards[candidates], shards)]
+        if task is None or task.targets.ndim == 2 or classes(near) == classes(candidates):
+            candidates = near
         return np.sort(candidates[permutation(len(candidates), seed)[:count]])
+
+    def classes(rows: NDArray[np.int64]) -> set[int]:
+        return set() if task is None else set(np.unique(task.targets[rows]).tolist())
 
     def labelled(split: str) -> NDArray[np.int64]:
         candidates = store.rows(split)

@@ -26,7 +26,7 @@ class Preprocessing:
     std: tuple[float, ...]
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Turn uint8 pixels, shape (B, H, W, C), into float32 input, (B, channels, H, W).
+        """Turn uint8 or uint16 pixels, (B, H, W, C), into float32 input, (B, channels, H, W).
 
         The result is in channels-last memory, which is how the pixels already lie.
 
@@ -38,7 +38,8 @@ class Preprocessing:
         images = pixels.permute(0, 3, 1, 2).float()
         mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
-        images = (images - 255 * mean) / (255 * std)
+        top = torch.iinfo(pixels.dtype).max
+        images = (images - top * mean) / (top * std)
         return images.contiguous(memory_format=torch.channels_last)
 
 

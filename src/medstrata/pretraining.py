@@ -15,6 +15,7 @@ from medstrata.console import say
 from medstrata.data.store import Store
 from medstrata.devices import device_name, gather, make_accelerator
 from medstrata.errors import Stopped
+from medstrata.files import replacing
 from medstrata.interrupts import stop_requests
 from medstrata.loader import Batch
 from medstrata.moco import Loss, update_key_encoder
@@ -31,7 +32,7 @@ from medstrata.run import (
     write_result,
 )
 from medstrata.schedule import lr_factor
-from medstrata.settings import PretrainSettings
+from medstrata.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
 from medstrata.tracking import read_metrics
 from medstrata.weights import export_backbone
 
@@ -96,6 +97,8 @@ def _resolve(settings: PretrainSettings, store: Store) -> PretrainSettings:
         settings,
         in_channels=settings.in_channels or (1 if store.channels == 1 else 3),
         knn_task=task,
+        shuffle_shards=settings.shuffle_shards
+        or (REMOTE_SHUFFLE_SHARDS if store.is_remote else None),
         views=replace(settings.views, size=settings.views.size or store.size),
     )
 
@@ -205,11 +208,14 @@ def _save(t: Training, recorder: Recorder) -> None:
 
 def _save_views(t: Training) -> None:
     """views.png: both views of eight images of the first batch, as the encoder sees them."""
+    if (t.folder / "views.png").is_file():
+        return
     rows = t.loader.batch_rows(epoch=0, step=0)[:8]
     pixels, _ = make_views(t.loader.store, rows, t.settings.views, seed=t.settings.seed, epoch=0)
     sheet = np.concatenate([np.concatenate(list(view), axis=1) for view in pixels], axis=0)
     colour = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR) if sheet.shape[-1] == 3 else sheet
-    cv2.imwrite(str(t.folder / "views.png"), colour)
+    with replacing(t.folder / "views.png") as temporary:
+        temporary.write_bytes(cv2.imencode(".png", colour)[1].tobytes())
 
 
 def _finish(t: Training, store: Store, seconds: float) -> None:

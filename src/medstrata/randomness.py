@@ -8,6 +8,7 @@ releases; these numbers cannot, so a run made today is resumed exactly by next y
 import numpy as np
 from numpy.typing import NDArray
 
+_GROUPS, _MEMBERS = -1, -2  # what a draw is for; sample numbers, the other use, are 0 or more
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -45,6 +46,32 @@ def permutation(length: int, *coordinates: int) -> NDArray[np.int64]:
     """A random order of `range(length)` that depends on the coordinates alone, shape (length,)."""
     numbers = np.arange(length, dtype=np.int64)
     return np.argsort(_words((*coordinates, numbers)), kind="stable").astype(np.int64)
+
+
+def windowed_permutation(
+    groups: NDArray[np.int64] | NDArray[np.int32], window: int, *coordinates: int
+) -> NDArray[np.int64]:
+    """A random order in which few groups are open at a time, whatever their number.
+
+    The groups stand in random order on a ring, one step apart. Each member is moved on by a random
+    distance of up to `window` steps, and the order is that along the ring: everywhere on it only
+    members of about `window` groups meet, in equal shares, and each step one group ends and one
+    begins.
+
+    Args:
+        groups: Group of each member, shape (N,).
+        window: Groups that mix, 1 or more; from their number on, all do, as in `permutation`.
+        coordinates: Integers that name the draw.
+
+    Returns:
+        Shape (N,), a permutation of `range(N)` that depends on the arguments alone.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    place = np.argsort(permutation(len(names), *coordinates, _GROUPS))
+    numbers = np.arange(len(groups), dtype=np.int64)
+    moved = min(window, len(names)) * uniforms(1, *coordinates, _MEMBERS, numbers)[:, 0]
+    ring = (place[group] + moved) % max(1, len(names))
+    return np.argsort(ring, kind="stable").astype(np.int64)
 
 
 def derive_seed(*coordinates: int) -> int:

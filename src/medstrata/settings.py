@@ -8,6 +8,9 @@ from typing import Literal
 
 from medstrata.view_settings import ViewSettings, mild, moco_v2
 
+# Of a remote store, shards that are mixed at a time if nothing is said.
+REMOTE_SHUFFLE_SHARDS = 8
+_MIXED = "1 or more, or none"
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 
 
@@ -120,6 +123,8 @@ class PretrainSettings:
         batch_size: Images a step, over all processes.
         accumulate: Steps whose gradients are added before the weights change.
         seed: Decides the start, the order and every view.
+        shuffle_shards: Shards of the store whose images are mixed at a time, so that few need to
+            lie on this machine; none mixes all images, or 8 shards of a remote store.
         precision: `auto` is bf16 where the hardware has it, else fp32.
         compile: Compile the encoders with torch.compile.
         knn_task: Task of the k-NN monitor; empty takes the first label column, if any.
@@ -142,6 +147,7 @@ class PretrainSettings:
     batch_size: int = 256
     accumulate: int = 1
     seed: int = 0
+    shuffle_shards: int | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     knn_task: str = ""
@@ -157,6 +163,9 @@ class PretrainSettings:
             _check(getattr(self, name) >= 1, self, name, "1 or more")
         _check(self.seed >= 0, self, "seed", "0 or more")
         _check(self.checkpoint_every >= 0, self, "checkpoint_every", "0 or more")
+        _check(
+            self.shuffle_shards is None or self.shuffle_shards >= 1, self, "shuffle_shards", _MIXED
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +183,7 @@ class FinetuneSettings:
         weight_decay: L2 penalty of Adam.
         schedule: Of the learning rate.
         seed: Decides the head's start, the order and the views.
+        shuffle_shards: As in pre-training.
         subset_seed: Decides which labels a fraction holds; keep it equal over arms.
         precision: `auto` is bf16 where the hardware has it, else fp32.
         resamples: Draws of the patients behind each interval.
@@ -188,6 +198,7 @@ class FinetuneSettings:
     weight_decay: float = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     seed: int = 0
+    shuffle_shards: int | None = None
     subset_seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     resamples: int = 1000
@@ -197,3 +208,6 @@ class FinetuneSettings:
         for name in ("epochs", "min_steps", "batch_size", "resamples"):
             _check(getattr(self, name) >= 1, self, name, "1 or more")
         _check(self.lr > 0, self, "lr", "above 0")
+        _check(
+            self.shuffle_shards is None or self.shuffle_shards >= 1, self, "shuffle_shards", _MIXED
+        )

@@ -168,6 +168,7 @@ class _Stream:
             views=1,
             seed=derive_seed(settings.seed, _ORDER),
             device=device,
+            shuffle_shards=settings.shuffle_shards,
         )
         self.step = 0
         self._preprocessing = preprocessing

@@ -1,9 +1,10 @@
 """What a table says about the image files: joining its rows to them, and checking it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,17 +19,40 @@ from medstrata.data.tables import (
     guess_file_column,
     guess_label_columns,
     guess_patient_column,
+    guess_site_column,
     label_values,
 )
 from medstrata.errors import MedstrataError
 
+_Frame = TypeVar("_Frame", pd.Series, pd.DataFrame)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns of a table mean what; what is not named is guessed by its name.
+
+    Attributes:
+        file: Names of the image files.
+        patient: What to split by.
+        site: Where an image was made.
+        labels: Label columns.
+        ordinal: Label columns whose numbers have an order.
+    """
+
+    file: str | None = None
+    patient: str | None = None
+    site: str | None = None
+    labels: Sequence[str] | None = None
+    ordinal: Sequence[str] = ()
+
 
 @dataclass(frozen=True)
 class Annotations:
-    """What is known of each image file, in the order of the files.
+    """What is known of each image file or sample, in their order.
 
     Attributes:
         patients: Patient of each file, null where unknown.
+        sites: Where each was made (hospital, scanner), null where unknown.
         labels: A column per label: integers or text, null where unknown.
         columns: What the values of each label column mean.
         listed: Whether each file has a row, shape (N,).
@@ -37,18 +61,40 @@ class Annotations:
     """
 
     patients: pd.Series
+    sites: pd.Series
     labels: pd.DataFrame
     columns: dict[str, LabelColumn]
     listed: NDArray[np.bool_]
     split_values: pd.Series | None
     unmatched: list[tuple[str, str]]
 
+    def spread(self, places: NDArray[np.int64]) -> "Annotations":
+        """What is known of samples, each of the file at its place."""
 
-def no_annotations(names: Sequence[str]) -> Annotations:
+        def take(table: _Frame) -> _Frame:
+            return table.take(places).reset_index(drop=True)
+
+        return replace(
+            self,
+            patients=take(self.patients),
+            sites=take(self.sites),
+            labels=take(self.labels),
+            listed=self.listed[places],
+            split_values=None if self.split_values is None else take(self.split_values),
+        )
+
+
+def no_annotations(count: int) -> Annotations:
     """What is known of files without a table: nothing."""
-    nothing = pd.Series(pd.NA, index=range(len(names)), dtype="string")
+    nothing = pd.Series(pd.NA, index=range(count), dtype="string")
     return Annotations(
-        nothing, pd.DataFrame(index=nothing.index), {}, np.zeros(len(names), bool), None, []
+        patients=nothing,
+        sites=nothing,
+        labels=pd.DataFrame(index=nothing.index),
+        columns={},
+        listed=np.zeros(count, dtype=bool),
+        split_values=None,
+        unmatched=[],
     )
 
 
@@ -82,10 +128,7 @@ def annotate(
     table: pd.DataFrame,
     files: pd.Series,
     path: Path,
-    *,
-    patient_column: str | None,
-    label_columns: Sequence[str] | None,
-    ordinal_columns: Sequence[str],
+    columns: Columns,
     split_column: str | None,
 ) -> Annotations:
     """Join a table to the files.
@@ -95,46 +138,51 @@ def annotate(
         table: As `read_table` gives it.
         files: As `file_names` gives them for the table.
         path: Where the table was read from.
-        patient_column: Column to split by; guessed if None.
-        label_columns: Label columns; guessed if None.
-        ordinal_columns: Label columns with an order.
+        columns: Which columns mean what.
         split_column: Column that decides the split, if one does.
 
     Raises:
         MedstrataError: a named column is not there, no row has an image, or rows of one image
             contradict each other.
     """
+    patient_column, site_column = columns.patient, columns.site
     if patient_column is None:
         patient_column = guess_patient_column(table)
     else:
         find_column(table, patient_column, path, "--patient-column")
+    if site_column is None:
+        site_column = guess_site_column(table)
+    else:
+        find_column(table, site_column, path, "--site-column")
     if split_column is not None:
         find_column(table, split_column, path, "--split")
-    taken = {name for name in (patient_column, split_column) if name}
-    names = sources.names
+    taken = {name for name in (patient_column, site_column, split_column) if name}
+    names = sources.files
     found = match_files(names, files)
     _say_matches(names, files, found, path)
     rows = table[found >= 0].assign(**{_PLACE: found[found >= 0]})
-    guessed = label_columns is None
+    guessed = columns.labels is None
+    label_columns = columns.labels
     if label_columns is None:
         label_columns = guess_label_columns(rows.drop(columns=_PLACE), taken)
-    for name in (*label_columns, *ordinal_columns):
+    for name in (*label_columns, *columns.ordinal):
         find_column(table, name, path, "--label-columns")
-    label_columns = list(dict.fromkeys((*label_columns, *ordinal_columns)))
+    label_columns = list(dict.fromkeys((*label_columns, *columns.ordinal)))
     used = list(dict.fromkeys((*taken, *label_columns)))
     aligned = _one_row_a_file(rows[[_PLACE, *used]], names, path)
     labels = pd.DataFrame(
         {name: label_values(aligned[name]) for name in label_columns}, index=aligned.index
     )
-    columns = {
-        name: describe_column(name, labels[name], name in ordinal_columns) for name in label_columns
+    described = {
+        name: describe_column(name, labels[name], name in columns.ordinal) for name in label_columns
     }
-    _say_columns(columns, guessed, patient_column, path)
+    _say_columns(described, guessed, patient_column, path)
     nothing = pd.Series(pd.NA, index=aligned.index, dtype="string")
     return Annotations(
         patients=aligned[patient_column] if patient_column else nothing,
+        sites=aligned[site_column] if site_column else nothing,
         labels=labels,
-        columns=columns,
+        columns=described,
         listed=np.isin(np.arange(len(names)), found),
         split_values=aligned[split_column] if split_column else None,
         unmatched=_unmatched(files[found < 0], sources),

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from medstrata.console import say, warn
 from medstrata.data.annotations import Annotations
-from medstrata.data.duplicates import Duplicates, ReadImage, bound_patients, find_duplicates
+from medstrata.data.duplicates import Duplicates, bound_patients, find_duplicates
 from medstrata.data.fingerprints import DESCRIPTION
+from medstrata.data.likeness import ReadImage
 from medstrata.data.preview import write_preview
-from medstrata.data.shards import Form, read_parts
+from medstrata.data.shards import DICOM_COLUMNS, Form, read_parts
 from medstrata.data.sources import Sources, without_suffix
 from medstrata.data.split_rules import SplitRule, apply_rule
 from medstrata.data.store import FORMAT, SPLITS, LabelColumn, Store
@@ -29,7 +30,7 @@ from medstrata.errors import MedstrataError
 from medstrata.files import replacing, write_text
 
 _RECORD = (
-    *("width", "height", "source_channels", "format", "conversion", "checksum"),
+    *("width", "height", "source_channels", "format", "mode", "conversion", "checksum"),
     *DESCRIPTION,
 )
 
@@ -47,7 +48,7 @@ def assemble(
 
     Args:
         out: Folder of the store, with all shards and parts.
-        sources: The files, in the order of the parts.
+        sources: The samples, in the order of the parts.
         known: What the table says about them.
         rule: How to split.
         form: Of the stored images.
@@ -61,20 +62,22 @@ def assemble(
         MedstrataError: too many images are unreadable (what was decoded is kept), or the splits
             cannot be made.
     """
-    parts = read_parts(out, len(sources.names), form)
+    parts = read_parts(out, len(sources), form)
     good = parts["reason"].isna().to_numpy()
-    files = np.asarray(sources.names, dtype=object)
-    bad = [*sources.refused, *zip(files[~good], parts["reason"][~good], strict=True)]
+    spoilt = np.flatnonzero(~good)
+    names = map(sources.name, spoilt.tolist())
+    bad = [*sources.refused, *zip(names, parts["reason"].iloc[spoilt], strict=True)]
     _write_quarantine(out, [*bad, *known.unmatched])
     _check_quarantine(out, bad, int(good.sum()), max_quarantine)
-    manifest = _manifest(sources.names, parts, known)[good].reset_index(drop=True)
+    manifest = _manifest(sources, parts, known)[good].reset_index(drop=True)
     say(f"looking for copies among {len(manifest)} images")
     duplicates = find_duplicates(manifest, _reader(out, form, manifest))
     values = known.split_values
+    drawn = rule.column is None or values is None
     manifest["split"] = apply_rule(
         rule,
         None if values is None else values[good].reset_index(drop=True),
-        manifest["patient_id"] if rule.column else _bound(manifest["patient_id"], duplicates),
+        _bound(manifest["patient_id"], duplicates) if drawn else manifest["patient_id"],
         _strata(manifest, known.columns),
         known.listed[good],
         int(plan["seed"]),
@@ -84,7 +87,7 @@ def assemble(
         manifest.to_parquet(temporary, index=False)
     header = {
         "format": FORMAT,
-        **asdict(form),
+        **_geometry(form),
         "mean": mean,
         "std": std,
         "images": len(manifest),
@@ -105,7 +108,7 @@ def assemble(
 def _reader(out: Path, form: Form, manifest: pd.DataFrame) -> ReadImage:
     """Gives the pixels of a sample before the store is whole."""
     unfinished = {"mean": (), "std": (), "digest": "", "label_columns": {}}
-    return Store(out, {**asdict(form), **unfinished}, manifest).__getitem__
+    return Store(out, {**_geometry(form), **unfinished}, manifest).__getitem__
 
 
 def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> pd.Series:
@@ -137,33 +140,45 @@ def channel_statistics(
     Returns:
         Mean and standard deviation, C numbers each, pixel values scaled to 0..1.
     """
-    pixels = int(train.sum()) * form.size**2
+    pixels, top = int(train.sum()) * form.size**2, np.iinfo(form.dtype).max
     mean, std = [], []
     for channel in range(form.channels):
         total = int(parts[f"sum{channel}"][train].sum())
         squares = int(parts[f"squares{channel}"][train].sum())
-        mean.append(total / (255 * pixels))
-        std.append(math.sqrt(pixels * squares - total**2) / (255 * pixels))
+        mean.append(total / (top * pixels))
+        std.append(math.sqrt(pixels * squares - total**2) / (top * pixels))
     return mean, std
 
 
-def _manifest(names: list[str], parts: pd.DataFrame, known: Annotations) -> pd.DataFrame:
-    """A row a file, the split still empty."""
-    bare = [without_suffix(name) for name in names]
-    source = pd.Series(names, dtype="string")
-    sample = pd.Series(bare, dtype="string") if len(set(bare)) == len(bare) else source
+def _manifest(sources: Sources, parts: pd.DataFrame, known: Annotations) -> pd.DataFrame:
+    """A row a sample, the split still empty."""
+    files = pd.Series(sources.files, dtype="string")
+    bare = files.map(without_suffix).astype("string")
+    source = _of_samples(files, sources)
+    sample = source if bare.duplicated().any() else _of_samples(bare, sources)
+    dicom = [name for name in DICOM_COLUMNS if parts[name].notna().any()]
     return pd.DataFrame(
         {
             "sample_id": sample,
-            "patient_id": known.patients.fillna(sample),
+            "patient_id": known.patients.fillna(parts["patient"]).fillna(sample),
+            "site": known.sites,
             "split": pd.Series(pd.NA, index=source.index, dtype="string"),
             "source": source,
-            **{name: parts[name] for name in _RECORD},
+            **{name: parts[name] for name in (*_RECORD, *dicom)},
             "shard": parts["shard"],
             "shard_row": parts["shard_row"],
             **{f"label.{name}": known.labels[name] for name in known.columns},
         }
     )
+
+
+def _of_samples(names: pd.Series, sources: Sources) -> pd.Series:
+    """The name of each sample's file, with "#" and the frame where that is one of several."""
+    own = names.take(sources.places).reset_index(drop=True)
+    several = sources.frames >= 0
+    if several.any():
+        own[several] += "#" + pd.Series(sources.frames, dtype="string")[several]
+    return own
 
 
 def _strata(manifest: pd.DataFrame, columns: dict[str, LabelColumn]) -> NDArray[np.int64] | None:
@@ -205,10 +220,19 @@ def _count_splits(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
     return counts
 
 
+def _geometry(form: Form) -> dict[str, Any]:
+    return {
+        "size": form.size,
+        "channels": form.channels,
+        "bits": form.reading.bits,
+        "fit": form.fit,
+    }
+
+
 def _digest(form: Form, columns: dict[str, LabelColumn], manifest: pd.DataFrame) -> str:
     digest = hashlib.blake2b(digest_size=16)
     described = {name: asdict(column) for name, column in columns.items()}
-    digest.update(json.dumps([asdict(form), described]).encode())
+    digest.update(json.dumps([_geometry(form), described]).encode())
     labels = [f"label.{name}" for name in columns]
     named = manifest[["sample_id", "patient_id", "split", "checksum", *labels]]
     digest.update(named.to_csv(index=False, lineterminator="\n").encode())

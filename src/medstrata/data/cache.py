@@ -7,11 +7,12 @@ from pathlib import Path
 
 from medstrata.console import say
 from medstrata.data.prepare import prepare
-from medstrata.data.store import Store, open_store
+from medstrata.data.shard_cache import cache_folder
+from medstrata.data.store import Store, is_address, open_store
 from medstrata.errors import MedstrataError
 
 
-def open_or_prepare(source: Path) -> Store:
+def open_or_prepare(source: Path | str) -> Store:
     """Open a store, or prepare a folder of images into the cache and open that.
 
     The cache is `$MEDSTRATA_CACHE`, else `~/.cache/medstrata`; a folder always goes to the same
@@ -20,13 +21,15 @@ def open_or_prepare(source: Path) -> Store:
     Raises:
         MedstrataError: there is nothing at `source`.
     """
+    if is_address(source):
+        return open_store(source)
+    source = Path(source)
     if (source / "store.json").is_file():
         return open_store(source)
     if not source.exists():
         raise MedstrataError(f"{source} does not exist; give a store or a folder of images")
     place = hashlib.blake2b(str(source.resolve()).encode(), digest_size=8).hexdigest()
-    cache = Path(os.environ.get("MEDSTRATA_CACHE", Path.home() / ".cache" / "medstrata"))
-    store = cache / f"{source.resolve().stem}-{place}.store"
+    store = cache_folder() / f"{source.resolve().stem}-{place}.store"
     if os.environ.get("RANK", "0") != "0":
         # Of several processes of one run, the first prepares.
         while not (store / "store.json").is_file():

@@ -3,7 +3,7 @@
 Legend: N samples, P pairs.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.hamming import near_pairs
-from medstrata.data.likeness import Detail, detail, likeness
+from medstrata.data.likeness import Detail, ReadImage, detail, likeness
 
 # Copies that were encoded anew (JPEG at quality 60), brightened or shrunk by a third and enlarged
 # again have a likeness of 0.87 or more in 99 of 100 images of the three sets this was measured on;
@@ -22,7 +22,6 @@ _CHAIN = 5  # patients up to which a group is no chain
 _BLOCK = 4096  # candidates looked at together
 
 Rows = NDArray[np.int64]
-ReadImage = Callable[[int], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.data.intensity import to_bytes
+
 _SIDE = 32  # of the thumbnail that is transformed
 
 
@@ -41,16 +43,17 @@ DESCRIPTION = {
 }
 
 
-def describe(pixels: NDArray[np.uint8]) -> dict[str, Any]:
+def describe(pixels: NDArray[Any]) -> dict[str, Any]:
     """Describe one stored image.
 
     Args:
-        pixels: Shape (H, W, C).
+        pixels: Shape (H, W, C), uint8 or uint16.
 
     Returns:
         `pixel_checksum`, BLAKE2b of the pixels, 128 bits, as 32 hexadecimal digits; `fingerprint`,
-        see `fingerprint`; `dark_share` and `bright_share`, the shares of values at 0 and at 255,
-        black padding included; `contrast`, the standard deviation of a thumbnail in grey levels.
+        see `fingerprint`; `dark_share` and `bright_share`, the shares of values at 0 and at the
+        greatest level, black padding included; `contrast`, the standard deviation of a thumbnail in
+        grey levels.
     """
     small = thumbnail(pixels, _SIDE)
     return {
@@ -59,7 +62,7 @@ def describe(pixels: NDArray[np.uint8]) -> dict[str, Any]:
         ).hexdigest(),
         "fingerprint": fingerprint(small),
         "dark_share": 1 - np.count_nonzero(pixels) / pixels.size,
-        "bright_share": np.count_nonzero(pixels == 255) / pixels.size,
+        "bright_share": np.count_nonzero(pixels == np.iinfo(pixels.dtype).max) / pixels.size,
         "contrast": float(cv2.meanStdDev(small)[1][0, 0]),
     }
 
@@ -83,9 +86,9 @@ def fingerprint(small: NDArray[np.float32]) -> int:
     return int(np.packbits(bits).view(np.int64)[0])
 
 
-def thumbnail(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+def thumbnail(pixels: NDArray[Any], side: int) -> NDArray[np.float32]:
     """Shrink to a grey square: (H, W, C) -> (side, side), grey levels 0 to 255."""
-    small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(to_bytes(pixels), (side, side), interpolation=cv2.INTER_AREA)
     if small.ndim == 3:
         small = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     return np.asarray(small, dtype=np.float32)

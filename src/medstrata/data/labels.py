@@ -56,7 +56,7 @@ def make_task(store: Store, spec: str, kind: Kind | None = None) -> Task:
     columns = store.label_columns
     if not columns:
         raise MedstrataError(
-            f"{store.path} has no labels: prepare it again with --labels and --overwrite"
+            f"{store.location} has no labels: prepare it again with --labels and --overwrite"
         )
     if spec not in columns:
         name, colon, groups = spec.rpartition(":")
@@ -124,14 +124,14 @@ def _several(store: Store, spec: str, names: list[str], kind: Kind | None) -> Ta
 
 
 def _text(store: Store, column: str) -> pd.Series:
-    return store.manifest[f"label.{column}"].astype("string")
+    return store.columns(f"label.{column}").iloc[:, 0].astype("string")
 
 
 def _check_columns(store: Store, names: list[str]) -> None:
     unknown = [name for name in names if name not in store.label_columns]
     if unknown:
         raise MedstrataError(
-            f"{store.path} has no label column {_listed(unknown)}; it has "
+            f"{store.location} has no label column {_listed(unknown)}; it has "
             f"{_listed(store.label_columns)}"
         )
 

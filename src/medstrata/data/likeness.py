@@ -6,6 +6,7 @@ is local structure, so each place is compared after its local mean and contrast 
 Legend: S side of the thumbnail, L side of an overlap.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.fingerprints import thumbnail
+
+# Gives the pixels of a sample, shape (H, W, C).
+ReadImage = Callable[[int], NDArray[Any]]
 
 SIDE = 48
 _WINDOW = 7  # pixels over which local mean and contrast are taken
@@ -46,7 +50,7 @@ class Detail:
         return bool(self.values.std() >= _LEAST_DETAIL)
 
 
-def detail(pixels: NDArray[np.uint8], side: int = SIDE) -> Detail:
+def detail(pixels: NDArray[Any], side: int = SIDE) -> Detail:
     """Take the local structure of a stored image: (H, W, C) -> (S, S)."""
     small = thumbnail(pixels, side)
     window = (_WINDOW, _WINDOW)

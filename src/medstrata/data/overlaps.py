@@ -3,13 +3,12 @@
 Legend: P patients, N samples, S side of a thumbnail.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.likeness import Detail, detail, overlap_correlation
+from medstrata.data.likeness import Detail, ReadImage, detail, overlap_correlation
 from medstrata.randomness import permutation
 
 CORRELATION = 0.75
@@ -19,7 +18,6 @@ _LEAST_AREA = 0.1  # of an image that overlaps
 _FOR_PATIENTS, _FOR_IMAGES = 2001, 2002  # what a random number is for
 
 Rows = NDArray[np.int64]
-ReadImage = Callable[[int], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)

@@ -1,146 +1,180 @@
-"""One image file to 8-bit pixels, with a record of what was done to it.
+"""Image files to grey levels or colours, whatever their format, with a record of what was done.
 
-PNG, JPEG and TIFF are told by their first bytes, not by the file's name. The file is read once:
-the checksum and the pixels come from the same bytes.
-
-Legend: H W height and width.
+Formats are told by their first bytes, not by the file's name; only compressed NIfTI and containers
+of arrays need theirs. A file is read once: the checksum and the pixels come from the same bytes.
 """
 
 import hashlib
-import io
-import struct
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
-from PIL import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
+from medstrata.data.arrays import array_length, read_rows, split_container
+from medstrata.data.dicom import count_frames, is_dicom, read_frames
+from medstrata.data.nifti import count_slices, read_slices
+from medstrata.data.photographs import count_pages, read_photograph
+from medstrata.data.reading import Image, Picture, Reading
+from medstrata.data.refusals import Refused, Unreadable
 from medstrata.errors import MedstrataError
 
-MAX_PIXELS = 178_956_970  # where Pillow, too, takes an image for a decompression bomb
-WINDOW = (0.5, 99.5)  # percentiles of a deep image that become 0 and 255
-
-# Pillow's own `open` would warn through a process-wide limit, so each decoder is called by name.
-_DECODERS: tuple[tuple[bytes, str, type[ImageFile.ImageFile]], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "PNG", PngImageFile),
-    (b"\xff\xd8\xff", "JPEG", JpegImageFile),
-    (b"II*\0", "TIFF", TiffImageFile),
-    (b"MM\0*", "TIFF", TiffImageFile),
-    (b"II+\0", "TIFF", TiffImageFile),
-    (b"MM\0+", "TIFF", TiffImageFile),
+_MAGIC = (
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
+    (8, b"WEBP", "WebP"),
+    (4, b"jP  \r\n\x87\n", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (344, b"n+1\0", "NIfTI"),
 )
 _UNSUPPORTED = (
-    (128, b"DICM", "DICOM"),
-    (344, b"n+1\0", "NIfTI"),
-    (0, b"\x1f\x8b", "gzip"),
-    (0, b"PK\x03\x04", "zip or npz"),
+    (0, b"PK\x03\x04", "zip or npz, which is prepared by itself"),
+    (0, b"\x89HDF\r\n\x1a\n", "HDF5, which is prepared by itself"),
     (0, b"\x93NUMPY", "npy"),
     (0, b"GIF8", "GIF"),
     (0, b"BM", "BMP"),
-    (8, b"WEBP", "WebP"),
-    (4, b"jP  ", "JPEG 2000"),
     (0, b"%PDF", "PDF"),
+    (0, b"\x1f\x8b", "gzip"),
 )
-_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
-_ORIENTATION, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 262, 0
-_UPRIGHT = {
-    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
-    3: Pillow.Transpose.ROTATE_180,
-    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
-    5: Pillow.Transpose.TRANSPOSE,
-    6: Pillow.Transpose.ROTATE_270,
-    7: Pillow.Transpose.TRANSVERSE,
-    8: Pillow.Transpose.ROTATE_90,
-}
+AS_IT_COMES = Reading()
+_DICOM_NAMES = (".dcm", ".dicom", ".ima")
 
 
-class Unreadable(MedstrataError):  # noqa: N818  (a finding about a file, not a failure)
-    """A file that gives no usable pixels.
-
-    Attributes:
-        reason: Why, in a few words, without the file's name.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Image:
-    """Pixels of one file, upright, and what was done to get them.
-
-    Attributes:
-        pixels: Grey (H, W) or RGB (H, W, 3), uint8; colour with three equal channels is grey.
-        format: PNG, JPEG or TIFF.
-        width: Of the file's image in pixels, after turning upright.
-        height: Likewise.
-        mode: How the file holds its pixels, in Pillow's words, such as L, RGB, I;16, CMYK.
-        conversion: Each change that lost or moved something, joined by "; "; empty if none.
-        checksum: BLAKE2b of the file's bytes, 128 bits, as 32 hexadecimal digits.
-    """
-
-    pixels: NDArray[np.uint8]
-    format: str
-    width: int
-    height: int
-    mode: str
-    conversion: str
-    checksum: str
-
-
-def read_image(path: Path, least: int | None = None) -> Image:
-    """Read a PNG, JPEG or TIFF file; of several pages the first.
-
-    Grey images of more than 8 bits are scaled by percentiles of their own (`WINDOW`), so that
-    brightness is comparable between detectors and no bit depth is assumed.
+def read_image(
+    path: Path,
+    reading: Reading = AS_IT_COMES,
+    least: int | None = None,
+) -> Image:
+    """Read the one image that stands for a file.
 
     Args:
-        path: The file.
-        least: Sides in pixels that suffice. A large JPEG is then decoded at 1/2, 1/4 or 1/8, as
-            long as both sides are not below it, which takes a fraction of the time.
+        path: A file, or an array in a container as `arrays` explains.
+        reading: Window, depth, axis; which frame stands for the file is said there.
+        least: Sides in pixels that suffice, which lets a large JPEG be decoded smaller.
 
     Returns:
         Its pixels and their record.
 
     Raises:
-        Unreadable: the file is missing, empty, no image, of another format, damaged, has more
-            than `MAX_PIXELS` pixels, holds non-finite numbers or is constant.
+        Unreadable: the file is missing, empty, no image, of another format, damaged, too large,
+            holds non-finite numbers or is constant.
+        MedstrataError: a library for its format is not installed.
     """
-    data = _read_bytes(path)
+    (image,) = read_images(path, [None], reading, least)
+    if isinstance(image, Unreadable):
+        raise image
+    return image
+
+
+def read_images(
+    path: Path, frames: Sequence[int | None], reading: Reading, least: int | None = None
+) -> Iterator[Image | Unreadable]:
+    """Read some images of a file, each with its own fate.
+
+    Args:
+        path: As in `read_image`.
+        frames: Numbers from 0, ascending; None for the one that stands for the file.
+        reading: As in `read_image`.
+        least: As in `read_image`.
+
+    Yields:
+        One result a frame, in their order; what spoils a file spoils all its frames left.
+
+    Raises:
+        MedstrataError: a library for its format is not installed.
+    """
+    done = 0
     try:
-        decoded, name = _open(path, data)
-        if decoded.width * decoded.height > MAX_PIXELS:
-            raise Unreadable(
-                path, f"{decoded.width} x {decoded.height} pixels, more than {MAX_PIXELS:,}"
-            )
-        mode, (width, height), notes = decoded.mode, decoded.size, list[str]()
-        if least is not None:
-            decoded.draft(None, (least, least))  # does nothing where the format has no such way
-            if decoded.size != (width, height):
-                notes.append(f"decoded at 1/{decoded.decoderconfig[0]}")
-        decoded.load()
-        upright, sideways = _turn_upright(decoded, notes)
-        pixels = _to_8_bit(path, upright, data, notes)
+        for image in _images(path, frames, reading, least):
+            yield image if _varies(image.pixels) else Unreadable(path, _constant(image.pixels))
+            done += 1
+    except Unreadable as unreadable:
+        reason = unreadable.reason
+    except Refused as refused:
+        reason = str(refused)
     except MedstrataError:
         raise
-    except Exception as error:  # decoders fail in every way on damaged bytes
-        word = "truncated" if "truncated" in str(error).lower() else "damaged"
-        raise Unreadable(path, f"{word}: {' '.join(str(error).split())[:120]}") from error
+    except MemoryError:
+        reason = "needs more memory than there is"
+    except Exception as error:  # noqa: BLE001  (decoders fail in every way on damaged bytes)
+        reason = _fault(error)
+    else:
+        return
+    for _ in frames[done:]:
+        yield Unreadable(path, reason)
+
+
+def count_images(path: Path, axis: str) -> int:
+    """Images in a file, from its header; 1 where it cannot be read, which reading will find.
+
+    Args:
+        path: As in `read_image`.
+        axis: As `Reading.axis`.
+
+    Raises:
+        MedstrataError: a library for its format is not installed.
+    """
+    try:
+        if (inside := split_container(path)) is not None:
+            return array_length(*inside)
+        data = _read_bytes(path)
+        name = _format(path, data)
+        if name == "NIfTI":
+            return count_slices(path, axis)
+        return count_frames(data) if name == "DICOM" else count_pages(data, name)
+    except Unreadable:
+        return 1
+    except MedstrataError:
+        raise
+    except Exception:  # noqa: BLE001  (as above)
+        return 1
+
+
+def _images(
+    path: Path, frames: Sequence[int | None], reading: Reading, least: int | None
+) -> Iterator[Image]:
+    if (inside := split_container(path)) is not None:
+        name = "npz" if inside[0].suffix.lower() == ".npz" else "HDF5"
+        rows = [frame or 0 for frame in frames]
+        for picture, checksum in read_rows(*inside, rows, reading):
+            yield _image(picture, name, checksum)
+        return
+    data = _read_bytes(path)
+    name = _format(path, data)
+    digest = hashlib.blake2b(data, digest_size=16)
+    if name == "NIfTI":
+        del data  # nibabel reads the file itself
+        pictures = read_slices(path, frames, reading)
+    elif name == "DICOM":
+        pictures = read_frames(data, frames, reading)
+    else:
+        pictures = (read_photograph(data, name, frame, reading, least) for frame in frames)
+    for frame, picture in zip(frames, pictures, strict=True):
+        own = digest.copy()
+        if frame is not None:
+            own.update(f"#{frame}".encode())
+        yield _image(picture, name, own.hexdigest())
+
+
+def _image(picture: Picture, name: str, checksum: str) -> Image:
+    pixels = picture.pixels
+    if pixels.ndim == 3:
+        pixels = _grey_if_equal(pixels, picture.notes)
     return Image(
         pixels=pixels,
         format=name,
-        width=height if sideways else width,
-        height=width if sideways else height,
-        mode=mode,
-        conversion="; ".join(notes),
-        checksum=hashlib.blake2b(data, digest_size=16).hexdigest(),
+        width=picture.width,
+        height=picture.height,
+        mode=picture.mode,
+        conversion="; ".join(picture.notes),
+        checksum=checksum,
+        facts=picture.facts,
+        patient=picture.patient,
     )
 
 
@@ -158,69 +192,29 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-def _open(path: Path, data: bytes) -> tuple[ImageFile.ImageFile, str]:
-    """Read the header alone."""
-    for magic, name, decoder in _DECODERS:
-        if data.startswith(magic):
-            try:
-                return decoder(io.BytesIO(data)), name
-            except SyntaxError as error:
-                raise Unreadable(path, f"{name} with a truncated or unsupported header") from error
+def _format(path: Path, data: bytes) -> str:
+    if is_dicom(data):
+        return "DICOM"
+    for place, magic, name in _MAGIC:
+        if data[place : place + len(magic)] == magic:
+            return name
+    lower = path.name.lower()
+    if lower.endswith(".nii.gz"):
+        return "NIfTI"
+    if lower.endswith(_DICOM_NAMES):
+        return "DICOM"  # old archives leave the preamble out
     for place, magic, name in _UNSUPPORTED:
         if data[place : place + len(magic)] == magic:
-            raise Unreadable(path, f"unsupported format {name}; convert it to PNG, JPEG or TIFF")
+            raise Unreadable(path, f"unsupported format {name}")
     raise Unreadable(path, "not an image")
 
 
-def _turn_upright(decoded: ImageFile.ImageFile, notes: list[str]) -> tuple[Pillow.Image, bool]:
-    """Apply the EXIF orientation; also says whether width and height have changed places."""
-    try:
-        if getattr(decoded, "n_frames", 1) > 1:
-            notes.append(f"first of {decoded.n_frames} pages")  # type: ignore[attr-defined]
-        orientation = decoded.getexif().get(_ORIENTATION, 1)
-    except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):
-        notes.append("unreadable EXIF ignored")
-        return decoded, False
-    # Pillow turns TIFF upright while loading and then reports 1.
-    if orientation not in _UPRIGHT:
-        return decoded, False
-    notes.append(f"EXIF orientation {orientation} applied")
-    return decoded.transpose(_UPRIGHT[orientation]), orientation >= 5
+def _fault(error: Exception) -> str:
+    text = " ".join(str(error).split())[:120] or type(error).__name__
+    return f"{'truncated' if 'truncated' in text.lower() else 'damaged'}: {text}"
 
 
-def _to_8_bit(
-    path: Path, decoded: Pillow.Image, data: bytes, notes: list[str]
-) -> NDArray[np.uint8]:
-    if decoded.mode in _DEEP:
-        pixels = np.asarray(decoded)
-        _refuse_constant(path, pixels)
-        tags = getattr(decoded, "tag_v2", {})
-        return _window(pixels, tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, notes)
-    if data.startswith(_DECODERS[0][0]) and data[24] == 16:  # the bit depth in a PNG header
-        notes.append("16-bit colour to 8 bits: high byte kept")
-    if decoded.mode in ("1", "L"):
-        pixels = np.asarray(decoded.convert("L"))
-        _refuse_constant(path, pixels)
-        return pixels
-    pixels = _to_rgb(decoded, notes)
-    _refuse_constant(path, pixels)
-    return _grey_if_equal(pixels, notes)
-
-
-def _to_rgb(decoded: Pillow.Image, notes: list[str]) -> NDArray[np.uint8]:
-    if decoded.mode == "RGB":
-        return np.asarray(decoded)
-    notes.append(f"{decoded.mode} to RGB")
-    if decoded.has_transparency_data:
-        rgba = decoded.convert("RGBA")
-        if rgba.getchannel("A").getextrema() != (255, 255):
-            notes[-1] += " over black"
-            rgba = Pillow.alpha_composite(Pillow.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
-        decoded = rgba
-    return np.asarray(decoded.convert("RGB"))
-
-
-def _grey_if_equal(pixels: NDArray[np.uint8], notes: list[str]) -> NDArray[np.uint8]:
+def _grey_if_equal(pixels: NDArray[Any], notes: list[str]) -> NDArray[Any]:
     """Drop two of three equal channels; a sparse look spares colour images the full one."""
     for part in (pixels[::16, ::16], pixels):
         if not np.array_equal(part[..., 0], part[..., 1]) or not np.array_equal(
@@ -231,24 +225,10 @@ def _grey_if_equal(pixels: NDArray[np.uint8], notes: list[str]) -> NDArray[np.ui
     return np.ascontiguousarray(pixels[..., 0])
 
 
-def _refuse_constant(path: Path, pixels: NDArray[Any]) -> None:
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise Unreadable(path, "non-finite pixels")
-    if all(bool((part == part[0, 0]).all()) for part in (pixels[::16, ::16], pixels)):
-        value = ", ".join(f"{number:g}" for number in np.atleast_1d(pixels[0, 0]))
-        raise Unreadable(path, f"constant image, every pixel {value}")
+def _varies(pixels: NDArray[Any]) -> bool:
+    return not all(bool((part == part[0, 0]).all()) for part in (pixels[::16, ::16], pixels))
 
 
-def _window(pixels: NDArray[Any], invert: bool, notes: list[str]) -> NDArray[np.uint8]:
-    """Scale grey values linearly to 0..255 between two percentiles of the image."""
-    exact = np.float32 if pixels.dtype == np.uint16 else np.float64
-    values: NDArray[Any] = pixels.astype(exact)
-    low, high = (float(value) for value in np.percentile(values, WINDOW))
-    if low == high:  # nearly all pixels alike: keep the few that are not
-        low, high = float(values.min()), float(values.max())
-    notes.append(f"{low:g}..{high:g} to 0..255")
-    if invert:
-        notes.append("white is zero: inverted")
-        low, high = high, low
-    scaled = (values - low) * (255.0 / (high - low))
-    return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
+def _constant(pixels: NDArray[Any]) -> str:
+    value = ", ".join(f"{number:g}" for number in np.atleast_1d(pixels[0, 0]))
+    return f"constant image, every pixel {value}"

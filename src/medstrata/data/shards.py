@@ -1,17 +1,20 @@
 """Decoding image files into shards, in threads, so that an interrupted run can go on.
 
-The files are cut into runs of equal length. Each run becomes one shard and one part, a table of
-what was read and what was not; the part is written last, so a run with a part is done.
+The samples are cut into runs of equal length. Each run becomes one shard and one part, a table of
+what was read and what was not; the part is written last, so a run with a part is done. Samples of
+one file are read together, by one thread.
 
 Legend: C channels, H W height and width, equal here.
 """
 
+import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +24,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.console import progress_bar
+from medstrata.data.dicom import FACTS
 from medstrata.data.fingerprints import DESCRIPTION, describe
-from medstrata.data.readers import Image, Unreadable, read_image
-from medstrata.data.sources import OUTSIDE
+from medstrata.data.readers import read_images
+from medstrata.data.reading import Image, Reading
+from medstrata.data.refusals import Refused, Unreadable
+from medstrata.data.sources import OUTSIDE, Sources
 from medstrata.data.squares import fit_square
 from medstrata.data.store import SHARD_BYTES, SHARD_ROWS, shard_path
 from medstrata.files import replacing
 
 PROBES = 64
+DICOM_COLUMNS = tuple(f"dicom.{name}" for name in FACTS)
 
 
 @dataclass(frozen=True)
@@ -39,66 +46,91 @@ class Form:
         size: H and W in pixels.
         channels: C, 1 or 3.
         fit: As `fit_square` takes it.
+        reading: How files are read.
     """
 
     size: int
     channels: int
     fit: str
+    reading: Reading
+
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """Of the stored pixels."""
+        return np.uint8 if self.reading.bits == 8 else np.uint16
 
     @property
     def rows(self) -> int:
-        """Files a run."""
-        return min(SHARD_ROWS, max(1, SHARD_BYTES // (self.size**2 * self.channels)))
+        """Samples a run."""
+        image = self.size**2 * self.channels * self.reading.bits // 8
+        return min(SHARD_ROWS, max(1, SHARD_BYTES // image))
+
+    @property
+    def least(self) -> int | None:
+        """Sides in pixels that a decoded image needs; None for all that the file has.
+
+        Twice the size leaves the last step of shrinking to area resampling; a fundus is about as
+        wide as its image but may be narrower.
+        """
+        return {"keep": None, "fundus": 3 * self.size}.get(self.fit, 2 * self.size)
 
 
-def probe_images(root: Path, names: Sequence[str], workers: int) -> list[Image | Unreadable]:
-    """Read up to `PROBES` evenly spaced files."""
-    places = np.unique(np.linspace(0, len(names) - 1, PROBES).round().astype(int))
+def probe_images(sources: Sources, reading: Reading, workers: int) -> list[Image | Unreadable]:
+    """Read up to `PROBES` evenly spaced samples."""
+    samples = np.unique(np.linspace(0, len(sources) - 1, PROBES).round().astype(int))
 
-    def probe(place: int) -> Image | Unreadable:
-        try:
-            return _read(root, names[place], None)
-        except Unreadable as unreadable:
-            return unreadable
+    def probe(sample: int) -> Image | Unreadable:
+        file = sources.files[sources.places[sample]]
+        (image,) = _read(sources.root, file, [int(sources.frames[sample])], reading, None)
+        return image
 
     with _decoding(workers) as executor:
-        return list(executor.map(probe, places.tolist()))
+        return list(executor.map(probe, samples.tolist()))
 
 
-def write_shards(root: Path, names: Sequence[str], store: Path, form: Form, workers: int) -> None:
-    """Decode all files of which the store has no part yet.
+def write_shards(sources: Sources, store: Path, form: Form, salt: bytes, workers: int) -> None:
+    """Decode all samples of which the store has no part yet.
 
     Args:
-        root: Source folder, resolved.
-        names: Paths relative to it.
+        sources: Where they are.
         store: Folder of the store; has a folder `parts`.
         form: Of the stored images.
+        salt: Makes hashes of DICOM patients that nobody without it can repeat.
         workers: Threads.
     """
     with _decoding(workers) as executor, progress_bar() as bar:
-        task = bar.add_task("decode", total=len(names))
-        for number, start in enumerate(range(0, len(names), form.rows)):
-            run = names[start : start + form.rows]
+        task = bar.add_task("decode", total=len(sources))
+        for number, start in enumerate(range(0, len(sources), form.rows)):
+            stop = min(start + form.rows, len(sources))
             if _part_path(store, number).is_file():
-                bar.advance(task, len(run))
+                bar.advance(task, stop - start)
                 continue
-            pixels = np.zeros((len(run), form.size, form.size, form.channels), dtype=np.uint8)
+            pixels = np.zeros((stop - start, form.size, form.size, form.channels), form.dtype)
 
             def decode(
-                place: int, run: Sequence[str] = run, pixels: NDArray[np.uint8] = pixels
-            ) -> dict[str, Any]:
-                return _decode(root, run[place], form, pixels[place])
+                ends: tuple[int, int], start: int = start, pixels: NDArray[Any] = pixels
+            ) -> list[dict[str, Any]]:
+                first, last = ends
+                targets = pixels[first - start : last - start]
+                return list(_decode(sources, first, form, salt, targets))
 
-            records = []
-            for record in executor.map(decode, range(len(run))):
-                records.append(record)
-                bar.advance(task)
+            records: list[dict[str, Any]] = []
+            for some in executor.map(decode, _by_file(sources.places, start, stop)):
+                records.extend(some)
+                bar.advance(task, len(some))
             _write_run(store, number, start, pixels, records)
 
 
-def read_parts(store: Path, files: int, form: Form) -> pd.DataFrame:
-    """All parts of a store as one table, a row a file: `reason` is null for what was read."""
-    runs = range(-(-files // form.rows))
+def _by_file(places: NDArray[np.int64], start: int, stop: int) -> list[tuple[int, int]]:
+    """First sample and end of each stretch of samples from one file."""
+    cuts = np.flatnonzero(np.diff(places[start:stop])) + start + 1
+    bounds = [start, *cuts.tolist(), stop]
+    return list(pairwise(bounds))
+
+
+def read_parts(store: Path, samples: int, form: Form) -> pd.DataFrame:
+    """All parts of a store as one table, a row a sample: `reason` is null for what was read."""
+    runs = range(-(-samples // form.rows))
     return pd.concat(
         [pd.read_parquet(_part_path(store, number)) for number in runs], ignore_index=True
     )
@@ -119,38 +151,61 @@ def _decoding(workers: int) -> Iterator[ThreadPoolExecutor]:
         cv2.setNumThreads(threads)
 
 
-def _read(root: Path, name: str, least: int | None) -> Image:
+def _read(
+    root: Path, name: str, frames: Sequence[int], reading: Reading, least: int | None
+) -> Iterator[Image | Unreadable]:
     path = root / name
-    if not path.resolve().is_relative_to(root):
-        raise Unreadable(path, OUTSIDE)
-    return read_image(path, least)
-
-
-def _decode(root: Path, name: str, form: Form, target: NDArray[np.uint8]) -> dict[str, Any]:
-    """Fill in the pixels of one file; returns its row of the part."""
     try:
-        # Twice the size leaves the last step of shrinking to area resampling.
-        image = _read(root, name, 2 * form.size)
-    except Unreadable as unreadable:
-        return {"reason": unreadable.reason}
-    target[:], note = fit_square(image.pixels, form.size, form.channels, form.fit)
-    return {
-        "width": image.width,
-        "height": image.height,
-        "source_channels": 1 if image.pixels.ndim == 2 else 3,
-        "format": image.format,
-        "conversion": "; ".join(filter(None, (image.conversion, note))),
-        "checksum": image.checksum,
-        **describe(target),
-        **_sums(target),
-    }
+        inside = path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # as Python 3.11 and 3.12 say of links that lead in a circle
+        return repeat(Unreadable(path, "link that leads nowhere"), len(frames))
+    if not inside:
+        return repeat(Unreadable(path, OUTSIDE), len(frames))
+    return read_images(path, [None if frame < 0 else frame for frame in frames], reading, least)
 
 
-def _sums(pixels: NDArray[np.uint8]) -> dict[str, int]:
+def _decode(
+    sources: Sources, first: int, form: Form, salt: bytes, targets: NDArray[Any]
+) -> Iterator[dict[str, Any]]:
+    """Fill in the pixels of samples of one file; gives their rows of the part."""
+    name = sources.files[sources.places[first]]
+    frames = sources.frames[first : first + len(targets)].tolist()
+    images = _read(sources.root, name, frames, form.reading, form.least)
+    for target, image in zip(targets, images, strict=True):
+        if isinstance(image, Unreadable):
+            yield {"reason": image.reason}
+            continue
+        try:
+            target[:], note = fit_square(image.pixels, form.size, form.channels, form.fit)
+        except Refused as refused:
+            yield {"reason": str(refused)}
+            continue
+        yield {
+            "width": image.width,
+            "height": image.height,
+            "source_channels": 1 if image.pixels.ndim == 2 else 3,
+            "format": image.format,
+            "mode": image.mode,
+            "conversion": "; ".join(filter(None, (image.conversion, note))),
+            "checksum": image.checksum,
+            "patient": None if image.patient is None else hash_patient(image.patient, salt),
+            **{f"dicom.{name}": value for name, value in image.facts.items()},
+            **describe(target),
+            **_sums(target),
+        }
+
+
+def hash_patient(patient: str, salt: bytes) -> str:
+    """A patient's identity as a keyed BLAKE2b hash of 64 bits, the same for the same salt."""
+    return hashlib.blake2b(patient.encode(), key=salt, digest_size=8).hexdigest()
+
+
+def _sums(pixels: NDArray[Any]) -> dict[str, int]:
     """Sum of the values and of their squares in each channel, exactly, by counting values."""
-    sums, values = {}, np.arange(256)
+    levels = int(np.iinfo(pixels.dtype).max) + 1
+    sums, values = {}, np.arange(levels)
     for channel in range(pixels.shape[-1]):
-        counts = cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel()
+        counts = cv2.calcHist([pixels], [channel], None, [levels], [0, levels]).ravel()
         counts = counts.astype(np.int64)
         sums[f"sum{channel}"] = int(counts @ values)
         sums[f"squares{channel}"] = int(counts @ values**2)
@@ -158,19 +213,16 @@ def _sums(pixels: NDArray[np.uint8]) -> dict[str, int]:
 
 
 def _write_run(
-    store: Path, number: int, start: int, pixels: NDArray[np.uint8], records: list[dict[str, Any]]
+    store: Path, number: int, start: int, pixels: NDArray[Any], records: list[dict[str, Any]]
 ) -> None:
     whole = ("width", "height", "source_channels")
+    words = ("format", "mode", "conversion", "checksum", "patient", *DICOM_COLUMNS)
     sums = [f"{name}{c}" for name in ("sum", "squares") for c in range(pixels.shape[-1])]
-    table = pd.DataFrame(
-        records,
-        columns=["reason", *whole, "format", "conversion", "checksum", *DESCRIPTION, *sums],
-    )
+    table = pd.DataFrame(records, columns=["reason", *whole, *words, *DESCRIPTION, *sums])
     table = table.astype({**dict.fromkeys((*whole, *sums), "Int64"), **DESCRIPTION})
-    for name in ("reason", "format", "conversion", "checksum"):
-        table[name] = table[name].astype("string")
+    table = table.astype(dict.fromkeys(("reason", *words), "string"))
     good = table["reason"].isna().to_numpy()
-    table.insert(0, "file", np.arange(start, start + len(records)))
+    table.insert(0, "sample", np.arange(start, start + len(records)))
     table["shard"] = number
     table["shard_row"] = np.cumsum(good) - 1
     if good.any():

@@ -1,6 +1,9 @@
-"""Which image files there are: those of a folder tree, or those that a list names.
+"""Which images there are: those of a folder tree, or those that a list names.
 
-Files are never opened here, and nothing outside the source folder is ever named.
+Nothing outside the source folder is ever named. A file is opened only to see whether one without a
+suffix is DICOM, and to count its images where more than one of them may be wanted.
+
+Legend: N samples.
 """
 
 import hashlib
@@ -8,73 +11,94 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from medstrata.console import say
+from medstrata.console import progress_bar, say
+from medstrata.data.dicom import is_dicom
+from medstrata.data.readers import count_images
+from medstrata.data.reading import Reading
 from medstrata.errors import MedstrataError
 
 OUTSIDE = "path leads out of the source folder"
 
-_READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_DICOM = (".dcm", ".dicom", ".ima")
+_VOLUMES = (".nii", ".nii.gz")
+_SINGLE = (".png", ".jpg", ".jpeg", ".webp", ".jp2", ".j2k", ".jpx")
+_READABLE = (*_SINGLE, ".tif", ".tiff", *_DICOM, *_VOLUMES)
 # Files of these kinds are images that are not read: they are listed, so that none is lost unseen.
 _OTHER_IMAGES = (
-    *(".dcm", ".dicom", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".npy", ".npz"),
-    *(".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jxl", ".svs", ".ndpi", ".mrxs", ".heic"),
+    *(".nrrd", ".mha", ".mhd", ".mgz", ".npy", ".npz", ".h5", ".hdf5"),
+    *(".bmp", ".gif", ".jxl", ".svs", ".ndpi", ".mrxs", ".heic"),
 )
 _IMAGES = (*_READABLE, *_OTHER_IMAGES)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Image files to read.
+    """Images to read.
 
     Attributes:
         root: Folder that holds them, resolved.
-        names: POSIX paths relative to the root, in the order of the samples.
+        files: POSIX paths relative to the root, each once.
+        places: File of each sample, as a place in `files`, ascending; int64, shape (N,).
+        frames: Frame, slice or row of the file; -1 where one image stands for the file; int64,
+            shape (N,), ascending within a file.
         refused: Pairs of name and reason of images that cannot be read for what they are.
         digest: Names the files by path, size and time of change.
     """
 
     root: Path
-    names: list[str]
+    files: list[str]
+    places: NDArray[np.int64]
+    frames: NDArray[np.int64]
     refused: list[tuple[str, str]]
     digest: str
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def name(self, sample: int) -> str:
+        """The file of a sample, with "#" and the frame where that is one of several."""
+        file, frame = self.files[self.places[sample]], self.frames[sample]
+        return file if frame < 0 else f"{file}#{frame}"
 
 
 def from_folder(folder: Path) -> Sources:
     """Find the images in a folder and the folders below it, in order of their paths.
 
-    Hidden files and stores are passed over. Links to folders are not followed.
+    Hidden files and stores are passed over. Links to folders are not followed. Files without a
+    suffix, or with a number for one, are images where they begin as DICOM does.
 
     Raises:
-        MedstrataError: there are no images, or a folder cannot be listed.
+        MedstrataError: there are no images, or the folder cannot be listed.
     """
     root = folder.resolve()
     names, refused, others = [], [], Counter[str]()
-    for name, is_linked_folder in _walk(root):
+    for name, reason in _walk(root):
         suffix = ".nii.gz" if name.lower().endswith(".nii.gz") else Path(name).suffix.lower()
-        if is_linked_folder:
-            refused.append((name, "link to a folder, not followed"))
-        elif not _is_text(name):
-            refused.append((os.fsencode(name).decode("utf-8", "replace"), "name is not UTF-8"))
-        elif suffix in _READABLE:
+        if reason:
+            refused.append((_printable(name), reason))
+        elif suffix in _READABLE or (_may_be_dicom(suffix) and _begins_as_dicom(root / name)):
             names.append(name)
         elif suffix in _OTHER_IMAGES:
-            refused.append((name, f"unsupported format {suffix}; convert it to PNG, JPEG or TIFF"))
+            refused.append((name, f"unsupported format {suffix}"))
         else:
             others[suffix or "no suffix"] += 1
     if not names:
         first = f"; {refused[0][0]}: {refused[0][1]}" if refused else ""
-        raise MedstrataError(f"no PNG, JPEG or TIFF images in {folder}{first}")
+        raise MedstrataError(f"no images that can be read in {folder}{first}")
     if others:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
         say(f"passed over {others.total()} files that are not images ({kinds})")
     names.sort()
     refused.sort()
-    return Sources(root, names, refused, _digest(root, names))
+    return _one_each(root, names, refused)
 
 
 def from_list(path: Path, files: pd.Series) -> Sources:
@@ -93,7 +117,62 @@ def from_list(path: Path, files: pd.Series) -> Sources:
     refused = [(name, OUTSIDE) for name in named if leaves_root(name)]
     if not names:
         raise MedstrataError(f"{path} names no file in {root}")
-    return Sources(root, names, refused, _digest(root, names))
+    return _one_each(root, names, refused)
+
+
+def from_rows(root: Path, files: pd.Series, frames: NDArray[np.int64]) -> Sources:
+    """Take one sample for each row of an index of files and frames.
+
+    Args:
+        root: Folder that the names are relative to, resolved.
+        files: File of each row, none null.
+        frames: Frame of each row, -1 for the one that stands for the file.
+
+    Returns:
+        Samples in the order of the rows, whose frames must ascend within a file.
+    """
+    places, names = pd.factorize(files)
+    digest = _digest(root, names.tolist())
+    if (frames >= 0).any():
+        rows = np.stack([places, frames]).tobytes()
+        digest = hashlib.blake2b(digest.encode() + rows, digest_size=16).hexdigest()
+    return Sources(root, names.tolist(), places.astype(np.int64), frames, [], digest)
+
+
+def with_frames(sources: Sources, reading: Reading, workers: int) -> Sources:
+    """Take several images of each file that has several, as `reading.frames` says.
+
+    Args:
+        sources: One sample a file.
+        reading: Which frames, and the axis of volumes.
+        workers: Threads that open files to count their images.
+
+    Returns:
+        A sample a frame.
+    """
+    if reading.step is None:
+        return sources
+    step = reading.step
+    counts = np.ones(len(sources.files), dtype=np.int64)
+    may = [place for place, name in enumerate(sources.files) if not name.lower().endswith(_SINGLE)]
+    with ThreadPoolExecutor(workers) as executor, progress_bar() as bar:
+        task = bar.add_task("count frames", total=len(may))
+        paths = (sources.root / sources.files[place] for place in may)
+        for place, count in zip(
+            may, executor.map(lambda path: count_images(path, reading.axis), paths), strict=True
+        ):
+            counts[place] = count
+            bar.advance(task)
+    taken = -(-counts // step)
+    places = np.repeat(np.arange(len(counts)), taken)
+    ordinal = np.arange(len(places)) - np.repeat(np.cumsum(taken) - taken, taken)
+    frames = np.where(counts[places] > 1, ordinal * step, -1)
+    return replace(sources, places=places, frames=frames)
+
+
+def _one_each(root: Path, names: list[str], refused: list[tuple[str, str]]) -> Sources:
+    places = np.arange(len(names), dtype=np.int64)
+    return Sources(root, names, places, np.full_like(places, -1), refused, _digest(root, names))
 
 
 def clean_name(name: str, root: Path) -> str:
@@ -115,31 +194,52 @@ def leaves_root(name: str) -> bool:
     return name.startswith(("/", "../")) or name in ("..", ".") or name[1:2] == ":"
 
 
-def _walk(root: Path) -> Iterator[tuple[str, bool]]:
-    """Relative paths of files and of links to folders; the latter are marked."""
-    for folder, folders, files in os.walk(root, onerror=_refuse):
+def _walk(root: Path) -> Iterator[tuple[str, str]]:
+    """Relative paths of files, and of folders that are not entered with the reason for it."""
+    locked: list[OSError] = []
+    for folder, folders, files in os.walk(root, onerror=locked.append):
         here = Path(folder)
         if (here / "store.json").is_file() or (here / "parts" / "plan.json").is_file():
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        prefix = "" if here == root else f"{here.relative_to(root).as_posix()}/"
         for name in folders:
             if (here / name).is_symlink():
-                yield (here / name).relative_to(root).as_posix(), True
-        prefix = "" if here == root else f"{here.relative_to(root).as_posix()}/"
+                yield prefix + name, "link to a folder, not followed"
         for name in files:
             if not name.startswith("."):
-                yield prefix + name, False
+                yield prefix + name, "" if _is_text(name) else "name is not UTF-8"
+    for error in locked:
+        path = Path(error.filename)
+        if path == root:
+            raise MedstrataError(f"{root} cannot be listed ({error.strerror})")
+        name = path.relative_to(root).as_posix()
+        yield name, f"folder that cannot be listed: {error.strerror}"
 
 
-def _refuse(error: OSError) -> None:
-    raise MedstrataError(
-        f"{error.filename} cannot be listed ({error.strerror}): its images would be lost unseen"
-    ) from error
+def _may_be_dicom(suffix: str) -> bool:
+    """Whether such a file may be DICOM: archives name files by their UIDs, without a suffix."""
+    return suffix == "" or suffix[1:].isdigit()
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    # A DICOMDIR is a table of contents; opening a pipe would wait for ever.
+    if path.name == "DICOMDIR" or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as stream:
+            return is_dicom(stream.read(132))
+    except OSError:
+        return False
 
 
 def _is_text(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _digest(root: Path, names: list[str]) -> str:

@@ -139,7 +139,7 @@ def label_subset(task: Task, store: Store, fraction: float, seed: int) -> NDArra
         raise MedstrataError(f"fraction must be above 0 and at most 1, got {fraction}")
     rows = store.rows("train")
     rows = rows[known(task.targets[rows])]
-    position = label_order(task.targets, task.kind, store.patient_ids, rows, seed)
+    position = label_order(task.targets, task.kind, store.patients, rows, seed)
     rows = rows[position <= fraction]
     _check_classes(task, rows, fraction)
     return rows

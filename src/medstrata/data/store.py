@@ -4,7 +4,7 @@ A store is a folder:
 
     store.json         sizes, statistics, label columns, shards and the settings that made it
     manifest.parquet   a row per image: ids, split, source, record of decoding, place, labels
-    images-00000.npy   pixels, uint8 (N, H, W, C), at most `SHARD_ROWS` rows and `SHARD_BYTES`
+    images-00000.npy   pixels, uint8 or uint16 (N, H, W, C), `SHARD_ROWS` and `SHARD_BYTES` at most
     quarantine.csv     files that gave no image, with the reason
     audit.json         what could make results look better than they are
     preview.png        a contact sheet
@@ -15,13 +15,17 @@ Legend: N samples, B batch, C channels, H W height and width, equal here.
 """
 
 import json
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medstrata.errors import MedstrataError
@@ -49,28 +53,58 @@ class LabelColumn:
     classes: tuple[str, ...]
 
 
+class ShardFiles(Protocol):
+    """Where the shards of a store come from, when they do not all lie in its folder."""
+
+    def fetch(self, number: int) -> Path:
+        """A shard's file, whole; waits for it."""
+
+    def expect(self, numbers: list[int]) -> None:
+        """Begin to fetch these shards, which will be asked for in about this order."""
+
+    def check_room(self, shards: int) -> None:
+        """Raise MedstrataError where so many shards cannot be held at once."""
+
+
 class Store:
     """Decoded images of one size, with ids, splits and labels; never written to.
 
-    Attributes:
+    A million images cost a few bytes each: of the manifest only place and split are held, and
+    everything else is read when it is asked for.
+
+    Args:
         path: The folder.
+        header: What store.json holds.
+        manifest: A row per image; None reads manifest.parquet, a column at a time.
+        files: Fetches shards that are not in the folder; None when all are.
+        location: What messages call the store; by default its path.
+
+    Attributes:
+        path: The folder; of a remote store, where its parts are kept on this machine.
+        location: What the user called the store: a path or an address.
         size: H and W in pixels.
         channels: C, 1 (grey) or 3 (RGB).
+        dtype: Of the pixels, uint8 or uint16.
         mean: Mean of each channel over the train split, pixel values scaled to 0..1.
         std: Standard deviation of each channel, likewise.
-        manifest: A row per image, in the order of the samples; columns sample_id, patient_id,
-            split, source, width, height, source_channels, format, conversion, checksum,
-            pixel_checksum, fingerprint, dark_share, bright_share, contrast (see
-            `fingerprints.describe`), shard, shard_row, and one
-            `label.<column>` each, null where unknown.
         label_columns: Kind and classes of each label column, by its name.
         digest: Names pixels, splits and labels: stores with equal digests hold the same.
+        shards: Shard of each sample, shape (N,).
     """
 
-    def __init__(self, path: Path, header: dict[str, Any], manifest: pd.DataFrame) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: Path,
+        header: dict[str, Any],
+        manifest: pd.DataFrame | None = None,
+        *,
+        files: ShardFiles | None = None,
+        location: str | None = None,
+    ) -> None:
+        self.path, self.location = path, location or str(path)
         self.size = int(header["size"])
         self.channels = int(header["channels"])
+        self.dtype = np.dtype(np.uint8 if header["bits"] == 8 else np.uint16)
         self.mean = tuple(float(value) for value in header["mean"])
         self.std = tuple(float(value) for value in header["std"])
         self.digest = str(header["digest"])
@@ -78,21 +112,25 @@ class Store:
             name: LabelColumn(column["kind"], tuple(column["classes"]))
             for name, column in header["label_columns"].items()
         }
-        self.manifest = manifest
-        self._shard = manifest["shard"].to_numpy(dtype=np.int64)
-        self._shard_row = manifest["shard_row"].to_numpy(dtype=np.int64)
-        self._split = pd.Categorical(manifest["split"], categories=list(SPLITS)).codes
-        self._open_shard = lru_cache(maxsize=_OPEN_SHARDS)(self._map_shard)
+        self._given, self._files = manifest, files
+        table = self._read(["shard", "shard_row", "split"])
+        self.shards = _numbers(table["shard"])
+        self._shard_row = _numbers(table["shard_row"])
+        split, names = _codes(table["split"])
+        order = [SPLITS.index(name) if name in SPLITS else -1 for name in names]
+        self._split = np.append(np.asarray(order, dtype=np.int8), -1)[split]
+        self._mapped: dict[int, NDArray[Any]] = {}
+        self._mapping = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._shard)
+        return len(self.shards)
 
-    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+    def __getitem__(self, row: int) -> NDArray[Any]:
         """The pixels of one sample: a read-only view of the file, shape (H, W, C)."""
-        pixels: NDArray[np.uint8] = self._open_shard(int(self._shard[row]))[self._shard_row[row]]
+        pixels: NDArray[Any] = self._open_shard(int(self.shards[row]))[self._shard_row[row]]
         return pixels
 
-    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Copy the pixels of some samples.
 
         Args:
@@ -101,7 +139,7 @@ class Store:
         Returns:
             Shape (B, H, W, C).
         """
-        pixels = np.empty((len(rows), self.size, self.size, self.channels), dtype=np.uint8)
+        pixels = np.empty((len(rows), self.size, self.size, self.channels), dtype=self.dtype)
         for place, row in enumerate(rows):
             pixels[place] = self[row]
         return pixels
@@ -112,15 +150,102 @@ class Store:
             return np.arange(len(self), dtype=np.int64)
         return np.flatnonzero(self._split == SPLITS.index(split)).astype(np.int64)
 
-    @cached_property
-    def patient_ids(self) -> NDArray[np.str_]:
-        """The patient of each sample, shape (N,)."""
-        return self.manifest["patient_id"].to_numpy(dtype=np.str_)
+    def columns(self, *names: str) -> pd.DataFrame:
+        """Some columns of the manifest, a row per image, read anew at each call."""
+        frame: pd.DataFrame = self._read(names).to_pandas()
+        return frame
 
-    def _map_shard(self, number: int) -> NDArray[np.uint8]:
-        pixels: NDArray[np.uint8] = np.load(shard_path(self.path, number), mmap_mode="r")
+    @cached_property
+    def manifest(self) -> pd.DataFrame:
+        """A row per image, in the order of the samples.
+
+        Columns sample_id, patient_id, site, split, source, width, height, source_channels, format,
+        mode, conversion, checksum, pixel_checksum, fingerprint, dark_share, bright_share, contrast
+        (see `fingerprints.describe`), technical DICOM attributes as `dicom.<keyword>`, shard,
+        shard_row, and one `label.<column>` each, null where unknown.
+        """
+        if self._given is not None:
+            return self._given
+        return pd.read_parquet(self.path / "manifest.parquet")
+
+    @property
+    def patient_ids(self) -> NDArray[np.str_]:
+        """The patient of each sample, shape (N,); `patients` is far smaller."""
+        return self.columns("patient_id")["patient_id"].to_numpy(dtype=np.str_)
+
+    @cached_property
+    def patients(self) -> NDArray[np.int32]:
+        """The number of each sample's patient, shape (N,); numbers sort as the ids do."""
+        code, names = _codes(self._read(["patient_id"])["patient_id"])
+        rank = np.argsort(np.argsort(np.asarray(names, dtype=np.str_), kind="stable"))
+        return np.asarray(rank[code], dtype=np.int32)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether shards are fetched from elsewhere."""
+        return self._files is not None
+
+    def look_ahead(self, rows: NDArray[np.int64]) -> int:
+        """How many of these samples lie in two shards, on average; 0 where nothing is fetched."""
+        return 0 if self._files is None else 2 * len(rows) // len(np.unique(self.shards[rows]))
+
+    def expect(self, rows: NDArray[np.int64]) -> None:
+        """Say which samples will be read next, in this order; a remote store fetches them ahead."""
+        if self._files is not None:
+            shards = self.shards[rows]
+            numbers, first = np.unique(shards, return_index=True)
+            self._files.expect(numbers[np.argsort(first)].tolist())
+
+    def check_room(self, shards: int) -> None:
+        """Raise MedstrataError where a remote store cannot hold so many shards at once."""
+        if self._files is not None:
+            self._files.check_room(min(shards, int(self.shards.max()) + 1))
+
+    def _read(self, names: Sequence[str]) -> pa.Table:
+        if self._given is not None:
+            return pa.Table.from_pandas(self._given[list(names)], preserve_index=False)
+        return pq.read_table(self.path / "manifest.parquet", columns=list(names))
+
+    def _open_shard(self, number: int) -> NDArray[Any]:
+        pixels = self._mapped.get(number)
+        return self._map_shard(number) if pixels is None else pixels
+
+    def _map_shard(self, number: int) -> NDArray[Any]:
+        # Not under the lock: fetching may take long, and other threads need other shards.
         # A plain array over the same memory: slicing a memmap costs ten times as much.
-        return pixels.view(np.ndarray)
+        pixels = self._load_shard(number).view(np.ndarray)
+        with self._mapping:
+            if self._files is not None:
+                # What was evicted from the disk takes room there for as long as it is mapped.
+                evicted = [n for n in self._mapped if not shard_path(self.path, n).exists()]
+                for other in evicted:
+                    del self._mapped[other]
+            while len(self._mapped) >= _OPEN_SHARDS:
+                del self._mapped[next(iter(self._mapped))]
+            self._mapped[number] = pixels
+        return pixels
+
+    def _load_shard(self, number: int) -> NDArray[Any]:
+        if self._files is None:
+            local: NDArray[Any] = np.load(shard_path(self.path, number), mmap_mode="r")
+            return local
+        while True:
+            try:
+                fetched: NDArray[Any] = np.load(self._files.fetch(number), mmap_mode="r")
+            except FileNotFoundError:  # another process made room between the two
+                continue
+            return fetched
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    return np.asarray(column.to_numpy(), dtype=np.int32)
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
+    """Number of each value (N,), -1 where null, and the values."""
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy()
+    return np.asarray(codes, dtype=np.int32), encoded.dictionary.to_pylist()
 
 
 def shard_path(store: Path, number: int) -> Path:
@@ -128,36 +253,62 @@ def shard_path(store: Path, number: int) -> Path:
     return store / f"images-{number:05d}.npy"
 
 
-def open_store(path: Path | str) -> Store:
+def open_store(location: Path | str) -> Store:
     """Open a store that `prepare` has made.
 
     Args:
-        path: Its folder.
+        location: Its folder, or an address such as `s3://bucket/cxr.store` to which
+            `medstrata push` has put it.
 
     Returns:
         The store, its pixels memory-mapped.
 
     Raises:
-        MedstrataError: there is no store, or it is unfinished, damaged or of another format.
+        MedstrataError: there is no store, or it is unfinished, damaged or of another format; an
+            address cannot be reached.
     """
-    path = Path(path)
+    if is_address(location):
+        from medstrata.data.remote import open_remote
+
+        return open_remote(str(location))
+    path = Path(location)
     if not (path / "store.json").is_file():
         if (path / "parts").is_dir():
             raise MedstrataError(f"{path} is unfinished: run the same prepare command again")
         raise MedstrataError(f"{path} is not a store: make one with `medstrata prepare`")
     try:
-        header = json.loads((path / "store.json").read_text(encoding="utf-8"))
-        if header["format"] != FORMAT:
-            raise MedstrataError(
-                f"{path} has store format {header['format']}, this version reads {FORMAT}: "
-                "prepare it again with --overwrite"
-            )
+        header = read_header((path / "store.json").read_bytes(), str(path))
         _check_shards(path, header)
-        store = Store(path, header, pd.read_parquet(path / "manifest.parquet"))
+        return checked(Store(path, header), header)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+        raise damaged(str(path), f"{type(error).__name__}: {error}") from error
+
+
+def is_address(location: Path | str) -> bool:
+    """Whether this names a place in object storage and not a folder."""
+    return isinstance(location, str) and "://" in location
+
+
+def read_header(text: bytes, location: str) -> dict[str, Any]:
+    """Parse store.json.
+
+    Raises:
+        MedstrataError: it is of another format.
+        ValueError: it is not JSON.
+    """
+    header = dict(json.loads(text))
+    if header["format"] != FORMAT:
+        raise MedstrataError(
+            f"{location} has store format {header['format']}, this version reads {FORMAT}: "
+            "prepare it again with --overwrite"
+        )
+    return header
+
+
+def checked(store: Store, header: dict[str, Any]) -> Store:
+    """The store, if its manifest has as many rows as the header says."""
     if len(store) != sum(rows for _, rows in header["shards"]):
-        raise _damaged(path, "manifest and shards differ in their number of images")
+        raise damaged(store.location, "manifest and shards differ in their number of images")
     return store
 
 
@@ -165,11 +316,12 @@ def _check_shards(path: Path, header: dict[str, Any]) -> None:
     """Find missing and cut shards by their size alone, so that opening stays quick."""
     for number, rows in header["shards"]:
         shard = shard_path(path, number)
-        wanted = rows * header["size"] ** 2 * header["channels"]
+        wanted = rows * header["size"] ** 2 * header["channels"] * header["bits"] // 8
         if not shard.is_file() or shard.stat().st_size < wanted:
-            raise _damaged(path, f"{shard.name} is missing or cut short")
+            raise damaged(str(path), f"{shard.name} is missing or cut short")
 
 
-def _damaged(path: Path, what: str) -> MedstrataError:
+def damaged(location: str, what: str) -> MedstrataError:
+    """The error of a store that is not what `prepare` has written."""
     line = " ".join(what.split())
-    return MedstrataError(f"{path} is damaged ({line}): prepare it again with --overwrite")
+    return MedstrataError(f"{location} is damaged ({line}): prepare it again with --overwrite")

@@ -21,6 +21,10 @@ _PATIENT_NAMES = (
     *("patientid", "patient", "patientname", "subjectid", "subject", "participantid"),
     *("personid", "caseid", "case", "slideid", "slide", "pid"),
 )
+_SITE_NAMES = (
+    *("site", "siteid", "center", "centre", "centerid", "centreid", "hospital", "hospitalid"),
+    *("institution", "scanner", "device", "cameratype", "source"),
+)
 # A column with one of these words in its name is no label.
 _NO_LABEL = frozenset(
     (
@@ -101,6 +105,11 @@ def guess_file_column(table: pd.DataFrame) -> str | None:
 def guess_patient_column(table: pd.DataFrame) -> str | None:
     """The column that names patients, by its name."""
     return _first_named(table, _PATIENT_NAMES)
+
+
+def guess_site_column(table: pd.DataFrame) -> str | None:
+    """The column that says where an image was made, by its name."""
+    return _first_named(table, _SITE_NAMES)
 
 
 def _first_named(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:

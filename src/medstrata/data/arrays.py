@@ -1,0 +1,168 @@
+"""Images that lie as rows of an array in an npz archive or an HDF5 file.
+
+An image file path leads into the container: `scans.npz/train_images` is one array, its frames are
+the array's rows.
+
+Legend: N rows, H W height and width, C channels.
+"""
+
+import hashlib
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medstrata.data.intensity import to_depth, window_values
+from medstrata.data.reading import Picture, Reading
+from medstrata.data.refusals import MAX_PIXELS, Refused
+from medstrata.errors import MedstrataError
+
+CONTAINERS = (".npz", ".h5", ".hdf5")
+_BLOCK = 2**24  # bytes skipped, or read ahead, at a time
+
+
+def split_container(path: Path) -> tuple[Path, str] | None:
+    """The container and the name of the array in it, if the path leads into a container."""
+    for parent in path.parents:
+        if parent.suffix.lower() in CONTAINERS and parent.is_file():
+            return parent, path.relative_to(parent).as_posix()
+    return None
+
+
+def read_rows(
+    container: Path, array: str, rows: Sequence[int], reading: Reading
+) -> Iterator[tuple[Picture, str]]:
+    """Read rows of an array in ascending order, holding few of them in memory.
+
+    Args:
+        container: An npz or HDF5 file.
+        array: Name of the array, shape (N, H, W), (N, H, W, 1) or (N, H, W, 3).
+        rows: Row numbers, ascending.
+        reading: Window and depth.
+
+    Yields:
+        The picture of each row, and the BLAKE2b sum of its bytes.
+
+    Raises:
+        Refused: there is no such array, or it does not hold images.
+        MedstrataError: h5py is missing.
+    """
+    read = _npz_rows if container.suffix.lower() == ".npz" else _hdf5_rows
+    for row in read(container, array, rows):
+        checksum = hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest()
+        yield _picture(row, reading), checksum
+
+
+def array_length(container: Path, array: str) -> int:
+    """N of an array.
+
+    Raises:
+        Refused: there is no such array, or it does not hold images.
+    """
+    if container.suffix.lower() == ".npz":
+        with zipfile.ZipFile(container) as archive, _member(archive, array) as stream:
+            return _header(stream)[0][0]
+    with _open_hdf5(container) as file:
+        return int(_dataset(file, array).shape[0])
+
+
+def _picture(row: NDArray[Any], reading: Reading) -> Picture:
+    notes = list[str]()
+    pixels = row[..., 0] if row.ndim == 3 and row.shape[-1] == 1 else row
+    height, width = pixels.shape[:2]
+    if pixels.dtype == np.uint8:
+        levels = to_depth(pixels, reading.bits)
+    elif pixels.ndim == 2:
+        levels = window_values(pixels, reading.window, reading.bits, notes)
+    else:
+        raise Refused(f"colour of type {row.dtype}; uint8 is read")
+    return Picture(pixels=levels, width=width, height=height, mode=str(row.dtype), notes=notes)
+
+
+def _npz_rows(container: Path, array: str, rows: Sequence[int]) -> Iterator[NDArray[Any]]:
+    """Rows one after another: the archive is unpacked as a stream, never as a whole."""
+    with zipfile.ZipFile(container) as archive, _member(archive, array) as stream:
+        shape, dtype = _header(stream)
+        size = math.prod(shape[1:]) * dtype.itemsize
+        place = 0
+        for row in rows:
+            if row >= shape[0]:
+                raise Refused(f"row {row} of {shape[0]}")
+            _skip(stream, (row - place) * size)
+            data = stream.read(size)
+            if len(data) < size:
+                raise Refused("truncated: the array ends early")
+            yield np.frombuffer(data, dtype).reshape(shape[1:])
+            place = row + 1
+
+
+def _member(archive: zipfile.ZipFile, array: str) -> IO[bytes]:
+    try:
+        return archive.open(f"{array}.npy")
+    except KeyError as error:
+        names = ", ".join(sorted(name.removesuffix(".npy") for name in archive.namelist())[:8])
+        raise Refused(f"no array {array!r} in it; it has {names}") from error
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, by_column, dtype = read(stream)
+    if by_column:
+        raise Refused("array in Fortran order; save it with numpy.ascontiguousarray")
+    _check(shape, dtype)
+    return shape, dtype
+
+
+def _check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    images = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
+    if not images or dtype.kind not in "uif" or min(shape[1:], default=0) < 1:
+        raise Refused(f"array of shape {shape} and type {dtype} does not hold images")
+    if shape[1] * shape[2] > MAX_PIXELS:
+        raise Refused(f"{shape[2]} x {shape[1]} pixels, more than {MAX_PIXELS:,}")
+
+
+def _skip(stream: IO[bytes], size: int) -> None:
+    while size > 0:
+        skipped = len(stream.read(min(size, _BLOCK)))
+        if not skipped:
+            raise Refused("truncated: the array ends early")
+        size -= skipped
+
+
+def _hdf5_rows(container: Path, array: str, rows: Sequence[int]) -> Iterator[NDArray[Any]]:
+    """Rows in blocks of neighbours, since a compressed chunk holds several."""
+    with _open_hdf5(container) as file:
+        data = _dataset(file, array)
+        count = max(1, _BLOCK // max(1, math.prod(data.shape[1:]) * data.dtype.itemsize))
+        start, block = 0, data[:0]
+        for row in rows:
+            if row >= data.shape[0]:
+                raise Refused(f"row {row} of {data.shape[0]}")
+            if not start <= row < start + len(block):
+                start, block = row, data[row : row + count]
+            yield np.asarray(block[row - start])
+
+
+def _open_hdf5(container: Path) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MedstrataError(
+            f"{container}: reading HDF5 needs h5py: pip install 'medstrata[hdf5]'"
+        ) from error
+    return h5py.File(container, "r")
+
+
+def _dataset(file: Any, array: str) -> Any:
+    data = file.get(array)
+    if data is None or not hasattr(data, "shape"):
+        raise Refused(f"no array {array!r} in it; it has {', '.join(sorted(file)[:8])}")
+    _check(tuple(data.shape), data.dtype)
+    return data

@@ -1,0 +1,177 @@
+"""Commands that train encoders and show what they are worth."""
+
+import sys
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from medstrata.arguments import make_parser, parse, usage_error, word_after
+from medstrata.console import say
+from medstrata.recipes import RECIPES
+from medstrata.settings import FinetuneSettings, PretrainSettings
+
+Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings)
+
+# What config.yaml and --print_config hold beside the settings.
+_NOT_SETTINGS = {"store", "store_digest", "source", "config", "out", "resume", "overwrite"}
+
+
+def _pick(kind: type[Settings], parsed: Namespace, command: str) -> Settings:
+    try:
+        return kind(**{field.name: getattr(parsed, field.name) for field in fields(kind)})
+    except ValueError as error:
+        usage_error(command, str(error))
+
+
+def _add_run_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
+    parser.add_argument("--out", type=Path, required=True, help="Run folder.")
+    parser.add_argument(
+        "--resume", action="store_true", help="Go on with the run in the folder, if there is one."
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="Delete the run in the folder first."
+    )
+
+
+def pretrain_command(words: list[str]) -> None:
+    """Pre-train an encoder."""
+    parser = make_parser(
+        "pretrain",
+        "STORE|FOLDER --out RUN [--recipe NAME] [options]",
+        "Pre-train an encoder without labels. A folder of images is prepared into a cache first.",
+    )
+    parser.add_argument("source", type=str, help="Store, its address, or folder of images.")
+    _add_run_options(parser)
+    parser.add_class_arguments(PretrainSettings)
+    defaults = _recipe(word_after(words, "--recipe"), words)
+    parser.set_defaults(defaults)
+    parsed = parse(parser, "pretrain", words)
+    # --recipe may have named a file, whose own recipe is the one to be remembered.
+    settings = replace(_pick(PretrainSettings, parsed, "pretrain"), recipe=defaults["recipe"])
+    from medstrata.data.cache import open_or_prepare
+    from medstrata.pretraining import pretrain
+
+    pretrain(
+        open_or_prepare(parsed.source),
+        settings,
+        parsed.out,
+        resume=parsed.resume,
+        overwrite=parsed.overwrite,
+    )
+
+
+def _recipe(name: str | None, words: list[str]) -> dict[str, Any]:
+    """Defaults from a recipe, a config.yaml, or on --resume from the run itself."""
+    out = word_after(words, "--out")
+    if name is None and "--resume" in words and out and (Path(out) / "config.yaml").is_file():
+        name = str(Path(out) / "config.yaml")
+    if name is None:
+        name = "fair/moco_mse"
+    if name in RECIPES:
+        return asdict(RECIPES[name]())
+    path = Path(name)
+    if not path.is_file():
+        usage_error("pretrain", f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+    settings = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    settings = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
+    unknown = settings.keys() - {field.name for field in fields(PretrainSettings)}
+    if unknown:
+        usage_error("pretrain", f"{path} has unknown settings {sorted(unknown)}")
+    return settings
+
+
+def finetune_command(words: list[str]) -> None:
+    """Train on few labels and score."""
+    parser = make_parser(
+        "finetune",
+        "RUN|scratch|imagenet|imagenet=FILE STORE --task T --fraction F --out RUN [options]",
+        "Train a classifier on a fraction of the labels; score every test image once.",
+    )
+    parser.add_argument("encoder", type=str, help="Run folder, scratch, imagenet, imagenet=FILE.")
+    parser.add_argument("store", type=str, help="Store with labels and splits, or its address.")
+    parser.add_argument(
+        "--task",
+        type=str,
+        required=True,
+        help="Label column, or 'column: a vs b+c', or several 0/1 columns 'a,b,c'.",
+    )
+    parser.add_argument("--fraction", type=float, default=1.0, help="Share of the labels, 0 to 1.")
+    parser.add_argument("--kind", type=str | None, help="binary, multiclass, multilabel, ordinal.")
+    parser.add_argument("--backbone", type=str | None, help="timm name, for scratch and imagenet.")
+    parser.add_argument("--arm", type=str | None, help="Name of this arm in tables.")
+    _add_run_options(parser)
+    parser.add_class_arguments(FinetuneSettings)
+    parsed = parse(parser, "finetune", words)
+    settings = _pick(FinetuneSettings, parsed, "finetune")
+    from medstrata.data.store import open_store
+    from medstrata.finetuning import finetune
+
+    finetune(
+        parsed.encoder,
+        open_store(parsed.store),
+        parsed.task,
+        parsed.fraction,
+        parsed.out,
+        settings,
+        kind=parsed.kind,
+        backbone=parsed.backbone,
+        arm=parsed.arm,
+        resume=parsed.resume,
+        overwrite=parsed.overwrite,
+    )
+
+
+def report_command(words: list[str]) -> None:
+    """Write a report of run folders."""
+    parser = make_parser(
+        "report", "RUNS... --to report.html [--title TEXT]", "Write one self-contained page."
+    )
+    parser.add_argument("runs", type=Path, nargs="+", help="Run folders, or folders of them.")
+    parser.add_argument("--to", type=Path, default=Path("report.html"), help="File to write.")
+    parser.add_argument("--title", type=str, default="Low-label evaluation", help="Heading.")
+    parsed = parse(parser, "report", words)
+    from medstrata.report.page import write_report
+
+    say(f"report in {write_report(parsed.runs, parsed.to, parsed.title)}")
+
+
+def demo_command(words: list[str]) -> None:
+    """Run the whole job in minutes."""
+    parser = make_parser(
+        "demo",
+        "[--out FOLDER] [--data FOLDER --labels CSV] [options]",
+        "Prepare, pre-train three arms, fine-tune at two label fractions, report. Without --data "
+        "on made-up images: the numbers then say that the program runs, nothing about medicine.",
+    )
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("medstrata-demo"), help="Folder for everything.")
+    add("--data", type=Path | None, help="Folder of your own images.")
+    add("--labels", type=Path | None, help="Labels of your images.")
+    add("--task", type=str | None, help="Task; by default the first label column.")
+    add("--epochs", type=int | None, help="Pre-training epochs.")
+    parsed = parse(parser, "demo", words)
+    if (parsed.data is None) != (parsed.labels is None):
+        usage_error("demo", "--data and --labels go together")
+    from medstrata.demonstration import demo
+
+    report = demo(
+        parsed.out, data=parsed.data, labels=parsed.labels, task=parsed.task, epochs=parsed.epochs
+    )
+    sys.stdout.write(f"{report}\n")
+
+
+def recipes_command(words: list[str]) -> None:
+    """List the pre-training recipes."""
+    parser = make_parser("recipes", "", "List the pre-training recipes.")
+    parse(parser, "recipes", words)
+    for name, make in RECIPES.items():
+        settings = make()
+        sys.stdout.write(
+            f"{name:<32} {settings.backbone}, batch {settings.batch_size}, "
+            f"temperature {settings.contrastive.temperature}, "
+            f"intermediate loss {settings.intermediate.loss}\n"
+        )
