@@ -209,6 +209,16 @@ def test_brightness_that_is_the_label_is_a_strong_shortcut(tmp_path):
     assert any("strong shortcut by intensity" in one.what for one in read_audit(store).findings)
 
 
+def test_site_that_tells_the_label_is_a_strong_shortcut(tmp_path):
+    table = write_images(tmp_path / "data", patients=40, images=1)
+    table["hospital"] = np.where(table["finding"] == 1, "north", "south")
+    table.to_csv(tmp_path / "data" / "labels.csv", index=False)
+    store = prepared(tmp_path / "data", tmp_path / "s.store", site_column="hospital")
+    rows = {one["cue"]: one for one in read_audit(store).facts["shortcuts"]}
+    assert rows["site"]["auroc"]["value"] == 1
+    assert rows["site"]["verdict"] == "strong shortcut"
+
+
 def test_odd_exposures_are_counted(tmp_path):
     table = write_images(tmp_path / "data", patients=10, images=1)
     pixels = np.zeros((64, 64), np.uint8)

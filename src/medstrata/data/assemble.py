@@ -73,10 +73,11 @@ def assemble(
     say(f"looking for copies among {len(manifest)} images")
     duplicates = find_duplicates(manifest, _reader(out, form, manifest))
     values = known.split_values
+    drawn = rule.column is None or values is None
     manifest["split"] = apply_rule(
         rule,
         None if values is None else values[good].reset_index(drop=True),
-        manifest["patient_id"] if rule.column else _bound(manifest["patient_id"], duplicates),
+        _bound(manifest["patient_id"], duplicates) if drawn else manifest["patient_id"],
         _strata(manifest, known.columns),
         known.listed[good],
         int(plan["seed"]),

@@ -63,7 +63,7 @@ def describe(pixels: NDArray[Any]) -> dict[str, Any]:
         "fingerprint": fingerprint(small),
         "dark_share": 1 - np.count_nonzero(pixels) / pixels.size,
         "bright_share": np.count_nonzero(pixels == np.iinfo(pixels.dtype).max) / pixels.size,
-        "contrast": float(small.std()),
+        "contrast": float(cv2.meanStdDev(small)[1][0, 0]),
     }
 
 

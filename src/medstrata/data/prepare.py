@@ -146,7 +146,7 @@ def prepare(
     }
     if _is_finished(out, plan, overwrite):
         say(f"{out} is ready: made before from the same files with the same settings")
-        return _audited(open_store(out), allow_leakage, None)
+        return _audited(out, allow_leakage, None)
     known = found.describe()
     try:
         _begin(out, plan)
@@ -157,17 +157,19 @@ def prepare(
             f"{out} cannot be written ({error.strerror}): make room or name another folder with "
             "--out; the same command goes on where it was"
         ) from error
-    return _audited(open_store(out), allow_leakage, duplicates)
+    return _audited(out, allow_leakage, duplicates)
 
 
-def _audited(store: Store, allow_leakage: bool, duplicates: Duplicates | None) -> Store:
+def _audited(out: Path, allow_leakage: bool, duplicates: Duplicates | None) -> Store:
     """Audit a store that has not been, and stop at leakage that is not allowed."""
+    store = open_store(out)
     known = read_audit(store)
     if known is None:
         audit(store, allow_leakage=allow_leakage, duplicates=duplicates)
     else:
         refuse_leakage(known, allow_leakage)
-    return store
+    # The audit has read the whole manifest, which a store of its own need not hold.
+    return open_store(out)
 
 
 def _check(

@@ -64,7 +64,7 @@ def push(store: Path | str, address: str, *, overwrite: bool = False) -> None:
 
 
 def _belongs(name: str) -> bool:
-    others = ("manifest.parquet", "quarantine.csv", "preview.png")
+    others = ("manifest.parquet", "quarantine.csv", "preview.png", "audit.json")
     return name in others or (name.startswith("images-") and name.endswith(".npy"))
 
 

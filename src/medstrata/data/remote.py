@@ -1,6 +1,7 @@
 """Stores in object storage: S3, Google, Azure, a web server, or a folder that is far away."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
@@ -10,7 +11,7 @@ from typing import Any
 from medstrata.data.shard_cache import ShardCache, cache_folder, cache_limit
 from medstrata.data.store import Store, checked, damaged, read_header
 from medstrata.errors import MedstrataError
-from medstrata.files import replacing
+from medstrata.files import replacing, write_text
 
 # With doubling pauses of at most 15 s this outlasts about a minute without a network.
 _RETRIES = 10
@@ -163,6 +164,9 @@ def open_remote(address: str) -> Store:
         manifest = folder / "manifest.parquet"
         if not manifest.is_file():
             remote.download(manifest.name, manifest)
+        if not (folder / "audit.json").is_file():
+            with suppress(FileNotFoundError):  # a store pushed without one
+                write_text(folder / "audit.json", remote.read("audit.json").decode())
         pixels = header["size"] ** 2 * header["channels"] * header["bits"] // 8
         sizes = {number: rows * pixels for number, rows in header["shards"]}
         files = ShardCache(remote, folder, sizes, cache_limit())

@@ -25,6 +25,7 @@ from medstrata.weighted import Kind
 
 CUES = {
     "size": "width, height and aspect of the source image",
+    "site": "where the image was made, if the table says it",
     "format": "file format, colour and conversions of the source image",
     "intensity": "mean of each colour channel",
     "border": "a strip along the border",
@@ -34,7 +35,7 @@ MOST_IMAGES = 20_000  # looked at; whole patients
 _RESAMPLES = 300
 _FOLDS = 5
 _PENALTY = 0.01  # of the ridge, per sample
-_CONVERSIONS = 20  # of the commonest, each a feature
+_KINDS = 20  # of the commonest conversions and sites, each a feature
 _SEGMENTS = 8  # along each side of the border
 _FOR_IMAGES, _FOR_FOLDS = 2003, 2004  # what a random number is for
 
@@ -164,8 +165,11 @@ def cue_features(store: Store, rows: Rows) -> Mapping[str, Floats]:
     table = store.manifest.iloc[rows]
     width, height = (table[name].to_numpy(dtype=np.float64) for name in ("width", "height"))
     pixels = [_pixel_features(store[int(row)]) for row in rows]
+    site = table["site"].fillna("")
+    sites = site.value_counts().index[:_KINDS]
     return {
         "size": np.log(np.stack([width, height, width / height], axis=1)),
+        **({"site": _one_hot(site, sites)} if table["site"].notna().any() else {}),
         "format": _format_features(table),
         "intensity": np.stack([mean for mean, _ in pixels]),
         "border": np.stack([border for _, border in pixels]),
@@ -175,12 +179,18 @@ def cue_features(store: Store, rows: Rows) -> Mapping[str, Floats]:
 def _format_features(table: pd.DataFrame) -> Floats:
     """Format, channels and conversions as zeros and ones."""
     conversion = plain_conversions(table)
-    common = conversion.value_counts().index[:_CONVERSIONS]
+    common = conversion.value_counts().index[:_KINDS]
     columns = [
         table["format"].to_numpy() == name for name in sorted(table["format"].dropna().unique())
     ]
     columns.append(table["source_channels"].to_numpy() == 1)
-    columns += [conversion.to_numpy() == name for name in sorted(common)]
+    kinds = np.stack(columns, axis=1).astype(np.float64)
+    return np.concatenate([kinds, _one_hot(conversion, common)], axis=1)
+
+
+def _one_hot(values: pd.Series, names: pd.Index) -> Floats:
+    """A column of zeros and ones for each name, in alphabetical order."""
+    columns = [values.to_numpy() == name for name in sorted(names)]
     return np.stack(columns, axis=1).astype(np.float64)
 
 

@@ -9,6 +9,7 @@ from medstrata.report.words import counted, interval_text, listed, percent, scor
 
 _CUES = {
     "size": "Image size",
+    "site": "Site",
     "format": "File format",
     "intensity": "Mean colour",
     "border": "Border strip",
