@@ -7,7 +7,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,8 @@ def prepare(
     try:
         _begin(out, plan)
         write_shards(found.sources, out, form, _salt(out), workers)
-        duplicates = assemble(out, found.sources, known, found.rule, form, plan, max_quarantine)
+        rule = replace(found.rule, may_tear=allow_leakage)
+        duplicates = assemble(out, found.sources, known, rule, form, plan, max_quarantine)
     except OSError as error:
         raise MedstrataError(
             f"{out} cannot be written ({error.strerror}): make room or name another folder with "

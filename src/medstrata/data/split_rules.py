@@ -27,12 +27,14 @@ class SplitRule:
         column: The column, if one has them.
         splits: Split of each value of the column, lower case.
         rest: Split of the other values; None if there must be none.
+        may_tear: Whether a column may put a patient into two splits.
     """
 
     fractions: tuple[float, ...] = (0.7, 0.1, 0.2)
     column: str | None = None
     splits: dict[str, str] | None = None
     rest: str | None = None
+    may_tear: bool = False
 
 
 def parse_rule(text: str | None) -> SplitRule:
@@ -105,7 +107,8 @@ def apply_rule(
     _check_values(rule.column, rule.splits, rule.rest, plain[listed])
     split = plain.map(rule.splits)
     split = split.where(split.notna(), rule.rest or "train")
-    _check_patients(rule.column, split, patient_ids)
+    if not rule.may_tear:
+        _check_patients(rule.column, split, patient_ids)
     if not (split == "train").any():
         raise MedstrataError(f"split column {rule.column!r} leaves no image to train on")
     return split.to_numpy(dtype=np.str_)
@@ -139,7 +142,8 @@ def _check_patients(column: str, split: pd.Series, patient_ids: pd.Series) -> No
     if len(torn):
         raise MedstrataError(
             f"split column {column!r} puts {len(torn)} patients in two splits ({_some(torn)}): "
-            "mend the column, or have patient-wise splits drawn with 0.7/0.1/0.2"
+            "mend the column, have patient-wise splits drawn with 0.7/0.1/0.2, or go on with "
+            "--allow-leakage"
         )
 
 
