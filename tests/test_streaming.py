@@ -179,6 +179,34 @@ def test_each_shard_is_fetched_about_once_an_epoch(s3: S3, monkeypatch: pytest.M
     assert len(s3.fetched()) <= 18  # those at the ends of the ring are read twice
 
 
+READER = """
+import sys
+import numpy as np
+from medstrata.data.store import open_store
+far, near = map(open_store, sys.argv[1:3])
+for seed in range(1):
+    rows = np.random.default_rng(seed).permutation(len(near))
+    far.expect(rows)
+    assert np.array_equal(far.read(rows), near.read(rows))
+"""
+
+
+def test_two_processes_share_a_small_cache(
+    s3: S3, local: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each evicts what the other has just fetched, and ends while it fetches ahead."""
+    most = limit(monkeypatch, 3)
+    command = [sys.executable, "-c", READER, ADDRESS, str(local.path)]
+    readers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    for reader in readers:
+        assert reader.communicate(timeout=60)[1] == b""
+        assert reader.returncode == 0
+    assert len(s3.fetched()) > 15
+    left = [path for path in cache_folder().rglob("*images-*") if path.is_file()]
+    assert sum(path.stat().st_size for path in left) <= most
+    assert not [path for path in left if path.suffix == ".tmp"]
+
+
 def test_expected_shards_are_fetched_before_they_are_read(s3: S3, local: Store) -> None:
     push(local.path, "s3://bucket/expected/tiny.store")
     streamed = open_store("s3://bucket/expected/tiny.store")

@@ -138,7 +138,7 @@ class ShardCache:
         path = shard_path(self._folder, number)
         while not self._is_here(number):
             try:
-                with FileLock(self._lock, timeout=0.2):
+                with FileLock(self._lock, timeout=0.2, poll_interval=0.01):
                     if self._is_here(number):
                         break
                     if not self._make_room(self._sizes[number] + _HEADER, spared):
