@@ -30,7 +30,7 @@ def store() -> Store:
         "edema": {"kind": "multiclass", "classes": ["-1", "0", "1"]},
         "a:b": {"kind": "binary", "classes": ["0", "1"]},
     }
-    header = {"size": 8, "channels": 1, "mean": [0.5], "std": [0.2], "digest": ""}
+    header = {"size": 8, "channels": 1, "bits": 8, "mean": [0.5], "std": [0.2], "digest": ""}
     return Store(Path("made.store"), header | {"label_columns": columns}, manifest)
 
 

@@ -140,7 +140,7 @@ def test_multilabel_keeps_the_rarest_label():
 
 def store_of(ids, split) -> Store:
     manifest = pd.DataFrame({"patient_id": ids, "split": split, "shard": 0, "shard_row": 0})
-    header = {"size": 8, "channels": 1, "mean": [0.5], "std": [0.2], "digest": ""}
+    header = {"size": 8, "channels": 1, "bits": 8, "mean": [0.5], "std": [0.2], "digest": ""}
     return Store(Path("made.store"), header | {"label_columns": {}}, manifest)
 
 

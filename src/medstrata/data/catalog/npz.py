@@ -8,7 +8,7 @@ import pandas as pd
 
 from medstrata.data.catalog.dataset import Dataset
 from medstrata.data.catalog.medmnist import read_part
-from medstrata.data.catalog.reading import text_table
+from medstrata.data.catalog.reading import require_folder, text_table
 from medstrata.errors import MedstrataError
 
 _SPLITS = ("train", "val", "test")
@@ -17,11 +17,20 @@ _URL = "https://medmnist.com"
 
 def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
-    parts = [_part(root, split) for split in _SPLITS if f"{split}_images.npy" in _arrays(root)]
+    path = root if root.suffix == ".npz" else _only(root)
+    parts = [_part(path, split) for split in _SPLITS if f"{split}_images.npy" in _arrays(path)]
     if not parts:
-        raise MedstrataError(f"{root} has no train_images: name the arrays as in {_LAYOUT}")
+        raise MedstrataError(f"{path} has no train_images; it must be {' '.join(_LAYOUT.split())}")
     table = pd.concat(parts, ignore_index=True)
     return text_table({str(name): table[name] for name in table})
+
+
+def _only(root: Path) -> Path:
+    require_folder(root, _URL)
+    there = sorted(root.glob("*.npz"))
+    if len(there) != 1:
+        raise MedstrataError(f"{root} has {len(there)} npz files: give the path of one")
+    return there[0]
 
 
 def _arrays(root: Path) -> list[str]:
@@ -49,8 +58,8 @@ def _part(root: Path, split: str) -> pd.DataFrame:
 
 
 _LAYOUT = """\
-one npz file with train_images (N, H, W) or (N, H, W, 3), train_labels (N,) or (N, labels), and so
-for val and test"""
+one npz file, or a folder with one, with train_images (N, H, W) or (N, H, W, 3), train_labels (N,)
+or (N, labels), and so for val and test"""
 
 NPZ = Dataset(
     name="npz",
