@@ -329,8 +329,8 @@ def _recipes(words: list[str]) -> None:
 
 _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": _prepare,
-    "push": _push,
     "pretrain": _pretrain,
+    "push": _push,
     "finetune": _finetune,
     "report": _report,
     "demo": _demo,
