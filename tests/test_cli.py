@@ -108,7 +108,7 @@ def test_folder_is_prepared_into_the_cache(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["pretrian"], "no command 'pretrian'; there are prepare, audit"),
+        (["pretrian"], "no command 'pretrian'; there are prepare, datasets"),
         (["pretrain", "s", "--out", "r", "--epoch", "3"], "--epoch"),
         (["pretrain", "s", "--out", "r", "--epochs", "many"], "epochs"),
         (["pretrain", "s", "--out", "r", "--epochs", "0"], "epochs must be 1 or more, got 0"),

@@ -25,6 +25,7 @@ Pre-train an encoder of medical images without labels, and prove what it is wort
 
 commands:
   prepare   SOURCE --out STORE             decode images once into a store, with labels and splits
+  datasets  [NAME | check NAME ROOT]       known data sets: list, explain one, check a copy
   audit     STORE [--allow-leakage]        copies, leakage, label counts, shortcuts
   pretrain  STORE|FOLDER --out RUN         momentum contrast, with losses on intermediate stages
   push      STORE s3://BUCKET/NAME         put a store into object storage, to train from there
@@ -33,7 +34,6 @@ commands:
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
-  datasets  [NAME | check NAME ROOT]       known data sets: list, explain one, check a copy
 
 options:
   --version  print the version
@@ -72,12 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": prepare_command,
+    "datasets": datasets_command,
     "audit": audit_command,
-    "push": push_command,
     "pretrain": pretrain_command,
+    "push": push_command,
     "finetune": finetune_command,
     "report": report_command,
     "demo": demo_command,
     "recipes": recipes_command,
-    "datasets": datasets_command,
 }

@@ -145,8 +145,9 @@ class ShardCache:
                         return None
                     least = self._sizes[number]
                     self._source.download(path.name, path, least, self._stopping.is_set)
-            except Timeout:
-                continue  # another fetches; it may be this very shard
+            except Timeout:  # another fetches; it may be this very shard
+                if spared and self._stopping.is_set():
+                    return None
         self._touch(number)
         return path
 
