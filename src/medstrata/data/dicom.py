@@ -176,7 +176,8 @@ def _stored_values(dataset: "Dataset", frame: int) -> NDArray[Any]:
 
     if dataset.file_meta.TransferSyntaxUID in COMPRESSED:
         return _cut_to_stored_bits(dataset, decompress(dataset, frame), highest=None)
-    pixels = pixel_array(dataset, index=frame)
+    # pydicom takes the highest bits to be rubbish, wherever HighBit is.
+    pixels = pixel_array(dataset, index=frame, correct_unused_bits=False)
     if "PixelData" not in dataset:
         return pixels
     return _cut_to_stored_bits(dataset, pixels, highest=dataset.get("HighBit"))
