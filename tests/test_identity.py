@@ -119,7 +119,8 @@ def test_no_name_in_store_or_log(folder, tmp_path):
     store = open_store(out)
     files = [path for path in out.rglob("*") if path.is_file()]
     assert {path.name for path in files} == {
-        "images-00000.npy", "manifest.parquet", "preview.png", "quarantine.csv", "store.json",
+        "audit.json", "images-00000.npy", "manifest.parquet", "preview.png", "quarantine.csv",
+        "store.json",
     }  # fmt: skip
     assert secrets_in(store.manifest.to_csv().encode()) == []
     for path in files:
