@@ -211,11 +211,11 @@ def test_unusable_volumes_have_their_reason(tmp_path, data, header, reason, pack
     assert count_images(path, "axial") in (1, 6, 30)
 
 
-@pytest.mark.parametrize("length", [1, 9, 30, 60, -1])
+@pytest.mark.parametrize("length", [1, 9, 30, 60, -20])
 def test_truncated_gzip(tmp_path, length):
     path = save(tmp_path / "x.nii.gz", np.random.default_rng(2).normal(size=SHAPE))
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(Unreadable, match="truncated|damaged"):
+    with pytest.raises(Unreadable, match=r"truncated|damaged"):
         read_image(path)
 
 
