@@ -32,7 +32,7 @@ _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
 PHOTOGRAPHS = tuple(_DECODERS)
 
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
-_ORIENTATION, _SUBFILE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 254, 262, 0
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 258, 262, 0
 _UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -126,11 +126,18 @@ def _to_levels(
         return window_values(
             np.asarray(decoded), reading.window, reading.bits, notes, inverted=inverted
         )
-    if name == "PNG" and data[24] == 16:  # the bit depth in the header
+    if _bits(decoded, data, name) == 16:
         notes.append("16-bit colour to 8 bits: high byte kept")
     if decoded.mode in ("1", "L"):
         return to_depth(np.asarray(decoded.convert("L")), reading.bits)
     return to_depth(_to_rgb(decoded, notes), reading.bits)
+
+
+def _bits(decoded: Pillow.Image, data: bytes, name: str) -> int:
+    """Bits of a sample in the file, where Pillow makes bytes of wider ones."""
+    if name == "PNG":
+        return data[24]  # of the header
+    return max(getattr(decoded, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,)))
 
 
 def _to_rgb(decoded: Pillow.Image, notes: list[str]) -> NDArray[np.uint8]:
