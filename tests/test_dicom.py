@@ -434,15 +434,12 @@ def jpeg_lossless(values: np.ndarray, bits: int) -> bytes:
 @pytest.mark.parametrize("signed", [False, True])
 def test_lossless_jpeg_against_values_and_simpleitk(end, signed, tmp_path):
     import SimpleITK
-    from pydicom.encaps import encapsulate
 
     values = NUMBERS.astype(np.int32) - (2048 if signed else 0)
     stream = jpeg_lossless((values & 0xFFF).astype(np.uint16), 12)
-    dataset = make(NUMBERS, BitsStored=12, WindowCenter=0, WindowWidth=8001)
+    dataset = compressed(stream, end)
+    dataset.WindowCenter, dataset.WindowWidth = 0, 8001
     dataset.PixelRepresentation = int(signed)
-    dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{end}"
-    dataset.PixelData = encapsulate([stream])
-    dataset["PixelData"].is_undefined_length = True
     picture = read(dataset)
     np.testing.assert_array_equal(picture.pixels, scaled(values, -4000.5, 3999.5))
     path = tmp_path / "x.dcm"
@@ -451,13 +448,33 @@ def test_lossless_jpeg_against_values_and_simpleitk(end, signed, tmp_path):
     np.testing.assert_array_equal(np.squeeze(theirs), values)
 
 
-def test_compressed_frame_of_another_size_is_refused():
+def compressed(stream: bytes, end: str) -> dicom_files.Dataset:
     from pydicom.encaps import encapsulate
 
     dataset = make(NUMBERS, BitsStored=12)
-    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"
-    dataset.PixelData = encapsulate([jpeg_lossless(np.ones((9, 9), np.uint16), 12)])
+    dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{end}"
+    dataset.PixelData = encapsulate([stream])
     dataset["PixelData"].is_undefined_length = True
+    return dataset
+
+
+def test_jpeg_ls_and_jpeg_2000():
+    imagecodecs = pytest.importorskip("imagecodecs")
+    plain = read(make(NUMBERS)).pixels
+    jpeg_ls = imagecodecs.jpegls_encode(NUMBERS)
+    np.testing.assert_array_equal(read(compressed(jpeg_ls, "80")).pixels, plain)
+    # Without its end CharLS would search for seconds.
+    cut = compressed(jpeg_ls[:-6], "80")
+    assert refusal(cut) == "truncated DICOM: a JPEG-LS frame without its end"
+    for form in ("j2k", "jp2"):  # the codestream alone, and in boxes
+        stream = imagecodecs.jpeg2k_encode(NUMBERS, level=0, reversible=True, codecformat=form)
+        np.testing.assert_array_equal(read(compressed(stream, "90")).pixels, plain)
+        assert refusal(compressed(stream[:60], "90")).startswith("damaged DICOM")
+    assert "without a header" in refusal(compressed(b"\0" * 60, "90"))
+
+
+def test_compressed_frame_of_another_size_is_refused():
+    dataset = compressed(jpeg_lossless(np.ones((9, 9), np.uint16), 12), "70")
     reason = "damaged DICOM: 40 x 30 x 1 by the file, 9 x 9 x 1 by its compressed frame"
     assert refusal(dataset) == reason
 

@@ -137,7 +137,7 @@ def _bits(decoded: Pillow.Image, data: bytes, name: str) -> int:
     """Bits of a sample in the file, where Pillow makes bytes of wider ones."""
     if name == "PNG":
         return data[24]  # of the header
-    return max(getattr(decoded, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,)))
+    return max(map(int, getattr(decoded, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))))
 
 
 def _to_rgb(decoded: Pillow.Image, notes: list[str]) -> NDArray[np.uint8]:
