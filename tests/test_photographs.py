@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 from medstrata.data.prepare import prepare
 from medstrata.data.readers import count_images, read_image, read_images
 from medstrata.data.reading import Reading
+from medstrata.data.refusals import Unreadable
 
 GENERATOR = np.random.default_rng(14)
 GREY = GENERATOR.integers(0, 256, (40, 56), dtype=np.uint8)
@@ -104,6 +105,18 @@ def test_16_bit_colour_keeps_the_high_byte_and_says_so(tmp_path):
         image = read_image(tmp_path / name)
         np.testing.assert_array_equal(image.pixels, deep >> 8)
         assert image.conversion == "16-bit colour to 8 bits: high byte kept"
+
+
+def test_missing_strips_are_not_black(tmp_path):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, GREY, rowsperstrip=8)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags["ImageLength"].valueoffset
+    data[place : place + 2] = (4000).to_bytes(2, "little")
+    path.write_bytes(data)
+    with pytest.raises(Unreadable, match="not all of its strips"):
+        read_image(path)
 
 
 def test_pages_are_frames(tmp_path):

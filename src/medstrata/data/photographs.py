@@ -75,6 +75,8 @@ def read_photograph(
         decoded.seek(page)
     if decoded.width * decoded.height > MAX_PIXELS:
         raise Refused(f"{decoded.width} x {decoded.height} pixels, more than {MAX_PIXELS:,}")
+    if name == "TIFF":
+        _refuse_gaps(decoded)
     mode, (width, height) = decoded.mode, decoded.size
     if least is not None:
         decoded.draft(None, (least, least))  # does nothing where the format has no such way
@@ -97,6 +99,16 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
         return _DECODERS[name](io.BytesIO(data))
     except SyntaxError as error:
         raise Refused(f"{name} with a truncated or unsupported header") from error
+
+
+def _refuse_gaps(decoded: ImageFile.ImageFile) -> None:
+    """Refuse a TIFF that has strips or tiles for a part of its pixels; Pillow leaves gaps black."""
+    held = 0
+    for tile in decoded.tile:
+        left, top, right, bottom = tile.extents or (0, 0, *decoded.size)
+        held += (right - left) * (bottom - top)
+    if held < decoded.width * decoded.height:
+        raise Refused("truncated TIFF: it has not all of its strips or tiles")
 
 
 def _turn_upright(
