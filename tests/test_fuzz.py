@@ -31,7 +31,7 @@ def survive(folder: Path, seed: int, examples: int, forms: list[str], timeout_s:
 
 @pytest.mark.parametrize("forms", GROUPS, ids=["first", "second", "third"])
 def test_damaged_files(tmp_path, forms):
-    survive(tmp_path, 0, 25, forms, 120)
+    survive(tmp_path, 0, 250, forms, 240)
 
 
 @pytest.mark.slow
