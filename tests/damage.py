@@ -181,7 +181,7 @@ def check(path: Path, depth: int) -> None:
     for result in read_images(path, frames, Reading(bits=depth), 256):
         if isinstance(result, Unreadable):
             assert result.reason
-            assert "memory" not in result.reason, result.reason
+            assert result.reason != "needs more memory than there is"
         else:
             assert isinstance(result, Image)
             assert result.pixels.ndim in (2, 3)

@@ -3,6 +3,8 @@
 import io
 from typing import Any
 
+import numpy as np
+import pytest
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
@@ -10,6 +12,9 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from medstrata.data.dicom import read_frames
 from medstrata.data.reading import Picture, Reading
+from medstrata.data.refusals import Refused
+
+NUMBERS = np.random.default_rng(6).integers(0, 4096, (30, 40)).astype(np.uint16)
 
 
 def make(pixels: NDArray[Any], **attributes: Any) -> Dataset:
@@ -61,3 +66,13 @@ def reread(dataset: Dataset) -> Dataset:
 def read(dataset: Dataset, frame: int | None = None, **reading: Any) -> Picture:
     (picture,) = read_frames(written(dataset), [frame], Reading(**reading))
     return picture
+
+
+def scaled(values, low, high, top=255):
+    return np.rint(np.clip((values - low) / (high - low), 0, 1) * top)
+
+
+def refusal(dataset, frame=None, **reading):
+    with pytest.raises(Refused) as caught:
+        read(dataset, frame, **reading)
+    return str(caught.value)

@@ -66,12 +66,12 @@ def test_one_channel_depth_and_windows(tmp_path, save, suffix, form):
 @SAVERS
 @pytest.mark.parametrize("dtype", ["uint64", ">u2", "int8", "float16", "int64", ">f8", "uint32"])
 def test_every_type_of_number(tmp_path, save, suffix, form, dtype):  # noqa: ARG001
-    offset = {"uint64": 2**63 + 5, "int64": -(2**62), "uint32": 2**31 + 9}.get(dtype, 0)
+    offset = {"uint64": 2**50, "int64": -(2**50), "uint32": 2**31 + 9}.get(dtype, 0)
     plain = np.arange(120).reshape(1, 12, 10)
     array = (plain.astype(object) + offset).astype(dtype)
     path = save(tmp_path / f"x{suffix}", False, a=array)
     levels = read_image(path / "a", Reading(window="full")).pixels
-    assert np.abs(levels - plain[0] / 119 * 255).max() <= (255 if offset > 2**60 else 1)
+    assert np.abs(levels - plain[0] / 119 * 255).max() <= 1
     assert levels[0, 0] == 0
     assert levels[-1, -1] == 255
 

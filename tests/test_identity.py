@@ -4,8 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
+from pydicom.encaps import encapsulate
 
 from dicom_files import make, written
 from medstrata.data.dicom_facts import FACTS, fact
@@ -68,6 +70,13 @@ def spoilt_files() -> list[bytes]:
         files.append(written(dataset))
         del dataset.Rows
         files.append(written(dataset))
+    dataset = full_of_names(SECRETS[1], 5)  # whose photometric interpretation no decoder checks
+    dataset.PhotometricInterpretation = secret
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"
+    pixels = np.frombuffer(dataset.PixelData, np.uint16).reshape(16, 16)
+    dataset.PixelData = encapsulate([imagecodecs.jpeg8_encode(pixels, lossless=True)])
+    dataset["PixelData"].is_undefined_length = True
+    files.append(written(dataset))
     whole = written(full_of_names(SECRETS[1], 5))
     # Numbers and sizes that are text: what a parser complains of, it tends to quote.
     for tag in (b"\x28\x00\x10\x00US", b"\x28\x00\x01\x01US", b"\x28\x00\x50\x10DS",

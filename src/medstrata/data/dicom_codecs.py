@@ -26,6 +26,7 @@ COMPRESSED = _JPEG | _JPEG_LS | _JPEG_2000  # transfer syntaxes that `decompress
 _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG and JPEG-LS
 _LOSSLESS = {0xC3, 0xF7}
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_END_OF_IMAGE = b"\xff\xd9"
 _CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000
 
 
@@ -59,6 +60,8 @@ def decompress(dataset: "Dataset", frame: int) -> NDArray[Any]:
     if syntax in _JPEG_2000:
         pixels = imagecodecs.jpeg2k_decode(data)
     elif syntax in _JPEG_LS:
+        if _END_OF_IMAGE not in data[-4:]:  # for which CharLS 2.4 searches for seconds
+            raise Refused("truncated DICOM: a JPEG-LS frame without its end")
         pixels = imagecodecs.jpegls_decode(data)
     elif int(dataset.SamplesPerPixel) == 1 or _marker(data)[0] in _LOSSLESS:
         pixels = imagecodecs.jpeg8_decode(data)

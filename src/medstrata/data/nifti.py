@@ -137,8 +137,13 @@ def _read_header(path: Path) -> Any:
 def _voxels(data: Any) -> NDArray[Any]:
     """The first volume; scaled numbers in single precision, others as they are stored."""
     scaled = data.slope != 1 or data.inter != 0
-    first = data[..., 0] if len(data.shape) == 4 else data
-    return np.asarray(first, dtype=np.float32 if scaled else None)
+    try:
+        first = data[..., 0] if len(data.shape) == 4 else data
+        return np.asarray(first, dtype=np.float32 if scaled else None)
+    except gzip.BadGzipFile:
+        raise
+    except (EOFError, OSError) as error:  # nibabel's words name the file
+        raise Refused("truncated NIfTI") from error
 
 
 def _orientation(header: Any) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
 PHOTOGRAPHS = tuple(_DECODERS)
 
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
-_ORIENTATION, _SUBFILE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 254, 262, 0
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 258, 262, 0
 _UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -78,6 +78,8 @@ def read_photograph(
         raise Refused(f"{decoded.width} x {decoded.height} pixels, more than {MAX_PIXELS:,}")
     if name == "PNG":
         decoded = _open(inflate_png(data), name)
+    if name == "TIFF":
+        _refuse_gaps(decoded)
     mode, (width, height) = decoded.mode, decoded.size
     if least is not None:
         decoded.draft(None, (least, least))  # does nothing where the format has no such way
@@ -100,6 +102,16 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
         return _DECODERS[name](io.BytesIO(data))
     except SyntaxError as error:
         raise Refused(f"{name} with a truncated or unsupported header") from error
+
+
+def _refuse_gaps(decoded: ImageFile.ImageFile) -> None:
+    """Refuse a TIFF that has strips or tiles for a part of its pixels; Pillow leaves gaps black."""
+    held = 0
+    for tile in decoded.tile:
+        left, top, right, bottom = tile.extents or (0, 0, *decoded.size)
+        held += (right - left) * (bottom - top)
+    if held < decoded.width * decoded.height:
+        raise Refused("truncated TIFF: it has not all of its strips or tiles")
 
 
 def _turn_upright(
@@ -129,11 +141,18 @@ def _to_levels(
         return window_values(
             np.asarray(decoded), reading.window, reading.bits, notes, inverted=inverted
         )
-    if name == "PNG" and data[24] == 16:  # the bit depth in the header
+    if _bits(decoded, data, name) == 16:
         notes.append("16-bit colour to 8 bits: high byte kept")
     if decoded.mode in ("1", "L"):
         return to_depth(np.asarray(decoded.convert("L")), reading.bits)
     return to_depth(_to_rgb(decoded, notes), reading.bits)
+
+
+def _bits(decoded: Pillow.Image, data: bytes, name: str) -> int:
+    """Bits of a sample in the file, where Pillow makes bytes of wider ones."""
+    if name == "PNG":
+        return data[24]  # of the header
+    return max(map(int, getattr(decoded, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))))
 
 
 def _to_rgb(decoded: Pillow.Image, notes: list[str]) -> NDArray[np.uint8]:

@@ -1,0 +1,168 @@
+"""Photographs of every format against other decoders: OpenCV and tifffile."""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as Pillow
+
+from medstrata.data.prepare import prepare
+from medstrata.data.readers import count_images, read_image, read_images
+from medstrata.data.reading import Reading
+from medstrata.data.refusals import Unreadable
+
+GENERATOR = np.random.default_rng(14)
+GREY = GENERATOR.integers(0, 256, (40, 56), dtype=np.uint8)
+RGB = GENERATOR.integers(0, 256, (40, 56, 3), dtype=np.uint8)
+DEEP = GENERATOR.integers(0, 65536, (40, 56)).astype(np.uint16)
+SMOOTH = cv2.GaussianBlur(RGB, (0, 0), 4)
+
+
+def save(folder: Path, pixels: np.ndarray, form: str, **options: object) -> Path:
+    stream = io.BytesIO()
+    Pillow.fromarray(pixels).save(stream, form, **options)
+    path = folder / "image"
+    path.write_bytes(stream.getvalue())
+    return path
+
+
+def by_opencv(path: Path) -> np.ndarray:
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    return pixels[..., ::-1] if pixels.ndim == 3 else pixels
+
+
+@pytest.mark.parametrize(
+    ("form", "pixels", "options"),
+    [
+        ("WEBP", RGB, {"lossless": True}),
+        ("WEBP", SMOOTH, {"quality": 80}),
+        ("JPEG2000", RGB, {}),
+        ("JPEG2000", GREY, {"no_jp2": True}),
+        ("JPEG2000", SMOOTH, {"irreversible": True, "quality_layers": [20]}),
+        ("PNG", RGB, {}),
+        ("TIFF", RGB, {"compression": "tiff_lzw"}),
+        ("TIFF", GREY, {"compression": "tiff_adobe_deflate"}),
+    ],
+)
+def test_equal_to_opencv(tmp_path, form, pixels, options):
+    path = save(tmp_path, pixels, form, **options)
+    ours, theirs = read_image(path).pixels, by_opencv(path)
+    lossy = bool(options.keys() & {"quality", "irreversible"})
+    assert np.abs(ours.astype(int) - theirs).max() <= (1 if lossy else 0)
+    if not lossy:
+        np.testing.assert_array_equal(ours, pixels)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}]
+)
+@pytest.mark.parametrize("pixels", [SMOOTH, SMOOTH[..., 0]], ids=["colour", "grey"])
+def test_jpeg_is_near_opencv(tmp_path, pixels, options):
+    path = save(tmp_path, pixels, "JPEG", **options)
+    assert np.abs(read_image(path).pixels.astype(int) - by_opencv(path)).max() <= 2
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG2000"])
+def test_16_bits_into_16_bits(tmp_path, form):
+    image = read_image(save(tmp_path, DEEP, form), Reading(window="32767.5/65535", bits=16))
+    np.testing.assert_array_equal(image.pixels, DEEP)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "packbits"])
+@pytest.mark.parametrize("tile", [None, (16, 32)])
+@pytest.mark.parametrize("pixels", [GREY, RGB, DEEP], ids=["grey", "colour", "deep"])
+def test_tiff_against_tifffile(tmp_path, compression, tile, pixels):
+    pytest.importorskip("imagecodecs")
+    path = tmp_path / "x.tif"
+    kind = "rgb" if pixels.ndim == 3 else "minisblack"
+    predictor = compression in ("lzw", "zlib")
+    tifffile.imwrite(
+        path, pixels, compression=compression, tile=tile, photometric=kind, predictor=predictor
+    )
+    image = read_image(path, Reading(window="32767.5/65535", bits=16))
+    theirs = tifffile.imread(path)
+    expected = theirs if theirs.dtype == np.uint16 else theirs * np.uint16(257)
+    np.testing.assert_array_equal(image.pixels, expected)
+
+
+# Of big-endian BigTIFF Pillow 13 says that it is corrupt.
+@pytest.mark.parametrize(("byteorder", "bigtiff"), [("<", False), (">", False), ("<", True)])
+def test_byte_orders_and_bigtiff(tmp_path, byteorder, bigtiff):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, DEEP, byteorder=byteorder, bigtiff=bigtiff)
+    image = read_image(path, Reading(window="32767.5/65535", bits=16))
+    np.testing.assert_array_equal(image.pixels, DEEP)
+
+
+def test_16_bit_colour_keeps_the_high_byte_and_says_so(tmp_path):
+    deep = GENERATOR.integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "x.png"), deep[..., ::-1])
+    tifffile.imwrite(tmp_path / "x.tif", deep, photometric="rgb")
+    for name in ("x.png", "x.tif"):
+        image = read_image(tmp_path / name)
+        np.testing.assert_array_equal(image.pixels, deep >> 8)
+        assert image.conversion == "16-bit colour to 8 bits: high byte kept"
+
+
+def test_missing_strips_are_not_black(tmp_path):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, GREY, rowsperstrip=8)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags["ImageLength"].valueoffset
+    data[place : place + 2] = (4000).to_bytes(2, "little")
+    path.write_bytes(data)
+    with pytest.raises(Unreadable, match="not all of its strips"):
+        read_image(path)
+
+
+def test_pages_are_frames(tmp_path):
+    pages = GENERATOR.integers(0, 256, (5, 20, 30), dtype=np.uint8)
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, pages, photometric="minisblack")
+    assert count_images(path, "axial") == 5
+    for page, image in enumerate(read_images(path, range(5), Reading())):
+        np.testing.assert_array_equal(image.pixels, pages[page])
+        assert image.conversion == f"page {page + 1}"
+    np.testing.assert_array_equal(read_image(path).pixels, pages[0])
+
+
+def test_palette_with_transparency(tmp_path):
+    image = Pillow.fromarray(np.array([[0, 1], [2, 1]], np.uint8), "P")
+    image.putpalette([10, 20, 30, 200, 100, 50, 7, 8, 9])
+    image.save(tmp_path / "x.png", transparency=bytes([255, 0, 255]))
+    read = read_image(tmp_path / "x.png")
+    assert read.pixels.tolist() == [[[10, 20, 30], [0, 0, 0]], [[7, 8, 9], [0, 0, 0]]]
+    assert read.conversion == "P to RGB over black"
+
+
+def test_cmyk_jpeg_of_adobe(tmp_path):
+    """Adobe writes ink inverted; Pillow's own writer does so too, with its marker."""
+    ink = np.zeros((32, 32, 4), np.uint8)
+    ink[:, 16:] = (0, 255, 255, 0)  # none, and magenta with yellow
+    Pillow.fromarray(ink, "CMYK").save(tmp_path / "x.jpg", quality=100)
+    assert b"Adobe" in (tmp_path / "x.jpg").read_bytes()[:200]
+    pixels = read_image(tmp_path / "x.jpg").pixels.astype(int)
+    assert np.abs(pixels[8, 4] - [255, 255, 255]).max() <= 3
+    assert np.abs(pixels[8, 28] - [255, 0, 0]).max() <= 3
+    theirs = cv2.imread(str(tmp_path / "x.jpg"))[..., ::-1]
+    assert np.abs(pixels - theirs).max() <= 6
+
+
+def test_store_of_16_bits(tmp_path):
+    """Its statistics, whose squares exceed 64 bits in large stores, are those of its pixels."""
+    (tmp_path / "images").mkdir()
+    for number in range(10):
+        bright = GENERATOR.integers(60000, 65536, (24, 24)).astype(np.uint16)
+        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), bright)
+    store = prepare(tmp_path / "images", tmp_path / "out", bits=16, window="32767.5/65535")
+    assert store.dtype == np.uint16
+    for row, name in enumerate(store.manifest["source"]):
+        pixels = cv2.imread(str(tmp_path / "images" / name), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(store[row][..., 0], pixels)
+    train = store.read(store.rows("train")) / 65535
+    np.testing.assert_allclose(store.mean, [train.mean()], rtol=1e-12)
+    np.testing.assert_allclose(store.std, [train.std()], rtol=1e-9)
