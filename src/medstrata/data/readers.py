@@ -204,7 +204,7 @@ def _to_8_bit(
     if data.startswith(_DECODERS[0][0]) and data[24] == 16:  # the bit depth in a PNG header
         notes.append("16-bit colour to 8 bits: high byte kept")
     if decoded.mode in ("1", "L"):
-        pixels = np.asarray(decoded.convert("L"))
+        pixels = np.asarray(decoded if decoded.mode == "L" else decoded.convert("L"))
         _refuse_constant(path, pixels)
         return pixels
     pixels = _to_rgb(decoded, notes)
