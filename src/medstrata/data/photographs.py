@@ -144,7 +144,8 @@ def _to_levels(
     if _bits(decoded, data, name) == 16:
         notes.append("16-bit colour to 8 bits: high byte kept")
     if decoded.mode in ("1", "L"):
-        return to_depth(np.asarray(decoded.convert("L")), reading.bits)
+        grey = decoded if decoded.mode == "L" else decoded.convert("L")
+        return to_depth(np.asarray(grey), reading.bits)
     return to_depth(_to_rgb(decoded, notes), reading.bits)
 
 
