@@ -58,7 +58,7 @@ def test_lossless_formats_give_the_very_pixels(tmp_path, form, pixels):
     image = read_image(save(tmp_path, data, "named.otherwise"))
     np.testing.assert_array_equal(image.pixels, pixels)
     assert (image.format, image.width, image.height, image.conversion) == (form, 9, 6, "")
-    assert image.checksum == hashlib.blake2b(data, digest_size=16).hexdigest()
+    assert image.checksum == hashlib.sha256(data).hexdigest()[:32]
 
 
 def test_jpeg(tmp_path):

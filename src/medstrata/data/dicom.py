@@ -191,6 +191,9 @@ def _cut_to_stored_bits(
     if pixels.dtype.kind not in "iu" or unused <= 0 or pixels.ndim != 2:
         return pixels
     below = 0 if highest is None else max(0, int(highest) + 1 - int(dataset.BitsStored))
+    clean = pixels.dtype.kind == "u" and int(pixels.max()) < 2 ** int(dataset.BitsStored)
+    if clean and not below:
+        return pixels
     return (pixels << (unused - below)) >> unused
 
 

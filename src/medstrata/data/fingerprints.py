@@ -50,16 +50,14 @@ def describe(pixels: NDArray[Any]) -> dict[str, Any]:
         pixels: Shape (H, W, C), uint8 or uint16.
 
     Returns:
-        `pixel_checksum`, BLAKE2b of the pixels, 128 bits, as 32 hexadecimal digits; `fingerprint`,
+        `pixel_checksum`, the first 32 hexadecimal digits of SHA-256 of the pixels; `fingerprint`,
         see `fingerprint`; `dark_share` and `bright_share`, the shares of values at 0 and at the
         greatest level, black padding included; `contrast`, the standard deviation of a thumbnail in
         grey levels.
     """
     small = thumbnail(pixels, _SIDE)
     return {
-        "pixel_checksum": hashlib.blake2b(
-            np.ascontiguousarray(pixels).data, digest_size=16
-        ).hexdigest(),
+        "pixel_checksum": hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()[:32],
         "fingerprint": fingerprint(small),
         "dark_share": 1 - np.count_nonzero(pixels) / pixels.size,
         "bright_share": np.count_nonzero(pixels == np.iinfo(pixels.dtype).max) / pixels.size,

@@ -187,9 +187,9 @@ def to_levels(
         return _levels(np.where(measured, levels, 0), bits)
     lowest = int(pixels.min())
     if pixels.dtype.kind == "u":  # whose values may be too large for a signed number
-        place = (pixels - pixels.dtype.type(lowest)).astype(np.int64)
+        place = (pixels - pixels.dtype.type(lowest)).astype(np.uint16)
     else:
-        place = pixels.astype(np.int64) - lowest
+        place = (pixels.astype(np.int64) - lowest).astype(np.uint16)
     counts = _counts(place)
     stored = np.arange(lowest, lowest + len(counts), dtype=np.float64)
     measured = _measured(stored, ignored)
@@ -198,15 +198,15 @@ def to_levels(
     values = units(stored)
     transfer = choose(values[measured], counts[measured])
     table = _levels(np.where(measured, transfer(values), 0), bits)
-    return np.asarray(table[place])
+    return np.asarray(table[place.astype(np.intp)])  # four times as fast as by 16 bits
 
 
-def _counts(place: NDArray[np.int64]) -> NDArray[np.int64]:
+def _counts(place: NDArray[np.uint16]) -> NDArray[np.int64]:
     """How often each number from 0 to the largest occurs."""
     if place.size >= 2**24:  # more than single precision, in which OpenCV counts, holds
         return np.bincount(place.ravel())
     size = int(place.max()) + 1
-    counts = cv2.calcHist([place.astype(np.uint16)], [0], None, [size], [0, size])
+    counts = cv2.calcHist([place], [0], None, [size], [0, size])
     return counts.ravel().astype(np.int64)
 
 

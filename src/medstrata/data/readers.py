@@ -148,7 +148,7 @@ def _images(
         return
     data = _read_bytes(path)
     name = _format(path, data)
-    digest = hashlib.blake2b(data, digest_size=16)
+    digest = hashlib.sha256(data)
     if name == "NIfTI":
         del data  # nibabel reads the file itself
         pictures = read_slices(path, frames, reading)
@@ -160,7 +160,7 @@ def _images(
         own = digest.copy()
         if frame is not None:
             own.update(f"#{frame}".encode())
-        yield _image(picture, name, own.hexdigest())
+        yield _image(picture, name, own.hexdigest()[:32])
 
 
 def _image(picture: Picture, name: str, checksum: str) -> Image:

@@ -95,7 +95,7 @@ class Image:
         height: As `Picture.height`.
         mode: As `Picture.mode`.
         conversion: The notes, joined by "; "; empty if none.
-        checksum: BLAKE2b, 128 bits, as 32 hexadecimal digits: of the file's bytes, with the frame's
+        checksum: The first 32 hexadecimal digits of SHA-256: of the file's bytes, with the frame's
             number where it is one of several; of an array in a container, of its own bytes.
         facts: As `Picture.facts`.
         patient: As `Picture.patient`.
