@@ -22,6 +22,8 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/bootstrap.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/audit.py
 
 clean:
 	rm -rf $(VENV) runs/demo

@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a trial: few images, nothing written")
     parser.add_argument("--only", default="", help="cases with this word in their title")
     arguments = parser.parse_args()
-    count, repeats = (32, 2) if arguments.quick else (256, 5)
+    count, repeats = (32, 2) if arguments.quick else (192, 3)
     cv2.setNumThreads(1)
     results: dict[str, Any] = {}
     for title, (channels, deep, write, peers) in cases().items():
