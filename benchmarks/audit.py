@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from harness import held_memory, write_result
-from medstrata.data.duplicates import find_duplicates
+from medstrata.data.auditing.duplicates import find_duplicates
 
 SIZES = (10_000, 100_000, 1_000_000)
 KINDS = ("apart", "alike", "black")

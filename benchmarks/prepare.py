@@ -28,8 +28,8 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from dicom_files import COMPRESSIONS, write_dicom
 from harness import interleave, spread, write_result
 from images import textured
+from medstrata.data.formats.readers import AS_IT_COMES
 from medstrata.data.prepare import prepare
-from medstrata.data.readers import AS_IT_COMES
 from medstrata.data.shards import Form, write_shards
 from medstrata.data.sources import from_folder
 

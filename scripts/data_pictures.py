@@ -20,9 +20,9 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from medstrata.data.formats.readers import read_image
+from medstrata.data.formats.reading import Reading
 from medstrata.data.prepare import prepare
-from medstrata.data.readers import read_image
-from medstrata.data.reading import Reading
 from medstrata.data.squares import fit_square
 from medstrata.data.synthetic import draw_image
 

@@ -23,9 +23,9 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from medstrata.data.readers import count_images, read_images
-from medstrata.data.reading import Image, Reading
-from medstrata.data.refusals import Unreadable
+from medstrata.data.formats.readers import count_images, read_images
+from medstrata.data.formats.reading import Image, Reading
+from medstrata.data.formats.refusals import Unreadable
 
 MEMORY = 3 * 2**30
 SLOWEST_S = 5

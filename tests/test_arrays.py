@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from medstrata.data.readers import count_images, read_image, read_images
-from medstrata.data.reading import Reading
-from medstrata.data.refusals import Unreadable
+from medstrata.data.formats.readers import count_images, read_image, read_images
+from medstrata.data.formats.reading import Reading
+from medstrata.data.formats.refusals import Unreadable
 
 GENERATOR = np.random.default_rng(12)
 GREY = GENERATOR.integers(0, 256, (50, 12, 10), dtype=np.uint8)

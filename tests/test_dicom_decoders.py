@@ -8,9 +8,9 @@ import pydicom
 import pytest
 import SimpleITK
 
-from medstrata.data.dicom import _check, _parse, _stored_values, read_frames
-from medstrata.data.reading import Reading
-from medstrata.data.refusals import Refused
+from medstrata.data.formats.dicom import _check, _parse, _stored_values, read_frames
+from medstrata.data.formats.reading import Reading
+from medstrata.data.formats.refusals import Refused
 
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
 # GDCM, and so SimpleITK, swaps the bytes of RLE colour of more than 8 bits.

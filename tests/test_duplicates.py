@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.data import hamming
-from medstrata.data.duplicates import LIKENESS, bound_patients, connected, find_duplicates
-from medstrata.data.fingerprints import describe
-from medstrata.data.hamming import near_pairs
-from medstrata.data.likeness import detail, likeness, overlap_correlation
-from medstrata.data.overlaps import find_overlaps
+from medstrata.data.auditing import hamming
+from medstrata.data.auditing.duplicates import LIKENESS, bound_patients, connected, find_duplicates
+from medstrata.data.auditing.fingerprints import describe
+from medstrata.data.auditing.hamming import near_pairs
+from medstrata.data.auditing.likeness import detail, likeness, overlap_correlation
+from medstrata.data.auditing.overlaps import find_overlaps
 from medstrata.data.synthetic import FAMILIES, draw_image
 
 SIZE = 96

@@ -10,7 +10,7 @@ import pytest
 from pydicom.encaps import encapsulate
 
 from dicom_files import make, written
-from medstrata.data.dicom_facts import FACTS, fact
+from medstrata.data.formats.dicom_facts import FACTS, fact
 from medstrata.data.prepare import prepare
 from medstrata.data.store import open_store
 

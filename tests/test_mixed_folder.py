@@ -14,8 +14,8 @@ from PIL import Image as Pillow
 from pydicom.uid import EncapsulatedPDFStorage
 
 from dicom_files import make, written
-from medstrata.data.readers import read_image
-from medstrata.data.refusals import Unreadable
+from medstrata.data.formats.readers import read_image
+from medstrata.data.formats.refusals import Unreadable
 from medstrata.data.sources import from_folder
 from medstrata.data.store import open_store
 

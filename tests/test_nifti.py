@@ -10,9 +10,9 @@ import pytest
 import SimpleITK
 from nibabel.orientations import apply_orientation, inv_ornt_aff, ornt_transform
 
-from medstrata.data.readers import count_images, read_image, read_images
-from medstrata.data.reading import Reading
-from medstrata.data.refusals import Unreadable
+from medstrata.data.formats.readers import count_images, read_image, read_images
+from medstrata.data.formats.reading import Reading
+from medstrata.data.formats.refusals import Unreadable
 
 # Voxels to the patient's right, front and top: a value tells where it lies.
 SHAPE = (4, 5, 6)

@@ -9,10 +9,10 @@ import pytest
 import tifffile
 from PIL import Image as Pillow
 
+from medstrata.data.formats.readers import count_images, read_image, read_images
+from medstrata.data.formats.reading import Reading
+from medstrata.data.formats.refusals import Unreadable
 from medstrata.data.prepare import prepare
-from medstrata.data.readers import count_images, read_image, read_images
-from medstrata.data.reading import Reading
-from medstrata.data.refusals import Unreadable
 
 GENERATOR = np.random.default_rng(14)
 GREY = GENERATOR.integers(0, 256, (40, 56), dtype=np.uint8)

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from medstrata.data import photographs
-from medstrata.data.readers import read_image
-from medstrata.data.refusals import Unreadable
+from medstrata.data.formats import photographs
+from medstrata.data.formats.readers import read_image
+from medstrata.data.formats.refusals import Unreadable
 
 GENERATOR = np.random.default_rng(1)
 GREY = GENERATOR.integers(0, 256, (6, 9), dtype=np.uint8)

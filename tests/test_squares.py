@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medstrata.data.refusals import Refused
+from medstrata.data.formats.refusals import Refused
 from medstrata.data.squares import fit_square, square_pixels
 
 GREY = np.random.default_rng(3).integers(1, 256, (20, 30), dtype=np.uint8)

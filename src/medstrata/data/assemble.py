@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from medstrata.console import say, warn
 from medstrata.data.annotations import Annotations
-from medstrata.data.duplicates import Duplicates, bound_patients, find_duplicates
-from medstrata.data.fingerprints import DESCRIPTION
-from medstrata.data.likeness import ReadImage
+from medstrata.data.auditing.duplicates import Duplicates, bound_patients, find_duplicates
+from medstrata.data.auditing.fingerprints import DESCRIPTION
+from medstrata.data.auditing.likeness import ReadImage
 from medstrata.data.preview import write_preview
 from medstrata.data.shards import DICOM_COLUMNS, Form, read_parts
 from medstrata.data.sources import Sources, without_suffix

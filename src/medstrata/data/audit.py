@@ -16,12 +16,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.console import say, warn
-from medstrata.data.audit_findings import Finding, findings
-from medstrata.data.duplicates import Duplicates, exact_pairs, find_duplicates, near_identical
-from medstrata.data.inventory import EXAMPLES, count_exposures, count_forms, count_labels
+from medstrata.data.auditing.audit_findings import Finding, findings
+from medstrata.data.auditing.duplicates import (
+    Duplicates,
+    exact_pairs,
+    find_duplicates,
+    near_identical,
+)
+from medstrata.data.auditing.inventory import EXAMPLES, count_exposures, count_forms, count_labels
+from medstrata.data.auditing.overlaps import find_overlaps
+from medstrata.data.auditing.shortcuts import find_shortcuts
 from medstrata.data.labels import Task, make_task
-from medstrata.data.overlaps import find_overlaps
-from medstrata.data.shortcuts import find_shortcuts
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.files import write_text

@@ -19,8 +19,8 @@ from medstrata.data.annotations import (
     no_annotations,
 )
 from medstrata.data.catalog.known import find_dataset
+from medstrata.data.formats.reading import Reading
 from medstrata.data.indexed import read_index
-from medstrata.data.reading import Reading
 from medstrata.data.sources import Sources, from_folder, from_list, with_frames
 from medstrata.data.split_rules import SplitRule, parse_rule
 from medstrata.data.tables import read_table

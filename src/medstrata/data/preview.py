@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.data.intensity import to_bytes
+from medstrata.data.formats.intensity import to_bytes
 from medstrata.data.store import Store
 from medstrata.files import replacing
 

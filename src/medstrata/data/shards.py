@@ -24,11 +24,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.console import progress_bar
-from medstrata.data.dicom_facts import FACTS
-from medstrata.data.fingerprints import DESCRIPTION, describe
-from medstrata.data.readers import read_images
-from medstrata.data.reading import Image, Reading
-from medstrata.data.refusals import Refused, Unreadable
+from medstrata.data.auditing.fingerprints import DESCRIPTION, describe
+from medstrata.data.formats.dicom_facts import FACTS
+from medstrata.data.formats.readers import read_images
+from medstrata.data.formats.reading import Image, Reading
+from medstrata.data.formats.refusals import Refused, Unreadable
 from medstrata.data.sources import OUTSIDE, Sources
 from medstrata.data.squares import fit_square
 from medstrata.data.store import SHARD_BYTES, SHARD_ROWS, shard_path

@@ -21,9 +21,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.console import progress_bar, say
-from medstrata.data.dicom import is_dicom
-from medstrata.data.readers import count_images
-from medstrata.data.reading import Reading
+from medstrata.data.formats.dicom import is_dicom
+from medstrata.data.formats.readers import count_images
+from medstrata.data.formats.reading import Reading
 from medstrata.errors import MedstrataError
 
 OUTSIDE = "path leads out of the source folder"

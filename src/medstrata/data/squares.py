@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.refusals import MAX_PIXELS, Refused
+from medstrata.data.formats.refusals import MAX_PIXELS, Refused
 
 FITS = ("pad", "crop", "stretch", "keep", "fundus")
 

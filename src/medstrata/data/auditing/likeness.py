@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.fingerprints import thumbnail
+from medstrata.data.auditing.fingerprints import thumbnail
 
 # Gives the pixels of a sample, shape (H, W, C).
 ReadImage = Callable[[int], NDArray[Any]]

@@ -17,10 +17,10 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from medstrata.data.intensity import to_depth, window_values
-from medstrata.data.png import inflate_png
-from medstrata.data.reading import Picture, Reading
-from medstrata.data.refusals import MAX_PIXELS, Refused
+from medstrata.data.formats.intensity import to_depth, window_values
+from medstrata.data.formats.png import inflate_png
+from medstrata.data.formats.reading import Picture, Reading
+from medstrata.data.formats.refusals import MAX_PIXELS, Refused
 
 # Pillow's own `open` would warn through a process-wide limit, so each decoder is called by name.
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.intensity import own_range, ramp, refuse_non_finite, to_levels
-from medstrata.data.reading import AXES, Picture, Reading
-from medstrata.data.refusals import Refused
+from medstrata.data.formats.intensity import own_range, ramp, refuse_non_finite, to_levels
+from medstrata.data.formats.reading import AXES, Picture, Reading
+from medstrata.data.formats.refusals import Refused
 from medstrata.data.squares import square_pixels
 from medstrata.errors import MedstrataError
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.dicom_codecs import COMPRESSED, decompress
-from medstrata.data.dicom_facts import fact, facts
-from medstrata.data.dicom_frames import held_frames, of_frame, several
-from medstrata.data.dicom_levels import Levels
-from medstrata.data.intensity import to_depth
-from medstrata.data.reading import Picture, Reading
-from medstrata.data.refusals import MAX_PIXELS, Refused
+from medstrata.data.formats.dicom_codecs import COMPRESSED, decompress
+from medstrata.data.formats.dicom_facts import fact, facts
+from medstrata.data.formats.dicom_frames import held_frames, of_frame, several
+from medstrata.data.formats.dicom_levels import Levels
+from medstrata.data.formats.intensity import to_depth
+from medstrata.data.formats.reading import Picture, Reading
+from medstrata.data.formats.refusals import MAX_PIXELS, Refused
 from medstrata.data.squares import square_pixels
 from medstrata.errors import MedstrataError
 

@@ -16,9 +16,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.intensity import to_depth, window_values
-from medstrata.data.reading import Picture, Reading
-from medstrata.data.refusals import MAX_PIXELS, Refused
+from medstrata.data.formats.intensity import to_depth, window_values
+from medstrata.data.formats.reading import Picture, Reading
+from medstrata.data.formats.refusals import MAX_PIXELS, Refused
 from medstrata.errors import MedstrataError
 
 CONTAINERS = (".npz", ".h5", ".hdf5")

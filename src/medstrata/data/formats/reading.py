@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from medstrata.data.intensity import check_window
+from medstrata.data.formats.intensity import check_window
 from medstrata.errors import MedstrataError
 
 AXES = ("axial", "coronal", "sagittal")

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.data.inventory import plain_conversions
+from medstrata.data.auditing.inventory import plain_conversions
 from medstrata.data.labels import Task
 from medstrata.data.store import Store
 from medstrata.metrics import Interval, bootstrap_interval

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.arrays import array_length, read_rows, split_container
-from medstrata.data.dicom import count_frames, is_dicom, read_frames
-from medstrata.data.nifti import count_slices, read_slices
-from medstrata.data.photographs import count_pages, read_photograph
-from medstrata.data.reading import Image, Picture, Reading
-from medstrata.data.refusals import Refused, Unreadable
+from medstrata.data.formats.arrays import array_length, read_rows, split_container
+from medstrata.data.formats.dicom import count_frames, is_dicom, read_frames
+from medstrata.data.formats.nifti import count_slices, read_slices
+from medstrata.data.formats.photographs import count_pages, read_photograph
+from medstrata.data.formats.reading import Image, Picture, Reading
+from medstrata.data.formats.refusals import Refused, Unreadable
 from medstrata.errors import MedstrataError
 
 _MAGIC = (

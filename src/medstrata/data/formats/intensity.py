@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.refusals import Refused
+from medstrata.data.formats.refusals import Refused
 from medstrata.errors import MedstrataError
 
 PERCENTILES = (0.5, 99.5)  # of an image without a window: what becomes black and white

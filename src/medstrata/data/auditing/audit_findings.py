@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from medstrata.data.inventory import LEAST_CONTRAST, MOST_BRIGHT, MOST_DARK
+from medstrata.data.auditing.inventory import LEAST_CONTRAST, MOST_BRIGHT, MOST_DARK
 
 Level = Literal["leakage", "caution", "note"]
 _HELD = 0.25  # share of a class that one patient holds, from which it is said

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.dicom_frames import of_frame, several
-from medstrata.data.intensity import (
+from medstrata.data.formats.dicom_frames import of_frame, several
+from medstrata.data.formats.intensity import (
     PRESETS,
     Transfer,
     given_window,
@@ -18,8 +18,8 @@ from medstrata.data.intensity import (
     refuse_non_finite,
     to_levels,
 )
-from medstrata.data.reading import Reading
-from medstrata.data.refusals import Refused
+from medstrata.data.formats.reading import Reading
+from medstrata.data.formats.refusals import Refused
 
 if TYPE_CHECKING:
     from pydicom import Dataset

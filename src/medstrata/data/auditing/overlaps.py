@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.likeness import Detail, ReadImage, detail, overlap_correlation
+from medstrata.data.auditing.likeness import Detail, ReadImage, detail, overlap_correlation
 from medstrata.randomness import permutation
 
 CORRELATION = 0.75

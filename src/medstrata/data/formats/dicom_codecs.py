@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.refusals import MAX_PIXELS, Refused
+from medstrata.data.formats.refusals import MAX_PIXELS, Refused
 from medstrata.errors import MedstrataError
 
 if TYPE_CHECKING:
