@@ -105,5 +105,7 @@ def test_your_own_arrays(tmp_path):
     np.savez(path, train_images=arrays["train_images"])
     with pytest.raises(MedstrataError, match="train_labels"):
         prepare(path, tmp_path / "other", dataset="npz")
+    with pytest.raises(MedstrataError, match="leave --labels out"):
+        prepare(path, tmp_path / "other", dataset="npz", labels=path)
     with pytest.raises(MedstrataError, match="--dataset npz"):
         prepare(path, tmp_path / "other")

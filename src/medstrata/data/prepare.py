@@ -117,6 +117,8 @@ def prepare(
         labels=None if label_columns is None else list(label_columns),
         ordinal=list(ordinal_columns),
     )
+    if dataset is not None and labels is not None:
+        raise MedstrataError(f"data set {dataset} has labels of its own: leave --labels out")
     if dataset is None:
         table = None if labels is None else Path(labels)
         found = find_images(source, table, split, reading, columns, workers)
