@@ -10,11 +10,13 @@ import pandas as pd
 
 from medstrata.data.catalog.dataset import Dataset
 from medstrata.data.catalog.reading import require_folder, text_table
+from medstrata.data.formats.arrays import array_length
+from medstrata.data.formats.refusals import Refused
+from medstrata.data.store import SPLITS
 from medstrata.errors import MedstrataError
 
 _URL = "https://zenodo.org/records/10519652"
 _SIZES = ("", "_64", "_128", "_224")  # of 28 px, and as the others' files end
-_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +264,7 @@ _SETS = (
 def _index(facts: _Set, root: Path) -> pd.DataFrame:
     """The table of images below a folder, or of the npz file that the root is itself."""
     path = root if root.suffix == ".npz" else _find(facts.title.lower(), root)
-    parts = [_part(facts, path, split) for split in _SPLITS]
+    parts = [_part(facts, path, split) for split in SPLITS]
     table = pd.concat(parts, ignore_index=True)
     return text_table({str(name): table[name] for name in table})
 
@@ -298,15 +300,10 @@ def _part(facts: _Set, path: Path, split: str) -> pd.DataFrame:
 def read_part(path: Path, split: str, url: str) -> tuple[np.ndarray, int]:
     """Labels of a split as (N, columns), and how many images it has, without reading them."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            with archive.open(f"{split}_labels.npy") as file:
-                labels = np.lib.format.read_array(file, allow_pickle=False)
-            with archive.open(f"{split}_images.npy") as file:
-                old = np.lib.format.read_magic(file) == (1, 0)
-                header = np.lib.format.read_array_header_1_0
-                shape = (header if old else np.lib.format.read_array_header_2_0)(file)[0]
-        return labels.reshape(len(labels), -1), int(shape[0])
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{split}_labels.npy") as file:
+            labels = np.lib.format.read_array(file, allow_pickle=False)
+        return labels.reshape(len(labels), -1), array_length(path, f"{split}_images")
+    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, Refused) as error:
         raise MedstrataError(
             f"{path} is no sound npz file with {split}_images and {split}_labels: see {url}"
         ) from error
@@ -336,7 +333,7 @@ def _dataset(facts: _Set) -> Dataset:
         ordinal=("label",) if facts.ordinal else (),
         task=",".join(facts.classes) if facts.findings else "label",
         splits=("official",),
-        split_sizes={"official": dict(zip(_SPLITS, facts.counts, strict=True))},
+        split_sizes={"official": dict(zip(SPLITS, facts.counts, strict=True))},
         licence=facts.licence,
         citation=(
             "Yang, Shi, Wei et al.: MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D"

@@ -9,16 +9,16 @@ import pandas as pd
 from medstrata.data.catalog.dataset import Dataset
 from medstrata.data.catalog.medmnist import read_part
 from medstrata.data.catalog.reading import require_folder, text_table
+from medstrata.data.store import SPLITS
 from medstrata.errors import MedstrataError
 
-_SPLITS = ("train", "val", "test")
 _URL = "https://medmnist.com"
 
 
 def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
     path = root if root.suffix == ".npz" else _only(root)
-    parts = [_part(path, split) for split in _SPLITS if f"{split}_images.npy" in _arrays(path)]
+    parts = [_part(path, split) for split in SPLITS if f"{split}_images.npy" in _arrays(path)]
     if not parts:
         raise MedstrataError(f"{path} has no train_images; it must be {' '.join(_LAYOUT.split())}")
     table = pd.concat(parts, ignore_index=True)
