@@ -65,6 +65,25 @@ class Line:
     y: Sequence[float | None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A drawing: in the page as `svg`, and kept as `figure` to be written to files.
+
+    Attributes:
+        name: Of its files, unique in a report: lower-case words joined by hyphens.
+        title: In few words.
+        alt: What a reader who cannot see it is told.
+        svg: With the colours of the page.
+        figure: As matplotlib made it.
+    """
+
+    name: str
+    title: str
+    alt: str
+    svg: Markup
+    figure: Figure
+
+
 def styles(arms: Sequence[str]) -> dict[str, Style]:
     """Give each arm a look that no other arm has."""
     return {
