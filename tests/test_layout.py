@@ -44,10 +44,12 @@ ORDER = [
     "probe",
     "finetuning",
     "report",
+    "studies",
     "demonstration",
     "arguments",
     "data_commands",
     "run_commands",
+    "study_commands",
     "cli",
 ]
 LEAVES = ("losses", "metrics", "schedule", "randomness", "files", "errors", "interrupts")

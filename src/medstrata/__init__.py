@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from medstrata.report.page import write_report as write_report
     from medstrata.settings import FinetuneSettings as FinetuneSettings
     from medstrata.settings import PretrainSettings as PretrainSettings
+    from medstrata.studies.study import run_study as run_study
+    from medstrata.studies.study import study as study
 
 # Public name -> where it lives. Loaded on first use: importing the package costs nothing.
 _PUBLIC = {
@@ -28,6 +30,8 @@ _PUBLIC = {
     "prepare": ("medstrata.data.prepare", "prepare"),
     "pretrain": ("medstrata.pretraining", "pretrain"),
     "recipe": ("medstrata.recipes", "recipe"),
+    "run_study": ("medstrata.studies.study", "run_study"),
+    "study": ("medstrata.studies.study", "study"),
     "write_report": ("medstrata.report.page", "write_report"),
 }
 

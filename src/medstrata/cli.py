@@ -18,6 +18,7 @@ from medstrata.run_commands import (
     recipes_command,
     report_command,
 )
+from medstrata.study_commands import study_command
 
 _HELP = """usage: medstrata COMMAND [options]     (medstrata COMMAND --help explains each)
 
@@ -31,6 +32,7 @@ commands:
   push      STORE s3://BUCKET/NAME         put a store into object storage, to train from there
   finetune  RUN|scratch|imagenet STORE --task T --fraction F --out RUN
                                            train on few labels, score on test with intervals
+  study     STUDY.yaml --out DIR           every arm x data set x fraction x seed, and the report
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
@@ -77,6 +79,7 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "pretrain": pretrain_command,
     "push": push_command,
     "finetune": finetune_command,
+    "study": study_command,
     "report": report_command,
     "demo": demo_command,
     "recipes": recipes_command,
