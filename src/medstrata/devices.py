@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 
@@ -16,6 +17,8 @@ def make_accelerator(
     precision: Literal["auto", "fp32", "bf16"], accumulate: int = 1
 ) -> Accelerator:
     """The device and precision of this process: a GPU where there is one, else the CPU."""
+    # Accelerate keeps the precision of the first run for the whole process, and refuses another.
+    AcceleratorState._reset_state()  # noqa: SLF001  (there is no public way)
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=mixed_precision(precision),

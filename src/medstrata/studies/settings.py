@@ -239,7 +239,16 @@ def as_study(written: Mapping[str, Any]) -> StudySettings:
     Raises:
         ValueError: a name or a value is wrong.
     """
-    return _typed(StudySettings, written, {})
+    values = dict(written)
+    # The parser takes an empty group for a missing one, where it stands for the defaults.
+    if isinstance(values.get("protocols"), dict):
+        values["protocols"] = {
+            name: chosen or {"settings": {}} for name, chosen in values["protocols"].items()
+        }
+    for name in ("probe", "reuse", "atlas"):
+        if values.get(name) == {}:
+            values[name] = {"settings": {}}
+    return _typed(StudySettings, values, {})
 
 
 def _typed(kind: type[Typed], values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Typed:
