@@ -18,7 +18,7 @@ from medstrata.run_commands import (
     recipes_command,
     report_command,
 )
-from medstrata.study_commands import study_command
+from medstrata.study_commands import reproduce_command, study_command
 
 _HELP = """usage: medstrata COMMAND [options]     (medstrata COMMAND --help explains each)
 
@@ -33,6 +33,8 @@ commands:
   finetune  RUN|scratch|imagenet STORE --task T --fraction F --out RUN
                                            train on few labels, score on test with intervals
   study     STUDY.yaml --out DIR           every arm x data set x fraction x seed, and the report
+  reproduce chest|histopathology|retina ROOT --out DIR
+                                           the paper's exhibits from the raw download
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
@@ -80,6 +82,7 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "push": push_command,
     "finetune": finetune_command,
     "study": study_command,
+    "reproduce": reproduce_command,
     "report": report_command,
     "demo": demo_command,
     "recipes": recipes_command,

@@ -71,6 +71,11 @@ class _Planner:
     def __init__(self, settings: StudySettings) -> None:
         self.settings = settings
         self.known: dict[str, Cell] = {}
+        self.tuning = {
+            (data, protocol): asdict(settings.finetune(data, protocol))
+            for data in settings.data
+            for protocol in settings.protocols
+        }
 
     def cells(self) -> Iterator[Cell]:
         yield from self._prepared()
@@ -105,7 +110,7 @@ class _Planner:
     ) -> Cell:
         chosen = self.settings.protocols[protocol]
         what = {
-            **asdict(self.settings.finetune(data, protocol)),
+            **self.tuning[data, protocol],
             "grid": chosen.grid,
             "legacy": self.settings.legacy,
         }

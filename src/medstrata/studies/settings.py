@@ -210,6 +210,8 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     Raises:
         ValueError: a name or a value is wrong.
     """
+    if all(group == {} for group in changes.values()):
+        return settings
     return _typed(type(settings), changes, asdict(settings))
 
 
