@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medstrata.pretraining import pretrain as pretrain
     from medstrata.recipes import recipe as recipe
     from medstrata.report.page import write_report as write_report
+    from medstrata.reuse import reuse as reuse
     from medstrata.settings import FinetuneSettings as FinetuneSettings
     from medstrata.settings import PretrainSettings as PretrainSettings
 
@@ -28,6 +29,7 @@ _PUBLIC = {
     "prepare": ("medstrata.data.prepare", "prepare"),
     "pretrain": ("medstrata.pretraining", "pretrain"),
     "recipe": ("medstrata.recipes", "recipe"),
+    "reuse": ("medstrata.reuse", "reuse"),
     "write_report": ("medstrata.report.page", "write_report"),
 }
 

@@ -80,6 +80,8 @@ def linear_cross(x: Tensor, y: Tensor) -> float:
         x: Shape (N, D).
         y: Shape (N, E).
     """
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    x, y = x.to(dtype), y.to(dtype)
     dimensions = 2 / (1 / x.shape[1] + 1 / y.shape[1])
     total = _over_dimensions(x, y) if len(x) > dimensions else _over_samples(x, y)
     return total - float(squared_lengths(x) @ squared_lengths(y))

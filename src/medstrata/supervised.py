@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from rich.progress import TextColumn
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -147,6 +148,26 @@ def fit_full(
         for rows in (parts.val, parts.test)
     )
     return Fitted(best_epoch, val, test)
+
+
+def load_tuned(backbone: Backbone, checkpoint: Path) -> None:
+    """Give a backbone the weights that `fit_full` kept.
+
+    Raises:
+        MedstrataError: the file is missing or damaged, or is of another network.
+    """
+    if not checkpoint.is_file():
+        raise MedstrataError(f"no fine-tuned weights at {checkpoint}; fine-tune again to have them")
+    prefix = "backbone."
+    try:
+        state = load_file(checkpoint)
+        backbone.load_state_dict(
+            {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise MedstrataError(
+            f"{checkpoint} does not hold this network ({type(error).__name__}); fine-tune again"
+        ) from error
 
 
 class _Stream:
