@@ -27,6 +27,8 @@ ORDER = [
     "metrics",
     "paired",
     "distribution",
+    "kernels",
+    "similarity",
     "legacy",
     "augment",
     "preprocessing",
@@ -47,10 +49,12 @@ ORDER = [
     "supervised",
     "probe",
     "finetuning",
+    "reuse",
     "report",
     "studies",
     "demonstration",
     "arguments",
+    "analysis_commands",
     "data_commands",
     "run_commands",
     "study_commands",
@@ -65,7 +69,17 @@ STATISTICS = {
     "distribution": {"draws", "metrics"},
     "legacy": {"metrics", "weighted"},
 }
-LEAVES = ("losses", "schedule", "randomness", "files", "errors", "interrupts")
+# Leaves import nothing of the package but their own other half.
+LEAVES: dict[str, set[str]] = {
+    "losses": set(),
+    "similarity": {"kernels"},
+    "kernels": set(),
+    "schedule": set(),
+    "randomness": set(),
+    "files": set(),
+    "errors": set(),
+    "interrupts": set(),
+}
 
 
 def modules() -> list[Path]:
@@ -96,7 +110,7 @@ def test_modules_import_only_what_stands_before_them(path: Path) -> None:
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_leaves_import_nothing_of_the_package(name: str) -> None:
-    assert imports(SOURCE / f"{name}.py") == set()
+    assert imports(SOURCE / f"{name}.py") == LEAVES[name]
 
 
 @pytest.mark.parametrize("name", STATISTICS)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medstrata.pretraining import pretrain as pretrain
     from medstrata.recipes import recipe as recipe
     from medstrata.report.page import write_report as write_report
+    from medstrata.reuse import reuse as reuse
     from medstrata.settings import FinetuneSettings as FinetuneSettings
     from medstrata.settings import PretrainSettings as PretrainSettings
     from medstrata.studies.study import run_study as run_study
@@ -32,6 +33,7 @@ _PUBLIC = {
     "recipe": ("medstrata.recipes", "recipe"),
     "run_study": ("medstrata.studies.study", "run_study"),
     "study": ("medstrata.studies.study", "study"),
+    "reuse": ("medstrata.reuse", "reuse"),
     "write_report": ("medstrata.report.page", "write_report"),
 }
 

@@ -7,6 +7,7 @@ have been understood, so that help and usage errors are quick.
 import sys
 from collections.abc import Callable, Sequence
 
+from medstrata.analysis_commands import reuse_command
 from medstrata.arguments import underscored, usage_error
 from medstrata.console import say
 from medstrata.data_commands import audit_command, datasets_command, prepare_command, push_command
@@ -35,6 +36,7 @@ commands:
   study     STUDY.yaml --out DIR           every arm x data set x fraction x seed, and the report
   reproduce chest|histopathology|retina ROOT --out DIR
                                            the paper's exhibits from the raw download
+  reuse     RUN STORE --out RUN            what fine-tuning left of each stage's features
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"medstrata {command}: {' '.join(str(error).split())}")
         sys.exit(1)
     except KeyboardInterrupt:
-        how = "with --resume " if command in ("pretrain", "finetune") else ""
+        how = "with --resume " if command in ("pretrain", "finetune", "reuse") else ""
         say(f"medstrata {command}: stopped; {how}the same command goes on or starts again")
         sys.exit(130)
 
@@ -83,6 +85,7 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "finetune": finetune_command,
     "study": study_command,
     "reproduce": reproduce_command,
+    "reuse": reuse_command,
     "report": report_command,
     "demo": demo_command,
     "recipes": recipes_command,

@@ -25,7 +25,7 @@ from medstrata.run import keep_audit, open_run, read_result, settings_dict, writ
 from medstrata.settings import REMOTE_SHUFFLE_SHARDS, FinetuneSettings
 from medstrata.supervised import Fitted, Parts, fit_full, primary_score
 from medstrata.weighted import Kind
-from medstrata.weights import load_encoder
+from medstrata.weights import LoadedEncoder, load_encoder
 
 _HEAD = 1010  # what a random number is for
 
@@ -72,13 +72,8 @@ def finetune(
     resolved = make_task(store, task, kind)
     parts = _parts(store, resolved, fraction, settings.subset_seed)
     accelerator = make_accelerator(settings.precision)
-    torch.manual_seed(derive_seed(settings.seed, _HEAD))
-    loaded = load_encoder(
-        encoder,
-        backbone=backbone,
-        image_size=settings.views.size or store.size,
-        channels=store.channels,
-        store_stats=(store.mean, store.std),
+    loaded = starting_encoder(
+        encoder, store, backbone=backbone, seed=settings.seed, size=settings.views.size
     )
     described = {
         "encoder": encoder,
@@ -121,6 +116,28 @@ def finetune(
         f"({tested['low']:.3f} to {tested['high']:.3f}) on {len(parts.test)} test images"
     )
     return out
+
+
+def starting_encoder(
+    encoder: str, store: Store, *, backbone: str | None, seed: int, size: int
+) -> LoadedEncoder:
+    """The encoder as fine-tuning finds it: `scratch` is a function of the seed.
+
+    Args:
+        encoder: As in `finetune`.
+        store: Decides channels and, for `scratch`, the normalisation.
+        backbone: As in `finetune`.
+        seed: Of the fine-tuning settings.
+        size: Of their views; 0 for the store's.
+    """
+    torch.manual_seed(derive_seed(seed, _HEAD))
+    return load_encoder(
+        encoder,
+        backbone=backbone,
+        image_size=size or store.size,
+        channels=store.channels,
+        store_stats=(store.mean, store.std),
+    )
 
 
 def _parts(store: Store, task: Task, fraction: float, seed: int) -> Parts:

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from rich.progress import TextColumn
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -150,6 +151,26 @@ def fit_full(
     last_test = predicted(parts.test) if settings.legacy else None
     model.load_state_dict(load_file(checkpoint))
     return Fitted(best_epoch, predicted(parts.val), predicted(parts.test), last_test)
+
+
+def load_tuned(backbone: Backbone, checkpoint: Path) -> None:
+    """Give a backbone the weights that `fit_full` kept.
+
+    Raises:
+        MedstrataError: the file is missing or damaged, or is of another network.
+    """
+    if not checkpoint.is_file():
+        raise MedstrataError(f"no fine-tuned weights at {checkpoint}; fine-tune again to have them")
+    prefix = "backbone."
+    try:
+        state = load_file(checkpoint)
+        backbone.load_state_dict(
+            {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise MedstrataError(
+            f"{checkpoint} does not hold this network ({type(error).__name__}); fine-tune again"
+        ) from error
 
 
 class _Stream:
