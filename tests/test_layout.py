@@ -24,6 +24,7 @@ ORDER = [
     "losses",
     "weighted",
     "metrics",
+    "spectrum",
     "augment",
     "preprocessing",
     "devices",
@@ -36,21 +37,38 @@ ORDER = [
     "moco",
     "features",
     "heads",
+    "neighbours",
     "monitors",
     "recorder",
     "assembly",
     "pretraining",
+    "evaluation",
+    "feature_cache",
     "supervised",
-    "probe",
+    "frozen",
     "finetuning",
+    "probe",
+    "feature_plane",
+    "neighbour_sheet",
+    "atlas",
     "report",
     "demonstration",
     "arguments",
     "data_commands",
     "run_commands",
+    "analysis_commands",
     "cli",
 ]
-LEAVES = ("losses", "metrics", "schedule", "randomness", "files", "errors", "interrupts")
+LEAVES = (
+    "losses",
+    "metrics",
+    "spectrum",
+    "schedule",
+    "randomness",
+    "files",
+    "errors",
+    "interrupts",
+)
 
 
 def modules() -> list[Path]:

@@ -7,6 +7,7 @@ have been understood, so that help and usage errors are quick.
 import sys
 from collections.abc import Callable, Sequence
 
+from medstrata.analysis_commands import atlas_command, probe_command
 from medstrata.arguments import underscored, usage_error
 from medstrata.console import say
 from medstrata.data_commands import audit_command, datasets_command, prepare_command, push_command
@@ -31,6 +32,10 @@ commands:
   push      STORE s3://BUCKET/NAME         put a store into object storage, to train from there
   finetune  RUN|scratch|imagenet STORE --task T --fraction F --out RUN
                                            train on few labels, score on test with intervals
+  probe     RUN|scratch|imagenet STORE --task T --out RUN
+                                           what each stage of a frozen encoder knows of a task
+  atlas     RUN|scratch|imagenet STORE --task T --out RUN
+                                           spectra, neighbours and a map of its features
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
@@ -65,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"medstrata {command}: {' '.join(str(error).split())}")
         sys.exit(1)
     except KeyboardInterrupt:
-        how = "with --resume " if command in ("pretrain", "finetune") else ""
+        resumable = ("pretrain", "finetune", "probe", "atlas")
+        how = "with --resume " if command in resumable else ""
         say(f"medstrata {command}: stopped; {how}the same command goes on or starts again")
         sys.exit(130)
 
@@ -77,6 +83,8 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "pretrain": pretrain_command,
     "push": push_command,
     "finetune": finetune_command,
+    "probe": probe_command,
+    "atlas": atlas_command,
     "report": report_command,
     "demo": demo_command,
     "recipes": recipes_command,
