@@ -61,7 +61,7 @@ def atlas_command(words: list[str]) -> None:
     add("--images", type=int, default=2000, help="Most images on the map.")
     add("--queries", type=int, default=8, help="Images whose neighbours are shown.")
     add("--neighbours", type=int, default=5, help="Nearest images of each image.")
-    add("--seed", type=int, default=0, help="Decides scratch's weights, the queries and the map.")
+    add("--seed", type=int, default=0, help="Decides scratch's weights, queries and map images.")
     add("--image_size", type=int, default=0, help="Pixels, for scratch and imagenet; 0: store's.")
     add_run_options(parser)
     parsed = parse(parser, "atlas", words)

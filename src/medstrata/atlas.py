@@ -28,7 +28,7 @@ from medstrata.feature_plane import COMPONENTS, plane
 from medstrata.files import replacing
 from medstrata.neighbour_sheet import Neighbour, Query, Shown, write_sheet
 from medstrata.neighbours import nearest
-from medstrata.randomness import derive_seed, permutation
+from medstrata.randomness import permutation
 from medstrata.run import write_result
 from medstrata.spectrum import effective_rank, feature_norm, rankme, spread
 from medstrata.weighted import Kind
@@ -65,7 +65,7 @@ def atlas(
         images: Most images on the map, drawn at random.
         queries: Images whose neighbours are shown, drawn from each class in turn.
         neighbours: Nearest images of each image, by cosine of the pooled features.
-        seed: Decides the weights of `scratch`, the queries and the map.
+        seed: Decides the weights of `scratch`, the queries and the images on the map.
         image_size: Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's.
         kind: Overrides the guessed kind of the labels.
         backbone: timm's name, for `scratch` and `imagenet`.
@@ -107,6 +107,7 @@ def atlas(
     found = _find_neighbours(extracted.pooled, facts, queries, neighbours, seed)
     with replacing(out / "neighbours.png") as temporary:
         write_sheet(store, found, temporary)
+    say(f"drawing the map of {min(images, len(rows))} images")
     drawn = _draw_map(extracted.pooled, facts, images, seed)
     with replacing(out / "map.parquet") as temporary:
         drawn.to_parquet(temporary, index=False)
@@ -132,11 +133,11 @@ def atlas(
         "device": device_name(device),
     }
     write_result(out, result)
-    shares = ", ".join(
-        f"{agreement[name]:.0%} have the same {name} ({agreement[f'{name}_chance']:.0%} by chance)"
+    shares = " and ".join(
+        f"{agreement[name]:.1%} the same {name} ({agreement[f'{name}_chance']:.1%} by chance)"
         for name in ("label", "patient")
     )
-    say(f"{described['arm']}, {len(rows)} test images: of the nearest, {shares}")
+    say(f"{described['arm']}, {len(rows)} test images: of the nearest images {shares}")
     return out
 
 
@@ -213,7 +214,7 @@ def _find_neighbours(
     turn = drawn.groupby("label").cumcount()
     order = drawn.assign(turn=turn, size=-drawn.groupby("label")["label"].transform("size"))
     chosen = order.sort_values(["turn", "size", "label"], kind="stable").index[:queries]
-    chosen = chosen.sort_values()
+    chosen = facts.loc[chosen.sort_values(), "label"].sort_values(kind="stable").index
     places, cosines = nearest(features, np.arange(len(facts)), neighbours)
     return [
         Query(
@@ -256,7 +257,7 @@ def _draw_map(
     features: NDArray[np.float32], facts: pd.DataFrame, images: int, seed: int
 ) -> pd.DataFrame:
     chosen = np.sort(permutation(len(facts), seed, _MAP)[:images])
-    places = plane(features[chosen], derive_seed(seed, _MAP))
+    places = plane(features[chosen])
     drawn = facts.loc[chosen, ["sample_id", "patient_id", "site", "label"]].reset_index(drop=True)
     return drawn.assign(x=places[:, 0], y=places[:, 1])
 

@@ -69,7 +69,7 @@ def write_sheet(store: Store, queries: list[Query], path: Path) -> None:
         tiles = [
             (query.image, query.image.label, _INK),
             *(
-                (near.image, f"{near.cosine:.3f} {near.image.label}", _colour(near))
+                (near.image, f"{near.cosine:.4f} {near.image.label}", _colour(near))
                 for near in query.neighbours
             ),
         ]

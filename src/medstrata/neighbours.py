@@ -110,7 +110,7 @@ def nearest(
         Places in `features` and cosines, each (N, K), the nearest first. Where the other groups
         hold too few images, the cosines of the places beyond them are -inf.
     """
-    unit, group = F.normalize(torch.from_numpy(features), dim=1), torch.from_numpy(groups)
+    unit, group = F.normalize(torch.from_numpy(features), dim=1), torch.tensor(groups)
     count = min(count, len(unit) - 1)
     places, cosines = [], []
     for block, own in zip(unit.split(_BLOCK), group.split(_BLOCK), strict=True):
