@@ -30,6 +30,7 @@ ORDER = [
     "kernels",
     "similarity",
     "legacy",
+    "spectrum",
     "augment",
     "preprocessing",
     "devices",
@@ -42,13 +43,20 @@ ORDER = [
     "moco",
     "features",
     "heads",
+    "neighbours",
     "monitors",
     "recorder",
     "assembly",
     "pretraining",
+    "evaluation",
+    "feature_cache",
     "supervised",
-    "probe",
+    "frozen",
     "finetuning",
+    "probe",
+    "feature_plane",
+    "neighbour_sheet",
+    "atlas",
     "reuse",
     "report",
     "studies",
@@ -74,6 +82,7 @@ LEAVES: dict[str, set[str]] = {
     "losses": set(),
     "similarity": {"kernels"},
     "kernels": set(),
+    "spectrum": set(),
     "schedule": set(),
     "randomness": set(),
     "files": set(),
@@ -123,6 +132,7 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys\nfrom medstrata.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'timm', 'cv2', 'pandas', 'accelerate', 'matplotlib', 'numpy'}\n"
+        "heavy |= {'sklearn'}\n"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -29,6 +29,11 @@ def make_accelerator(
     return accelerator
 
 
+def evaluation_device() -> torch.device:
+    """Where an encoder is evaluated that does not train: a GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def mixed_precision(wanted: Literal["auto", "fp32", "bf16"]) -> Literal["no", "bf16"]:
     """What Accelerate is told: bf16 when wanted, or when the hardware computes it natively."""
     if wanted == "auto":

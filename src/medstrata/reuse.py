@@ -16,8 +16,8 @@ from medstrata.data.splits import known
 from medstrata.data.store import Store
 from medstrata.devices import device_name, make_accelerator
 from medstrata.errors import MedstrataError
+from medstrata.evaluation import located, seeded_encoder
 from medstrata.features import extract_features
-from medstrata.finetuning import starting_encoder
 from medstrata.legacy import rbf_cka as absolute_width_cka
 from medstrata.randomness import derive_seed, permutation, uniforms
 from medstrata.run import keep_audit, open_run, read_config, read_result, write_result
@@ -162,12 +162,12 @@ class _Networks:
         config = read_config(run / "config.yaml")
         self.device = make_accelerator("fp32").device
         self._store = store
-        loaded = starting_encoder(
-            config["encoder"],
+        loaded = seeded_encoder(
+            located(config["encoder"], run),
             store,
             backbone=config["backbone"],
+            image_size=config["views"]["size"],
             seed=config["seed"],
-            size=config["views"]["size"],
         )
         self._preprocessing = loaded.preprocessing
         self._before = loaded.backbone

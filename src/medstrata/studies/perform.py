@@ -3,15 +3,20 @@
 import itertools
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medstrata.atlas import atlas
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store, open_store
 from medstrata.errors import MedstrataError
 from medstrata.files import write_text
 from medstrata.finetuning import finetune
 from medstrata.pretraining import pretrain
+from medstrata.probe import probe
+from medstrata.reuse import reuse
 from medstrata.run import read_result
 from medstrata.settings import FinetuneSettings
 from medstrata.studies.plan import Cell, store_path
@@ -45,7 +50,20 @@ def perform(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
         assert chosen is not None
         pretrain(store, chosen, folder, resume=True)
         return
-    _tune(cell, settings, store, folder, _encoder(cell, settings, out, root), out / "features")
+    if cell.kind == "reuse":
+        assert settings.reuse is not None
+        tuned = next(out / one for one in cell.needs if one.startswith("full/"))
+        reuse(
+            tuned,
+            store,
+            folder,
+            seed=cell.seed,
+            legacy=settings.legacy,
+            resume=True,
+            **settings.reuse.settings,
+        )
+        return
+    _evaluate(cell, settings, store, folder, _encoder(cell, settings, out, root), out / "features")
 
 
 def _prepare(folder: Path, arguments: dict[str, Any], root: Path) -> None:
@@ -69,43 +87,57 @@ def _encoder(cell: Cell, settings: StudySettings, out: Path, root: Path) -> str:
     return str(root / encoder)
 
 
-def _tune(
+def _evaluate(
     cell: Cell, settings: StudySettings, store: Store, folder: Path, encoder: str, features: Path
 ) -> None:
-    """Fine-tune; of a grid every combination, of which the one that validates best stays."""
+    """What starts from an encoder and a task."""
+    data, arm = settings.data[cell.data], settings.arms[cell.arm]
+    common: dict[str, Any] = {
+        "kind": data.kind,
+        "backbone": arm.backbone or settings.backbone,
+        "arm": cell.arm,
+        "features": features,
+        "resume": True,
+    }
+    seeds = {"seed": cell.seed, "subset_seed": cell.seed}
+    if cell.kind == "atlas":
+        assert settings.atlas is not None
+        size = settings.finetune(cell.data, next(iter(settings.protocols))).views.size
+        chosen = settings.atlas.settings
+        atlas(encoder, store, data.task, folder, image_size=size, **common, **chosen)
+        return
     assert cell.fraction is not None
+    if cell.kind == "probe":
+        probing = settings.probing(cell.data)
+        assert probing is not None
+        probing = changed(probing, seeds)
+        fraction = cell.fraction
+        probe(encoder, store, data.task, folder, fraction=fraction, settings=probing, **common)
+        return
     assert cell.kind in ("full", "frozen")
-    base = changed(
-        settings.finetune(cell.data, cell.kind), {"seed": cell.seed, "subset_seed": cell.seed}
-    )
-    grid = settings.protocols[cell.kind].grid
+    base = changed(settings.finetune(cell.data, cell.kind), {**seeds, "legacy": settings.legacy})
+    tune = partial(finetune, encoder, store, data.task, cell.fraction, **common)
+    _tune(tune, base, settings.protocols[cell.kind].grid, folder)
+
+
+def _tune(
+    tune: Callable[[Path, FinetuneSettings], Path],
+    base: FinetuneSettings,
+    grid: dict[str, list[Any]],
+    folder: Path,
+) -> None:
+    """Fine-tune; of a grid every combination, of which the one that validates best stays."""
     combinations = [
         dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
     ]
-
-    def run(where: Path, chosen: FinetuneSettings) -> None:
-        assert cell.fraction is not None
-        finetune(
-            encoder,
-            store,
-            settings.data[cell.data].task,
-            cell.fraction,
-            where,
-            chosen,
-            kind=settings.data[cell.data].kind,
-            backbone=settings.arms[cell.arm].backbone or settings.backbone,
-            arm=cell.arm,
-            resume=True,
-        )
-
     if len(combinations) < 2:
-        run(folder, changed(base, combinations[0]))
+        tune(folder, changed(base, combinations[0]))
         return
     if (folder / _CHOICE).is_file() and read_result(folder) is not None:
         shutil.rmtree(folder / _CANDIDATES, ignore_errors=True)
         return
     for number, changes in enumerate(combinations):
-        run(folder / _CANDIDATES / str(number), changed(base, changes))
+        tune(folder / _CANDIDATES / str(number), changed(base, changes))
     _keep_best(folder, combinations)
 
 

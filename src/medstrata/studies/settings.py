@@ -16,17 +16,22 @@ from jsonargparse import ArgumentParser
 
 from medstrata.errors import MedstrataError
 from medstrata.recipes import RECIPES, recipe
-from medstrata.settings import FinetuneSettings, PretrainSettings
+from medstrata.settings import FinetuneSettings, PretrainSettings, ProbeSettings
 from medstrata.weighted import Kind
 
 Protocol = Literal["full", "frozen"]
 
-Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings)
+Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings, ProbeSettings)
 
+# What a study may change of the analyses that have no settings of their own.
+_CHANGEABLE = {
+    "reuse": {"subsets", "subset_size", "max_images"},
+    "atlas": {"images", "queries", "neighbours"},
+}
 # Names of data sets and arms become folders.
 _NAME = re.compile(r"\w[\w.+-]*")
 
-Typed = TypeVar("Typed", PretrainSettings, FinetuneSettings, "StudySettings")
+Typed = TypeVar("Typed", PretrainSettings, FinetuneSettings, ProbeSettings, "StudySettings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,11 +180,16 @@ class StudySettings:
             lacking = set(chosen.fractions or ()) - set(self.fractions) if chosen else set()
             if lacking:
                 raise ValueError(f"{name}.fractions: {min(lacking)} is not among the study's")
+            strange = set(chosen.settings) - _CHANGEABLE.get(name, set()) if chosen else set()
+            if strange and name in _CHANGEABLE:
+                known = ", ".join(sorted(_CHANGEABLE[name]))
+                raise ValueError(f"{name}.settings: no setting {min(strange)!r}; there are {known}")
         for name in self.data:
             for protocol in self.protocols:
                 self.finetune(name, protocol)
             for arm in self.arms:
                 self.pretraining(name, arm, 0)
+            self.probing(name)
 
     def pretraining(self, data: str, arm: str, seed: int) -> PretrainSettings | None:
         """Settings of one arm's pre-training on one data set, None for a ready encoder.
@@ -202,6 +212,13 @@ class StudySettings:
         for changes in (self.protocols[protocol].settings, self.data[data].finetune):
             settings = changed(settings, changes)
         return changed(settings, {"views": self.data[data].views})
+
+    def probing(self, data: str) -> ProbeSettings | None:
+        """Settings of layer-wise probing on one data set, still with seed 0; None without it."""
+        if self.probe is None:
+            return None
+        size = self.finetune(data, next(iter(self.protocols))).views.size
+        return changed(ProbeSettings(image_size=size), self.probe.settings)
 
 
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
