@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medstrata import metrics
+from medstrata import draws, metrics
 from medstrata.metrics import bootstrap_interval, score
 from medstrata.weighted import Kind
 from plain_metrics import CASES, PLAIN, predictions
@@ -29,9 +29,9 @@ def test_interval_is_the_percentiles_of_materialised_resamples(name: str, kind: 
     found = bootstrap_interval(
         name, target, probability, kind, patients, resamples=12, seed=3, level=0.8
     )
-    draws = np.random.Generator(np.random.PCG64(3)).multinomial(20, [1 / 20] * 20, size=12)
+    counts = np.random.Generator(np.random.PCG64(3)).multinomial(20, [1 / 20] * 20, size=12)
     values = []
-    for row in draws:
+    for row in counts:
         rows = np.concatenate([np.flatnonzero(patients == p).repeat(row[p]) for p in range(20)])
         values.append(PLAIN[name](target[rows], probability[rows], kind))
     assert found.value == score(name, target, probability, kind)
@@ -46,7 +46,7 @@ def test_interval_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch):
     first = interval(seed=1)
     assert first == interval(seed=1) != interval(seed=2)
     assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
-    monkeypatch.setattr(metrics, "_BLOCK", 7 * 60)
+    monkeypatch.setattr(draws, "_BLOCK", 7 * 60)
     in_blocks = interval(seed=1)
     assert dataclasses.astuple(in_blocks) == pytest.approx(dataclasses.astuple(first), abs=1e-12)
 
@@ -117,6 +117,8 @@ def test_an_interval_without_any_value_is_refused():
 def test_options_of_the_interval_are_checked():
     with pytest.raises(ValueError, match=r"patient_ids has shape \(3,\): .* the 60 samples"):
         interval(patients=np.arange(3))
-    for options in ({"resamples": 0}, {"level": 1.0}, {"level": 0.0}):
-        with pytest.raises(ValueError, match=r"resamples must be 1 or more, level above 0"):
-            interval(**options)
+    with pytest.raises(ValueError, match="resamples is 0: it must be 1 or more"):
+        interval(resamples=0)
+    for level in (0.0, 1.0):
+        with pytest.raises(ValueError, match=rf"level is {level}: it must lie above 0 and below 1"):
+            interval(level=level)

@@ -10,6 +10,7 @@ _SPACE = "\N{NO-BREAK SPACE}"
 _METRICS = {
     "macro_auroc": "macro AUROC",
     "average_precision": "average precision",
+    "sensitivity_at_90": f"sensitivity at 90{_THIN}% specificity",
     "macro_f1": "macro F1",
     "quadratic_kappa": "quadratic kappa",
     "accuracy": "accuracy",
