@@ -97,7 +97,11 @@ class Pretrain:
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune:
-    """A finished fine-tuning run; `labelled_ids` is a digest of which images were labelled."""
+    """A finished fine-tuning run.
+
+    `labelled_ids` is a digest of which images were labelled; `legacy` holds figures as the paper's
+    code computes them, empty unless the run was asked for them.
+    """
 
     files: RunFiles
     arm: str
@@ -117,6 +121,7 @@ class Finetune:
     scores: Mapping[str, Score]
     seconds: float
     device: str
+    legacy: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,6 +336,7 @@ def _finetune(result: Mapping[str, Any], files: RunFiles) -> Finetune:
         scores={str(name): _score(one) for name, one in scored.items()},
         seconds=_number(result["seconds"]),
         device=str(result["device"]),
+        legacy=dict(result.get("legacy") or {}),
     )
 
 

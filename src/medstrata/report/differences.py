@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medstrata.metrics import metrics_for
 from medstrata.paired import Difference, holm, paired_difference
 from medstrata.report.collect import Finetune, Note
 from medstrata.report.compare import ERRORS, Bench, Comparison, given_labels
@@ -128,7 +127,7 @@ def _contrasts(
     bench: Bench,
     pairs: Mapping[tuple[str, float], tuple[list[Finetune], list[Finetune]]],
 ) -> dict[tuple[str, float], Contrast]:
-    if bench.metric not in metrics_for(bench.predictions.kind):
+    if not bench.predictions.knows(bench.metric):
         return {}
     found: dict[tuple[str, float], Difference] = {}
     for cell, (firsts, seconds) in pairs.items():

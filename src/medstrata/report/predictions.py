@@ -62,6 +62,10 @@ class Predictions:
         """Probabilities of each run, (N, M)."""
         return [self.probability[run.files.name] for run in runs]
 
+    def knows(self, metric: str) -> bool:
+        """Whether the metric can be computed for this kind of task."""
+        return self.kind in _KINDS and metric in metrics_for(self.kind)
+
     def resampled(self, metric: str, runs: Sequence[Finetune]) -> Floats:
         """Mean score of runs on resampled patients, (R,); the same patients for every run."""
         for run in runs:
@@ -74,7 +78,7 @@ class Predictions:
 
     def interval(self, metric: str, runs: Sequence[Finetune]) -> tuple[float, float] | None:
         """The 95 % interval over patients of the mean score of runs; None where undefined."""
-        if not self.cover(runs) or metric not in metrics_for(self.kind):
+        if not self.cover(runs) or not self.knows(metric):
             return None
         return ends(self.resampled(metric, runs))
 
