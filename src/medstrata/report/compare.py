@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from medstrata.report.collect import Finetune, Note, StoreFacts, TaskFacts
+from medstrata.report.collect import Finetune
+from medstrata.report.facts import Note, Score, StoreFacts, TaskFacts
 from medstrata.report.words import score_text
 
 # Scores of which less is better.
@@ -88,7 +89,11 @@ def arm_order(arms: set[str]) -> tuple[str, ...]:
 
 def summarise(runs: Sequence[Finetune], metric: str) -> Summary | None:
     """Bring the seeds of one cell together; None where no run has the score."""
-    scores = [run.scores[metric] for run in runs if metric in run.scores]
+    return summary([run.scores[metric] for run in runs if metric in run.scores], metric)
+
+
+def summary(scores: Sequence[Score], metric: str) -> Summary | None:
+    """Bring the scores of several seeds together; None where there is none."""
     if not scores:
         return None
     # From worst to best, so that an even number of seeds takes the worse of the middle two.

@@ -29,18 +29,18 @@ from medstrata.report.compare import Summary
 from medstrata.report.words import percent
 
 # Stand-ins for colours that the page decides; no other colour here is so nearly black.
-_INK, _MUTED, _RULE = "#010203", "#010204", "#010205"
-_BLUE = "#0072b2"
-_PAGE_COLOURS = {
-    _INK: "currentColor",
-    _MUTED: "var(--muted)",
-    _RULE: "var(--rule)",
-    _BLUE: "var(--blue)",
+INK, MUTED, RULE = "#010203", "#010204", "#010205"
+BLUE = "#0072b2"
+PAGE_COLOURS = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+    BLUE: "var(--blue)",
 }
 
 # Okabe and Ito 2008, "Color Universal Design"; their black is the page's ink, and the page makes
 # their blue lighter on a dark ground.
-_COLOURS = (_INK, "#d55e00", _BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_COLOURS = (INK, "#d55e00", BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _DASHES = ("-", "--", ":")
 
@@ -129,7 +129,7 @@ def score_figure(
         limits: Vertical range.
         name: Unique in the page.
     """
-    with rc_context(_rc(9.5)):
+    with rc_context(page_style(9.5)):
         figure = Figure(figsize=(5.5, 3.5))
         axes = figure.add_axes((0.085, 0.14, 0.905, 0.85))
         fractions = sorted(columns)
@@ -172,7 +172,7 @@ def curve_figure(
     lines: Sequence[Line], name: str, *, x_label: str = "epoch", log_x: bool = False
 ) -> Markup:
     """Curves of one quantity; a small panel that stands beside others."""
-    with rc_context(_rc(9)):
+    with rc_context(page_style(9)):
         figure = Figure(figsize=(3.0, 2.1))
         # Fixed, so that charts of one row line up.
         axes = figure.add_axes((0.16, 0.205, 0.82, 0.765))
@@ -203,28 +203,42 @@ def curve_figure(
         return _inline(figure, axes, name)
 
 
-def _rc(size: float) -> Any:
+def page_style(size: float) -> Any:
+    """Settings under which a figure is made: sizes in points, colours the page's."""
     # Any: how the keys are typed differs between releases of matplotlib.
     return {
         "font.size": size,
-        "text.color": _INK,
-        "axes.edgecolor": _MUTED,
-        "axes.labelcolor": _MUTED,
+        "text.color": INK,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": MUTED,
         "axes.linewidth": 0.8,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.unicode_minus": True,
         "axes.formatter.useoffset": False,
-        "xtick.color": _MUTED,
-        "ytick.color": _MUTED,
-        "xtick.labelcolor": _INK,
-        "ytick.labelcolor": _INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
         "svg.fonttype": "none",
     }
 
 
+def picture(figure: Figure, *, name: str, title: str, alt: str) -> Picture:
+    """A finished figure, for the page and for files.
+
+    Args:
+        figure: With numbers and fixed words only, in the colours of `page_style`.
+        name: Unique in a report: lower-case words joined by hyphens.
+        title: In few words.
+        alt: What a reader who cannot see it is told.
+    """
+    svg = Markup(_svg(figure, name))  # noqa: S704  (numbers and fixed words only)
+    return Picture(name=name, title=title, alt=alt, svg=svg, figure=figure)
+
+
 def _inline(figure: Figure, axes: Axes, name: str) -> Markup:
-    axes.grid(axis="y", color=_RULE, lw=0.7)
+    axes.grid(axis="y", color=RULE, lw=0.7)
     axes.set_axisbelow(True)
     return Markup(_svg(figure, name))  # noqa: S704  (numbers and fixed words only)
 
@@ -245,6 +259,6 @@ def _svg(figure: Figure, name: str) -> str:
     text = text.replace("xlink:href", "href")
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="|url\()#', rf"\1#{name}-", text)
-    for stand_in, colour in _PAGE_COLOURS.items():
+    for stand_in, colour in PAGE_COLOURS.items():
         text = text.replace(stand_in, colour)
     return re.sub(r"\s*\n\s*", "\n", text)
