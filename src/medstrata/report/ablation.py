@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from medstrata.report.collect import Finetune, Note, Pretrain
+from medstrata.report.collect import Finetune, Pretrain
 from medstrata.report.compare import Bench, Comparison, Summary, summarise
+from medstrata.report.facts import Note
 from medstrata.report.predictions import LEVEL
 from medstrata.report.sections import Block, Section
 from medstrata.report.tables import DataTable, Entry, distinct

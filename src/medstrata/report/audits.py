@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medstrata.report.collect import Note, RunFiles
+from medstrata.report.facts import Note, RunFiles
 from medstrata.report.words import counted, interval_text, listed, percent, score_text
 
 _CUES = {

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import stdev
 
-from medstrata.report.collect import Finetune, Note, StoreFacts, TaskFacts
+from medstrata.report.collect import Finetune
+from medstrata.report.facts import Note, Score, StoreFacts, TaskFacts
 from medstrata.report.predictions import Predictions, read_predictions
 from medstrata.report.words import score_text
 
@@ -115,18 +116,30 @@ def summarise(
 ) -> Summary | None:
     """Bring the seeds of one cell together; None where no run has the score."""
     scored = [run for run in runs if metric in run.scores]
-    scores = [run.scores[metric] for run in scored]
+    computed = predictions.interval(metric, scored) if predictions else None
+    return summary([run.scores[metric] for run in scored], metric, computed)
+
+
+def summary(
+    scores: Sequence[Score], metric: str, of_mean: tuple[float, float] | None = None
+) -> Summary | None:
+    """Bring the scores of several seeds together; None where there is none.
+
+    Args:
+        scores: One a seed.
+        metric: Tells which of them is the worse.
+        of_mean: The interval of their mean, where it is known.
+    """
     if not scores:
         return None
-    computed = predictions.interval(metric, scored) if predictions else None
     # From worst to best, so that an even number of seeds takes the worse of the middle two.
     ordered = sorted(scores, key=lambda score: -score.value if metric in ERRORS else score.value)
     values = sorted(score.value for score in scores)
     return Summary(
         value=sum(values) / len(values),
         seeds=tuple(values),
-        interval=computed or ordered[(len(ordered) - 1) // 2].interval,
-        of_mean=computed is not None,
+        interval=of_mean or ordered[(len(ordered) - 1) // 2].interval,
+        of_mean=of_mean is not None,
     )
 
 

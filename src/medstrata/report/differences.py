@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medstrata.paired import Difference, holm, paired_difference
-from medstrata.report.collect import Finetune, Note
+from medstrata.report.collect import Finetune
 from medstrata.report.compare import ERRORS, Bench, Comparison, given_labels
+from medstrata.report.facts import Note
 from medstrata.report.predictions import LEVEL, RESAMPLES
 from medstrata.report.words import listed, percent, protocol_clause
 

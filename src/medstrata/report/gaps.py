@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from medstrata.report.collect import Collection, Finetune, Note
+from medstrata.report.collect import Collection, Finetune
 from medstrata.report.compare import Bench, Comparison, given_labels
+from medstrata.report.facts import Note
 from medstrata.report.words import listed, metric_name, percent, protocol_clause
 
 

@@ -14,7 +14,7 @@ from medstrata.errors import MedstrataError
 from medstrata.files import write_text
 from medstrata.report import words
 from medstrata.report.audits import audits
-from medstrata.report.collect import Collection, Finetune, Pretrain, RunFiles, collect
+from medstrata.report.collect import Collection, Finetune, Pretrain, collect
 from medstrata.report.compare import (
     ERRORS,
     Bench,
@@ -26,9 +26,11 @@ from medstrata.report.compare import (
     without_duplicates,
 )
 from medstrata.report.curves import Charts, finetune_charts, pretrain_charts, read
+from medstrata.report.facts import RunFiles
 from medstrata.report.figures import Style, score_figure, score_limits, styles, swatch
 from medstrata.report.findings import Finding, findings, headline
 from medstrata.report.gaps import gaps
+from medstrata.report.layer_sections import layer_sections
 from medstrata.report.views import read_views
 
 
@@ -117,6 +119,7 @@ def _render(collection: Collection, title: str) -> str:
     finished: tuple[Pretrain | Finetune, ...] = (*collection.pretrain, *collection.finetune)
     everything = [run.files for run in finished]
     audited, unaudited = audits([(run.store.name, run.files) for run in finished])
+    layers = layer_sections(collection, found, labels, looks)
     environment = Environment(
         loader=PackageLoader("medstrata.report"),
         autoescape=True,
@@ -149,6 +152,7 @@ def _render(collection: Collection, title: str) -> str:
         pretrain_charts=pretrain_charts(collection.pretrain, labels, looks),
         warnings=[(run, _warnings(run)) for run in collection.pretrain if _warnings(run)],
         views=views,
+        layers=layers,
         audits=audited,
         machines=_machines(everything),
         notes=[
@@ -157,14 +161,14 @@ def _render(collection: Collection, title: str) -> str:
             *unseen,
             *unaudited,
             *gaps(collection, found, labels),
+            *layers.notes,
         ],
     )
 
 
 def _labels(collection: Collection) -> dict[tuple[str, str], str]:
     """(arm, backbone) -> the arm's name, with its backbone wherever there are several."""
-    both: chain[Pretrain | Finetune] = chain(collection.pretrain, collection.finetune)
-    pairs = {(run.arm, run.backbone) for run in both}
+    pairs = {(run.arm, run.backbone) for run in collection.every}
     several = len({backbone for _, backbone in pairs}) > 1
     return {(arm, backbone): f"{arm} ({backbone})" if several else arm for arm, backbone in pairs}
 

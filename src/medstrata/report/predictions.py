@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from medstrata.draws import Draws, Floats, patient_draws
 from medstrata.metrics import METRICS, mean_of_models, metrics_for, percentile_ends, score
-from medstrata.report.collect import Finetune, Note, TaskFacts
+from medstrata.report.collect import Finetune
+from medstrata.report.facts import Note, TaskFacts
 from medstrata.report.words import counted, listed, metric_name, score_text
 from medstrata.weighted import Kind
 
