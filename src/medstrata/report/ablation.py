@@ -192,9 +192,7 @@ def _table(
                 *_described(setting, tuple(arms[setting]), order),
                 *(
                     _entry(
-                        summarise(
-                            cells[setting].get(one, ()), bench.metric, comparison.predictions
-                        )
+                        summarise(cells[setting].get(one, ()), bench.metric, comparison.predictions)
                     )
                     for one in fractions
                 ),

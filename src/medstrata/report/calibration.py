@@ -46,9 +46,7 @@ class Reliability:
     frequency: Floats
 
 
-def reliability(
-    target: NDArray[Any], probabilities: Sequence[Floats], kind: Kind
-) -> Reliability:
+def reliability(target: NDArray[Any], probabilities: Sequence[Floats], kind: Kind) -> Reliability:
     """Bin the predictions of several models together, as `weighted.ece` bins those of one.
 
     Args:
@@ -195,9 +193,7 @@ def _diagrams(
     fractions = sorted({fraction for _, fraction in cells})
     with rc_context(page_style(8)):
         figure = Figure(figsize=(0.5 + 1.5 * max(len(arms), 3), 0.45 + 1.5 * len(fractions)))
-        grid = figure.subplots(
-            len(fractions), len(arms), sharex=True, sharey=True, squeeze=False
-        )
+        grid = figure.subplots(len(fractions), len(arms), sharex=True, sharey=True, squeeze=False)
         for i, fraction in enumerate(fractions):
             for j, arm in enumerate(arms):
                 _draw(grid[i, j], cells.get((arm, fraction)), looks[arm])

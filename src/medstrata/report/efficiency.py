@@ -118,9 +118,7 @@ def _told(found: Efficiency, smallest: float) -> Entry:
         notes.append(f"reached in {percent(found.reached)} of resamples")
     if found.fraction is None:
         return Entry(text="not reached", notes=tuple(notes))
-    return Entry(
-        text=_share(found.fraction, smallest), number=found.fraction, notes=tuple(notes)
-    )
+    return Entry(text=_share(found.fraction, smallest), number=found.fraction, notes=tuple(notes))
 
 
 def _share(fraction: float | None, smallest: float) -> str:

@@ -26,6 +26,8 @@ from medstrata.report.compare import (
     without_duplicates,
 )
 from medstrata.report.curves import Charts, finetune_charts, pretrain_charts, read
+from medstrata.report.differences import Family
+from medstrata.report.evidence import gather
 from medstrata.report.facts import RunFiles
 from medstrata.report.figures import Style, score_figure, score_limits, styles, swatch
 from medstrata.report.findings import Finding, findings, headline
@@ -115,7 +117,11 @@ def _render(collection: Collection, title: str) -> str:
     kept, duplicates = without_duplicates(collection.finetune)
     found = benches(kept, labels)
     views, unseen = read_views(collection.pretrain)
-    shown = [_bench_view(bench, looks, f"bench{i}") for i, bench in enumerate(found)]
+    evidence = gather(found, collection.pretrain, looks)
+    shown = [
+        _bench_view(bench, looks, f"bench{i}", evidence.families[i])
+        for i, bench in enumerate(found)
+    ]
     finished: tuple[Pretrain | Finetune, ...] = (*collection.pretrain, *collection.finetune)
     everything = [run.files for run in finished]
     audited, unaudited = audits([(run.store.name, run.files) for run in finished])
@@ -131,6 +137,7 @@ def _render(collection: Collection, title: str) -> str:
         "percent": words.percent,
         "score": words.score_text,
         "interval": words.interval_text,
+        "bracketed": words.bracketed,
         "metric": words.metric_name,
         "protocol": words.protocol_name,
         "kind": words.kind_name,
@@ -144,7 +151,7 @@ def _render(collection: Collection, title: str) -> str:
         collection=collection,
         several_seeds=len({run.seed for run in kept}) > 1,
         labels=labels,
-        headline=headline(found),
+        headline=headline(found, evidence.families),
         benches=shown,
         symbols=[swatch(look, f"arm{i}") for i, look in enumerate(looks.values())],
         symbol_of={arm: f"arm{i}" for i, arm in enumerate(looks)},
@@ -152,6 +159,7 @@ def _render(collection: Collection, title: str) -> str:
         pretrain_charts=pretrain_charts(collection.pretrain, labels, looks),
         warnings=[(run, _warnings(run)) for run in collection.pretrain if _warnings(run)],
         views=views,
+        evidence=evidence.sections,
         layers=layers,
         audits=audited,
         machines=_machines(everything),
@@ -161,6 +169,7 @@ def _render(collection: Collection, title: str) -> str:
             *unseen,
             *unaudited,
             *gaps(collection, found, labels),
+            *evidence.notes,
             *layers.notes,
         ],
     )
@@ -179,7 +188,12 @@ def _days(runs: Sequence[RunFiles]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((days[0], days[-1]))) if days else ()
 
 
-def _bench_view(bench: Bench, looks: Mapping[str, Style], name: str) -> BenchView:
+def _bench_view(
+    bench: Bench,
+    looks: Mapping[str, Style],
+    name: str,
+    families: Sequence[Sequence[Family]],
+) -> BenchView:
     columns = [
         comparison.column(fraction, bench.metric)
         for comparison in bench.comparisons
@@ -199,7 +213,7 @@ def _bench_view(bench: Bench, looks: Mapping[str, Style], name: str) -> BenchVie
             for fraction in sorted({run.fraction for run in runs})
         ),
         results=tuple(
-            _results(bench, comparison, looks, limits, f"{name}-{i}")
+            _results(bench, comparison, looks, limits, f"{name}-{i}", families[i])
             for i, comparison in enumerate(bench.comparisons)
         ),
     )
@@ -220,13 +234,14 @@ def _results(
     looks: Mapping[str, Style],
     limits: tuple[float, float] | None,
     name: str,
+    families: Sequence[Family],
 ) -> Results:
     columns = {one: comparison.column(one, bench.metric) for one in comparison.fractions}
     drawn = {one: column for one, column in columns.items() if column}
     tables = (_table(comparison, metric) for metric in bench.metrics)
     return Results(
         protocol=comparison.protocol,
-        findings=tuple(findings(bench, comparison)),
+        findings=tuple(findings(bench, comparison, families)),
         figure=score_figure(drawn, looks, limits, name) if drawn and limits else None,
         tables=tuple(table for table in tables if table.rows),
         curves=tuple(finetune_charts(comparison, looks, name)),

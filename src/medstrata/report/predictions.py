@@ -129,7 +129,8 @@ def read_predictions(runs: Sequence[Finetune]) -> Predictions:
     kept = {name: rows for name, rows in found.items() if rows.digest == common[0][0]}
     odd = [name for name in found if name not in kept]
     if odd:
-        lacking["its predictions are of other test images, patients or labels than most runs'"] = odd
+        why = "its predictions are of other test images, patients or labels than most runs'"
+        lacking[why] = odd
     first = next(iter(kept.values()), None)
     return Predictions(
         kind=cast("Kind", task.kind),
@@ -183,9 +184,7 @@ def _test_rows(path: Path, task: TaskFacts) -> _Rows:
         patient_ids=frame["patient_id"].to_numpy(),
         target=truth if multilabel else truth[:, 0],
         probability=frame[given].to_numpy(dtype=np.float64),
-        digest=hashlib.sha256(
-            frame.drop(columns=given).to_csv(index=False).encode()
-        ).hexdigest(),
+        digest=hashlib.sha256(frame.drop(columns=given).to_csv(index=False).encode()).hexdigest(),
     )
 
 

@@ -13,7 +13,7 @@ from medstrata.distribution import KsDistances, KsInterval, cdf, ks_interval
 from medstrata.report.collect import Finetune
 from medstrata.report.compare import Bench, Comparison
 from medstrata.report.figures import MUTED, Picture, Style, claim, page_style, picture
-from medstrata.report.predictions import LEVEL, RESAMPLES
+from medstrata.report.predictions import LEVEL, RESAMPLES, Predictions
 from medstrata.report.sections import Block, Section
 from medstrata.report.tables import DataTable, Entry
 from medstrata.report.words import (
@@ -98,8 +98,9 @@ def shifts(comparison: Comparison, arm: str) -> dict[float, Shift]:
     """Fraction below 1 -> distance from the arm's models on all labels; at 1 the floor."""
     predictions = comparison.predictions
     cells = {
-        fraction: [run for run in comparison.runs.get((arm, fraction), ()) if
-                   predictions.cover([run])]
+        fraction: [
+            run for run in comparison.runs.get((arm, fraction), ()) if predictions.cover([run])
+        ]
         for fraction in comparison.fractions
     }
     full = cells.get(1.0, [])
@@ -111,17 +112,15 @@ def shifts(comparison: Comparison, arm: str) -> dict[float, Shift]:
     }
     pairs[1.0] = list(combinations(full, 2))
     return {
-        fraction: average(
-            [
-                ks_interval(
-                    *predictions.of(pair), predictions.patient_ids, resamples=RESAMPLES, level=LEVEL
-                )
-                for pair in some
-            ]
-        )
+        fraction: average([_between(predictions, *pair) for pair in some])
         for fraction, some in pairs.items()
         if some
     }
+
+
+def _between(predictions: Predictions, few: Finetune, many: Finetune) -> KsDistances:
+    first, second = predictions.of([few, many])
+    return ks_interval(first, second, predictions.patient_ids, resamples=RESAMPLES, level=LEVEL)
 
 
 def _block(
@@ -195,11 +194,15 @@ def _table(
 def _entry(shift: Shift | None, noun: str) -> Entry:
     if shift is None:
         return Entry(text="no pair")
+    return _distance(shift.mean, counted(shift.pairs, noun))
+
+
+def _distance(found: KsInterval, *notes: str) -> Entry:
     return Entry(
-        text=score_text(shift.mean.value),
-        number=shift.mean.value,
-        interval=(shift.mean.low, shift.mean.high),
-        notes=(counted(shift.pairs, noun),),
+        text=score_text(found.value),
+        number=found.value,
+        interval=(found.low, found.high),
+        notes=notes,
     )
 
 
@@ -218,10 +221,7 @@ def _class_table(
         rows=tuple(
             (
                 Entry(text=arm, arm=arm),
-                *(
-                    Entry(text=score_text(one.value), number=one.value, interval=(one.low, one.high))
-                    for one in shift[fraction].per_class
-                ),
+                *(_distance(one) for one in shift[fraction].per_class),
             )
             for arm, shift in found.items()
             if fraction in shift
