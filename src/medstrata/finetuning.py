@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from medstrata import legacy
 from medstrata.console import say
 from medstrata.data.labels import Task, make_task
 from medstrata.data.splits import known, label_subset
@@ -17,7 +18,7 @@ from medstrata.data.store import Store
 from medstrata.devices import device_name, make_accelerator
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing
-from medstrata.metrics import bootstrap_interval, metric_for, metrics_for
+from medstrata.metrics import bootstrap_interval, metric_for, metrics_for, score
 from medstrata.probe import fit_frozen
 from medstrata.randomness import derive_seed
 from medstrata.run import keep_audit, open_run, read_result, settings_dict, write_result
@@ -110,6 +111,8 @@ def finetune(
         "seconds": time.perf_counter() - started,
         "device": device_name(accelerator.device),
     }
+    if settings.legacy:
+        result["legacy"] = _legacy_figures(resolved, parts, fitted)
     write_result(out, result)
     metric = result["metric"]
     tested = result["test"]["scores"][metric]
@@ -157,6 +160,23 @@ def _scores(
             "scores": scores,
         },
     }
+
+
+def _legacy_figures(task: Task, parts: Parts, fitted: Fitted) -> dict[str, Any]:
+    """The paper's own figures, each wrong in one thing only: the epoch, or the interval."""
+    targets, names = task.targets[parts.test], metrics_for(task.kind)
+    figures: dict[str, Any] = {"interval": {}}
+    for name in names:
+        interval = legacy.interval(name, targets, fitted.test, task.kind)
+        figures["interval"][name] = {
+            "value": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+        }
+    last = fitted.last_test
+    if last is not None:  # the frozen protocol has no epochs
+        figures["last_epoch"] = {name: score(name, targets, last, task.kind) for name in names}
+    return figures
 
 
 def _save_subset(out: Path, store: Store, rows: NDArray[np.int64]) -> None:

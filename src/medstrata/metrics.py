@@ -5,7 +5,7 @@ Shape letters: N samples, M columns of probability, R resamples, P patients.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,8 @@ METRICS: dict[str, Metric] = {
 }
 
 LOWER_IS_BETTER = frozenset({"brier", "ece"})
+# Unchanged by anything that keeps the order of the probabilities.
+READS_ORDER = frozenset({"macro_auroc", "average_precision", "sensitivity_at_90"})
 
 _DEFAULTS: Mapping[Kind, str] = {
     "binary": "macro_auroc",
@@ -255,8 +257,16 @@ def mean_of_models(scores: Sequence[Floats] | Sequence[float]) -> Floats:
     return np.asarray(np.mean(scores, axis=0))
 
 
-def percentile_ends(drawn: Floats, level: float) -> tuple[float, float, int]:
+def percentile_ends(
+    drawn: Floats, level: float, method: Literal["linear", "inverted_cdf"] = "linear"
+) -> tuple[float, float, int]:
     """Ends of the middle `level` of the resamples that have a value, and their number.
+
+    Args:
+        drawn: A value for each resample, NaN where it has none, shape (R,).
+        level: Share of the values between the ends, above 0 and below 1.
+        method: How an end is found between two values: on the line that joins them, or at the upper
+            one, which is safe where values are infinite.
 
     Raises:
         ValueError: `level` is not between 0 and 1, or no resample has a value.
@@ -269,7 +279,7 @@ def percentile_ends(drawn: Floats, level: float) -> tuple[float, float, int]:
             f"the score is not defined in any of {len(drawn)} resamples: a class has too few "
             "patients; test on more patients, or raise resamples"
         )
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2], method=method)
     return float(low), float(high), len(defined)
 
 

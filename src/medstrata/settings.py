@@ -187,6 +187,8 @@ class FinetuneSettings:
         subset_seed: Decides which labels a fraction holds; keep it equal over arms.
         precision: `auto` is bf16 where the hardware has it, else fp32.
         resamples: Draws of the patients behind each interval.
+        legacy: Write also the figures of the paper's published code, to compare with: the score of
+            the last epoch, and an interval that is far too narrow.
         views: How training images are varied.
     """
 
@@ -202,6 +204,7 @@ class FinetuneSettings:
     subset_seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     resamples: int = 1000
+    legacy: bool = False
     views: ViewSettings = field(default_factory=lambda: mild(0))
 
     def __post_init__(self) -> None:

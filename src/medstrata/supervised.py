@@ -65,6 +65,7 @@ class Fitted:
     best_epoch: int
     val: NDArray[np.float32]  # probabilities, (N, L)
     test: NDArray[np.float32]
+    last_test: NDArray[np.float32] | None = None  # of the last epoch, for the legacy figures
 
 
 def primary_score(task: Task, rows: NDArray[np.int64], values: NDArray[np.float32]) -> float:
@@ -141,12 +142,14 @@ def fit_full(
                     save_file(state, temporary)
     stream.close()
     metrics.close()
+
+    def predicted(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        logits = _predict(model, store, rows, loaded.preprocessing, device)
+        return np.asarray(probabilities(logits, task.kind).numpy())
+
+    last_test = predicted(parts.test) if settings.legacy else None
     model.load_state_dict(load_file(checkpoint))
-    val, test = (
-        probabilities(_predict(model, store, rows, loaded.preprocessing, device), task.kind).numpy()
-        for rows in (parts.val, parts.test)
-    )
-    return Fitted(best_epoch, val, test)
+    return Fitted(best_epoch, predicted(parts.val), predicted(parts.test), last_test)
 
 
 class _Stream:
