@@ -41,8 +41,8 @@ def legacy_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Section | 
         lead="For comparison with figures made by the paper's published code, and for nothing "
         "else. It scores the last epoch, although another was chosen by validation. Its interval "
         "is the mean ± 1.96 standard deviations / √500 over 500 draws of single images: the "
-        "standard deviation of such draws is the standard error already, so the interval is about 22 times too "
-        "narrow. The right score and interval stand beside them.",
+        "standard deviation of such draws is the standard error already, so the interval is about "
+        "22 times too narrow. The right score and interval stand beside them.",
         blocks=tuple(blocks),
     )
 
