@@ -85,7 +85,7 @@ def atlas_view(
         stages=stages,
         spectra=tuple(_spectra(place, stages, looks, name)),
         spectrum=spectrum_table(place, stages, f"{name}-spectrum"),
-        agreement=agreement_table(place, points, f"{name}-neighbours"),
+        agreement=agreement_table(place, f"{name}-neighbours"),
         sheets=tuple(one for one in sheets if isinstance(one, Sheet)),
         maps=tuple(_maps(place, points, name)),
         method=listed(sorted({first[arm].method for arm in points})),
@@ -158,9 +158,14 @@ def _map_view(points: Mapping[str, Points], colours: Colouring, name: str) -> Ma
     by = _COLUMNS[colours.column]
     names = [one for _, _, one, _ in colours.entries if one is not None]
     unnamed = "other or unknown" if names else "unknown"
+    # The report may be passed on: it counts patients rather than name them.
+    alias = {one: f"patient {i + 1}" if by == "patient" else one for i, one in enumerate(names)}
     return MapView(
         by=by,
-        key=tuple((page, one or unnamed, count) for _, page, one, count in colours.entries),
+        key=tuple(
+            (page, unnamed if one is None else alias[one], count)
+            for _, page, one, count in colours.entries
+        ),
         pictures=tuple(
             (
                 arm,

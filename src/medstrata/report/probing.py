@@ -8,7 +8,7 @@ from medstrata.report.compare import ERRORS, Summary, best, ranked, summary
 from medstrata.report.figures import Picture, Style
 from medstrata.report.places import POOLED, Place, stage_marks, stage_order
 from medstrata.report.stage_figures import Curves, Point, stage_figure, stage_limits
-from medstrata.report.tables import DataTable, Entry
+from medstrata.report.tables import DataTable, Entry, named
 from medstrata.report.words import (
     counted,
     interval_text,
@@ -146,7 +146,7 @@ def _table(
         name=name,
         caption=f"Test {metric_name(metric)} of each stage with {percent(fraction)} of the labels, "
         f"{'less' if metric in ERRORS else 'more'} is better: {place.where}",
-        heads=tuple(Entry(text=head) for head in heads),
+        heads=named(*heads),
         rows=tuple(rows),
     )
 

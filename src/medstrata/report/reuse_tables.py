@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from medstrata.report.collect_layers import Reuse, Similarity
 from medstrata.report.places import POOLED, Place
 from medstrata.report.stage_figures import Point
-from medstrata.report.tables import DataTable, Entry
+from medstrata.report.tables import DataTable, Entry, named
 from medstrata.report.words import interval_text, listed, percent, score_text
 
 MEASURES = {
@@ -55,7 +55,7 @@ def reuse_table(
         name=name,
         caption=f"{MEASURES[MAIN]}, before and after fine-tuning with {percent(fraction)} of the "
         f"labels: {place.where}",
-        heads=tuple(Entry(text=head) for head in ("Arm", *stages)),
+        heads=named("Arm", *stages),
         rows=tuple(rows),
     )
 
@@ -88,10 +88,9 @@ def measures_table(
             if legacy:
                 cells.append(_legacy([run.legacy[stage] for run in runs if stage in run.legacy]))
             rows.append((Entry(text=arm, arm=arm), Entry(text=stage), *cells))
-    heads = [Entry(text=head) for head in ("Arm", "Stage", *MEASURES.values())]
+    heads = [*named("Arm", "Stage", *MEASURES.values())]
     if legacy:
-        notes = ("as the paper's code: bandwidth 0.8 in absolute units", "not to be relied on")
-        heads.append(Entry(text="RBF CKA, legacy", notes=notes))
+        heads.append(Entry(text="RBF CKA, legacy"))
     return DataTable(
         name=name,
         caption=f"Every measure with {percent(fraction)} of the labels, means over seeds: "
@@ -101,8 +100,9 @@ def measures_table(
         note="The biased forms rise towards 1 with the number of dimensions for each image, even "
         "for unrelated features: their chance shows by how much."
         + (
-            " The legacy figure saturates at 1 for unrelated features and is here only to be held "
-            "against the paper's."
+            " Legacy: as the paper's code computes it, with a bandwidth of 0.8 in absolute units. "
+            "It saturates at 1 even for unrelated features: not to be relied on, and here only to be "
+            "held against the paper's figures."
             if legacy
             else ""
         ),
@@ -167,4 +167,6 @@ def _apart(kept: Mapping[str, Sequence[float]], close: Sequence[str]) -> str:
         return "One seed only: how far another would move it is not known."
     if close:
         return f"Over seeds its range meets that of {listed(close)}: their order is not settled."
-    return f"Over seeds its range lies above {'that of the other' if len(kept) == 2 else 'all'}."
+    return (
+        f"Over seeds its range lies above that of {'the' if len(kept) == 2 else 'every'} other arm."
+    )
