@@ -1,5 +1,7 @@
 """How the report writes numbers, lists and names."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 _THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -61,6 +63,18 @@ def score_text(value: float) -> str:
 def interval_text(interval: tuple[float, float]) -> str:
     """Both ends of an interval."""
     return f"{score_text(interval[0])} to {score_text(interval[1])}"
+
+
+def bracketed(interval: tuple[float, float]) -> str:
+    """The same in a table."""
+    return f"[{score_text(interval[0])}, {score_text(interval[1])}]"
+
+
+def slug(*names: str) -> str:
+    """A name for files: lower-case ASCII letters and digits, joined by hyphens."""
+    plain = unicodedata.normalize("NFKD", " ".join(names)).encode("ascii", "ignore").decode()
+    words = re.findall(r"[a-z0-9]+", plain.lower())
+    return "-".join(words)[:60].strip("-") or "unnamed"
 
 
 def counted(number: int, noun: str) -> str:
