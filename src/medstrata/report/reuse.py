@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from medstrata.report.collect_layers import Matrix, Reuse
 from medstrata.report.figures import Picture, Style
-from medstrata.report.places import Place, stage_marks, stage_order
+from medstrata.report.places import Place, share, stage_marks, stage_order
 from medstrata.report.reuse_tables import (
     MAIN,
     MEASURES,
@@ -92,16 +92,22 @@ def reuse_view(place: Place[Reuse], looks: Mapping[str, Style], name: str) -> Re
             FractionView(
                 fraction=one,
                 pictures=tuple(
-                    _picture(at[one], measure, stages, looks, limits, f"{name}-{i}-{measure}")
+                    _picture(
+                        at[one], measure, stages, looks, limits, f"{name}-{share(one)}-{measure}"
+                    )
                     for measure in _DRAWN
                     if drawn[one, measure]
                 ),
                 said=tuple(reuse_findings(readings(at[one], MAIN), stages)),
-                table=reuse_table(place, readings(at[one], MAIN), one, stages, f"{name}-{i}"),
-                measures=measures_table(place, at[one], one, stages, f"{name}-{i}-measures"),
-                heats=tuple(_heats(at[one], f"{name}-{i}-heat")) if one in ends else (),
+                table=reuse_table(
+                    place, readings(at[one], MAIN), one, stages, f"{name}-{share(one)}"
+                ),
+                measures=measures_table(
+                    place, at[one], one, stages, f"{name}-{share(one)}-measures"
+                ),
+                heats=tuple(_heats(at[one], f"{name}-{share(one)}-heat")) if one in ends else (),
             )
-            for i, one in enumerate(fractions)
+            for one in fractions
         ),
     )
 
