@@ -126,17 +126,10 @@ def _number(value: float) -> Entry:
     return Entry(text=score_text(value), number=value)
 
 
-def reuse_findings(read: Readings, stages: Sequence[str]) -> list[str]:
+def reuse_findings(at: Mapping[str, Sequence[Reuse]], stages: Sequence[str]) -> list[str]:
     """The order of the arms over all stages, and where a value is no more than chance."""
-    deep = [stage for stage in stages if stage != POOLED]
-    # Seeds in rows, so that each seed has one mean over the stages.
-    kept = {
-        arm: sorted(mean(one.value for one in seed) for seed in zip(*columns, strict=True))
-        for arm, of in read.items()
-        if len({len(columns_of) for columns_of in of.values()}) == 1
-        and (columns := [of[stage] for stage in deep if stage in of])
-        and len(columns) == len(deep)
-    }
+    kept = {arm: seeds for arm, runs in at.items() if (seeds := _over_stages(runs, stages))}
+    read = readings(at, MAIN)
     said = []
     if len(kept) > 1:
         order = sorted(kept, key=lambda arm: -mean(kept[arm]))
@@ -158,6 +151,13 @@ def reuse_findings(read: Readings, stages: Sequence[str]) -> list[str]:
         else "Every arm and stage is more alike than mismatched images are (97.5th percentile)."
     )
     return said
+
+
+def _over_stages(runs: Sequence[Reuse], stages: Sequence[str]) -> list[float]:
+    """The mean over the stages of each run that has them all, ascending."""
+    deep = [stage for stage in stages if stage != POOLED]
+    complete = [of for run in runs if deep and set(deep) <= set(of := run.cka.get(MAIN, {}))]
+    return sorted(mean(of[stage].value for stage in deep) for of in complete)
 
 
 def _apart(kept: Mapping[str, Sequence[float]], close: Sequence[str]) -> str:
