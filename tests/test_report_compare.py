@@ -170,7 +170,7 @@ def test_pretrained_arm_without_scores_is_named(tmp_path):
 def test_curves_count_epochs_from_one_and_follow_penalties(tmp_path, monkeypatch):
     drawn = {}
 
-    def keep(lines, *, name, title, alt, **axis):
+    def keep(lines, *, name, **axis):
         drawn[name] = ([(list(line.x), list(line.y)) for line in lines], axis)
         return ""
 

@@ -55,7 +55,7 @@ def section(page: Page, start: str, end: str) -> str:
 @pytest.mark.parametrize(
     "check",
     [
-        test_report.test_page_loads_nothing_from_outside,
+        test_report.test_page_loads_nothing_and_runs_nothing,
         test_report.test_page_is_accessible,
         test_report.test_ids_are_unique_and_links_reach_them,
     ],

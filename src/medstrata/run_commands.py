@@ -129,14 +129,14 @@ def report_command(words: list[str]) -> None:
     """Write a report of run folders."""
     parser = make_parser(
         "report",
-        "RUNS... --to report.html [--title TEXT] [--no-files]",
+        "RUNS... --to report.html [--title TEXT] [--no_files]",
         "Write one self-contained page, and its tables and figures as files beside it.",
     )
     parser.add_argument("runs", type=Path, nargs="+", help="Run folders, or folders of them.")
     parser.add_argument("--to", type=Path, default=Path("report.html"), help="File to write.")
     parser.add_argument("--title", type=str, default="Low-label evaluation", help="Heading.")
     parser.add_argument(
-        "--no-files",
+        "--no_files",
         action="store_true",
         help="The page alone, without the folder of tables (CSV, LaTeX) and figures (PDF, PNG).",
     )

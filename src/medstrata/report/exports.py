@@ -30,7 +30,7 @@ def claim_folder(folder: Path) -> None:
     if not ours:
         raise MedstrataError(
             f"{folder} exists and was not written by a report: move it away, write the report "
-            "elsewhere, or leave the files out with --no-files"
+            "elsewhere, or leave the files out with --no_files"
         )
 
 

@@ -30,12 +30,12 @@ def write_figure(folder: Path, name: str, picture: Picture, looks: Mapping[str, 
         picture: Its figure is changed for good: it is made to stand alone on white paper.
         looks: Arm -> style, for the key.
     """
-    extent = _add_words(picture.figure, picture.title, looks)
-    _put_on_paper(picture.figure)
     # Type 42 keeps text as text.
     with rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        extent = _add_words(picture.figure, picture.title, looks)
+        _put_on_paper(picture.figure)
         with replacing(folder / f"{name}.pdf") as path:
             nothing = {"Creator": None, "Producer": None, "CreationDate": None}
             picture.figure.savefig(path, format="pdf", bbox_inches=extent, metadata=nothing)
