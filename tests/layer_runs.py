@@ -129,16 +129,25 @@ def atlas_run(folder: Path, arm: str, seed: int = 0, *, images: int = 400, **cha
         "images": images,
         "spectrum": spectrum,
         "neighbours": {
-            "agreement": {"label": 0.7 * good + 0.1, "patient": 0.12},
+            "agreement": {
+                "label": 0.7 * good + 0.1 + 0.01 * seed,
+                "label_chance": 0.5,
+                "label_other_patients": 0.66 * good,
+                "label_other_patients_chance": 0.498,
+                "patient": 0.12,
+                "patient_chance": 0.007,
+            },
             "k": 5,
             "queries": [{"sample_id": f"q{i}", "neighbours": near} for i in range(6)],
         },
         "map": {"method": "t-SNE", "seed": seed},
     }
     run = layer_run(folder, result | changes)
-    label = draw.integers(0, 2, images)
-    patient = draw.integers(0, images // 3, images)
-    centres = np.random.default_rng(5).normal(size=(images, 2))
+    # The images are the same for every arm.
+    fixed = np.random.default_rng(5)
+    label = fixed.integers(0, 2, images)
+    patient = fixed.integers(0, images // 3, images)
+    centres = fixed.normal(size=(images, 2))
     places = np.stack([4 * good * label, np.zeros(images)], 1) + centres[patient]
     places += 0.15 * draw.normal(size=places.shape)
     frame = pd.DataFrame(

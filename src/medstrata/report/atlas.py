@@ -19,8 +19,8 @@ from medstrata.report.facts import Note
 from medstrata.report.figures import Picture, Style
 from medstrata.report.places import Place, stage_marks, stage_order
 from medstrata.report.stage_figures import Ground, stage_figure
-from medstrata.report.tables import DataTable
-from medstrata.report.words import counted, listed
+from medstrata.report.tables import DataTable, distinct
+from medstrata.report.words import counted, listed, slug
 
 _COLUMNS = {"label": "label", "patient_id": "patient", "site": "site"}
 
@@ -85,7 +85,7 @@ def atlas_view(
         stages=stages,
         spectra=tuple(_spectra(place, stages, looks, name)),
         spectrum=spectrum_table(place, stages, f"{name}-spectrum"),
-        agreement=agreement_table(place, points, f"{name}-neighbours"),
+        agreement=agreement_table(place, f"{name}-neighbours"),
         sheets=tuple(one for one in sheets if isinstance(one, Sheet)),
         maps=tuple(_maps(place, points, name)),
         method=listed(sorted({first[arm].method for arm in points})),
@@ -157,22 +157,28 @@ def _maps(place: Place[Atlas], points: Mapping[str, Points], name: str) -> list[
 def _map_view(points: Mapping[str, Points], colours: Colouring, name: str) -> MapView:
     by = _COLUMNS[colours.column]
     names = [one for _, _, one, _ in colours.entries if one is not None]
+    files = distinct(slug(arm) for arm in points)
     unnamed = "other or unknown" if names else "unknown"
+    # The report may be passed on: it counts patients rather than name them.
+    alias = {one: f"patient {i + 1}" if by == "patient" else one for i, one in enumerate(names)}
     return MapView(
         by=by,
-        key=tuple((page, one or unnamed, count) for _, page, one, count in colours.entries),
+        key=tuple(
+            (page, unnamed if one is None else alias[one], count)
+            for _, page, one, count in colours.entries
+        ),
         pictures=tuple(
             (
                 arm,
                 map_figure(
                     one,
                     colours,
-                    name=f"{name}-{by}-{i + 1}",
+                    name=f"{name}-{by}-{file}",
                     title=arm,
                     alt=f"Map of {counted(len(one.places), 'image')} as {arm} sees them, coloured "
                     f"by {by}.",
                 ),
             )
-            for i, (arm, one) in enumerate(points.items())
+            for (arm, one), file in zip(points.items(), files, strict=True)
         ),
     )

@@ -108,7 +108,13 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class Atlas:
-    """What the pooled features of an encoder look like; agreements are shares among the `k`."""
+    """What the pooled features of an encoder look like.
+
+    Attributes:
+        agreement: Share of the `k` nearest that have the same `label`, the same `patient`, and, of
+            the nearest of other patients, the same label (`label_other_patients`); under the name
+            with `_chance` what neighbours drawn at random have.
+    """
 
     files: RunFiles
     arm: str
@@ -119,8 +125,7 @@ class Atlas:
     images: int
     spectrum: Mapping[str, Spectrum]
     k: int
-    label_agreement: float | None
-    patient_agreement: float | None
+    agreement: Mapping[str, float]
     queries: tuple[Query, ...]
     method: str
 
@@ -205,7 +210,6 @@ def _matrix(rows: Sequence[Sequence[Any]], side: int) -> Matrix:
 def read_atlas(result: Mapping[str, Any], files: RunFiles) -> Atlas:
     """The result of a run of kind `atlas`."""
     neighbours = result["neighbours"]
-    agreement = neighbours["agreement"]
     return Atlas(
         files=files,
         arm=str(result["arm"]),
@@ -216,8 +220,11 @@ def read_atlas(result: Mapping[str, Any], files: RunFiles) -> Atlas:
         images=int(result["images"]),
         spectrum={str(stage): _spectrum(one) for stage, one in result["spectrum"].items()},
         k=int(neighbours["k"]),
-        label_agreement=_share(agreement["label"]),
-        patient_agreement=_share(agreement["patient"]),
+        agreement={
+            str(name): read_number(one)
+            for name, one in neighbours["agreement"].items()
+            if one is not None
+        },
         queries=tuple(_query(one) for one in neighbours["queries"]),
         method=str(result["map"]["method"]),
     )
@@ -232,11 +239,6 @@ def _spectrum(entry: Mapping[str, Any]) -> Spectrum:
         dimensions=int(entry["dimensions"]),
         images=int(entry["images"]),
     )
-
-
-def _share(value: Any) -> float | None:
-    """A share, None where it is not defined."""
-    return None if value is None else read_number(value)
 
 
 def _query(entry: Mapping[str, Any]) -> Query:

@@ -108,16 +108,16 @@ def claim(artists: Iterable[Artist], style: Style) -> None:
         artist.set_gid(style.tag)
 
 
-def swatch(style: Style, name: str) -> Markup:
-    """The symbol of an arm for keys and tables, to be shown with <use href="#name">."""
+def swatch(style: Style) -> Markup:
+    """The symbol of an arm for keys and tables, to be shown with <use href="#tag">."""
     figure = Figure(figsize=(30 / 72, 12 / 72))
     figure.add_artist(Line2D((0.03, 0.97), (0.5, 0.5), color=style.colour, lw=1.6, ls=style.dash))
     figure.add_artist(
         Line2D((0.5,), (0.5,), color=style.colour, marker=style.marker, ms=6.5, ls="none")
     )
-    inner = re.sub(r"</?svg[^>]*>", "", _svg(figure, name))
+    inner = re.sub(r"</?svg[^>]*>", "", _svg(figure, style.tag))
     # Sizes and colours only: nothing in a drawing comes from data.
-    return Markup(f'<symbol id="{name}" viewBox="0 0 30 12">{inner}</symbol>')  # noqa: S704
+    return Markup(f'<symbol id="{style.tag}" viewBox="0 0 30 12">{inner}</symbol>')  # noqa: S704
 
 
 def score_limits(columns: Sequence[Mapping[str, Summary]]) -> tuple[float, float]:
@@ -131,15 +131,20 @@ def score_figure(
     columns: Mapping[float, Mapping[str, Summary]],
     looks: Mapping[str, Style],
     limits: tuple[float, float],
+    *,
     name: str,
-) -> Markup:
+    title: str,
+    alt: str,
+) -> Picture:
     """Score against the label fraction: mean, interval over patients, and each seed.
 
     Args:
         columns: Fraction -> arm -> summary.
         looks: Arm -> style; its order is the order in which arms stand beside each other.
         limits: Vertical range.
-        name: Unique in the page.
+        name: Of the picture.
+        title: Of the picture.
+        alt: Of the picture.
     """
     with rc_context(page_style(9.5)):
         figure = Figure(figsize=(5.5, 3.5))
@@ -157,12 +162,13 @@ def score_figure(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylim(*limits)
         axes.set_xlabel("labelled share of the training images (log scale)")
-        return _inline(figure, axes, name)
+        _rule(axes)
+        return picture(figure, name=name, title=title, alt=alt)
 
 
 def _draw_arm(axes: Axes, style: Style, points: list[tuple[float, Summary | None]]) -> None:
     drawn = [(x, summary) for x, summary in points if summary is not None]
-    axes.plot(
+    marks = axes.plot(
         [x for x, _ in points],
         [math.nan if summary is None else summary.value for _, summary in points],
         color=style.colour,
@@ -173,23 +179,33 @@ def _draw_arm(axes: Axes, style: Style, points: list[tuple[float, Summary | None
         lw=1.5,
     )
     for x, summary in drawn:
+        colour = style.colour
         if summary.interval is not None:
-            axes.plot([x, x], summary.interval, color=style.colour, lw=1.2, marker="_", ms=5)
+            marks += axes.plot([x, x], summary.interval, color=colour, lw=1.2, marker="_", ms=5)
         if len(summary.seeds) > 1:
             places = [x] * len(summary.seeds)
-            axes.plot(places, summary.seeds, "o", color=style.colour, ms=3.2, mfc="none", mew=0.9)
+            marks += axes.plot(
+                places, summary.seeds, "o", color=colour, ms=3.2, mfc="none", mew=0.9
+            )
+    claim(marks, style)
 
 
 def curve_figure(
-    lines: Sequence[Line], name: str, *, x_label: str = "epoch", log_x: bool = False
-) -> Markup:
+    lines: Sequence[Line],
+    *,
+    name: str,
+    title: str,
+    alt: str,
+    x_label: str = "epoch",
+    log_x: bool = False,
+) -> Picture:
     """Curves of one quantity; a small panel that stands beside others."""
     with rc_context(page_style(9)):
         figure = Figure(figsize=(3.0, 2.1))
         # Fixed, so that charts of one row line up.
         axes = figure.add_axes((0.16, 0.205, 0.82, 0.765))
         for line in lines:
-            axes.plot(
+            marks = axes.plot(
                 line.x,
                 [math.nan if value is None else value for value in line.y],
                 color=line.style.colour,
@@ -200,6 +216,7 @@ def curve_figure(
                 mec="none",
                 lw=1.3,
             )
+            claim(marks, line.style)
         if log_x:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(numticks=5))
@@ -212,7 +229,8 @@ def curve_figure(
                 axes.set_xlim(min(places) - 0.5, max(places) + 0.5)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
-        return _inline(figure, axes, name)
+        _rule(axes)
+        return picture(figure, name=name, title=title, alt=alt)
 
 
 def page_style(size: float) -> Any:
@@ -249,10 +267,9 @@ def picture(figure: Figure, *, name: str, title: str, alt: str) -> Picture:
     return Picture(name=name, title=title, alt=alt, svg=svg, figure=figure)
 
 
-def _inline(figure: Figure, axes: Axes, name: str) -> Markup:
+def _rule(axes: Axes) -> None:
     axes.grid(axis="y", color=RULE, lw=0.7)
     axes.set_axisbelow(True)
-    return Markup(_svg(figure, name))  # noqa: S704  (numbers and fixed words only)
 
 
 def _svg(figure: Figure, name: str) -> str:

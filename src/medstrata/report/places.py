@@ -86,3 +86,8 @@ def stage_order(runs: Iterable[Iterable[str]]) -> tuple[str, ...]:
 def stage_marks(stages: Sequence[str]) -> tuple[str, ...]:
     """What stands for each stage in a drawing, where no word from data may: its number."""
     return tuple(POOLED if stage == POOLED else str(i + 1) for i, stage in enumerate(stages))
+
+
+def share(fraction: float) -> str:
+    """A share of the labels in the name of a file: 0.01 -> 1-percent."""
+    return f"{100 * fraction:g}-percent".replace(".", "-")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from medstrata.report.collect_layers import Probe
 from medstrata.report.compare import ERRORS, Summary, best, ranked, summary
 from medstrata.report.figures import Picture, Style
-from medstrata.report.places import POOLED, Place, stage_marks, stage_order
+from medstrata.report.places import POOLED, Place, share, stage_marks, stage_order
 from medstrata.report.stage_figures import Curves, Point, stage_figure, stage_limits
-from medstrata.report.tables import DataTable, Entry
+from medstrata.report.tables import DataTable, Entry, named
 from medstrata.report.words import (
     counted,
     interval_text,
@@ -76,14 +76,16 @@ def probing_view(place: Place[Probe], looks: Mapping[str, Style], name: str) -> 
                 fraction=one,
                 images=span(run.subset_images for run in place.every if run.fraction == one),
                 pictures=tuple(
-                    _picture(curves[one, out], stages, looks, limits, out, f"{name}-{i}-{out}")
+                    _picture(
+                        curves[one, out], stages, looks, limits, out, f"{name}-{share(one)}-{out}"
+                    )
                     for out in READ_OUTS
                     if curves[one, out]
                 ),
-                table=_table(place, read, one, stages, metric, f"{name}-{i}"),
+                table=_table(place, read, one, stages, metric, f"{name}-{share(one)}"),
                 said=tuple(_said(read[one, "linear"], stages, metric)),
             )
-            for i, one in enumerate(fractions)
+            for one in fractions
         ),
     )
 
@@ -146,7 +148,7 @@ def _table(
         name=name,
         caption=f"Test {metric_name(metric)} of each stage with {percent(fraction)} of the labels, "
         f"{'less' if metric in ERRORS else 'more'} is better: {place.where}",
-        heads=tuple(Entry(text=head) for head in heads),
+        heads=named(*heads),
         rows=tuple(rows),
     )
 
@@ -156,12 +158,13 @@ def _cell(scores: Scores, arm: str, stage: str, metric: str) -> Entry:
     if one is None:
         return Entry(text="no score")
     column = {other: of[stage] for other, of in scores.items() if stage in of}
-    notes = [interval_text(one.interval) if one.interval else "no interval recorded"]
+    notes = [] if one.interval else ["no interval recorded"]
     if len(one.seeds) > 1:
         notes.append(f"{len(one.seeds)} seeds: {interval_text((one.seeds[0], one.seeds[-1]))}")
     return Entry(
         text=score_text(one.value),
         number=one.value,
+        interval=one.interval,
         notes=tuple(notes),
         best=arm in best(column, metric),
     )

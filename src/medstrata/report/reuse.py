@@ -1,11 +1,11 @@
 """Feature reuse: how much of each stage's features is still there after fine-tuning."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from medstrata.report.collect_layers import Matrix, Reuse
 from medstrata.report.figures import Picture, Style
-from medstrata.report.places import Place, stage_marks, stage_order
+from medstrata.report.places import Place, share, stage_marks, stage_order
 from medstrata.report.reuse_tables import (
     MAIN,
     MEASURES,
@@ -24,8 +24,8 @@ from medstrata.report.stage_figures import (
     stage_figure,
     stage_limits,
 )
-from medstrata.report.tables import DataTable
-from medstrata.report.words import counted, score_text, span
+from medstrata.report.tables import DataTable, distinct
+from medstrata.report.words import score_text, slug, span
 
 _DRAWN = ("linear_debiased", "rbf_debiased")
 
@@ -92,16 +92,22 @@ def reuse_view(place: Place[Reuse], looks: Mapping[str, Style], name: str) -> Re
             FractionView(
                 fraction=one,
                 pictures=tuple(
-                    _picture(at[one], measure, stages, looks, limits, f"{name}-{i}-{measure}")
+                    _picture(
+                        at[one], measure, stages, looks, limits, f"{name}-{share(one)}-{measure}"
+                    )
                     for measure in _DRAWN
                     if drawn[one, measure]
                 ),
-                said=tuple(reuse_findings(readings(at[one], MAIN), stages)),
-                table=reuse_table(place, readings(at[one], MAIN), one, stages, f"{name}-{i}"),
-                measures=measures_table(place, at[one], one, stages, f"{name}-{i}-measures"),
-                heats=tuple(_heats(at[one], f"{name}-{i}-heat")) if one in ends else (),
+                said=tuple(reuse_findings(at[one], stages)),
+                table=reuse_table(
+                    place, readings(at[one], MAIN), one, stages, f"{name}-{share(one)}"
+                ),
+                measures=measures_table(
+                    place, at[one], one, stages, f"{name}-{share(one)}-measures"
+                ),
+                heats=tuple(_heats(at[one], f"{name}-{share(one)}-heat")) if one in ends else (),
             )
-            for i, one in enumerate(fractions)
+            for one in fractions
         ),
     )
 
@@ -163,36 +169,34 @@ def _picture(
 
 
 def _heats(at: Mapping[str, Sequence[Reuse]], name: str) -> list[HeatView]:
-    views = []
-    for i, (arm, runs) in enumerate(at.items()):
-        # Runs of one arm have one backbone, and with it the same stages.
-        known = [run for run in runs if run.heatmaps is not None]
-        if not known:
-            continue
-        marks = stage_marks(known[0].stages)
-        maps = [run.heatmaps for run in known if run.heatmaps is not None]
-        parts = {
-            "Before (rows) and after (columns)": [one.before_after for one in maps],
-            "Before, within": [one.before for one in maps],
-            "After, within": [one.after for one in maps],
-        }
-        views.append(
-            HeatView(
-                arm=arm,
-                pictures=tuple(
-                    heat_figure(
-                        _average(matrices),
-                        marks,
-                        name=f"{name}-{i}-{j}",
-                        title=title,
-                        alt=f"{title}: {counted(len(marks), 'stage')} by {len(marks)}; "
-                        f"{_diagonal(_average(matrices))}",
-                    )
-                    for j, (title, matrices) in enumerate(parts.items())
-                ),
-            )
+    known = {arm: [run for run in runs if run.heatmaps] for arm, runs in at.items()}
+    files = distinct(slug(arm) for arm in known)
+    return [
+        HeatView(arm=arm, pictures=tuple(_heat_pictures(runs, f"{name}-{file}")))
+        for (arm, runs), file in zip(known.items(), files, strict=True)
+        if runs
+    ]
+
+
+def _heat_pictures(runs: Sequence[Reuse], name: str) -> Iterator[Picture]:
+    """Means over the seeds that measured the same stages."""
+    stages = runs[0].stages
+    maps = [run.heatmaps for run in runs if run.heatmaps and run.stages == stages]
+    parts = {
+        "before-after": ("Before (rows) and after (columns)", [m.before_after for m in maps]),
+        "before": ("Before, within", [m.before for m in maps]),
+        "after": ("After, within", [m.after for m in maps]),
+    }
+    for part, (title, matrices) in parts.items():
+        average = _average(matrices)
+        diagonal = ", ".join(score_text(row[i]) for i, row in enumerate(average))
+        yield heat_figure(
+            average,
+            stage_marks(stages),
+            name=f"{name}-{part}",
+            title=title,
+            alt=f"{title}: stages by stages; on the diagonal {diagonal}.",
         )
-    return views
 
 
 def _average(matrices: Sequence[Matrix]) -> Matrix:
@@ -200,7 +204,3 @@ def _average(matrices: Sequence[Matrix]) -> Matrix:
         tuple(mean(values) for values in zip(*rows, strict=True))
         for rows in zip(*matrices, strict=True)
     )
-
-
-def _diagonal(matrix: Matrix) -> str:
-    return "on the diagonal " + ", ".join(score_text(row[i]) for i, row in enumerate(matrix)) + "."

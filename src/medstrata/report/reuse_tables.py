@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from medstrata.report.collect_layers import Reuse, Similarity
 from medstrata.report.places import POOLED, Place
 from medstrata.report.stage_figures import Point
-from medstrata.report.tables import DataTable, Entry
+from medstrata.report.tables import DataTable, Entry, named
 from medstrata.report.words import interval_text, listed, percent, score_text
 
 MEASURES = {
@@ -15,6 +15,12 @@ MEASURES = {
     "rbf": "RBF CKA, biased",
 }
 MAIN = "linear_debiased"
+_LEGACY = "RBF CKA, legacy"
+_WARNING = (
+    " Legacy: as the paper's code computes it, with a bandwidth of 0.8 in absolute units. It "
+    "saturates at 1 even for unrelated features: not to be relied on, and here only to be held "
+    "against the paper's figures."
+)
 
 # Arm -> stage -> one reading a seed.
 Readings = Mapping[str, Mapping[str, Sequence[Similarity]]]
@@ -55,7 +61,7 @@ def reuse_table(
         name=name,
         caption=f"{MEASURES[MAIN]}, before and after fine-tuning with {percent(fraction)} of the "
         f"labels: {place.where}",
-        heads=tuple(Entry(text=head) for head in ("Arm", *stages)),
+        heads=named("Arm", *stages),
         rows=tuple(rows),
     )
 
@@ -78,67 +84,52 @@ def measures_table(
     stages: Sequence[str],
     name: str,
 ) -> DataTable:
-    """Every measure beside its chance and its untrained reference, an arm and stage a row."""
-    legacy = any(run.legacy for runs in at.values() for run in runs)
-    read = {measure: readings(at, measure) for measure in MEASURES}
-    rows = []
-    for arm, runs in at.items():
-        for stage in stages:
-            cells = [_measured(of.get(arm, {}).get(stage, ())) for of in read.values()]
-            if legacy:
-                cells.append(_legacy([run.legacy[stage] for run in runs if stage in run.legacy]))
-            rows.append((Entry(text=arm, arm=arm), Entry(text=stage), *cells))
-    heads = [Entry(text=head) for head in ("Arm", "Stage", *MEASURES.values())]
-    if legacy:
-        notes = ("as the paper's code: bandwidth 0.8 in absolute units", "not to be relied on")
-        heads.append(Entry(text="RBF CKA, legacy", notes=notes))
+    """Every measure beside its chance and its untrained reference: one reading a row."""
+    rows = [
+        (Entry(text=arm, arm=arm), Entry(text=stage), Entry(text=title), *_measured(seeds))
+        for measure, title in MEASURES.items()
+        for arm, of in readings(at, measure).items()
+        for stage in stages
+        if (seeds := of.get(stage))
+    ]
+    legacy = [
+        (Entry(text=arm, arm=arm), Entry(text=stage), Entry(text=_LEGACY), _number(mean(given)))
+        for arm, runs in at.items()
+        for stage in stages
+        if (given := [run.legacy[stage] for run in runs if stage in run.legacy])
+    ]
+    heads = ("Value", "Deviation over subsets", "Chance", "Chance, 97.5th percentile", "Untrained")
+    nothing = (Entry(text="–"),) * (len(heads) - 1)
     return DataTable(
         name=name,
         caption=f"Every measure with {percent(fraction)} of the labels, means over seeds: "
         f"{place.where}",
-        heads=tuple(heads),
-        rows=tuple(rows),
-        note="The biased forms rise towards 1 with the number of dimensions for each image, even "
-        "for unrelated features: their chance shows by how much."
-        + (
-            " The legacy figure saturates at 1 for unrelated features and is here only to be held "
-            "against the paper's."
-            if legacy
-            else ""
-        ),
+        heads=named("Arm", "Stage", "Measure", *heads),
+        rows=(*rows, *((*row, *nothing) for row in legacy)),
+        note="Chance: images paired with those of other patients. Untrained: the tuned network "
+        "against one with random weights. The biased forms rise towards 1 with the number of "
+        "dimensions for each image, even for unrelated features." + (_WARNING if legacy else ""),
     )
 
 
-def _measured(seeds: Sequence[Similarity]) -> Entry:
-    if not seeds:
-        return Entry(text="not measured")
-    value = mean(one.value for one in seeds)
-    chance = mean(one.null[0] for one in seeds), mean(one.null[1] for one in seeds)
-    untrained = mean(one.random for one in seeds)
-    notes = (
-        f"chance {score_text(chance[0])}, up to {score_text(chance[1])}",
-        f"untrained {score_text(untrained)}",
+def _measured(seeds: Sequence[Similarity]) -> tuple[Entry, ...]:
+    return (
+        _number(mean(one.value for one in seeds)),
+        _number(mean(one.subset_sd for one in seeds)),
+        _number(mean(one.null[0] for one in seeds)),
+        _number(mean(one.null[1] for one in seeds)),
+        _number(mean(one.random for one in seeds)),
     )
-    return Entry(text=score_text(value), number=value, notes=notes)
 
 
-def _legacy(values: Sequence[float]) -> Entry:
-    if not values:
-        return Entry(text="not measured")
-    return Entry(text=score_text(mean(values)), number=mean(values))
+def _number(value: float) -> Entry:
+    return Entry(text=score_text(value), number=value)
 
 
-def reuse_findings(read: Readings, stages: Sequence[str]) -> list[str]:
+def reuse_findings(at: Mapping[str, Sequence[Reuse]], stages: Sequence[str]) -> list[str]:
     """The order of the arms over all stages, and where a value is no more than chance."""
-    deep = [stage for stage in stages if stage != POOLED]
-    # Seeds in rows, so that each seed has one mean over the stages.
-    kept = {
-        arm: sorted(mean(one.value for one in seed) for seed in zip(*columns, strict=True))
-        for arm, of in read.items()
-        if len({len(columns_of) for columns_of in of.values()}) == 1
-        and (columns := [of[stage] for stage in deep if stage in of])
-        and len(columns) == len(deep)
-    }
+    kept = {arm: seeds for arm, runs in at.items() if (seeds := _over_stages(runs, stages))}
+    read = readings(at, MAIN)
     said = []
     if len(kept) > 1:
         order = sorted(kept, key=lambda arm: -mean(kept[arm]))
@@ -162,9 +153,18 @@ def reuse_findings(read: Readings, stages: Sequence[str]) -> list[str]:
     return said
 
 
+def _over_stages(runs: Sequence[Reuse], stages: Sequence[str]) -> list[float]:
+    """The mean over the stages of each run that has them all, ascending."""
+    deep = [stage for stage in stages if stage != POOLED]
+    complete = [of for run in runs if deep and set(deep) <= set(of := run.cka.get(MAIN, {}))]
+    return sorted(mean(of[stage].value for stage in deep) for of in complete)
+
+
 def _apart(kept: Mapping[str, Sequence[float]], close: Sequence[str]) -> str:
     if all(len(seeds) == 1 for seeds in kept.values()):
         return "One seed only: how far another would move it is not known."
     if close:
         return f"Over seeds its range meets that of {listed(close)}: their order is not settled."
-    return f"Over seeds its range lies above {'that of the other' if len(kept) == 2 else 'all'}."
+    return (
+        f"Over seeds its range lies above that of {'the' if len(kept) == 2 else 'every'} other arm."
+    )

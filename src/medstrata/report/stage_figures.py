@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from medstrata.report.figures import MUTED, RULE, Picture, Style, page_style, picture
+from medstrata.report.figures import MUTED, RULE, Picture, Style, claim, page_style, picture
 from medstrata.report.words import score_text
 
 
@@ -114,7 +114,7 @@ def _draw_ground(axes: Axes, ground: Ground) -> None:
 
 
 def _draw_curve(axes: Axes, style: Style, points: Sequence[Point | None], shift: float) -> None:
-    axes.plot(
+    marks = axes.plot(
         [x + shift for x in range(len(points))],
         [math.nan if point is None else point.value for point in points],
         color=style.colour,
@@ -129,10 +129,14 @@ def _draw_curve(axes: Axes, style: Style, points: Sequence[Point | None], shift:
             continue
         place = x + shift
         if point.bar is not None:
-            axes.plot([place, place], point.bar, color=style.colour, lw=1.1, marker="_", ms=4.5)
+            ends = [place, place]
+            marks += axes.plot(ends, point.bar, color=style.colour, lw=1.1, marker="_", ms=4.5)
         if len(point.seeds) > 1:
             rings = [place] * len(point.seeds)
-            axes.plot(rings, point.seeds, "o", color=style.colour, ms=3, mfc="none", mew=0.8)
+            marks += axes.plot(
+                rings, point.seeds, "o", color=style.colour, ms=3, mfc="none", mew=0.8
+            )
+    claim(marks, style)
 
 
 def heat_figure(
