@@ -5,6 +5,7 @@ Shape letters: N samples, G groups, K columns, R resamples.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,15 +67,21 @@ def patient_draws(patient_ids: NDArray[Any], resamples: int, seed: int) -> Draws
         Counts of the patients in sorted order, shape (R, P).
     """
     patients, patient = np.unique(patient_ids, return_inverse=True)
+    return Draws(_drawn_counts(len(patients), resamples, seed), patient)
+
+
+@lru_cache(maxsize=4)  # many scores of one test set in a row would draw the same again
+def _drawn_counts(patients: int, resamples: int, seed: int) -> NDArray[np.uint8]:
     generator = np.random.Generator(np.random.PCG64(seed))
-    equal = np.full(len(patients), 1 / len(patients))
+    equal = np.full(patients, 1 / patients)
     # A byte is enough: a patient's count is Poisson-like with mean 1, or at most their number.
-    counts = np.empty((resamples, len(patients)), dtype=np.uint8)
-    rows = max(1, _BLOCK // len(patients))
+    counts = np.empty((resamples, patients), dtype=np.uint8)
+    rows = max(1, _BLOCK // patients)
     for start in range(0, resamples, rows):
         size = min(rows, resamples - start)
-        counts[start : start + size] = generator.multinomial(len(patients), equal, size=size)
-    return Draws(counts, patient)
+        counts[start : start + size] = generator.multinomial(patients, equal, size=size)
+    counts.flags.writeable = False
+    return counts
 
 
 def running_sums(counts: NDArray[Any]) -> NDArray[Any]:

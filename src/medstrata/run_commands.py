@@ -108,15 +108,23 @@ def finetune_command(words: list[str]) -> None:
 def report_command(words: list[str]) -> None:
     """Write a report of run folders."""
     parser = make_parser(
-        "report", "RUNS... --to report.html [--title TEXT]", "Write one self-contained page."
+        "report",
+        "RUNS... --to report.html [--title TEXT] [--no_files]",
+        "Write one self-contained page, and its tables and figures as files beside it.",
     )
     parser.add_argument("runs", type=Path, nargs="+", help="Run folders, or folders of them.")
     parser.add_argument("--to", type=Path, default=Path("report.html"), help="File to write.")
     parser.add_argument("--title", type=str, default="Low-label evaluation", help="Heading.")
+    parser.add_argument(
+        "--no_files",
+        action="store_true",
+        help="The page alone, without the folder of tables (CSV, LaTeX) and figures (PDF, PNG).",
+    )
     parsed = parse(parser, "report", words)
     from medstrata.report.page import write_report
 
-    say(f"report in {write_report(parsed.runs, parsed.to, parsed.title)}")
+    page = write_report(parsed.runs, parsed.to, parsed.title, files=not parsed.no_files)
+    say(f"report in {page}")
 
 
 def demo_command(words: list[str]) -> None:
