@@ -14,7 +14,7 @@ from medstrata.report.atlas_map import LIMIT, Points, colouring, map_figure, rea
 from medstrata.report.collect import collect
 from medstrata.report.figures import styles
 from medstrata.report.page import write_report
-from medstrata.report.places import places, share, stage_marks, stage_order
+from medstrata.report.places import places, share, shown_stages, stage_marks, stage_order
 from medstrata.report.probing import probing_view
 from medstrata.report.reuse_tables import reuse_findings
 from report_runs import STORE, TASK, finetune_run, study
@@ -175,7 +175,10 @@ def test_reuse_says_who_keeps_most_and_what_is_chance(tmp_path):
 def test_reuse_that_overlaps_is_not_settled(tmp_path):
     runs = [reuse_run(tmp_path / f"r{seed}", "moco", 0.1, seed) for seed in (0, 1, 2)]
     read = collect(runs).reuse
-    assert "its range meets that of b" in reuse_findings({"a": read[1:], "b": read[:2]}, READ)[0]
+    assert (
+        "Over seeds its range meets that of"
+        in reuse_findings({"a": read[1:], "b": read[:2]}, READ)[0]
+    )
 
 
 def test_legacy_is_shown_only_where_measured(page, tmp_path):
@@ -410,9 +413,26 @@ def test_other_images_are_another_place(tmp_path):
     assert [list(place.runs) for place in found] == [["moco"], ["scratch"]]
 
 
+def test_pooled_features_that_are_the_last_stages_are_not_shown_twice(tmp_path):
+    for name, make in (("p", probe_run), ("r", reuse_run)):
+        run = make(tmp_path / "runs" / name, "moco", 0.1)
+        result = json.loads((run / "result.json").read_text())
+        stages = [result["test"]["stages"]] if make is probe_run else list(result["cka"].values())
+        for one in stages:
+            one["pooled"] = one["stage4"]
+        (run / "result.json").write_text(json.dumps(result))
+    page = write(tmp_path / "runs", tmp_path / "r.html")
+    echo = "Stages: stage1, stage2, stage3 and stage4; the pooled features are the last stage’s."
+    assert page.text.count(echo) == 2
+    tables = section(page, "Layer-wise probing", "Heat maps")
+    assert "pooled" not in tables.replace(echo, "")
+
+
 def test_stages_are_named_in_order():
     order = stage_order([("stage1", "pooled"), ("stage1", "stage2", "pooled")])
     assert order == ("stage1", "stage2", "pooled")
+    assert shown_stages([{"stage1": 1}, {"stage1": 2}]) == ("stage1",)
+    assert shown_stages([{"stage1": 1, "pooled": 1}, {"stage1": 2, "pooled": 1}])[-1] == "pooled"
     assert stage_marks(order) == ("1", "2", "pooled")
     assert stage_marks(("<b>",)) == ("1",)
     assert share(0.01) == "1-percent"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from medstrata.report.collect_layers import Matrix, Reuse
 from medstrata.report.figures import Picture, Style
-from medstrata.report.places import Place, share, stage_marks, stage_order
+from medstrata.report.places import Place, share, shown_stages, stage_marks, stages_named
 from medstrata.report.reuse_tables import (
     MAIN,
     MEASURES,
@@ -57,7 +57,7 @@ class ReuseView:
     where: str
     facts: str
     arms: tuple[str, ...]
-    stages: tuple[str, ...]
+    stages: str
     fractions: tuple[FractionView, ...]
 
 
@@ -69,7 +69,8 @@ def reuse_view(place: Place[Reuse], looks: Mapping[str, Style], name: str) -> Re
         looks: Arm -> style.
         name: Begins the names of pictures and tables.
     """
-    stages = stage_order(run.stages for run in place.every)
+    known = [_known(run) for run in place.every]
+    stages = shown_stages(known)
     fractions = sorted({run.fraction for run in place.every})
     at = {one: _at(place, one) for one in fractions}
     drawn = {
@@ -87,7 +88,7 @@ def reuse_view(place: Place[Reuse], looks: Mapping[str, Style], name: str) -> Re
         where=place.where,
         facts=_facts(place.every),
         arms=tuple(place.runs),
-        stages=stages,
+        stages=stages_named(known),
         fractions=tuple(
             FractionView(
                 fraction=one,
@@ -110,6 +111,12 @@ def reuse_view(place: Place[Reuse], looks: Mapping[str, Style], name: str) -> Re
             for one in fractions
         ),
     )
+
+
+def _known(run: Reuse) -> dict[str, object]:
+    return {
+        stage: {measure: of.get(stage) for measure, of in run.cka.items()} for stage in run.stages
+    }
 
 
 def _facts(runs: Sequence[Reuse]) -> str:
