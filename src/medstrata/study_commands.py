@@ -109,7 +109,7 @@ def _run(settings: "StudySettings", parsed: Namespace, root: Path, command: str)
         return
     from medstrata.studies.study import run_study
 
-    report = run_study(
+    done = run_study(
         settings,
         parsed.out,
         root=root,
@@ -118,4 +118,4 @@ def _run(settings: "StudySettings", parsed: Namespace, root: Path, command: str)
         cluster_options=parsed.cluster_options,
         redo=parsed.redo,
     )
-    sys.stdout.write(f"{report}\n")
+    sys.stdout.write(f"{done.report}\n")

@@ -1,17 +1,51 @@
 """The low-label study as one call."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from medstrata.console import say
 from medstrata.data.store import Store
 from medstrata.recipes import RECIPES
+from medstrata.report.compare import Bench
+from medstrata.report.frames import difference_frame, read_benches, score_frame
 from medstrata.report.page import write_report
 from medstrata.studies.cluster import ClusterWorkers
 from medstrata.studies.runner import run_cells
 from medstrata.studies.settings import StudySettings, as_study
 from medstrata.studies.workers import LocalWorkers, Workers
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that has been run.
+
+    Attributes:
+        folder: Where its runs, logs and report are.
+    """
+
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.folder / "report.html"
+
+    def table(self) -> pd.DataFrame:
+        """Scores with intervals; see `medstrata.report.frames.score_frame`."""
+        return score_frame(self._benches)
+
+    def differences(self) -> pd.DataFrame:
+        """Arms against baselines; see `medstrata.report.frames.difference_frame`."""
+        return difference_frame(self._benches)
+
+    @cached_property
+    def _benches(self) -> tuple[Bench, ...]:
+        return read_benches([self.folder])
 
 
 def study(
@@ -24,7 +58,7 @@ def study(
     seeds: int = 3,
     jobs: int = 1,
     **settings: Any,
-) -> Path:
+) -> Study:
     """Compare encoders on one data set: same labels, several fractions and seeds, both protocols.
 
     Started again it goes on where it was.
@@ -41,7 +75,7 @@ def study(
         settings: Anything else that `StudySettings` knows, such as `backbone="resnet18"`.
 
     Returns:
-        The study's report, `report.html` in its folder.
+        The study: its tables, and its report.
 
     Raises:
         MedstrataError: cells failed (the line names them; the others are finished).
@@ -73,7 +107,7 @@ def run_study(
     cluster: str | None = None,
     cluster_options: Mapping[str, Any] | None = None,
     redo: bool = False,
-) -> Path:
+) -> Study:
     """Run a study and write its report.
 
     Args:
@@ -86,7 +120,7 @@ def run_study(
         redo: Make cells again that were finished with other settings.
 
     Returns:
-        The report.
+        The study: its tables, and its report.
 
     Raises:
         MedstrataError: cells failed, or finished ones have other settings.
@@ -101,6 +135,7 @@ def run_study(
         run_cells(settings, out, workers, redo=redo)
     finally:
         workers.stop()
-    report = write_report([out], out / "report.html", settings.title)
-    say(f"report in {report}")
-    return report
+    done = Study(out)
+    write_report([out], done.report, settings.title)
+    say(f"report in {done.report}")
+    return done
