@@ -65,9 +65,9 @@ class Comparison:
         return {arm: summary for arm, summary in found.items() if summary is not None}
 
     def identity(self, arm: str) -> tuple[str, str]:
-        """The arm as its runs name it, and its backbone."""
+        """What the arm began with, as `Finetune.start`, and its backbone."""
         run = next(runs[0] for (name, _), runs in self.runs.items() if name == arm)
-        return run.arm, run.backbone
+        return run.start, run.backbone
 
     def at(self, fraction: float) -> tuple[Finetune, ...]:
         """Every run at a fraction."""
