@@ -181,6 +181,8 @@ def test_arms_that_do_not_match_are_refused():
         run(first, second, permutations=0)
     with pytest.raises(ValueError, match="resamples is 0"):
         run(first, second, resamples=0)
+    with pytest.raises(ValueError, match="unknown metric 'auc'"):
+        paired_difference("auc", target, first, second, "binary", PATIENTS)
     with pytest.raises(ValueError, match="give one row per sample"):
         run(first, [model[1:] for model in second])
 
