@@ -8,7 +8,14 @@ import pytest
 from scipy import stats
 
 from medstrata.metrics import READS_ORDER, percentile_ends, resampled_scores, score
-from medstrata.paired import Difference, Efficiency, holm, label_efficiency, paired_difference
+from medstrata.paired import (
+    Difference,
+    Efficiency,
+    _ranks,
+    holm,
+    label_efficiency,
+    paired_difference,
+)
 from medstrata.weighted import Kind
 from plain_metrics import CASES, PLAIN, predictions
 
@@ -88,6 +95,13 @@ def test_interval_resamples_the_patients_of_both_arms_alike(name: str, kind: Kin
     assert found.value == pytest.approx(np.mean(per_seed))
 
 
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_ranks_are_those_of_scipy_among_known_labels(kind: Kind):
+    target, probability = predictions(kind)
+    found = _ranks(probability, target, kind)
+    np.testing.assert_allclose(found, plain_ranks(target, probability), rtol=0, atol=1e-15)
+
+
 def test_p_value_is_near_that_of_all_exchanges():
     # Accuracy of six patients with one image each: 64 exchanges, gone through by hand.
     target = np.array([0, 1, 0, 1, 0, 1])
@@ -114,7 +128,7 @@ def test_arms_that_are_equal_differ_by_nothing():
         assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 
-@pytest.mark.parametrize("name", sorted(READS_ORDER))
+@pytest.mark.parametrize("name", ["macro_auroc", "average_precision", "sensitivity_at_90"])
 def test_calibration_does_not_matter_to_metrics_of_order(name: str):
     target, good = predictions("multilabel")
     noise = np.random.default_rng(0).random(good.shape)
@@ -181,6 +195,8 @@ def test_arms_that_do_not_match_are_refused():
         run(first, second, permutations=0)
     with pytest.raises(ValueError, match="resamples is 0"):
         run(first, second, resamples=0)
+    with pytest.raises(ValueError, match="unknown metric 'auc'"):
+        paired_difference("auc", target, first, second, "binary", PATIENTS)
     with pytest.raises(ValueError, match="give one row per sample"):
         run(first, [model[1:] for model in second])
 
@@ -236,6 +252,7 @@ def test_label_efficiency_by_hand():
     # Accuracy .5 at 1 % and .8 at 10 %, goal .7: two thirds of the way, in logarithms.
     assert efficiency({0.1: 8, 0.01: 5, 1.0: 9}, 7).fraction == pytest.approx(10 ** (-2 + 2 / 3))
     assert efficiency({0.01: 5, 0.1: 8, 1.0: 9}, 8).fraction == pytest.approx(0.1)
+    assert efficiency({0.01: 5, 0.1: 6, 1.0: 8}, 7).fraction == pytest.approx(10**-0.5)
     # The line dips again later: the first crossing counts.
     assert efficiency({0.01: 5, 0.1: 8, 1.0: 6}, 7).fraction == pytest.approx(10 ** (-2 + 2 / 3))
     # A Brier score falls: .41 to .17 at 1 % and 10 %, goal .25.
