@@ -160,7 +160,7 @@ class _Networks:
 
     def __init__(self, run: Path, store: Store, tuned: dict[str, Any], seed: int) -> None:
         config = read_config(run / "config.yaml")
-        self.device = make_accelerator("fp32").device
+        self.device = make_accelerator(config["precision"]).device
         self._store = store
         loaded = seeded_encoder(
             located(config["encoder"], run),
