@@ -16,16 +16,17 @@ from medstrata.data.labels import make_task
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
-from medstrata.evaluation import seeded_encoder
+from medstrata.evaluation import labelled_parts, seeded_encoder
 from medstrata.features import extract_features
 from medstrata.finetuning import finetune
+from medstrata.frozen import fit_probe
 from medstrata.metrics import score
 from medstrata.probe import probe
 from medstrata.settings import FinetuneSettings, ProbeSettings
 from tiny import make_folder
 
 STAGES = ["stage1", "stage2", "stage3", "stage4", "pooled"]
-QUICK = ProbeSettings(resamples=20, neighbours=7)
+QUICK = ProbeSettings(resamples=20, neighbours=7, temperature=0.002)
 
 
 def run(store: Store, task: str, out: Path, **options: Any) -> Path:
@@ -89,6 +90,19 @@ def test_linear_read_out_against_scikit_learn(
     np.testing.assert_allclose(ours, expected[:, 1:] if kind == "binary" else expected, atol=1e-3)
 
 
+def test_validation_chooses_the_penalty(tiny_store: Store) -> None:
+    task = make_task(tiny_store, "grade")
+    parts = labelled_parts(tiny_store, task, 1.0, 0)
+    features = np.random.default_rng(0).normal(size=(60, 30)).astype(np.float32)
+    features[:, 0] += task.targets
+    trials, best = fit_probe(features, tiny_store.rows(), task, parts)
+    scores = [
+        score("quadratic_kappa", task.targets[parts.val], trial.val, "ordinal") for trial in trials
+    ]
+    assert scores[best] == max(scores) > min(scores)
+    assert [trial.val_score for trial in trials] == pytest.approx(scores)
+
+
 @pytest.mark.parametrize("stage", ["stage1", "pooled"])
 def test_neighbours_against_scikit_learn(tiny_store: Store, probed: Path, stage: str) -> None:
     train, test = (
@@ -96,7 +110,7 @@ def test_neighbours_against_scikit_learn(tiny_store: Store, probed: Path, stage:
     )
     targets = make_task(tiny_store, "finding").targets[tiny_store.rows("train")]
     other = KNeighborsClassifier(
-        7, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.07)
+        7, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.002)
     )
     expected = other.fit(train.astype(np.float64), targets).predict_proba(test)[:, 1:]
     ours = predicted(pd.read_parquet(probed / "predictions.parquet"), f"{stage}.knn")
