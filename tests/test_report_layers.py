@@ -323,7 +323,7 @@ def put(value, *path: str):
         (probe_run, put([], "test", "stages"), "cannot be read"),
         (probe_run, put("x", "test", "stages", "stage1", "linear", "low"), "cannot be read"),
         (reuse_run, drop("cka", "linear", "stage1", "null"), "lacks null"),
-        (reuse_run, put(None, "cka", "rbf", "stage1", "random"), "cannot be read"),
+        (reuse_run, put("x", "cka", "rbf", "stage1", "random"), "cannot be read"),
         (reuse_run, put([[1.0]], "heatmap", "before"), "a heat map is not of 5 x 5 stages"),
         (reuse_run, put("inf", "legacy"), "cannot be read"),
     ],
@@ -368,6 +368,22 @@ def test_undefined_scores_and_optional_parts_are_left_out(tmp_path):
     assert "no score (linear layer) at stage1" in text
     assert "no heat map of stage by stage was recorded" in text
     assert "Heat maps, stage by stage" not in text
+
+
+def test_undefined_similarities_are_left_empty(tmp_path):
+    run = reuse_run(tmp_path / "runs/r", "moco", 0.1)
+    result = json.loads((run / "result.json").read_text())
+    undefined = dict.fromkeys(("value", "subset_mean", "subset_sd", "random"))
+    for by_stage in result["cka"].values():
+        by_stage["stage1"] = undefined | {"null": {"mean": None, "high": None}}
+        by_stage["stage2"] |= undefined | {"value": 0.4, "null": {"mean": None, "high": None}}
+    for matrix in ("before_after", "before"):
+        result["heatmap"][matrix][0] = [None] * 5
+    (run / "result.json").write_text(json.dumps(result))
+    page = write(tmp_path / "runs", tmp_path / "r.html")
+    assert "no CKA at stage1" in page.text
+    assert "not measured 0.400" in page.text
+    assert [one for one in page.all("div") if "undefined, 0." in (one.get("aria-label") or "")]
 
 
 def test_nothing_defined_is_no_section(tmp_path):

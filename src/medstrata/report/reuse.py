@@ -10,7 +10,7 @@ from medstrata.report.reuse_tables import (
     MAIN,
     MEASURES,
     Readings,
-    mean,
+    mean_of_known,
     measures_table,
     point,
     readings,
@@ -138,17 +138,16 @@ def _curves(readings: Readings, stages: Sequence[str]) -> Curves:
     }
 
 
-def _ground(readings: Readings, stages: Sequence[str]) -> Ground:
+def _ground(read: Readings, stages: Sequence[str]) -> Ground:
     """Chance from the lowest mean to the highest end of any arm, and the mean untrained network."""
-    columns = [[one for of in readings.values() for one in of.get(s, ())] for s in stages]
+    columns = [[one for of in read.values() for one in of.get(stage, ())] for stage in stages]
+    nulls = [[one.null for one in column if one.null] for column in columns]
     return Ground(
         band=[
-            (min(one.null[0] for one in column), max(one.null[1] for one in column))
-            if column
-            else None
-            for column in columns
+            (min(low for low, _ in column), max(high for _, high in column)) if column else None
+            for column in nulls
         ],
-        line=[mean(one.random for one in column) if column else None for column in columns],
+        line=[mean_of_known(one.random for one in column) for column in columns],
     )
 
 
@@ -196,18 +195,19 @@ def _heat_pictures(runs: Sequence[Reuse], name: str) -> Iterator[Picture]:
     }
     for part, (title, matrices) in parts.items():
         average = _average(matrices)
-        diagonal = ", ".join(score_text(row[i]) for i, row in enumerate(average))
+        diagonal = [row[i] for i, row in enumerate(average)]
+        told = ", ".join("undefined" if one is None else score_text(one) for one in diagonal)
         yield heat_figure(
             average,
             stage_marks(stages),
             name=f"{name}-{part}",
             title=title,
-            alt=f"{title}: stages by stages; on the diagonal {diagonal}.",
+            alt=f"{title}: stages by stages; on the diagonal {told}.",
         )
 
 
 def _average(matrices: Sequence[Matrix]) -> Matrix:
     return tuple(
-        tuple(mean(values) for values in zip(*rows, strict=True))
+        tuple(mean_of_known(values) for values in zip(*rows, strict=True))
         for rows in zip(*matrices, strict=True)
     )
