@@ -97,10 +97,12 @@ def _over_dimensions(x: Tensor, y: Tensor) -> float:
 
 
 def _over_samples(x: Tensor, y: Tensor) -> float:
-    return sum(
-        times * sum_of_products(x[some] @ x[others].T, y[some] @ y[others].T)
-        for some, others, times in _tiles(len(x), len(x), symmetric=True)
-    )
+    total = 0.0
+    for some, others, times in _tiles(len(x), len(x), symmetric=True):
+        tile = x[some] @ x[others].T
+        other = tile if x is y else y[some] @ y[others].T
+        total += times * sum_of_products(tile, other)
+    return total
 
 
 def _tiles(rows: int, columns: int, *, symmetric: bool) -> Iterator[tuple[slice, slice, int]]:
