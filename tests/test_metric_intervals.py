@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from medstrata import draws, metrics
-from medstrata.metrics import bootstrap_interval, score
+from medstrata.metrics import bootstrap_interval, mean_interval, resampled_scores, score
 from medstrata.weighted import Kind
 from plain_metrics import CASES, PLAIN, predictions
 
@@ -39,6 +39,36 @@ def test_interval_is_the_percentiles_of_materialised_resamples(name: str, kind: 
     assert (found.low, found.high) == pytest.approx(
         (np.quantile(values, 0.1), np.quantile(values, 0.9)), abs=1e-12
     )
+
+
+def test_mean_of_several_models_is_resampled_together():
+    target, probability = predictions("multilabel")
+    models = [probability, probability**2, 1 - probability]
+    patients = np.repeat(np.arange(20), 3)
+    found = mean_interval("brier", target, models, "multilabel", patients, resamples=40, seed=5)
+    drawn = [
+        resampled_scores("brier", target, model, "multilabel", patients, resamples=40, seed=5)
+        for model in models
+    ]
+    plain = [PLAIN["brier"](target, model, "multilabel") for model in models]
+    assert drawn[0].shape == (40,)
+    assert found.value == pytest.approx(np.mean(plain), abs=1e-12)
+    expected = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=1e-12)
+    single = mean_interval("brier", target, [probability] * 2, "multilabel", patients)
+    assert single == bootstrap_interval("brier", target, probability, "multilabel", patients)
+    with pytest.raises(ValueError, match="no predictions to score"):
+        mean_interval("brier", target, [], "multilabel", patients)
+
+
+def test_resamples_without_a_value_are_told():
+    target = np.array([0, 0, 0, 1])
+    drawn = resampled_scores(
+        "macro_auroc", target, np.array([[0.1], [0.2], [0.6], [0.4]]), "binary", np.arange(4)
+    )
+    counts = np.random.Generator(np.random.PCG64(0)).multinomial(4, [1 / 4] * 4, 1000)
+    one_class = (counts[:, 3] == 0) | (counts[:, 3] == 4)
+    assert (np.isnan(drawn) == one_class).all()
 
 
 def test_interval_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,14 @@ import pytest
 from scipy import stats
 
 from medstrata.metrics import READS_ORDER, percentile_ends, resampled_scores, score
-from medstrata.paired import Difference, Efficiency, holm, label_efficiency, paired_difference
+from medstrata.paired import (
+    Difference,
+    Efficiency,
+    _ranks,
+    holm,
+    label_efficiency,
+    paired_difference,
+)
 from medstrata.weighted import Kind
 from plain_metrics import CASES, PLAIN, predictions
 
@@ -48,8 +55,8 @@ def plain_ranks(target: Any, model: Any) -> Any:
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_equals_swapping_patients_one_by_one(name: str, kind: Kind):
     target, first, second = arms(kind)
-    found = compare(name, kind, resamples=5, permutations=19, seed=3)
-    swaps = np.random.Generator(np.random.PCG64([3, 1])).integers(2, size=(20, 20), dtype=np.uint8)
+    found = compare(name, kind, resamples=5, permutations=9, seed=3)
+    swaps = np.random.Generator(np.random.PCG64([3, 1])).integers(2, size=(10, 20), dtype=np.uint8)
     if name in READS_ORDER:
         first, second = ([plain_ranks(target, one) for one in arm] for arm in (first, second))
     observed = mean_score(name, kind, target, first) - mean_score(name, kind, target, second)
@@ -61,14 +68,14 @@ def test_equals_swapping_patients_one_by_one(name: str, kind: Kind):
         one, other = (mean_score(name, kind, target, arm) for arm in (new_first, new_second))
         count += abs(one - other) >= abs(observed) - 1e-12
     assert found.value == pytest.approx(observed, abs=1e-12)
-    assert found.p_value == (1 + count) / 20
+    assert found.p_value == (1 + count) / 10
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_interval_resamples_the_patients_of_both_arms_alike(name: str, kind: Kind):
     target, first, second = arms(kind)
-    found = compare(name, kind, resamples=9, permutations=1, seed=4, level=0.8)
-    counts = np.random.Generator(np.random.PCG64(4)).multinomial(20, [1 / 20] * 20, size=9)
+    found = compare(name, kind, resamples=5, permutations=1, seed=4, level=0.8)
+    counts = np.random.Generator(np.random.PCG64(4)).multinomial(20, [1 / 20] * 20, size=5)
     differences = []
     for row in counts:
         rows = np.repeat(np.arange(60), row[PATIENTS])
@@ -79,13 +86,20 @@ def test_interval_resamples_the_patients_of_both_arms_alike(name: str, kind: Kin
         differences.append(one - other)
     expected = np.quantile(differences, [0.1, 0.9])
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=1e-12)
-    assert found.resamples == 9
+    assert found.resamples == 5
     per_seed = [
         score(name, target, a, kind) - score(name, target, b, kind)
         for a, b in zip(first, second, strict=True)
     ]
     assert found.per_seed == pytest.approx(per_seed)
     assert found.value == pytest.approx(np.mean(per_seed))
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_ranks_are_those_of_scipy_among_known_labels(kind: Kind):
+    target, probability = predictions(kind)
+    found = _ranks(probability, target, kind)
+    np.testing.assert_allclose(found, plain_ranks(target, probability), rtol=0, atol=1e-15)
 
 
 def test_p_value_is_near_that_of_all_exchanges():
@@ -114,7 +128,7 @@ def test_arms_that_are_equal_differ_by_nothing():
         assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 
-@pytest.mark.parametrize("name", sorted(READS_ORDER))
+@pytest.mark.parametrize("name", ["macro_auroc", "average_precision", "sensitivity_at_90"])
 def test_calibration_does_not_matter_to_metrics_of_order(name: str):
     target, good = predictions("multilabel")
     noise = np.random.default_rng(0).random(good.shape)
@@ -181,6 +195,8 @@ def test_arms_that_do_not_match_are_refused():
         run(first, second, permutations=0)
     with pytest.raises(ValueError, match="resamples is 0"):
         run(first, second, resamples=0)
+    with pytest.raises(ValueError, match="unknown metric 'auc'"):
+        paired_difference("auc", target, first, second, "binary", PATIENTS)
     with pytest.raises(ValueError, match="give one row per sample"):
         run(first, [model[1:] for model in second])
 
@@ -236,6 +252,7 @@ def test_label_efficiency_by_hand():
     # Accuracy .5 at 1 % and .8 at 10 %, goal .7: two thirds of the way, in logarithms.
     assert efficiency({0.1: 8, 0.01: 5, 1.0: 9}, 7).fraction == pytest.approx(10 ** (-2 + 2 / 3))
     assert efficiency({0.01: 5, 0.1: 8, 1.0: 9}, 8).fraction == pytest.approx(0.1)
+    assert efficiency({0.01: 5, 0.1: 6, 1.0: 8}, 7).fraction == pytest.approx(10**-0.5)
     # The line dips again later: the first crossing counts.
     assert efficiency({0.01: 5, 0.1: 8, 1.0: 6}, 7).fraction == pytest.approx(10 ** (-2 + 2 / 3))
     # A Brier score falls: .41 to .17 at 1 % and 10 %, goal .25.

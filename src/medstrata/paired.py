@@ -118,11 +118,11 @@ def paired_difference(
     if permutations < 1:
         raise ValueError(f"permutations is {permutations}: it must be 1 or more")
     pairs = list(zip(first, second, strict=True))
-    metric, draws = METRICS[name], checked_draws(patient_ids, len(target), resamples, seed)
     per_seed = [
         score(name, target, one, kind) - score(name, target, other, kind) for one, other in pairs
     ]
     value = float(mean_of_models(per_seed))
+    metric, draws = METRICS[name], checked_draws(patient_ids, len(target), resamples, seed)
     drawn = [
         metric(target, one, kind, draws) - metric(target, other, kind, draws)
         for one, other in pairs
@@ -132,7 +132,7 @@ def paired_difference(
     differences = mean_of_models(
         [_differences(name, target, one, other, kind, exchanged) for one, other in pairs]
     )
-    # Not "at least as large": a permutation without a value must not speak against the null.
+    # "Not smaller" rather than "as large": an exchange without a value then counts as well.
     smaller = np.abs(differences[1:]) < np.abs(differences[0]) - _ROUNDING
     p_value = float(1 + np.count_nonzero(~smaller)) / (1 + permutations)
     return Difference(
