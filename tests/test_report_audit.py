@@ -83,3 +83,13 @@ def test_names_are_escaped(audited, tmp_path):
     page = Page(write_report([tmp_path], tmp_path / "r.html", files=False))
     assert page.all("script") == [{}]
     assert page.text.count(HOSTILE) >= 3
+
+
+def test_data_table_counts_the_classes_of_an_audited_task(audited, tmp_path):
+    task = {"name": "finding", "kind": "binary", "classes": ["0", "1"]}
+    subset = {"images": 3, "patients": 2, "per_class": {"0": 2, "1": 1}}
+    run = finetune_run(tmp_path / "run", "moco", 1.0, task=task, subset=subset)
+    keep_audit(audited.path, run)
+    page = Page(write_report([tmp_path], tmp_path / "r.html", files=False))
+    counts = audit(audited).facts["labels"]["finding"]["splits"]["train"]["per_class"]
+    assert f"train 4,077 2,868 2,970 0 {counts['0']}, 1 {counts['1']} finding" in page.text

@@ -13,6 +13,7 @@ from PIL import Image
 
 from medstrata.cli import main
 from medstrata.errors import MedstrataError
+from medstrata.report.exhibits import Exhibits
 from medstrata.report.figure_files import write_figure
 from medstrata.report.figures import INK, MUTED, RULE, claim, page_style, picture, styles
 from medstrata.report.page import write_report
@@ -132,6 +133,8 @@ def drawn(arm: str = "$moco"):
         claim(axes.plot([0, 1], [0, 1], color=looks[arm].colour), looks[arm])
         axes.grid(color=RULE)
         axes.text(0.5, 0.5, "words", color=MUTED)
+        axes.scatter([0.2, 0.8], [0.8, 0.2], c=[INK, RULE])
+        axes.fill_between([0, 0.2], 0.6, 0.9, color=RULE, alpha=0.5)
         return picture(figure, name="p", title="A $title", alt="A line"), looks
 
 
@@ -160,7 +163,8 @@ def test_figures_are_ink_on_white(tmp_path):
         assert image.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
     stand_ins = {tuple(bytes.fromhex(one[1:])) for one in (INK, MUTED, RULE)}
     assert not colours & stand_ins
-    assert {(0, 0, 0), (208, 208, 208)} <= colours
+    # Ink, rule, and rule laid over white at half its strength.
+    assert {(0, 0, 0), (208, 208, 208), (231, 231, 231)} <= colours
 
 
 def test_the_same_figure_gives_the_same_bytes(tmp_path):
@@ -270,3 +274,12 @@ def test_hostile_names_stay_inside_the_folder(tmp_path):
     made = r"r-files/(index|(tables|figures)/[a-z0-9-]+)\.\w+"
     assert [one for one in new if not re.fullmatch(made, one)] == []
     assert len(new) > 6
+
+
+def test_equal_names_get_files_of_their_own():
+    exhibits = Exhibits(folder=None)
+    made, _ = drawn()
+    one = table(tuple(named("a", "1")))
+    assert [exhibits.keep_table(number, one) for number in (1, 2)] == ["scores", "scores-2"]
+    assert [exhibits.keep_picture(0, made) for _ in range(2)] == ["p", "p-2"]
+    assert [shown.number for shown in exhibits.tables] == [1, 2]

@@ -14,7 +14,7 @@ from medstrata.report.atlas_map import LIMIT, Points, colouring, map_figure, rea
 from medstrata.report.collect import collect
 from medstrata.report.figures import styles
 from medstrata.report.page import write_report
-from medstrata.report.places import places, share, stage_marks, stage_order
+from medstrata.report.places import places, share, shown_stages, stage_marks, stage_order
 from medstrata.report.probing import probing_view
 from medstrata.report.reuse_tables import reuse_findings
 from report_runs import STORE, TASK, finetune_run, study
@@ -175,7 +175,10 @@ def test_reuse_says_who_keeps_most_and_what_is_chance(tmp_path):
 def test_reuse_that_overlaps_is_not_settled(tmp_path):
     runs = [reuse_run(tmp_path / f"r{seed}", "moco", 0.1, seed) for seed in (0, 1, 2)]
     read = collect(runs).reuse
-    assert "its range meets that of b" in reuse_findings({"a": read[1:], "b": read[:2]}, READ)[0]
+    assert (
+        "Over seeds its range meets that of"
+        in reuse_findings({"a": read[1:], "b": read[:2]}, READ)[0]
+    )
 
 
 def test_legacy_is_shown_only_where_measured(page, tmp_path):
@@ -320,7 +323,7 @@ def put(value, *path: str):
         (probe_run, put([], "test", "stages"), "cannot be read"),
         (probe_run, put("x", "test", "stages", "stage1", "linear", "low"), "cannot be read"),
         (reuse_run, drop("cka", "linear", "stage1", "null"), "lacks null"),
-        (reuse_run, put(None, "cka", "rbf", "stage1", "random"), "cannot be read"),
+        (reuse_run, put("x", "cka", "rbf", "stage1", "random"), "cannot be read"),
         (reuse_run, put([[1.0]], "heatmap", "before"), "a heat map is not of 5 x 5 stages"),
         (reuse_run, put("inf", "legacy"), "cannot be read"),
     ],
@@ -367,6 +370,22 @@ def test_undefined_scores_and_optional_parts_are_left_out(tmp_path):
     assert "Heat maps, stage by stage" not in text
 
 
+def test_undefined_similarities_are_left_empty(tmp_path):
+    run = reuse_run(tmp_path / "runs/r", "moco", 0.1)
+    result = json.loads((run / "result.json").read_text())
+    undefined = dict.fromkeys(("value", "subset_mean", "subset_sd", "random"))
+    for by_stage in result["cka"].values():
+        by_stage["stage1"] = undefined | {"null": {"mean": None, "high": None}}
+        by_stage["stage2"] |= undefined | {"value": 0.4, "null": {"mean": None, "high": None}}
+    for matrix in ("before_after", "before"):
+        result["heatmap"][matrix][0] = [None] * 5
+    (run / "result.json").write_text(json.dumps(result))
+    page = write(tmp_path / "runs", tmp_path / "r.html")
+    assert "no CKA at stage1" in page.text
+    assert "not measured 0.400" in page.text
+    assert [one for one in page.all("div") if "undefined, 0." in (one.get("aria-label") or "")]
+
+
 def test_nothing_defined_is_no_section(tmp_path):
     stages = {"stage1": {"linear": {"value": None, "low": None, "high": None}}}
     test = {"images": 9, "patients": 9, "resamples": 9, "stages": stages}
@@ -410,9 +429,26 @@ def test_other_images_are_another_place(tmp_path):
     assert [list(place.runs) for place in found] == [["moco"], ["scratch"]]
 
 
+def test_pooled_features_that_are_the_last_stages_are_not_shown_twice(tmp_path):
+    for name, make in (("p", probe_run), ("r", reuse_run)):
+        run = make(tmp_path / "runs" / name, "moco", 0.1)
+        result = json.loads((run / "result.json").read_text())
+        stages = [result["test"]["stages"]] if make is probe_run else list(result["cka"].values())
+        for one in stages:
+            one["pooled"] = one["stage4"]
+        (run / "result.json").write_text(json.dumps(result))
+    page = write(tmp_path / "runs", tmp_path / "r.html")
+    echo = "Stages: stage1, stage2, stage3 and stage4; the pooled features are the last stage’s."
+    assert page.text.count(echo) == 2
+    tables = section(page, "Layer-wise probing", "Heat maps")
+    assert "pooled" not in tables.replace(echo, "")
+
+
 def test_stages_are_named_in_order():
     order = stage_order([("stage1", "pooled"), ("stage1", "stage2", "pooled")])
     assert order == ("stage1", "stage2", "pooled")
+    assert shown_stages([{"stage1": 1}, {"stage1": 2}]) == ("stage1",)
+    assert shown_stages([{"stage1": 1, "pooled": 1}, {"stage1": 2, "pooled": 1}])[-1] == "pooled"
     assert stage_marks(order) == ("1", "2", "pooled")
     assert stage_marks(("<b>",)) == ("1",)
     assert share(0.01) == "1-percent"

@@ -17,7 +17,7 @@ from medstrata.report.collect_layers import Atlas
 from medstrata.report.embedded import UNREADABLE, Embedded, embed, open_sheet
 from medstrata.report.facts import Note
 from medstrata.report.figures import Picture, Style
-from medstrata.report.places import Place, stage_marks, stage_order
+from medstrata.report.places import Place, shown_stages, stage_marks, stages_named
 from medstrata.report.stage_figures import Ground, stage_figure
 from medstrata.report.tables import DataTable, distinct
 from medstrata.report.words import counted, listed, slug
@@ -51,7 +51,7 @@ class AtlasView:
     where: str
     images: int
     arms: tuple[str, ...]
-    stages: tuple[str, ...]
+    stages: str
     spectra: tuple[Picture, ...]
     spectrum: DataTable
     agreement: DataTable
@@ -71,7 +71,8 @@ def atlas_view(
         looks: Arm -> style.
         name: Begins the names of pictures and tables.
     """
-    stages = stage_order(run.spectrum for run in place.every)
+    known = [run.spectrum for run in place.every]
+    stages = shown_stages(known)
     # Neighbours and maps are looked at, not averaged: the first seed stands for its arm.
     first = {arm: runs[0] for arm, runs in place.runs.items()}
     read = {arm: read_points(run) for arm, run in first.items()}
@@ -82,7 +83,7 @@ def atlas_view(
         where=place.where,
         images=max(run.images for run in place.every),
         arms=tuple(place.runs),
-        stages=stages,
+        stages=stages_named(known),
         spectra=tuple(_spectra(place, stages, looks, name)),
         spectrum=spectrum_table(place, stages, f"{name}-spectrum"),
         agreement=agreement_table(place, f"{name}-neighbours"),

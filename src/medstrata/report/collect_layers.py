@@ -16,7 +16,8 @@ from medstrata.report.facts import (
     read_task,
 )
 
-Matrix = tuple[tuple[float, ...], ...]
+# None stands for what is not defined.
+Matrix = tuple[tuple[float | None, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +42,22 @@ class Probe:
 class Similarity:
     """How alike the features of one stage are before and after fine-tuning, by one measure.
 
+    None stands for what is not defined.
+
     Attributes:
         value: On all images.
         subset_mean: Over random subsets of the images.
         subset_sd: Over the same.
-        null: Mean and 97.5th percentile with the rows of one side exchanged between patients.
+        null: Mean and 97.5th percentile over subsets whose images are paired with those of other
+            patients.
         random: Between the tuned network and an untrained one.
     """
 
     value: float
-    subset_mean: float
-    subset_sd: float
-    null: tuple[float, float]
-    random: float
+    subset_mean: float | None
+    subset_sd: float | None
+    null: tuple[float, float] | None
+    random: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +174,11 @@ def read_reuse(result: Mapping[str, Any], files: RunFiles) -> Reuse:
         subset_size=int(result["subsets"]["size"]),
         stages=stages,
         cka={
-            str(measure): {str(stage): _similarity(one) for stage, one in by_stage.items()}
+            str(measure): {
+                str(stage): _similarity(one)
+                for stage, one in by_stage.items()
+                if one["value"] is not None
+            }
             for measure, by_stage in result["cka"].items()
         },
         heatmaps=_heatmaps(result["heatmap"], len(stages)) if result.get("heatmap") else None,
@@ -181,14 +189,18 @@ def read_reuse(result: Mapping[str, Any], files: RunFiles) -> Reuse:
 
 
 def _similarity(entry: Mapping[str, Any]) -> Similarity:
-    null = entry["null"]
+    mean, high = _perhaps(entry["null"]["mean"]), _perhaps(entry["null"]["high"])
     return Similarity(
         value=read_number(entry["value"]),
-        subset_mean=read_number(entry["subset_mean"]),
-        subset_sd=read_number(entry["subset_sd"]),
-        null=(read_number(null["mean"]), read_number(null["high"])),
-        random=read_number(entry["random"]),
+        subset_mean=_perhaps(entry["subset_mean"]),
+        subset_sd=_perhaps(entry["subset_sd"]),
+        null=None if mean is None or high is None else (mean, high),
+        random=_perhaps(entry["random"]),
     )
+
+
+def _perhaps(value: Any) -> float | None:
+    return None if value is None else read_number(value)
 
 
 def _heatmaps(entry: Mapping[str, Any], side: int) -> Heatmaps:
@@ -201,7 +213,7 @@ def _heatmaps(entry: Mapping[str, Any], side: int) -> Heatmaps:
 
 
 def _matrix(rows: Sequence[Sequence[Any]], side: int) -> Matrix:
-    matrix = tuple(tuple(read_number(one) for one in row) for row in rows)
+    matrix = tuple(tuple(_perhaps(one) for one in row) for row in rows)
     if len(matrix) != side or any(len(row) != side for row in matrix):
         raise ValueError(f"a heat map is not of {side} x {side} stages")
     return matrix

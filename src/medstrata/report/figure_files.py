@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
@@ -93,19 +93,23 @@ def _add_key(figure: Figure, drawn: Mapping[str, Style], place: tuple[float, flo
 
 def _put_on_paper(figure: Figure) -> None:
     """Give a figure a white ground, and colours where the page would decide them."""
-    colours = {to_rgba(stand_in): colour for stand_in, colour in _ON_PAPER.items()}
     for artist in figure.findobj():
         for name in _PROPERTIES:
             read = getattr(artist, f"get_{name}", None)
-            stand_in = _single(read()) if read else None
-            if stand_in in colours:
-                getattr(artist, f"set_{name}")(colours[stand_in])
+            colours = _on_paper(read()) if read else None
+            if colours is not None:
+                getattr(artist, f"set_{name}")(colours)
     figure.patch.set(visible=True, facecolor="white")
 
 
-def _single(colour: Any) -> tuple[float, float, float, float] | None:
-    """One colour as red, green, blue and opacity; None for none, several, or a marker's default."""
-    try:
-        return to_rgba(colour)
-    except (ValueError, TypeError):
+def _on_paper(colour: Any) -> Any:
+    """One colour or several without stand-ins, opacities kept; None where there are none."""
+    rows = to_rgba_array(colour)
+    changed = False
+    for stand_in, real in _ON_PAPER.items():
+        found = (rows[:, :3] == to_rgb(stand_in)).all(axis=1)
+        rows[found, :3] = to_rgb(real)
+        changed |= bool(found.any())
+    if not changed:
         return None
+    return tuple(rows[0]) if len(rows) == 1 else rows

@@ -146,6 +146,7 @@ def _environment() -> Environment:
         "kind": words.kind_name,
         "duration": words.duration,
         "listed": words.listed,
+        "sentence": words.sentence,
     }
     environment.globals["counted"] = words.counted
     return environment

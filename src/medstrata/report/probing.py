@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from medstrata.report.collect_layers import Probe
 from medstrata.report.compare import ERRORS, Summary, best, ranked, summary
 from medstrata.report.figures import Picture, Style
-from medstrata.report.places import POOLED, Place, share, stage_marks, stage_order
+from medstrata.report.places import (
+    POOLED,
+    Place,
+    share,
+    shown_stages,
+    stage_marks,
+    stage_order,
+    stages_named,
+)
 from medstrata.report.stage_figures import Curves, Point, stage_figure, stage_limits
 from medstrata.report.tables import DataTable, Entry, named
 from medstrata.report.words import (
@@ -43,7 +51,7 @@ class ProbingView:
     where: str
     judged: str
     arms: tuple[str, ...]
-    stages: tuple[str, ...]
+    stages: str
     fractions: tuple[FractionView, ...]
 
 
@@ -55,7 +63,8 @@ def probing_view(place: Place[Probe], looks: Mapping[str, Style], name: str) -> 
         looks: Arm -> style.
         name: Begins the names of pictures and tables.
     """
-    stages = stage_order(run.stages for run in place.every)
+    known = [run.stages for run in place.every]
+    stages = shown_stages(known)
     metric = place.every[0].metric
     fractions = sorted({run.fraction for run in place.every})
     read = {(one, out): _scores(place, one, out) for one in fractions for out in READ_OUTS}
@@ -70,7 +79,7 @@ def probing_view(place: Place[Probe], looks: Mapping[str, Style], name: str) -> 
         judged=f"{metric_name(metric)} on {counted(first.test_images, 'test image')} of "
         f"{counted(first.test_patients, 'patient')}",
         arms=tuple(place.runs),
-        stages=stages,
+        stages=stages_named(known),
         fractions=tuple(
             FractionView(
                 fraction=one,

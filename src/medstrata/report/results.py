@@ -18,6 +18,7 @@ from medstrata.report.words import (
     protocol_clause,
     protocol_name,
     score_text,
+    sentence,
     slug,
     span,
 )
@@ -131,7 +132,7 @@ def _picture(
         looks,
         limits,
         name=f"{name}-scores",
-        title=f"{metric}. {protocol}",
+        title=f"{sentence(metric)}. {protocol}",
         alt=f"{metric} against the labelled share of the training images, {protocol}: "
         f"{bench.task.name} on {bench.store.name}; the numbers are in the table of the same "
         "protocol.",
@@ -141,11 +142,11 @@ def _picture(
 def _table(bench: Bench, comparison: Comparison, metric: str, name: str) -> DataTable:
     columns = {one: comparison.column(one, metric) for one in comparison.fractions}
     better = "less" if metric in ERRORS else "more"
+    tested = counted(bench.test_patients, "test patient")
     return DataTable(
         name=name,
-        caption=f"{metric_name(metric)} on {counted(bench.test_patients, 'test patient')}, "
-        f"{better} is better: {bench.task.name} on {bench.store.name}, "
-        f"{protocol_clause(comparison.protocol)}",
+        caption=f"{sentence(metric_name(metric))} on {tested}, {better} is better: "
+        f"{bench.task.name} on {bench.store.name}, {protocol_clause(comparison.protocol)}",
         heads=(Entry(text="Arm"), *(_head(comparison, one) for one in comparison.fractions)),
         rows=tuple(
             (

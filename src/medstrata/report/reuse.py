@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from medstrata.report.collect_layers import Matrix, Reuse
 from medstrata.report.figures import Picture, Style
-from medstrata.report.places import Place, share, stage_marks, stage_order
+from medstrata.report.places import Place, share, shown_stages, stage_marks, stages_named
 from medstrata.report.reuse_tables import (
     MAIN,
     MEASURES,
     Readings,
-    mean,
+    mean_of_known,
     measures_table,
     point,
     readings,
@@ -57,7 +57,7 @@ class ReuseView:
     where: str
     facts: str
     arms: tuple[str, ...]
-    stages: tuple[str, ...]
+    stages: str
     fractions: tuple[FractionView, ...]
 
 
@@ -69,7 +69,8 @@ def reuse_view(place: Place[Reuse], looks: Mapping[str, Style], name: str) -> Re
         looks: Arm -> style.
         name: Begins the names of pictures and tables.
     """
-    stages = stage_order(run.stages for run in place.every)
+    known = [_known(run) for run in place.every]
+    stages = shown_stages(known)
     fractions = sorted({run.fraction for run in place.every})
     at = {one: _at(place, one) for one in fractions}
     drawn = {
@@ -87,7 +88,7 @@ def reuse_view(place: Place[Reuse], looks: Mapping[str, Style], name: str) -> Re
         where=place.where,
         facts=_facts(place.every),
         arms=tuple(place.runs),
-        stages=stages,
+        stages=stages_named(known),
         fractions=tuple(
             FractionView(
                 fraction=one,
@@ -112,6 +113,12 @@ def reuse_view(place: Place[Reuse], looks: Mapping[str, Style], name: str) -> Re
     )
 
 
+def _known(run: Reuse) -> dict[str, object]:
+    return {
+        stage: {measure: of.get(stage) for measure, of in run.cka.items()} for stage in run.stages
+    }
+
+
 def _facts(runs: Sequence[Reuse]) -> str:
     subsets, size = span(run.subsets for run in runs), span(run.subset_size for run in runs)
     return f"{span(run.images for run in runs)} images; {subsets} random subsets of {size}"
@@ -131,17 +138,16 @@ def _curves(readings: Readings, stages: Sequence[str]) -> Curves:
     }
 
 
-def _ground(readings: Readings, stages: Sequence[str]) -> Ground:
+def _ground(read: Readings, stages: Sequence[str]) -> Ground:
     """Chance from the lowest mean to the highest end of any arm, and the mean untrained network."""
-    columns = [[one for of in readings.values() for one in of.get(s, ())] for s in stages]
+    columns = [[one for of in read.values() for one in of.get(stage, ())] for stage in stages]
+    nulls = [[one.null for one in column if one.null] for column in columns]
     return Ground(
         band=[
-            (min(one.null[0] for one in column), max(one.null[1] for one in column))
-            if column
-            else None
-            for column in columns
+            (min(low for low, _ in column), max(high for _, high in column)) if column else None
+            for column in nulls
         ],
-        line=[mean(one.random for one in column) if column else None for column in columns],
+        line=[mean_of_known(one.random for one in column) for column in columns],
     )
 
 
@@ -189,18 +195,19 @@ def _heat_pictures(runs: Sequence[Reuse], name: str) -> Iterator[Picture]:
     }
     for part, (title, matrices) in parts.items():
         average = _average(matrices)
-        diagonal = ", ".join(score_text(row[i]) for i, row in enumerate(average))
+        diagonal = [row[i] for i, row in enumerate(average)]
+        told = ", ".join("undefined" if one is None else score_text(one) for one in diagonal)
         yield heat_figure(
             average,
             stage_marks(stages),
             name=f"{name}-{part}",
             title=title,
-            alt=f"{title}: stages by stages; on the diagonal {diagonal}.",
+            alt=f"{title}: stages by stages; on the diagonal {told}.",
         )
 
 
 def _average(matrices: Sequence[Matrix]) -> Matrix:
     return tuple(
-        tuple(mean(values) for values in zip(*rows, strict=True))
+        tuple(mean_of_known(values) for values in zip(*rows, strict=True))
         for rows in zip(*matrices, strict=True)
     )

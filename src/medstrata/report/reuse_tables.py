@@ -42,11 +42,18 @@ def mean(values: Iterable[float]) -> float:
     return sum(known) / len(known)
 
 
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """The mean of those that are defined, None where none is."""
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
+
+
 def point(seeds: Sequence[Similarity]) -> Point:
     """The mean over seeds, with one standard deviation over subsets as its bar."""
-    value, sd = mean(one.value for one in seeds), mean(one.subset_sd for one in seeds)
+    value, sd = mean(one.value for one in seeds), mean_of_known(one.subset_sd for one in seeds)
     values = tuple(sorted(one.value for one in seeds))
-    return Point(value=value, bar=(value - sd, value + sd), seeds=values)
+    bar = None if sd is None else (value - sd, value + sd)
+    return Point(value=value, bar=bar, seeds=values)
 
 
 def reuse_table(
@@ -70,7 +77,8 @@ def _cell(seeds: Sequence[Similarity]) -> Entry:
     if not seeds:
         return Entry(text="not measured")
     over_seeds = point(seeds)
-    notes = [f"± {score_text(mean(one.subset_sd for one in seeds))} over subsets"]
+    sd = mean_of_known(one.subset_sd for one in seeds)
+    notes = [] if sd is None else [f"± {score_text(sd)} over subsets"]
     if len(seeds) > 1:
         ends = interval_text((over_seeds.seeds[0], over_seeds.seeds[-1]))
         notes.append(f"{len(seeds)} seeds: {ends}")
@@ -98,7 +106,14 @@ def measures_table(
         for stage in stages
         if (given := [run.legacy[stage] for run in runs if stage in run.legacy])
     ]
-    heads = ("Value", "Deviation over subsets", "Chance", "Chance, 97.5th percentile", "Untrained")
+    heads = (
+        "All images",
+        "Subsets",
+        "Their deviation",
+        "Chance",
+        "Its 97.5th percentile",
+        "Untrained",
+    )
     nothing = (Entry(text="–"),) * (len(heads) - 1)
     return DataTable(
         name=name,
@@ -106,24 +121,27 @@ def measures_table(
         f"{place.where}",
         heads=named("Arm", "Stage", "Measure", *heads),
         rows=(*rows, *((*row, *nothing) for row in legacy)),
-        note="Chance: images paired with those of other patients. Untrained: the tuned network "
-        "against one with random weights. The biased forms rise towards 1 with the number of "
-        "dimensions for each image, even for unrelated features." + (_WARNING if legacy else ""),
+        note="Chance: subsets whose images are paired with those of other patients. Untrained: the "
+        "tuned network against one with random weights, on all images. The biased forms rise "
+        "towards 1 the more dimensions there are for each image, even for unrelated features: hold "
+        "their chance against the mean of the subsets." + (_WARNING if legacy else ""),
     )
 
 
 def _measured(seeds: Sequence[Similarity]) -> tuple[Entry, ...]:
+    nulls = [one.null for one in seeds if one.null]
     return (
         _number(mean(one.value for one in seeds)),
-        _number(mean(one.subset_sd for one in seeds)),
-        _number(mean(one.null[0] for one in seeds)),
-        _number(mean(one.null[1] for one in seeds)),
-        _number(mean(one.random for one in seeds)),
+        _number(mean_of_known(one.subset_mean for one in seeds)),
+        _number(mean_of_known(one.subset_sd for one in seeds)),
+        _number(mean_of_known(null[0] for null in nulls)),
+        _number(mean_of_known(null[1] for null in nulls)),
+        _number(mean_of_known(one.random for one in seeds)),
     )
 
 
-def _number(value: float) -> Entry:
-    return Entry(text=score_text(value), number=value)
+def _number(value: float | None) -> Entry:
+    return Entry(text="–") if value is None else Entry(text=score_text(value), number=value)
 
 
 def reuse_findings(at: Mapping[str, Sequence[Reuse]], stages: Sequence[str]) -> list[str]:
@@ -139,17 +157,17 @@ def reuse_findings(at: Mapping[str, Sequence[Reuse]], stages: Sequence[str]) -> 
             f"Averaged over the stages, {most} keeps most ({score_text(mean(kept[most]))}), "
             f"{least} least ({score_text(mean(kept[least]))}). {_apart(kept, close)}"
         )
-    lost = [
-        f"{arm} at {stage}"
+    known = {
+        f"{arm} at {stage}": (mean(one.value for one in seeds), max(nulls))
         for arm, of in read.items()
         for stage, seeds in of.items()
-        if mean(one.value for one in seeds) <= max(one.null[1] for one in seeds)
-    ]
-    said.append(
-        f"No more alike than mismatched images (97.5th percentile): {listed(lost)}."
-        if lost
-        else "Every arm and stage is more alike than mismatched images are (97.5th percentile)."
-    )
+        if (nulls := [one.null[1] for one in seeds if one.null])
+    }
+    lost = [name for name, (value, chance) in known.items() if value <= chance]
+    if lost:
+        said.append(f"No more alike than mismatched images (97.5th percentile): {listed(lost)}.")
+    elif known:
+        said.append("All are more alike than mismatched images are (97.5th percentile).")
     return said
 
 

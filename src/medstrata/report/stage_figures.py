@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from medstrata.report.figures import MUTED, RULE, Picture, Style, claim, page_style, picture
-from medstrata.report.words import score_text
+from medstrata.report.figures import INK, MUTED, RULE, Picture, Style, claim, page_style, picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +139,7 @@ def _draw_curve(axes: Axes, style: Style, points: Sequence[Point | None], shift:
 
 
 def heat_figure(
-    matrix: Sequence[Sequence[float]],
+    matrix: Sequence[Sequence[float | None]],
     marks: Sequence[str],
     *,
     name: str,
@@ -150,7 +149,7 @@ def heat_figure(
     """A square of stage by stage, each value printed in its cell; colours run from 0 to 1.
 
     Args:
-        matrix: Rows from the first stage, which is drawn at the top.
+        matrix: Rows from the first stage, which is drawn at the top; None is left empty.
         marks: What stands beside each stage.
         name: Of the picture.
         title: Of the picture.
@@ -162,7 +161,10 @@ def heat_figure(
         axes = figure.add_axes((0.2, 0.13, 0.79, 0.85))
         side = len(marks)
         axes.pcolormesh(
-            [[min(max(value, 0), 1) for value in row] for row in matrix],
+            [
+                [math.nan if value is None else min(max(value, 0), 1) for value in row]
+                for row in matrix
+            ],
             cmap=colours,
             vmin=0,
             vmax=1,
@@ -171,8 +173,8 @@ def heat_figure(
         for row, values in enumerate(matrix):
             for column, value in enumerate(values):
                 # Black or white, whichever stands out more from the colour beneath.
-                ink = "#ffffff" if value < 0.55 else "#000000"
-                text = score_text(value)[:-1]
+                ink = INK if value is None else "#ffffff" if value < 0.55 else "#000000"
+                text = "–" if value is None else f"{value:.2f}".replace("-", "−")
                 axes.text(column + 0.5, row + 0.5, text, color=ink, ha="center", va="center")
         axes.set(xlim=(0, side), ylim=(side, 0))
         places = [place + 0.5 for place in range(side)]

@@ -89,6 +89,11 @@ def slug(*names: str) -> str:
     return "-".join(words)[:60].strip("-") or "unnamed"
 
 
+def sentence(text: str) -> str:
+    """The same with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def counted(number: int, noun: str) -> str:
     """A count with its noun: 1 image, 2 images."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
