@@ -24,6 +24,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/similarity.py
 
 clean:
 	rm -rf $(VENV) runs/demo

@@ -92,4 +92,4 @@ def test_data_table_counts_the_classes_of_an_audited_task(audited, tmp_path):
     keep_audit(audited.path, run)
     page = Page(write_report([tmp_path], tmp_path / "r.html", files=False))
     counts = audit(audited).facts["labels"]["finding"]["splits"]["train"]["per_class"]
-    assert f"train 4,077 2,868 2,970 0 {counts['0']}, 1 {counts['1']} finding" in page.text
+    assert f"train 4,077 2,868 2,970 0: {counts['0']}, 1: {counts['1']} finding" in page.text

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from medstrata.pretraining import pretrain as pretrain
     from medstrata.recipes import recipe as recipe
     from medstrata.report.page import write_report as write_report
+    from medstrata.reuse import reuse as reuse
     from medstrata.settings import FinetuneSettings as FinetuneSettings
     from medstrata.settings import PretrainSettings as PretrainSettings
+    from medstrata.studies.study import run_study as run_study
+    from medstrata.studies.study import study as study
 
 # Public name -> where it lives. Loaded on first use: importing the package costs nothing.
 _PUBLIC = {
@@ -28,6 +31,9 @@ _PUBLIC = {
     "prepare": ("medstrata.data.prepare", "prepare"),
     "pretrain": ("medstrata.pretraining", "pretrain"),
     "recipe": ("medstrata.recipes", "recipe"),
+    "run_study": ("medstrata.studies.study", "run_study"),
+    "study": ("medstrata.studies.study", "study"),
+    "reuse": ("medstrata.reuse", "reuse"),
     "write_report": ("medstrata.report.page", "write_report"),
 }
 

@@ -1,7 +1,7 @@
 """Full fine-tuning: every weight, on a part of the labels; the best epoch by validation is kept."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from rich.progress import TextColumn
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -17,11 +18,12 @@ from medstrata.console import progress_bar
 from medstrata.data.labels import Task
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
+from medstrata.evaluation import Fitted, Parts, primary_score
 from medstrata.features import forward_all
 from medstrata.files import replacing
 from medstrata.heads import num_outputs, probabilities, task_loss
 from medstrata.loader import Loader
-from medstrata.metrics import metric_for, score
+from medstrata.metrics import metric_for
 from medstrata.preprocessing import Preprocessing
 from medstrata.randomness import derive_seed
 from medstrata.schedule import lr_factor
@@ -47,31 +49,6 @@ class Classifier(nn.Module):
         features: Features = self.backbone(images)
         logits: Tensor = self.head(features.pooled)
         return logits
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Sample numbers with a known label: the training subset, validation and test."""
-
-    train: NDArray[np.int64]
-    val: NDArray[np.int64]
-    test: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a protocol returns: probabilities and where they came from."""
-
-    best_epoch: int
-    val: NDArray[np.float32]  # probabilities, (N, L)
-    test: NDArray[np.float32]
-    last_test: NDArray[np.float32] | None = None  # of the last epoch, for the legacy figures
-
-
-def primary_score(task: Task, rows: NDArray[np.int64], values: NDArray[np.float32]) -> float:
-    """The metric of the task's kind, on the labels of these rows."""
-    value: float = score(metric_for(task.kind), task.targets[rows], values, task.kind)
-    return value
 
 
 def fit_full(
@@ -150,6 +127,26 @@ def fit_full(
     last_test = predicted(parts.test) if settings.legacy else None
     model.load_state_dict(load_file(checkpoint))
     return Fitted(best_epoch, predicted(parts.val), predicted(parts.test), last_test)
+
+
+def load_tuned(backbone: Backbone, checkpoint: Path) -> None:
+    """Give a backbone the weights that `fit_full` kept.
+
+    Raises:
+        MedstrataError: the file is missing or damaged, or is of another network.
+    """
+    if not checkpoint.is_file():
+        raise MedstrataError(f"no fine-tuned weights at {checkpoint}; fine-tune again to have them")
+    prefix = "backbone."
+    try:
+        state = load_file(checkpoint)
+        backbone.load_state_dict(
+            {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise MedstrataError(
+            f"{checkpoint} does not hold this network ({type(error).__name__}); fine-tune again"
+        ) from error
 
 
 class _Stream:

@@ -52,12 +52,14 @@ class Pretrain:
 class Finetune:
     """A finished fine-tuning run.
 
+    `start` is what kind of encoder it began with: `scratch`, `imagenet` or the arm's own name;
     `labelled_ids` is a digest of which images were labelled; `legacy` holds figures as the paper's
     code computes them, empty unless the run was asked for them.
     """
 
     files: RunFiles
     arm: str
+    start: str
     backbone: str
     protocol: str
     fraction: float
@@ -245,9 +247,11 @@ def _finetune(result: Mapping[str, Any], files: RunFiles) -> Finetune:
     subset, test = result["subset"], result["test"]
     # An undefined score is written as null; it is no score.
     scored = {name: one for name, one in test["scores"].items() if one["value"] is not None}
+    start = str(result["encoder"]).partition("=")[0]
     return Finetune(
         files=files,
         arm=str(result["arm"]),
+        start=start if start in ("scratch", "imagenet") else str(result["arm"]),
         backbone=str(result["backbone"]),
         protocol=str(result["protocol"]),
         fraction=read_fraction(result["fraction"]),

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import stdev
 
+from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.report.collect import Finetune
 from medstrata.report.facts import Note, Score, StoreFacts, TaskFacts
 from medstrata.report.predictions import Predictions, read_predictions
 from medstrata.report.words import score_text
 
-# Scores of which less is better.
-ERRORS = frozenset({"brier", "ece"})
 _BASELINES = ("scratch", "imagenet")
 _PROTOCOLS = ("full", "frozen")
 
@@ -65,9 +64,9 @@ class Comparison:
         return {arm: summary for arm, summary in found.items() if summary is not None}
 
     def identity(self, arm: str) -> tuple[str, str]:
-        """The arm as its runs name it, and its backbone."""
+        """What the arm began with, as `Finetune.start`, and its backbone."""
         run = next(runs[0] for (name, _), runs in self.runs.items() if name == arm)
-        return run.arm, run.backbone
+        return run.start, run.backbone
 
     def at(self, fraction: float) -> tuple[Finetune, ...]:
         """Every run at a fraction."""
@@ -133,7 +132,8 @@ def summary(
     if not scores:
         return None
     # From worst to best, so that an even number of seeds takes the worse of the middle two.
-    ordered = sorted(scores, key=lambda score: -score.value if metric in ERRORS else score.value)
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    ordered = sorted(scores, key=lambda score: sign * score.value)
     values = sorted(score.value for score in scores)
     return Summary(
         value=sum(values) / len(values),
@@ -152,7 +152,7 @@ def given_labels(run: Finetune) -> object:
 
 def ranked(column: Mapping[str, Summary], metric: str) -> list[str]:
     """Arms from best to worst."""
-    better = 1 if metric in ERRORS else -1
+    better = 1 if metric in LOWER_IS_BETTER else -1
     return sorted(column, key=lambda arm: better * column[arm].value)
 
 

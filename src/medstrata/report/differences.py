@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.paired import Difference, holm, paired_difference
 from medstrata.report.collect import Finetune
-from medstrata.report.compare import ERRORS, Bench, Comparison, given_labels
+from medstrata.report.compare import Bench, Comparison, given_labels
 from medstrata.report.facts import Note
 from medstrata.report.predictions import LEVEL, RESAMPLES
 from medstrata.report.words import listed, percent, protocol_clause
@@ -162,4 +163,4 @@ def _direction(difference: Difference, adjusted: float, metric: str) -> int:
     if adjusted >= ALPHA or difference.low <= 0 <= difference.high:
         return 0
     higher = difference.low > 0
-    return 1 if higher != (metric in ERRORS) else -1
+    return 1 if higher != (metric in LOWER_IS_BETTER) else -1

@@ -9,7 +9,8 @@ over seeds touch, which is stricter.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medstrata.report.compare import ERRORS, Bench, Comparison, Summary, best, ranked
+from medstrata.metrics import LOWER_IS_BETTER
+from medstrata.report.compare import Bench, Comparison, Summary, best, ranked
 from medstrata.report.differences import Family
 from medstrata.report.words import (
     counted,
@@ -103,7 +104,7 @@ def _headline(
         interval = interval_text(top.interval)
         extras.append(f"{percent(0.95)} interval over patients{of_median} {interval}")
     leaders = [arm for arm in order if arm in best(column, bench.metric)]
-    end = "lowest" if bench.metric in ERRORS else "highest"
+    end = "lowest" if bench.metric in LOWER_IS_BETTER else "highest"
     around = f" ({'; '.join(extras)})" if extras else ""
     return (
         f"With {percent(fraction)} of the labels ({images} images of {patients} patients) and "

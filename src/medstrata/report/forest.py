@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from medstrata.report.compare import ERRORS, Bench, Comparison
+from medstrata.metrics import LOWER_IS_BETTER
+from medstrata.report.compare import Bench, Comparison
 from medstrata.report.differences import ALPHA, Contrast, Family
 from medstrata.report.figures import INK, MUTED, Picture, Style, claim, page_style, picture
 from medstrata.report.predictions import LEVEL, RESAMPLES
@@ -97,7 +98,7 @@ def _block(
 
 
 def _better_side(metric: str) -> str:
-    return "left" if metric in ERRORS else "right"
+    return "left" if metric in LOWER_IS_BETTER else "right"
 
 
 def _table(name: str, bench: Bench, comparison: Comparison, family: Family) -> DataTable:

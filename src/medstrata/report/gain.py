@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from medstrata.draws import Floats
+from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.randomness import permutation
-from medstrata.report.compare import ERRORS, Bench, Comparison, arm_order
+from medstrata.report.compare import Bench, Comparison, arm_order
 from medstrata.report.differences import BASELINES, matched
 from medstrata.report.predictions import LEVEL, RESAMPLES, ends
 from medstrata.report.sections import Block, Section
@@ -100,7 +101,7 @@ def _on(
     scored = [run.scores[metric].value for run in (*firsts, *seconds) if metric in run.scores]
     if not firsts or len(scored) < 2 * len(firsts) or not predictions.knows(metric):
         return None
-    sign = -1 if metric in ERRORS else 1
+    sign = -1 if metric in LOWER_IS_BETTER else 1
     value = np.mean(scored[: len(firsts)]) - np.mean(scored[len(firsts) :])
     drawn = predictions.resampled(metric, firsts) - predictions.resampled(metric, seconds)
     return sign * float(value), sign * drawn

@@ -92,7 +92,7 @@ def _classes(bench: Bench, split: str) -> str:
             for run in runs:
                 counts = _audited(run.files, bench.task.name, split)
                 if set(counts) == set(bench.task.classes):
-                    return ", ".join(f"{one} {int(counts[one]):,}" for one in bench.task.classes)
+                    return ", ".join(f"{one}: {int(counts[one]):,}" for one in bench.task.classes)
     return ", ".join(bench.task.classes)
 
 

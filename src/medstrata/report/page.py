@@ -138,13 +138,10 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "percent": words.percent,
-        "score": words.score_text,
-        "interval": words.interval_text,
         "bracketed": words.bracketed,
         "metric": words.metric_name,
         "protocol": words.protocol_name,
         "kind": words.kind_name,
-        "duration": words.duration,
         "listed": words.listed,
         "sentence": words.sentence,
     }

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.report.collect_layers import Probe
-from medstrata.report.compare import ERRORS, Summary, best, ranked, summary
+from medstrata.report.compare import Summary, best, ranked, summary
 from medstrata.report.figures import Picture, Style
 from medstrata.report.places import (
     POOLED,
@@ -156,7 +157,7 @@ def _table(
     return DataTable(
         name=name,
         caption=f"Test {metric_name(metric)} of each stage with {percent(fraction)} of the labels, "
-        f"{'less' if metric in ERRORS else 'more'} is better: {place.where}",
+        f"{'less' if metric in LOWER_IS_BETTER else 'more'} is better: {place.where}",
         heads=named(*heads),
         rows=tuple(rows),
     )
@@ -188,7 +189,7 @@ def _arrival(of: Mapping[str, Summary], stages: Sequence[str], metric: str) -> s
     return next(
         stage
         for stage in known
-        if (of[stage].value <= high if metric in ERRORS else of[stage].value >= low)
+        if (of[stage].value <= high if metric in LOWER_IS_BETTER else of[stage].value >= low)
         or stage == known[-1]
     )
 

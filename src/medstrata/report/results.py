@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medstrata.report.compare import ERRORS, Bench, Comparison, Summary, best
+from medstrata.metrics import LOWER_IS_BETTER
+from medstrata.report.compare import Bench, Comparison, Summary, best
 from medstrata.report.curves import Charts, finetune_charts
 from medstrata.report.differences import Family
 from medstrata.report.figures import Picture, Style, score_figure, score_limits
@@ -141,7 +142,7 @@ def _picture(
 
 def _table(bench: Bench, comparison: Comparison, metric: str, name: str) -> DataTable:
     columns = {one: comparison.column(one, metric) for one in comparison.fractions}
-    better = "less" if metric in ERRORS else "more"
+    better = "less" if metric in LOWER_IS_BETTER else "more"
     tested = counted(bench.test_patients, "test patient")
     return DataTable(
         name=name,
