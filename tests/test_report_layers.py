@@ -80,7 +80,7 @@ def test_page_of_layers_alone(tmp_path):
     text = write(tmp_path / "runs", tmp_path / "r.html").text
     assert "looks into the layers of encoders and says nothing about how well they classify" in text
     assert "1 atlas run" in text
-    assert "feature reuse : no such run" not in text
+    assert "feature reuse : no such run was given" in text
 
 
 def test_data_is_escaped(tmp_path):
@@ -410,6 +410,14 @@ def test_absent_kinds_and_data_sets_are_said(tmp_path):
     assert "feature reuse : no such run was given: this report says nothing about it" in text
     assert "atlas : no such run was given" in text
     assert "layer-wise probing, subtype on cxr.store : no such run was given" in text
+
+
+def test_kinds_are_held_against_the_arms_of_each_other(tmp_path):
+    for arm in ("moco", "moco_mse"):
+        probe_run(tmp_path / f"runs/{arm}", arm, 0.1)
+    reuse_run(tmp_path / "runs/reused", "moco", 0.1)
+    text = write(tmp_path / "runs", tmp_path / "r.html").text
+    assert "feature reuse, subtype on cxr.store: moco_mse : no finished run" in text
 
 
 def test_the_same_cell_twice_is_shown_once(tmp_path):
