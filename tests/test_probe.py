@@ -21,7 +21,7 @@ from medstrata.features import extract_features
 from medstrata.finetuning import finetune
 from medstrata.frozen import fit_probe
 from medstrata.metrics import score
-from medstrata.probe import probe
+from medstrata.probing import probe
 from medstrata.settings import FinetuneSettings, ProbeSettings
 from tiny import make_folder
 
