@@ -135,9 +135,14 @@ def test_errors_are_read_the_other_way(tmp_path):
     stages = dict(zip(READ, map(stage, (0.4, 0.3, 0.21, 0.2, 0.2)), strict=True))
     test = {"images": 9, "patients": 9, "resamples": 9, "stages": stages}
     probe_run(tmp_path / "run", "moco", 0.1, metric="brier", test=test)
-    (place,), _ = places(collect([tmp_path]).probe, {("moco", "resnet18"): "moco"})
-    view = probing_view(place, styles(["moco"]), "p")
-    assert view.fractions[0].said == (("Level with the last stage", "moco at stage3."),)
+    flat = {name: stage(0.4) for name in READ}
+    other = {"images": 9, "patients": 9, "resamples": 9, "stages": flat}
+    probe_run(tmp_path / "flat", "scratch", 0.1, metric="brier", test=other)
+    labels = {(arm, "resnet18"): arm for arm in ("moco", "scratch")}
+    (place,), _ = places(collect([tmp_path]).probe, labels)
+    said = dict(probing_view(place, styles(["moco", "scratch"]), "p").fractions[0].said)
+    assert said["Level with the last stage"] == "scratch at stage1; moco at stage3."
+    assert said["stage3"] == "moco 0.210 comes first, scratch 0.400 next; clear of it."
 
 
 def test_probing_table_holds_the_numbers(page, root):
