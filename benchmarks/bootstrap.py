@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from harness import interleave, spread, write_result
+from medstrata.draws import Draws
 from medstrata.metrics import METRICS, bootstrap_interval
 
 OURS = "medstrata, all resamples at once"
@@ -62,7 +63,7 @@ def measure(
     before = peak_memory_mib()
     ours()
     memory = peak_memory_mib() - before
-    found = METRICS["macro_auroc"](target, probability, "multilabel", weights.astype(np.float64))
+    found = METRICS["macro_auroc"](target, probability, "multilabel", Draws(draws, patient))
     difference = float(np.abs(found - copies()).max())
     assert difference < 1e-12, f"the two disagree by {difference}"
     tasks = {OURS: ours, COPIES: copies, WEIGHTS: weighted}

@@ -98,9 +98,17 @@ def plain_ece(target: Any, probability: Any, kind: Kind) -> float:
     return ranked(one)(target, probability, kind)
 
 
+def plain_sensitivity(target: Any, column: Any) -> float:
+    false_positives, sensitivity, _ = sklearn_metrics.roc_curve(
+        target, column, drop_intermediate=False
+    )
+    return float(sensitivity[false_positives <= 0.1].max())
+
+
 PLAIN: dict[str, Callable[[Any, Any, Kind], float]] = {
     "macro_auroc": ranked(sklearn_metrics.roc_auc_score),
     "average_precision": ranked(sklearn_metrics.average_precision_score),
+    "sensitivity_at_90": ranked(plain_sensitivity),
     "macro_f1": plain_f1,
     "quadratic_kappa": lambda target, probability, kind: sklearn_metrics.cohen_kappa_score(
         target, classes_of(probability, kind), weights="quadratic"

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -73,7 +74,15 @@ def test_the_whole_job(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
             "20",
         ]
     )
-    main(["report", str(tmp_path), "--to", str(tmp_path / "report.html")])
+    features = tmp_path / "features"
+    for command in ("probe", "atlas"):
+        words = [command, str(run), str(store), "--task", "finding", "--features", str(features)]
+        extra = ["--fraction", "0.5", "--resamples", "20"] if command == "probe" else []
+        main([*words, "--out", str(tmp_path / "analyses" / command), *extra])
+        kind = json.loads((tmp_path / "analyses" / command / "result.json").read_text())["kind"]
+        assert kind == command
+    assert len(list(features.glob("*.safetensors"))) == 1
+    main(["report", str(tmp_path / "tuned"), str(run), "--to", str(tmp_path / "report.html")])
     assert "moco_mse" in (tmp_path / "report.html").read_text()
     capsys.readouterr()
     # A run's settings are a recipe, and on resume the run's own settings are the defaults.
@@ -114,6 +123,11 @@ def test_folder_is_prepared_into_the_cache(
         (["pretrain", "s", "--out", "r", "--epochs", "0"], "epochs must be 1 or more, got 0"),
         (["pretrain", "s"], "out"),
         (["pretrain", "s", "--out", "r", "--recipe", "fair/mocco"], "no recipe 'fair/mocco'"),
+        (
+            ["probe", "r", "s", "--task", "t", "--out", "r", "--neighbours", "0"],
+            "neighbours must be 1",
+        ),
+        (["atlas", "r", "s", "--task", "t", "--out", "r", "--queries", "0"], "--queries must be 1"),
         (["demo", "--data", "images"], "--data and --labels go together"),
     ],
 )
@@ -136,7 +150,8 @@ def test_failures_leave_with_1_and_one_line(
 
 
 @pytest.mark.parametrize(
-    "command", ["prepare", "audit", "pretrain", "finetune", "report", "demo", "recipes"]
+    "command",
+    ["prepare", "audit", "pretrain", "finetune", "probe", "atlas", "report", "demo", "recipes"],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert leave(command, "--help") == 0
@@ -157,7 +172,12 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "how"), [("finetune", "with --resume the same"), ("report", "stopped; the same")]
+    ("command", "how"),
+    [
+        ("finetune", "with --resume the same"),
+        ("probe", "with --resume the same"),
+        ("report", "stopped; the same"),
+    ],
 )
 def test_ctrl_c_says_how_to_go_on(
     command: str, how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

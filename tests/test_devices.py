@@ -1,10 +1,12 @@
-"""Memory that a step frees stays with the process on glibc."""
+"""Memory that a step frees stays with the process on glibc; precision is each run's own."""
 
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from medstrata.devices import make_accelerator
 
 _SCRIPT = """
 import resource, sys
@@ -32,3 +34,8 @@ def page_faults(how: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a tuning of glibc")
 def test_large_blocks_are_not_given_back_between_steps() -> None:
     assert page_faults("kept") < 100 < page_faults("as it is")
+
+
+def test_runs_of_one_process_may_differ_in_precision() -> None:
+    assert make_accelerator("bf16").mixed_precision == "bf16"
+    assert make_accelerator("fp32").mixed_precision == "no"

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,30 @@ def test_loss_and_metric_fit_the_labels(
     assert result(run)["metric"] == metric
     predictions = pd.read_parquet(run / "predictions.parquet")
     assert sum(name.startswith("probability.") for name in predictions) == columns
+
+
+def test_figures_of_the_papers_code_stand_beside_the_right_ones(
+    tiny_store: Store, tuned: Path, tmp_path: Path
+) -> None:
+    def run(folder: str, settings: FinetuneSettings) -> Path:
+        out = tmp_path / folder
+        return finetune("scratch", tiny_store, "finding", 1.0, out, settings, backbone="resnet10t")
+
+    # One epoch is both the best and the last; of several, the last is that of no other epoch.
+    one = result(run("one", replace(QUICK, epochs=1, legacy=True)))
+    right = {name: value["value"] for name, value in one["test"]["scores"].items()}
+    assert one["legacy"]["last_epoch"] == right
+    both = result(run("both", replace(QUICK, epochs=3, lr=3e-3, legacy=True)))
+    chosen = both["test"]["scores"]["brier"]["value"]
+    assert both["best_epoch"] < 2
+    assert both["legacy"]["last_epoch"]["brier"] != chosen
+    assert both["legacy"]["interval"]["brier"]["value"] == chosen
+    wide, narrow = both["test"]["scores"]["brier"], both["legacy"]["interval"]["brier"]
+    assert 0 < narrow["high"] - narrow["low"] < (wide["high"] - wide["low"]) / 10
+    assert both["legacy"]["interval"].keys() == both["test"]["scores"].keys()
+    frozen = result(run("frozen", replace(FROZEN, protocol="frozen", legacy=True)))
+    assert set(frozen["legacy"]) == {"interval"}
+    assert not result(tuned)["legacy"]
 
 
 def test_frozen_encoder_does_not_move(tiny_store: Store, encoder: Path) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medstrata import metrics
-from medstrata.metrics import bootstrap_interval, score
+from medstrata import draws, metrics
+from medstrata.metrics import bootstrap_interval, mean_interval, resampled_scores, score
 from medstrata.weighted import Kind
 from plain_metrics import CASES, PLAIN, predictions
 
@@ -29,9 +29,9 @@ def test_interval_is_the_percentiles_of_materialised_resamples(name: str, kind: 
     found = bootstrap_interval(
         name, target, probability, kind, patients, resamples=12, seed=3, level=0.8
     )
-    draws = np.random.Generator(np.random.PCG64(3)).multinomial(20, [1 / 20] * 20, size=12)
+    counts = np.random.Generator(np.random.PCG64(3)).multinomial(20, [1 / 20] * 20, size=12)
     values = []
-    for row in draws:
+    for row in counts:
         rows = np.concatenate([np.flatnonzero(patients == p).repeat(row[p]) for p in range(20)])
         values.append(PLAIN[name](target[rows], probability[rows], kind))
     assert found.value == score(name, target, probability, kind)
@@ -41,12 +41,42 @@ def test_interval_is_the_percentiles_of_materialised_resamples(name: str, kind: 
     )
 
 
+def test_mean_of_several_models_is_resampled_together():
+    target, probability = predictions("multilabel")
+    models = [probability, probability**2, 1 - probability]
+    patients = np.repeat(np.arange(20), 3)
+    found = mean_interval("brier", target, models, "multilabel", patients, resamples=40, seed=5)
+    drawn = [
+        resampled_scores("brier", target, model, "multilabel", patients, resamples=40, seed=5)
+        for model in models
+    ]
+    plain = [PLAIN["brier"](target, model, "multilabel") for model in models]
+    assert drawn[0].shape == (40,)
+    assert found.value == pytest.approx(np.mean(plain), abs=1e-12)
+    expected = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=1e-12)
+    single = mean_interval("brier", target, [probability] * 2, "multilabel", patients)
+    assert single == bootstrap_interval("brier", target, probability, "multilabel", patients)
+    with pytest.raises(ValueError, match="no predictions to score"):
+        mean_interval("brier", target, [], "multilabel", patients)
+
+
+def test_resamples_without_a_value_are_told():
+    target = np.array([0, 0, 0, 1])
+    drawn = resampled_scores(
+        "macro_auroc", target, np.array([[0.1], [0.2], [0.6], [0.4]]), "binary", np.arange(4)
+    )
+    counts = np.random.Generator(np.random.PCG64(0)).multinomial(4, [1 / 4] * 4, 1000)
+    one_class = (counts[:, 3] == 0) | (counts[:, 3] == 4)
+    assert (np.isnan(drawn) == one_class).all()
+
+
 def test_interval_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch):
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     first = interval(seed=1)
     assert first == interval(seed=1) != interval(seed=2)
     assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
-    monkeypatch.setattr(metrics, "_BLOCK", 7 * 60)
+    monkeypatch.setattr(draws, "_BLOCK", 7 * 60)
     in_blocks = interval(seed=1)
     assert dataclasses.astuple(in_blocks) == pytest.approx(dataclasses.astuple(first), abs=1e-12)
 
@@ -117,6 +147,8 @@ def test_an_interval_without_any_value_is_refused():
 def test_options_of_the_interval_are_checked():
     with pytest.raises(ValueError, match=r"patient_ids has shape \(3,\): .* the 60 samples"):
         interval(patients=np.arange(3))
-    for options in ({"resamples": 0}, {"level": 1.0}, {"level": 0.0}):
-        with pytest.raises(ValueError, match=r"resamples must be 1 or more, level above 0"):
-            interval(**options)
+    with pytest.raises(ValueError, match="resamples is 0: it must be 1 or more"):
+        interval(resamples=0)
+    for level in (0.0, 1.0):
+        with pytest.raises(ValueError, match=rf"level is {level}: it must lie above 0 and below 1"):
+            interval(level=level)

@@ -3,11 +3,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medstrata import draws
+from medstrata.draws import Draws
 from medstrata.metrics import METRICS, metric_for, metrics_for, score
 from medstrata.weighted import Kind
 from plain_metrics import CASES, KINDS, PLAIN, predictions
 
-RANKING = ("macro_auroc", "average_precision")
+RANKING = ("macro_auroc", "average_precision", "sensitivity_at_90")
+
+
+def counted(*counts: Any) -> Draws:
+    """Resamples of single samples: a row of counts each."""
+    rows = np.asarray(counts)
+    return Draws(rows, np.arange(rows.shape[1]))
 
 
 def value(name: str, target: Any, probability: Any, kind: Kind) -> float:
@@ -30,10 +38,26 @@ def test_equals_scikit_learn(name: str, kind: Kind, seed: int):
 def test_integer_weights_equal_repetition(name: str, kind: Kind):
     target, probability = predictions(kind)
     weights = np.random.default_rng(1).multinomial(60, np.full(60, 1 / 60), size=6)
-    scored = METRICS[name](target, probability, kind, weights.astype(np.float64))
+    scored = METRICS[name](target, probability, kind, counted(*weights))
     for row, one in zip(weights, scored, strict=True):
         repeated = np.repeat(target, row, axis=0), np.repeat(probability, row, axis=0)
         assert one == pytest.approx(PLAIN[name](*repeated, kind), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_groups_equal_their_samples_counted_alike(
+    name: str, kind: Kind, monkeypatch: pytest.MonkeyPatch
+):
+    target, probability = predictions(kind)
+    generator = np.random.default_rng(1)
+    groups = generator.integers(20, size=60)
+    counts = generator.integers(4, size=(6, 20)).astype(np.uint8)
+    apart = METRICS[name](target, probability, kind, counted(*counts[:, groups]))
+    together = METRICS[name](target, probability, kind, Draws(counts, groups))
+    np.testing.assert_allclose(together, apart, rtol=0, atol=1e-12)
+    monkeypatch.setattr(draws, "_BLOCK", 100)  # one resample at a time
+    in_blocks = METRICS[name](target, probability, kind, Draws(counts, groups))
+    np.testing.assert_allclose(in_blocks, together, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
@@ -43,7 +67,7 @@ def test_weights_of_one_and_scaled_weights_change_nothing(name: str, kind: Kind)
     weights = np.array([[1.0], [0.1], [7.0]]) * np.ones(60)
     assert plain.shape == (1,)
     np.testing.assert_allclose(
-        METRICS[name](target, probability, kind, weights), plain.repeat(3), atol=1e-12
+        METRICS[name](target, probability, kind, counted(*weights)), plain.repeat(3), atol=1e-12
     )
 
 
@@ -53,8 +77,9 @@ def test_samples_of_weight_zero_count_nothing(name: str, kind: Kind):
     weights = np.ones((1, 60))
     weights[0, 40:] = 0
     kept = METRICS[name](target[:40], probability[:40], kind)
-    np.testing.assert_allclose(METRICS[name](target, probability, kind, weights), kept, atol=1e-12)
-    assert np.isnan(METRICS[name](target, probability, kind, np.zeros((1, 60)))).all()
+    scored = METRICS[name](target, probability, kind, counted(*weights))
+    np.testing.assert_allclose(scored, kept, atol=1e-12)
+    assert np.isnan(METRICS[name](target, probability, kind, counted(np.zeros(60)))).all()
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
@@ -102,7 +127,7 @@ def test_auroc_by_hand():
         np.array([1, 1, 0, 0]),
         np.array([[0.8], [0.4], [0.4], [0.1]]),
         "binary",
-        np.array([[1.0, 1, 3, 1]]),
+        counted([1, 1, 3, 1]),
     )
     assert scored.tolist() == [6.5 / 8]
 
@@ -114,6 +139,39 @@ def test_average_precision_by_hand():
     # One threshold takes all in: precision is the share of positives.
     tied = [[0.5], [0.5], [0.5], [0.5]]
     assert value("average_precision", [1, 0, 0, 0], tied, "binary") == 0.25
+
+
+def test_sensitivity_by_hand():
+    # Ten negatives at 0.1 ... 1.0: one may pass. A threshold of 0.95 lets one through, 0.9 two.
+    negatives = np.arange(1, 11) / 10
+    target = [0] * 10 + [1] * 4
+    apart = np.append(negatives, [0.95, 0.91, 0.85, 0.2])
+    assert value("sensitivity_at_90", target, apart[:, None], "binary") == 2 / 4
+    # A positive level with the second negative is let through with it, which is one too many.
+    level = np.append(negatives, [0.95, 0.9, 0.85, 0.2])
+    assert value("sensitivity_at_90", target, level[:, None], "binary") == 1 / 4
+    # Of nine negatives none may pass: one is more than 10 %.
+    fewer = np.append(negatives[1:], [0.95, 0.91, 0.85, 1.0])
+    assert value("sensitivity_at_90", target[1:], fewer[:, None], "binary") == 0.0
+    # The threshold moves with the resample: without the highest negative one more may pass.
+    counts = [2] + [1] * 8 + [0] + [1] * 4
+    scored = METRICS["sensitivity_at_90"](
+        np.array(target), level[:, None], "binary", counted(counts)
+    )
+    assert scored.tolist() == [3 / 4]
+
+
+@pytest.mark.parametrize("count", [10, 30, 70, 110])
+def test_sensitivity_allows_exactly_ten_percent(count: int):
+    # The highest tenth of the negatives stands above every positive; whole and fractional counts.
+    scores = np.append(np.arange(count), np.full(3, 0.9 * count - 0.5))[:, None] / count
+    target = np.append(np.zeros(count, dtype=int), [1, 1, 1])
+    every = np.ones(count + 3)
+    for counts in (every.astype(np.uint8), 0.1 * every, 0.7 * every, 1e-3 * every):
+        found = METRICS["sensitivity_at_90"](target, scores, "binary", counted(counts))
+        assert found.tolist() == [pytest.approx(1.0)]
+    more = np.where(np.arange(count + 3) == count - 1, 2, 1)
+    assert METRICS["sensitivity_at_90"](target, scores, "binary", counted(more)).tolist() == [0.0]
 
 
 def test_macro_f1_by_hand():
@@ -228,7 +286,7 @@ def test_a_label_without_negatives_leaves_the_macro_mean(name: str):
     )
 
 
-@pytest.mark.parametrize("name", ["macro_auroc", "average_precision", "quadratic_kappa"])
+@pytest.mark.parametrize("name", [*RANKING, "quadratic_kappa"])
 def test_one_class_alone_is_undefined(name: str):
     kind: Kind = "ordinal" if name == "quadratic_kappa" else "binary"
     probability = np.eye(3)[[0, 0]] if kind == "ordinal" else np.full((2, 1), 0.3)

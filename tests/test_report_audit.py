@@ -37,12 +37,12 @@ def test_section_shows_the_audit_once(audited, tmp_path):
     ):
         keep_audit(audited.path, run)
         assert (run / "audit.json").is_file(), place
-    page = Page(write_report([tmp_path], tmp_path / "r.html"))
+    page = Page(write_report([tmp_path], tmp_path / "r.html", files=False))
     assert page.text.count("What was looked for in cxr.store") == 1
     facts = audit(audited).facts
     (row,) = (one for one in facts["shortcuts"] if one["cue"] == "intensity")
     value, low, high = (row["auroc"][name] for name in ("value", "low", "high"))
-    assert f"{value:.3f} {low:.3f} to {high:.3f} strong shortcut" in page.text
+    assert f"{value:.3f} [{low:.3f}, {high:.3f}] strong shortcut" in page.text
     train = facts["labels"]["finding"]["splits"]["train"]
     assert train["images"] > 20
     assert f" 0 {train['per_class']['0']} " in page.text
@@ -54,7 +54,7 @@ def test_section_shows_the_audit_once(audited, tmp_path):
 
 def test_runs_without_audit_are_named(tmp_path):
     finetune_run(tmp_path / "run", "moco", 1.0)
-    text = Page(write_report([tmp_path], tmp_path / "r.html")).text
+    text = Page(write_report([tmp_path], tmp_path / "r.html", files=False)).text
     assert "cxr.store : no data audit in some of its run folders" in text
     assert "Data audit" not in text
 
@@ -70,7 +70,7 @@ def test_runs_without_audit_are_named(tmp_path):
 )
 def test_broken_audit_is_a_note(tmp_path, content, why):
     (finetune_run(tmp_path / "run", "moco", 1.0) / "audit.json").write_text(content)
-    assert why in Page(write_report([tmp_path], tmp_path / "r.html")).text
+    assert why in Page(write_report([tmp_path], tmp_path / "r.html", files=False)).text
 
 
 def test_names_are_escaped(audited, tmp_path):
@@ -80,6 +80,16 @@ def test_names_are_escaped(audited, tmp_path):
     for one in facts["shortcuts"]:
         one["label"] = HOSTILE
     (finetune_run(tmp_path / "run", "moco", 1.0) / "audit.json").write_text(json.dumps(facts))
-    page = Page(write_report([tmp_path], tmp_path / "r.html"))
-    assert "script" not in {name for name, _ in page.elements}
+    page = Page(write_report([tmp_path], tmp_path / "r.html", files=False))
+    assert page.all("script") == [{}]
     assert page.text.count(HOSTILE) >= 3
+
+
+def test_data_table_counts_the_classes_of_an_audited_task(audited, tmp_path):
+    task = {"name": "finding", "kind": "binary", "classes": ["0", "1"]}
+    subset = {"images": 3, "patients": 2, "per_class": {"0": 2, "1": 1}}
+    run = finetune_run(tmp_path / "run", "moco", 1.0, task=task, subset=subset)
+    keep_audit(audited.path, run)
+    page = Page(write_report([tmp_path], tmp_path / "r.html", files=False))
+    counts = audit(audited).facts["labels"]["finding"]["splits"]["train"]["per_class"]
+    assert f"train 4,077 2,868 2,970 0: {counts['0']}, 1: {counts['1']} finding" in page.text

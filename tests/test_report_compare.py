@@ -170,7 +170,7 @@ def test_pretrained_arm_without_scores_is_named(tmp_path):
 def test_curves_count_epochs_from_one_and_follow_penalties(tmp_path, monkeypatch):
     drawn = {}
 
-    def keep(lines, name, **axis):
+    def keep(lines, *, name, **axis):
         drawn[name] = ([(list(line.x), list(line.y)) for line in lines], axis)
         return ""
 
@@ -183,11 +183,11 @@ def test_curves_count_epochs_from_one_and_follow_penalties(tmp_path, monkeypatch
     _, (bench,) = found_in(tmp_path)
     for comparison in bench.comparisons:
         curves.finetune_charts(comparison, styles(["moco"]), comparison.protocol)
-    [(x, y)], axis = drawn["full-0-loss"]
+    [(x, y)], axis = drawn["full-10-percent-loss"]
     assert x == [*range(1, 11)]
     assert y[:2] == [pytest.approx(0.69), None]
     assert not axis["log_x"]
-    [(x, _)], axis = drawn["frozen-0-score"]
+    [(x, _)], axis = drawn["frozen-10-percent-score"]
     assert x == pytest.approx([1e-4, 1e-3, 1e-2, 0.1, 1, 10])
     assert axis["log_x"]
 

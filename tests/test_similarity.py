@@ -14,7 +14,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 import plain_similarity as plain
 from medstrata import kernels
-from medstrata.legacy import absolute_sigma_cka
+from medstrata.legacy import rbf_cka as absolute_width_cka
 from medstrata.similarity import (
     MEASURES,
     linear_cka,
@@ -274,7 +274,7 @@ def test_absolute_bandwidth_calls_unrelated_features_equal() -> None:
         near, other = scale * x, scale * y
         k, m = (np.exp(-np.square(plain.distances(side)) / 1.28) for side in (near, other))
         expected = plain.cka(k, m, debiased=False)
-        assert absolute_sigma_cka(near, other) == pytest.approx(expected, abs=1e-12)
-    assert absolute_sigma_cka(x, y) > 0.999
-    assert absolute_sigma_cka(0.05 * x, 0.05 * y) < 0.9
+        assert absolute_width_cka(near, other, subsets=1)[0] == pytest.approx(expected, abs=1e-12)
+    assert absolute_width_cka(x, y, subsets=1)[0] > 0.999
+    assert absolute_width_cka(0.05 * x, 0.05 * y, subsets=1)[0] < 0.9
     assert abs(measures(x, y)["rbf_debiased"]) < 0.2

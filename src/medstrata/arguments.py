@@ -3,11 +3,16 @@
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
-from typing import NoReturn
+from dataclasses import fields
+from pathlib import Path
+from typing import NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.console import say
+from medstrata.settings import FinetuneSettings, PretrainSettings, ProbeSettings
+
+Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings, ProbeSettings)
 
 
 def underscored(word: str) -> str:
@@ -36,6 +41,39 @@ def make_parser(command: str, usage: str, description: str) -> ArgumentParser:
     )
 
 
+def add_run_options(parser: ArgumentParser) -> None:
+    """Options of every command that writes a run folder."""
+    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
+    parser.add_argument("--out", type=Path, required=True, help="Run folder.")
+    parser.add_argument(
+        "--resume", action="store_true", help="Go on with the run in the folder, if there is one."
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="Delete the run in the folder first."
+    )
+
+
+def add_evaluation_arguments(parser: ArgumentParser) -> None:
+    """Arguments of every command that evaluates an encoder on a task."""
+    add = parser.add_argument
+    add("encoder", type=str, help="Run folder, scratch, imagenet, imagenet=FILE.")
+    add("store", type=str, help="Store with labels and splits, or its address.")
+    add(
+        "--task",
+        type=str,
+        required=True,
+        help="Label column, or 'column: a vs b+c', or several 0/1 columns 'a,b,c'.",
+    )
+    add("--kind", type=str | None, help="binary, multiclass, multilabel, ordinal.")
+    add("--backbone", type=str | None, help="timm name, for scratch and imagenet.")
+    add("--arm", type=str | None, help="Name of this arm in tables.")
+    add(
+        "--features",
+        type=Path | None,
+        help="Folder that keeps a frozen encoder's features for the next run.",
+    )
+
+
 def parse(parser: ArgumentParser, command: str, words: list[str]) -> Namespace:
     """Parse the words after a command; leaves with status 2 where they are wrong."""
     try:
@@ -43,6 +81,14 @@ def parse(parser: ArgumentParser, command: str, words: list[str]) -> Namespace:
     except (ArgumentError, ValueError, TypeError) as error:
         usage_error(command, str(error))
     return parsed
+
+
+def pick_settings(kind: type[Settings], parsed: Namespace, command: str) -> Settings:
+    """The settings among what was parsed; leaves with status 2 where a value is out of range."""
+    try:
+        return kind(**{field.name: getattr(parsed, field.name) for field in fields(kind)})
+    except ValueError as error:
+        usage_error(command, str(error))
 
 
 def word_after(words: Sequence[str], option: str) -> str | None:

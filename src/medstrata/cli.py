@@ -7,7 +7,7 @@ have been understood, so that help and usage errors are quick.
 import sys
 from collections.abc import Callable, Sequence
 
-from medstrata.analysis_commands import reuse_command
+from medstrata.analysis_commands import atlas_command, probe_command, reuse_command
 from medstrata.arguments import underscored, usage_error
 from medstrata.console import say
 from medstrata.data_commands import audit_command, datasets_command, prepare_command, push_command
@@ -19,6 +19,7 @@ from medstrata.run_commands import (
     recipes_command,
     report_command,
 )
+from medstrata.study_commands import reproduce_command, study_command
 
 _HELP = """usage: medstrata COMMAND [options]     (medstrata COMMAND --help explains each)
 
@@ -32,7 +33,14 @@ commands:
   push      STORE s3://BUCKET/NAME         put a store into object storage, to train from there
   finetune  RUN|scratch|imagenet STORE --task T --fraction F --out RUN
                                            train on few labels, score on test with intervals
+  study     STUDY.yaml --out DIR           every arm x data set x fraction x seed, and the report
+  reproduce chest|histopathology|retina ROOT --out DIR
+                                           the paper's exhibits from the raw download
   reuse     RUN STORE --out RUN            what fine-tuning left of each stage's features
+  probe     RUN|scratch|imagenet STORE --task T --out RUN
+                                           what each stage of a frozen encoder knows of a task
+  atlas     RUN|scratch|imagenet STORE --task T --out RUN
+                                           spectra, neighbours and a map of its features
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
@@ -67,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"medstrata {command}: {' '.join(str(error).split())}")
         sys.exit(1)
     except KeyboardInterrupt:
-        how = "with --resume " if command in ("pretrain", "finetune", "reuse") else ""
+        resumable = ("pretrain", "finetune", "probe", "reuse", "atlas")
+        how = "with --resume " if command in resumable else ""
         say(f"medstrata {command}: stopped; {how}the same command goes on or starts again")
         sys.exit(130)
 
@@ -79,7 +88,11 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "pretrain": pretrain_command,
     "push": push_command,
     "finetune": finetune_command,
+    "study": study_command,
+    "reproduce": reproduce_command,
     "reuse": reuse_command,
+    "probe": probe_command,
+    "atlas": atlas_command,
     "report": report_command,
     "demo": demo_command,
     "recipes": recipes_command,

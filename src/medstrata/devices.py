@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 
@@ -16,6 +17,8 @@ def make_accelerator(
     precision: Literal["auto", "fp32", "bf16"], accumulate: int = 1
 ) -> Accelerator:
     """The device and precision of this process: a GPU where there is one, else the CPU."""
+    # Accelerate keeps the precision of the first run for the whole process, and refuses another.
+    AcceleratorState._reset_state()  # noqa: SLF001  (there is no public way)
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=mixed_precision(precision),
@@ -24,6 +27,11 @@ def make_accelerator(
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     return accelerator
+
+
+def evaluation_device() -> torch.device:
+    """Where an encoder is evaluated that does not train: a GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def mixed_precision(wanted: Literal["auto", "fp32", "bf16"]) -> Literal["no", "bf16"]:

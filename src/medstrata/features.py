@@ -23,6 +23,17 @@ class StoredFeatures(NamedTuple):
     stages: dict[str, NDArray[np.float32]]  # globally pooled, each (N, C)
     pooled: NDArray[np.float32]  # (N, D)
 
+    def at(self, rows: NDArray[np.int64]) -> "StoredFeatures":
+        """The features of some of the images, in the order of `rows`; `self.rows` must ascend."""
+        place = np.searchsorted(self.rows, rows)
+        assert np.array_equal(self.rows[place], rows)
+        stages = {stage: values[place] for stage, values in self.stages.items()}
+        return StoredFeatures(rows, stages, self.pooled[place])
+
+    def layers(self) -> dict[str, NDArray[np.float32]]:
+        """Every stage by its name, and `pooled`."""
+        return {**self.stages, "pooled": self.pooled}
+
 
 @torch.no_grad()
 def forward_all(
@@ -34,6 +45,7 @@ def forward_all(
     keep: Callable[[object], list[torch.Tensor]],
     *,
     batch_size: int = 256,
+    advance: Callable[[int], None] | None = None,
 ) -> list[NDArray[np.float32]]:
     """Pass images through a network in evaluation mode, whole and unaugmented, each once.
 
@@ -45,6 +57,7 @@ def forward_all(
         device: Where the network is.
         keep: Picks the tensors to keep, each (B, ...), from the network's output.
         batch_size: Images at a time.
+        advance: Called with the number of images after each batch.
 
     Returns:
         One array per kept tensor, shape (N, ...).
@@ -60,6 +73,8 @@ def forward_all(
         pixels, _ = make_views(store, part, settings, seed=0, epoch=0, views=1, executor=None)
         output = network(preprocessing(torch.from_numpy(pixels[0]).to(device)))
         kept.append([tensor.float().cpu().numpy() for tensor in keep(output)])
+        if advance is not None:
+            advance(len(part))
     network.train(was_training)
     return [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
 
@@ -70,6 +85,8 @@ def extract_features(
     rows: NDArray[np.int64],
     preprocessing: Preprocessing,
     device: torch.device,
+    *,
+    advance: Callable[[int], None] | None = None,
 ) -> StoredFeatures:
     """Globally pooled features of every stage, and what a classifier would read."""
 
@@ -77,5 +94,7 @@ def extract_features(
         assert isinstance(output, Features)
         return [*(global_average_pool(maps) for maps in output.stages.values()), output.pooled]
 
-    *stages, pooled = forward_all(backbone, store, rows, preprocessing, device, keep)
+    *stages, pooled = forward_all(
+        backbone, store, rows, preprocessing, device, keep, advance=advance
+    )
     return StoredFeatures(rows, dict(zip(backbone.taps, stages, strict=True)), pooled)

@@ -7,26 +7,35 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from numpy.typing import NDArray
 
+from medstrata import legacy
 from medstrata.console import say
 from medstrata.data.labels import Task, make_task
-from medstrata.data.splits import known, label_subset
 from medstrata.data.store import Store
 from medstrata.devices import device_name, make_accelerator
-from medstrata.errors import MedstrataError
+from medstrata.evaluation import (
+    Fitted,
+    Parts,
+    begin_evaluation,
+    describe_inputs,
+    describe_store,
+    describe_subset,
+    known_answers,
+    labelled_parts,
+    predicted_classes,
+    primary_score,
+    save_subset,
+    scored,
+    seeded_encoder,
+)
+from medstrata.feature_cache import labelled_features
 from medstrata.files import replacing
-from medstrata.metrics import bootstrap_interval, metric_for, metrics_for
-from medstrata.probe import fit_frozen
-from medstrata.randomness import derive_seed
-from medstrata.run import keep_audit, open_run, read_result, settings_dict, write_result
+from medstrata.frozen import fit_frozen
+from medstrata.metrics import metric_for, metrics_for, score
+from medstrata.run import settings_dict, write_result
 from medstrata.settings import REMOTE_SHUFFLE_SHARDS, FinetuneSettings
-from medstrata.supervised import Fitted, Parts, fit_full, primary_score
+from medstrata.supervised import fit_full
 from medstrata.weighted import Kind
-from medstrata.weights import LoadedEncoder, load_encoder
-
-_HEAD = 1010  # what a random number is for
 
 
 def finetune(
@@ -40,6 +49,7 @@ def finetune(
     kind: Kind | None = None,
     backbone: str | None = None,
     arm: str | None = None,
+    features: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> Path:
@@ -55,6 +65,8 @@ def finetune(
         kind: Overrides the guessed kind of the labels.
         backbone: timm's name, for `scratch` and `imagenet`.
         arm: Name in tables; by default the run's recipe, `scratch` or `imagenet`.
+        features: A folder in which the frozen protocol keeps features, for other runs that use the
+            same encoder and store; none keeps none. Scores do not depend on it.
         resume: Leave a finished run as it is; start an unfinished one again.
         overwrite: Delete a run in `out` first.
 
@@ -69,42 +81,36 @@ def finetune(
         settings = replace(settings, shuffle_shards=REMOTE_SHUFFLE_SHARDS)
     started = time.perf_counter()
     resolved = make_task(store, task, kind)
-    parts = _parts(store, resolved, fraction, settings.subset_seed)
+    parts = labelled_parts(store, resolved, fraction, settings.subset_seed)
     accelerator = make_accelerator(settings.precision)
-    loaded = starting_encoder(
-        encoder, store, backbone=backbone, seed=settings.seed, size=settings.views.size
+    loaded = seeded_encoder(
+        encoder, store, backbone=backbone, image_size=settings.views.size, seed=settings.seed
     )
     described = {
-        "encoder": encoder,
-        "arm": arm or loaded.arm,
-        "backbone": loaded.architecture,
-        "store": store.path.name,
-        "store_digest": store.digest,
-        "task": {"name": resolved.name, "kind": resolved.kind, "classes": list(resolved.classes)},
+        **describe_inputs(encoder, out, loaded, arm, store, resolved),
         "fraction": fraction,
         **settings_dict(settings),
     }
-    if open_run(out, described, resume=resume, overwrite=overwrite):
-        if read_result(out) is not None:
-            say(f"{out} is finished already; nothing to do")
-            return out
-        say(f"{out} was not finished; starting it again")
-    keep_audit(store.path, out)
-    _save_subset(out, store, parts.train)
+    if not begin_evaluation(out, store, described, resume=resume, overwrite=overwrite):
+        return out
+    save_subset(out, store, parts.train)
     if settings.protocol == "full":
         fitted = fit_full(loaded, store, resolved, parts, settings, accelerator, out)
     else:
-        fitted = fit_frozen(loaded, store, resolved, parts, accelerator.device, out)
+        extracted = labelled_features(loaded, store, accelerator.device, features)
+        fitted = fit_frozen(extracted, resolved, parts, out)
     _save_predictions(out, store, resolved, parts, fitted)
     result = {
         "kind": "finetune",
         **described,
-        "store": _describe_store(store, resolved),
-        "subset": _describe_subset(store, resolved, parts.train),
+        "store": describe_store(store, resolved),
+        "subset": describe_subset(store, resolved, parts.train),
         **_scores(store, resolved, parts, fitted, settings.resamples),
         "seconds": time.perf_counter() - started,
         "device": device_name(accelerator.device),
     }
+    if settings.legacy:
+        result["legacy"] = _legacy_figures(resolved, parts, fitted)
     write_result(out, result)
     metric = result["metric"]
     tested = result["test"]["scores"][metric]
@@ -115,118 +121,49 @@ def finetune(
     return out
 
 
-def starting_encoder(
-    encoder: str, store: Store, *, backbone: str | None, seed: int, size: int
-) -> LoadedEncoder:
-    """The encoder as fine-tuning finds it: `scratch` is a function of the seed.
-
-    Args:
-        encoder: As in `finetune`.
-        store: Decides channels and, for `scratch`, the normalisation.
-        backbone: As in `finetune`.
-        seed: Of the fine-tuning settings.
-        size: Of their views; 0 for the store's.
-    """
-    torch.manual_seed(derive_seed(seed, _HEAD))
-    return load_encoder(
-        encoder,
-        backbone=backbone,
-        image_size=size or store.size,
-        channels=store.channels,
-        store_stats=(store.mean, store.std),
-    )
-
-
-def _parts(store: Store, task: Task, fraction: float, seed: int) -> Parts:
-    if not 0 < fraction <= 1:
-        raise MedstrataError(f"fraction must be above 0 and at most 1, got {fraction}")
-    named: dict[str, NDArray[np.int64]] = {}
-    for split in ("val", "test"):
-        rows = store.rows(split)
-        named[split] = rows[known(task.targets[rows])]
-        targets = task.targets[named[split]]
-        if not len(rows) or (task.kind != "multilabel" and len(np.unique(targets)) < 2):
-            raise MedstrataError(
-                f"{task.name}: the {split} split holds fewer than two classes; prepare the store "
-                "with other splits (--split)"
-            )
-    return Parts(label_subset(task, store, fraction, seed), named["val"], named["test"])
-
-
 def _scores(
     store: Store, task: Task, parts: Parts, fitted: Fitted, resamples: int
 ) -> dict[str, Any]:
-    targets, patients = task.targets[parts.test], store.patients[parts.test]
-    scores = {}
-    for name in metrics_for(task.kind):
-        interval = bootstrap_interval(
-            name, targets, fitted.test, task.kind, patients, resamples=resamples, seed=0
-        )
-        scores[name] = {"value": interval.value, "low": interval.low, "high": interval.high}
+    scores = {
+        name: scored(name, store, task, parts.test, fitted.test, resamples)
+        for name in metrics_for(task.kind)
+    }
     return {
         "metric": metric_for(task.kind),
         "best_epoch": fitted.best_epoch,
         "val": {"images": len(parts.val), "value": primary_score(task, parts.val, fitted.val)},
         "test": {
             "images": len(parts.test),
-            "patients": len(np.unique(patients)),
+            "patients": len(np.unique(store.patients[parts.test])),
             "resamples": resamples,
             "scores": scores,
         },
     }
 
 
-def _save_subset(out: Path, store: Store, rows: NDArray[np.int64]) -> None:
-    with replacing(out / "subset.csv") as temporary:
-        store.columns("sample_id", "patient_id").loc[rows].to_csv(temporary, index=False)
+def _legacy_figures(task: Task, parts: Parts, fitted: Fitted) -> dict[str, Any]:
+    """The paper's own figures, each wrong in one thing only: the epoch, or the interval."""
+    targets, names = task.targets[parts.test], metrics_for(task.kind)
+    figures: dict[str, Any] = {"interval": {}}
+    for name in names:
+        interval = legacy.interval(name, targets, fitted.test, task.kind)
+        figures["interval"][name] = {
+            "value": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+        }
+    last = fitted.last_test
+    if last is not None:  # the frozen protocol has no epochs
+        figures["last_epoch"] = {name: score(name, targets, last, task.kind) for name in names}
+    return figures
 
 
 def _save_predictions(out: Path, store: Store, task: Task, parts: Parts, fitted: Fitted) -> None:
     frames = []
     for split, rows, values in (("val", parts.val, fitted.val), ("test", parts.test, fitted.test)):
-        frame = store.columns("sample_id", "patient_id").loc[rows].reset_index(drop=True)
-        frame["split"] = split
-        targets = task.targets[rows]
-        if targets.ndim == 1:
-            frame["target"] = targets
-        else:
-            for column, name in enumerate(task.classes):
-                frame[f"target.{name}"] = targets[:, column]
-        named = task.classes[1:] if task.kind == "binary" else task.classes
-        for column, name in enumerate(named):
+        frame = known_answers(store, task, rows, split)
+        for column, name in enumerate(predicted_classes(task)):
             frame[f"probability.{name}"] = values[:, column]
         frames.append(frame)
     with replacing(out / "predictions.parquet") as temporary:
         pd.concat(frames, ignore_index=True).to_parquet(temporary, index=False)
-
-
-def _describe_store(store: Store, task: Task) -> dict[str, Any]:
-    splits = {}
-    for split in ("train", "val", "test"):
-        rows = store.rows(split)
-        splits[split] = {
-            "images": len(rows),
-            "patients": len(np.unique(store.patients[rows])),
-            "labelled": int(known(task.targets[rows]).sum()),
-        }
-    return {
-        "name": store.path.name,
-        "images": len(store),
-        "patients": len(np.unique(store.patients)),
-        "size": store.size,
-        "channels": store.channels,
-        "splits": splits,
-    }
-
-
-def _describe_subset(store: Store, task: Task, rows: NDArray[np.int64]) -> dict[str, Any]:
-    targets = task.targets[rows]
-    if targets.ndim == 2:
-        counts = np.nansum(targets, axis=0)
-    else:
-        counts = np.bincount(targets, minlength=len(task.classes))
-    return {
-        "images": len(rows),
-        "patients": len(np.unique(store.patients[rows])),
-        "per_class": {name: int(count) for name, count in zip(task.classes, counts, strict=True)},
-    }

@@ -3,15 +3,15 @@
 Shape letters: N samples, M columns of probability, R resamples, P patients.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.draws import Draws, Floats, patient_draws
 from medstrata.weighted import (
-    Floats,
     Kind,
     accuracy,
     average_precision,
@@ -21,10 +21,9 @@ from medstrata.weighted import (
     macro_auroc,
     macro_f1,
     quadratic_kappa,
+    sensitivity_at_90,
 )
 
-# Weights held at once by an interval: 16 MiB, within the cache of a server processor.
-_BLOCK = 2**21
 # Rounding of a softmax in low precision.
 _TOLERANCE = 1e-3
 
@@ -37,9 +36,9 @@ class Metric(Protocol):
         target: NDArray[Any],
         probability: NDArray[Any],
         kind: Kind,
-        weights: Floats | None = None,
+        draws: Draws | None = None,
     ) -> Floats:
-        """Score every row of weights: (R,), or (1,) without; NaN where nothing is defined."""
+        """Score every resample: (R,), or (1,) without; NaN where nothing is defined."""
         ...
 
 
@@ -48,7 +47,7 @@ class Interval:
     """A score with its percentile interval.
 
     Attributes:
-        value: The score of the samples as they are.
+        value: The score of the samples as they are; of several models, the mean of theirs.
         low: Lower end.
         high: Upper end.
         resamples: Resamples the ends come from: those asked for, less those that have no value.
@@ -63,6 +62,7 @@ class Interval:
 METRICS: dict[str, Metric] = {
     "macro_auroc": macro_auroc,
     "average_precision": average_precision,
+    "sensitivity_at_90": sensitivity_at_90,
     "macro_f1": macro_f1,
     "quadratic_kappa": quadratic_kappa,
     "accuracy": accuracy,
@@ -70,6 +70,10 @@ METRICS: dict[str, Metric] = {
     "brier": brier,
     "ece": ece,
 }
+
+LOWER_IS_BETTER = frozenset({"brier", "ece"})
+# Unchanged by anything that keeps the order of the probabilities.
+READS_ORDER = frozenset({"macro_auroc", "average_precision", "sensitivity_at_90"})
 
 _DEFAULTS: Mapping[Kind, str] = {
     "binary": "macro_auroc",
@@ -135,6 +139,46 @@ def score(name: str, target: NDArray[Any], probability: NDArray[Any], kind: Kind
     return value
 
 
+def resampled_scores(
+    name: str,
+    target: NDArray[Any],
+    probability: NDArray[Any],
+    kind: Kind,
+    patient_ids: NDArray[Any],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Floats:
+    """Score predictions on patients drawn with replacement, as many as there are.
+
+    Images of one patient are alike, so a patient is drawn whole, with all images. The draws depend
+    on ids and seed alone: scores of two models of the same samples are paired, draw by draw.
+
+    Args:
+        name: One of `metrics_for(kind)`.
+        target: As for `score`.
+        probability: As for `score`.
+        kind: Of the task.
+        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
+        resamples: Draws, 1 or more.
+        seed: Of the draws, 0 or more.
+
+    Returns:
+        A score for each draw, shape (R,); NaN where it is not defined for any class (see the top of
+        `weighted.py`).
+
+    Raises:
+        ValueError: The arrays do not fit, as for `score`, or the ids do not match the samples, or
+            `resamples` is out of range.
+
+    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 6.2; whole clusters:
+        Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x.
+    """
+    _check(name, target, probability, kind)
+    draws = checked_draws(patient_ids, len(target), resamples, seed)
+    return METRICS[name](target, probability, kind, draws)
+
+
 def bootstrap_interval(
     name: str,
     target: NDArray[Any],
@@ -146,15 +190,39 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Score predictions, with a percentile interval from patients drawn with replacement.
+    """Score predictions of one model, with a percentile interval: `mean_interval` of one."""
+    return mean_interval(
+        name,
+        target,
+        [probability],
+        kind,
+        patient_ids,
+        resamples=resamples,
+        seed=seed,
+        level=level,
+    )
 
-    Images of one patient are alike, so a patient is drawn whole, with all images. The interval
-    tells how the score would vary with other test patients, the model staying as it is.
+
+def mean_interval(
+    name: str,
+    target: NDArray[Any],
+    probabilities: Sequence[NDArray[Any]],
+    kind: Kind,
+    patient_ids: NDArray[Any],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Mean score of several models, with a percentile interval over patients.
+
+    The interval tells how the mean would vary with other test patients, the models staying as they
+    are. All models are scored on the same draws of the patients.
 
     Args:
         name: One of `metrics_for(kind)`.
         target: As for `score`.
-        probability: As for `score`.
+        probabilities: As for `score`, one (N, M) array a model, such as a seed; 1 or more.
         kind: Of the task.
         patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
         resamples: Draws of as many patients as there are, 1 or more.
@@ -166,44 +234,69 @@ def bootstrap_interval(
         any class (see the top of `weighted.py`) is dropped.
 
     Raises:
-        ValueError: As for `score`; or the ids do not match the samples, `resamples` or `level` is
-            out of range, or no resample has a value.
+        ValueError: As for `score` and `resampled_scores`; or there is no model, `level` is out of
+            range, or no resample has a value.
 
     Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
     """
-    value = score(name, target, probability, kind)
-    if np.shape(patient_ids) != (len(target),):
-        raise ValueError(
-            f"patient_ids has shape {np.shape(patient_ids)}: give one id for each of the "
-            f"{len(target)} samples"
-        )
-    if resamples < 1 or not 0 < level < 1:
-        raise ValueError(
-            f"resamples is {resamples} and level {level}: resamples must be 1 or more, "
-            "level above 0 and below 1"
-        )
-    weights = _resampled_patients(patient_ids, resamples, seed)
-    drawn = np.concatenate([METRICS[name](target, probability, kind, rows) for rows in weights])
+    value = float(mean_of_models([score(name, target, one, kind) for one in probabilities]))
+    draws = checked_draws(patient_ids, len(target), resamples, seed)
+    drawn = [METRICS[name](target, one, kind, draws) for one in probabilities]
+    low, high, used = percentile_ends(mean_of_models(drawn), level)
+    return Interval(value=value, low=low, high=high, resamples=used)
+
+
+def mean_of_models(scores: Sequence[Floats] | Sequence[float]) -> Floats:
+    """Mean of what stands for each model, such as a seed; NaN where one of them is.
+
+    Raises:
+        ValueError: There is no model.
+    """
+    if not len(scores):
+        raise ValueError("no predictions to score: give one array or more, such as one a seed")
+    return np.asarray(np.mean(scores, axis=0))
+
+
+def percentile_ends(
+    drawn: Floats, level: float, method: Literal["linear", "inverted_cdf"] = "linear"
+) -> tuple[float, float, int]:
+    """Ends of the middle `level` of the resamples that have a value, and their number.
+
+    Args:
+        drawn: A value for each resample, NaN where it has none, shape (R,).
+        level: Share of the values between the ends, above 0 and below 1.
+        method: How an end is found between two values: on the line that joins them, or at the upper
+            one, which is safe where values are infinite.
+
+    Raises:
+        ValueError: `level` is not between 0 and 1, or no resample has a value.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}: it must lie above 0 and below 1")
     defined = drawn[~np.isnan(drawn)]
     if not len(defined):
         raise ValueError(
-            f"{name} is not defined in any of {resamples} resamples: a class has too few patients; "
-            "test on more patients, or raise resamples"
+            f"the score is not defined in any of {len(drawn)} resamples: a class has too few "
+            "patients; test on more patients, or raise resamples"
         )
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value=value, low=float(low), high=float(high), resamples=len(defined))
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2], method=method)
+    return float(low), float(high), len(defined)
 
 
-def _resampled_patients(patient_ids: NDArray[Any], resamples: int, seed: int) -> Iterator[Floats]:
-    """Weights of the samples, some resamples at a time: together (R, N)."""
-    patients, patient = np.unique(patient_ids, return_inverse=True)
-    generator = np.random.Generator(np.random.PCG64(seed))
-    equal = np.full(len(patients), 1 / len(patients))
-    at_once = max(1, _BLOCK // len(patient))
-    for start in range(0, resamples, at_once):
-        rows = min(at_once, resamples - start)
-        draws = generator.multinomial(len(patients), equal, size=rows)  # (rows, P)
-        yield np.take(draws.astype(np.float64), patient, axis=1)
+def checked_draws(patient_ids: NDArray[Any], count: int, resamples: int, seed: int) -> Draws:
+    """`patient_draws` for `count` samples.
+
+    Raises:
+        ValueError: The ids do not match the samples, or `resamples` is below 1.
+    """
+    if np.shape(patient_ids) != (count,):
+        raise ValueError(
+            f"patient_ids has shape {np.shape(patient_ids)}: give one id for each of the "
+            f"{count} samples"
+        )
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}: it must be 1 or more")
+    return patient_draws(patient_ids, resamples, seed)
 
 
 def _check_kind(kind: Kind) -> None:

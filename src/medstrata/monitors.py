@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from medstrata.backbones import Backbone
 from medstrata.data.labels import Task
@@ -17,77 +16,16 @@ from medstrata.data.splits import known
 from medstrata.data.store import Store
 from medstrata.features import StoredFeatures, extract_features
 from medstrata.metrics import metric_for, score
+from medstrata.neighbours import knn_probabilities
 from medstrata.preprocessing import Preprocessing
 from medstrata.randomness import permutation
+from medstrata.spectrum import effective_rank, feature_norm, spread
 
 # Enough for a rank estimate of the widest stage and for the neighbours, little enough to be free.
 _SPECTRUM_IMAGES = 1024
 _NEIGHBOUR_IMAGES = 4096
-_NEIGHBOURS = 20
-_NEIGHBOUR_TEMPERATURE = 0.07
 _LOW_RANK = 0.02
 _LOW_SPREAD = 0.02
-
-
-def effective_rank(features: NDArray[np.float32]) -> float:
-    """Exponential of the entropy of the centred features' normalised singular values.
-
-    Args:
-        features: Shape (N, D).
-
-    Returns:
-        Between 1 (all images on one line) and min(N - 1, D); 0 when all images are the same.
-
-    Source: Roy and Vetterli 2007, "The effective rank", definition 1.
-    """
-    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
-    # Singular values from the smaller Gram matrix: squares lose digits that an entropy ignores.
-    gram = centred.T @ centred if len(centred) > centred.shape[1] else centred @ centred.T
-    values = np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None))
-    if values.sum() == 0:
-        return 0.0
-    shares = values[values > 0] / values.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
-
-
-def feature_norm(features: NDArray[np.float32]) -> float:
-    """Mean length of the features, (N, D): an intermediate MSE can fall by shrinking it."""
-    return float(np.linalg.norm(features, axis=1).mean())
-
-
-def spread(features: NDArray[np.float32]) -> float:
-    """Deviation over images relative to the features' own size; 0 when all images look alike."""
-    size = float(np.sqrt(np.square(features).mean()))
-    return float(features.std(0).mean()) / size if size else 0.0
-
-
-def neighbour_probabilities(
-    bank: Tensor,
-    labels: Tensor,
-    queries: Tensor,
-    *,
-    neighbours: int = _NEIGHBOURS,
-    temperature: float = _NEIGHBOUR_TEMPERATURE,
-) -> Tensor:
-    """Class probabilities by a weighted vote of the nearest neighbours.
-
-    Args:
-        bank: Features with known labels, shape (N, D).
-        labels: One-hot or multi-label targets of the bank, shape (N, L).
-        queries: Features to be classified, shape (B, D).
-        neighbours: Voters a query, at most N.
-        temperature: A voter weighs exp(cosine / temperature).
-
-    Returns:
-        Shape (B, L); each row of one-hot labels sums to 1.
-
-    Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
-    """
-    bank = torch.nn.functional.normalize(bank, dim=1)
-    queries = torch.nn.functional.normalize(queries, dim=1)
-    cosine, voters = (queries @ bank.T).topk(min(neighbours, len(bank)), dim=1)
-    weights = torch.softmax(cosine / temperature, dim=1)
-    return (weights.unsqueeze(2) * labels[voters]).sum(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +55,7 @@ class Monitor:
         # The images that vote are mostly those of the spectrum: each goes through once.
         rows = np.unique(np.concatenate([self.spectrum_rows, self.bank_rows, self.query_rows]))
         features = extract_features(backbone, self.store, rows, self.preprocessing, self.device)
-        chosen = np.searchsorted(rows, self.spectrum_rows)
-        per_stage = {
-            stage: values[chosen]
-            for stage, values in {**features.stages, "pooled": features.pooled}.items()
-        }
+        per_stage = features.at(self.spectrum_rows).layers()
         ranks = {stage: effective_rank(values) for stage, values in per_stage.items()}
         return {
             "feature_norm": {stage: feature_norm(values) for stage, values in per_stage.items()},
@@ -134,16 +68,13 @@ class Monitor:
         if self.task is None or not len(self.bank_rows) or not len(self.query_rows):
             return None
         targets = self.task.targets
-        classes = len(self.task.classes)
-        voting = targets[self.bank_rows]
-        labels = np.nan_to_num(voting) if voting.ndim == 2 else np.eye(classes)[voting]
-        probabilities = neighbour_probabilities(
-            torch.from_numpy(features.pooled[np.searchsorted(features.rows, self.bank_rows)]),
-            torch.from_numpy(labels.astype(np.float32)),
-            torch.from_numpy(features.pooled[np.searchsorted(features.rows, self.query_rows)]),
-        ).numpy()
-        if self.task.kind == "binary":
-            probabilities = probabilities[:, 1:]
+        probabilities = knn_probabilities(
+            features.at(self.bank_rows).pooled,
+            targets[self.bank_rows],
+            features.at(self.query_rows).pooled,
+            self.task.kind,
+            len(self.task.classes),
+        )
         metric = metric_for(self.task.kind)
         value = score(metric, targets[self.query_rows], probabilities, self.task.kind)
         return {"task": self.task.name, "metric": metric, "value": value}

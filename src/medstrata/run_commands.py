@@ -3,38 +3,25 @@
 import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.arguments import make_parser, parse, usage_error, word_after
+from medstrata.arguments import (
+    add_evaluation_arguments,
+    add_run_options,
+    make_parser,
+    parse,
+    pick_settings,
+    usage_error,
+    word_after,
+)
 from medstrata.console import say
 from medstrata.recipes import RECIPES
 from medstrata.settings import FinetuneSettings, PretrainSettings
 
-Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings)
-
 # What config.yaml and --print_config hold beside the settings.
 _NOT_SETTINGS = {"store", "store_digest", "source", "config", "out", "resume", "overwrite"}
-
-
-def _pick(kind: type[Settings], parsed: Namespace, command: str) -> Settings:
-    try:
-        return kind(**{field.name: getattr(parsed, field.name) for field in fields(kind)})
-    except ValueError as error:
-        usage_error(command, str(error))
-
-
-def _add_run_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
-    parser.add_argument("--out", type=Path, required=True, help="Run folder.")
-    parser.add_argument(
-        "--resume", action="store_true", help="Go on with the run in the folder, if there is one."
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="Delete the run in the folder first."
-    )
 
 
 def pretrain_command(words: list[str]) -> None:
@@ -45,13 +32,15 @@ def pretrain_command(words: list[str]) -> None:
         "Pre-train an encoder without labels. A folder of images is prepared into a cache first.",
     )
     parser.add_argument("source", type=str, help="Store, its address, or folder of images.")
-    _add_run_options(parser)
+    add_run_options(parser)
     parser.add_class_arguments(PretrainSettings)
     defaults = _recipe(word_after(words, "--recipe"), words)
     parser.set_defaults(defaults)
     parsed = parse(parser, "pretrain", words)
     # --recipe may have named a file, whose own recipe is the one to be remembered.
-    settings = replace(_pick(PretrainSettings, parsed, "pretrain"), recipe=defaults["recipe"])
+    settings = replace(
+        pick_settings(PretrainSettings, parsed, "pretrain"), recipe=defaults["recipe"]
+    )
     from medstrata.data.cache import open_or_prepare
     from medstrata.pretraining import pretrain
 
@@ -91,22 +80,12 @@ def finetune_command(words: list[str]) -> None:
         "RUN|scratch|imagenet|imagenet=FILE STORE --task T --fraction F --out RUN [options]",
         "Train a classifier on a fraction of the labels; score every test image once.",
     )
-    parser.add_argument("encoder", type=str, help="Run folder, scratch, imagenet, imagenet=FILE.")
-    parser.add_argument("store", type=str, help="Store with labels and splits, or its address.")
-    parser.add_argument(
-        "--task",
-        type=str,
-        required=True,
-        help="Label column, or 'column: a vs b+c', or several 0/1 columns 'a,b,c'.",
-    )
+    add_evaluation_arguments(parser)
     parser.add_argument("--fraction", type=float, default=1.0, help="Share of the labels, 0 to 1.")
-    parser.add_argument("--kind", type=str | None, help="binary, multiclass, multilabel, ordinal.")
-    parser.add_argument("--backbone", type=str | None, help="timm name, for scratch and imagenet.")
-    parser.add_argument("--arm", type=str | None, help="Name of this arm in tables.")
-    _add_run_options(parser)
+    add_run_options(parser)
     parser.add_class_arguments(FinetuneSettings)
     parsed = parse(parser, "finetune", words)
-    settings = _pick(FinetuneSettings, parsed, "finetune")
+    settings = pick_settings(FinetuneSettings, parsed, "finetune")
     from medstrata.data.store import open_store
     from medstrata.finetuning import finetune
 
@@ -120,6 +99,7 @@ def finetune_command(words: list[str]) -> None:
         kind=parsed.kind,
         backbone=parsed.backbone,
         arm=parsed.arm,
+        features=parsed.features,
         resume=parsed.resume,
         overwrite=parsed.overwrite,
     )
@@ -128,15 +108,23 @@ def finetune_command(words: list[str]) -> None:
 def report_command(words: list[str]) -> None:
     """Write a report of run folders."""
     parser = make_parser(
-        "report", "RUNS... --to report.html [--title TEXT]", "Write one self-contained page."
+        "report",
+        "RUNS... --to report.html [--title TEXT] [--no_files]",
+        "Write one self-contained page, and its tables and figures as files beside it.",
     )
     parser.add_argument("runs", type=Path, nargs="+", help="Run folders, or folders of them.")
     parser.add_argument("--to", type=Path, default=Path("report.html"), help="File to write.")
     parser.add_argument("--title", type=str, default="Low-label evaluation", help="Heading.")
+    parser.add_argument(
+        "--no_files",
+        action="store_true",
+        help="The page alone, without the folder of tables (CSV, LaTeX) and figures (PDF, PNG).",
+    )
     parsed = parse(parser, "report", words)
     from medstrata.report.page import write_report
 
-    say(f"report in {write_report(parsed.runs, parsed.to, parsed.title)}")
+    page = write_report(parsed.runs, parsed.to, parsed.title, files=not parsed.no_files)
+    say(f"report in {page}")
 
 
 def demo_command(words: list[str]) -> None:

@@ -187,6 +187,8 @@ class FinetuneSettings:
         subset_seed: Decides which labels a fraction holds; keep it equal over arms.
         precision: `auto` is bf16 where the hardware has it, else fp32.
         resamples: Draws of the patients behind each interval.
+        legacy: Write also the figures of the paper's published code, to compare with: the score of
+            the last epoch, and an interval that is far too narrow.
         views: How training images are varied.
     """
 
@@ -202,6 +204,7 @@ class FinetuneSettings:
     subset_seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     resamples: int = 1000
+    legacy: bool = False
     views: ViewSettings = field(default_factory=lambda: mild(0))
 
     def __post_init__(self) -> None:
@@ -211,3 +214,30 @@ class FinetuneSettings:
         _check(
             self.shuffle_shards is None or self.shuffle_shards >= 1, self, "shuffle_shards", _MIXED
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """How the stages of a frozen encoder are read out; the same for every arm.
+
+    Attributes:
+        seed: Decides the weights of `scratch`, as it does in fine-tuning.
+        subset_seed: Decides which labels a fraction holds, as it does in fine-tuning.
+        image_size: Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's.
+        neighbours: Nearest labelled images that vote on an image.
+        temperature: A vote weighs exp(cosine / temperature).
+        resamples: Draws of the patients behind each interval.
+    """
+
+    seed: int = 0
+    subset_seed: int = 0
+    image_size: int = 0
+    neighbours: int = 20
+    temperature: float = 0.07
+    resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("neighbours", "resamples"):
+            _check(getattr(self, name) >= 1, self, name, "1 or more")
+        _check(self.image_size >= 0, self, "image_size", "0 or more")
+        _check(self.temperature > 0, self, "temperature", "above 0")

@@ -1,7 +1,7 @@
 """Full fine-tuning: every weight, on a part of the labels; the best epoch by validation is kept."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,12 @@ from medstrata.console import progress_bar
 from medstrata.data.labels import Task
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
+from medstrata.evaluation import Fitted, Parts, primary_score
 from medstrata.features import forward_all
 from medstrata.files import replacing
 from medstrata.heads import num_outputs, probabilities, task_loss
 from medstrata.loader import Loader
-from medstrata.metrics import metric_for, score
+from medstrata.metrics import metric_for
 from medstrata.preprocessing import Preprocessing
 from medstrata.randomness import derive_seed
 from medstrata.schedule import lr_factor
@@ -48,30 +49,6 @@ class Classifier(nn.Module):
         features: Features = self.backbone(images)
         logits: Tensor = self.head(features.pooled)
         return logits
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Sample numbers with a known label: the training subset, validation and test."""
-
-    train: NDArray[np.int64]
-    val: NDArray[np.int64]
-    test: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a protocol returns: probabilities and where they came from."""
-
-    best_epoch: int
-    val: NDArray[np.float32]  # probabilities, (N, L)
-    test: NDArray[np.float32]
-
-
-def primary_score(task: Task, rows: NDArray[np.int64], values: NDArray[np.float32]) -> float:
-    """The metric of the task's kind, on the labels of these rows."""
-    value: float = score(metric_for(task.kind), task.targets[rows], values, task.kind)
-    return value
 
 
 def fit_full(
@@ -142,12 +119,14 @@ def fit_full(
                     save_file(state, temporary)
     stream.close()
     metrics.close()
+
+    def predicted(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        logits = _predict(model, store, rows, loaded.preprocessing, device)
+        return np.asarray(probabilities(logits, task.kind).numpy())
+
+    last_test = predicted(parts.test) if settings.legacy else None
     model.load_state_dict(load_file(checkpoint))
-    val, test = (
-        probabilities(_predict(model, store, rows, loaded.preprocessing, device), task.kind).numpy()
-        for rows in (parts.val, parts.test)
-    )
-    return Fitted(best_epoch, val, test)
+    return Fitted(best_epoch, predicted(parts.val), predicted(parts.test), last_test)
 
 
 def load_tuned(backbone: Backbone, checkpoint: Path) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medstrata.report.collect import Note, RunFiles
-from medstrata.report.words import counted, interval_text, listed, percent, score_text
+from medstrata.report.facts import Note, RunFiles
+from medstrata.report.tables import DataTable, Entry, count, named
+from medstrata.report.words import counted, listed, percent, score_text, slug
 
 _CUES = {
     "size": "Image size",
@@ -18,26 +19,17 @@ _CUES = {
 
 @dataclass(frozen=True, kw_only=True)
 class AuditView:
-    """One audit; a label's counts are (class, then a number for each of `columns`).
+    """One audit.
 
     Attributes:
         name: Of the store.
         said: (level, sentence), the gravest first.
-        checks: (what was looked for, what was found).
-        cues: Heads of the table of shortcuts.
-        shortcuts: (label, then (AUROC, interval, verdict) for each cue; AUROC is empty if the cue
-            is the same in all images).
-        columns: Heads of the table of labels: splits, then fractions of the training labels.
-        labels: (label, its rows).
+        tables: The checks; how well each cue predicts each label; images of each class.
     """
 
     name: str
     said: tuple[tuple[str, str], ...]
-    checks: tuple[tuple[str, str], ...]
-    cues: tuple[str, ...]
-    shortcuts: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...]
-    columns: tuple[str, ...]
-    labels: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...]
+    tables: tuple[DataTable, ...]
 
 
 def audits(runs: Sequence[tuple[str, RunFiles]]) -> tuple[list[AuditView], list[Note]]:
@@ -71,52 +63,83 @@ def audits(runs: Sequence[tuple[str, RunFiles]]) -> tuple[list[AuditView], list[
 
 
 def _view(store: str, facts: Mapping[str, Any]) -> AuditView:
-    shortcuts: dict[str, list[tuple[str, str, str]]] = {}
-    for one in facts["shortcuts"]:
-        shortcuts.setdefault(str(one["label"]), []).append(_shortcut(one))
-    cues = dict.fromkeys(str(one["cue"]) for one in facts["shortcuts"])
+    tables = [_checks_table(store, facts)]
+    if facts["shortcuts"]:
+        tables.append(_shortcuts_table(store, facts["shortcuts"]))
     labels: Mapping[str, Any] = facts["labels"]
     parts: dict[str, None] = {}
     for label in labels.values():
         parts |= dict.fromkeys([*label["splits"], *label["fractions"]])
+    tables += [_counts_table(store, name, label, tuple(parts)) for name, label in labels.items()]
     return AuditView(
         name=store,
         said=tuple((str(one["level"]), str(one["what"])) for one in facts["findings"]),
-        checks=tuple(_checks(facts)),
-        cues=tuple(_CUES.get(cue, cue) for cue in cues),
-        shortcuts=tuple((label, tuple(cells)) for label, cells in shortcuts.items()),
-        columns=tuple(_column(part) for part in parts),
-        labels=tuple((str(name), _counts(label, tuple(parts))) for name, label in labels.items()),
+        tables=tuple(tables),
     )
 
 
-def _shortcut(one: Mapping[str, Any]) -> tuple[str, str, str]:
-    auroc = one["auroc"]
+def _checks_table(store: str, facts: Mapping[str, Any]) -> DataTable:
+    return DataTable(
+        name=slug("audit", store),
+        caption=f"What was looked for in {store}",
+        heads=named("Check", "Found"),
+        rows=tuple(named(*check) for check in _checks(facts)),
+    )
+
+
+def _shortcuts_table(store: str, shortcuts: Sequence[Mapping[str, Any]]) -> DataTable:
+    cues = tuple(dict.fromkeys(str(one["cue"]) for one in shortcuts))
+    labels: dict[str, dict[str, Entry]] = {}
+    for one in shortcuts:
+        labels.setdefault(str(one["label"]), {})[str(one["cue"])] = _shortcut(one)
+    return DataTable(
+        name=slug("audit", store, "shortcuts"),
+        caption="How well each cue alone predicts the label: macro AUROC, "
+        f"{percent(0.95)} interval over patients, {store}",
+        heads=named("Label", *(_CUES.get(cue, cue) for cue in cues)),
+        rows=tuple(
+            (Entry(text=label), *(found.get(cue, Entry(text="–")) for cue in cues))
+            for label, found in labels.items()
+        ),
+    )
+
+
+def _shortcut(one: Mapping[str, Any]) -> Entry:
+    """The score of a cue; a cue that is the same in all images has a verdict alone."""
+    auroc, verdict = one["auroc"], str(one["verdict"])
     if auroc is None:
-        return "", "", str(one["verdict"])
-    interval = (float(auroc["low"]), float(auroc["high"]))
-    return score_text(float(auroc["value"])), interval_text(interval), str(one["verdict"])
+        return Entry(text=verdict)
+    value, interval = float(auroc["value"]), (float(auroc["low"]), float(auroc["high"]))
+    return Entry(text=score_text(value), number=value, interval=interval, notes=(verdict,))
+
+
+def _counts_table(
+    store: str, name: str, label: Mapping[str, Any], parts: Sequence[str]
+) -> DataTable:
+    """Images of each class, then the patients, then images without a label."""
+    places = [label["splits"].get(part) or label["fractions"].get(part) or {} for part in parts]
+    classes = dict.fromkeys(one for place in places for one in place.get("per_class", {}))
+    rows = [
+        (Entry(text=str(one)), *(_number(place.get("per_class", {}), one) for place in places))
+        for one in classes
+    ]
+    for key, told in (("patients", "patients"), ("unknown", "unlabelled images")):
+        rows.append((Entry(text=told), *(_number(place, key) for place in places)))
+    return DataTable(
+        name=slug("audit", store, "counts", name),
+        caption=f"Images of each class of {name}, by split and by fraction of the training "
+        f"labels, {store}",
+        heads=named("Class", *(_column(part) for part in parts)),
+        rows=tuple(rows),
+    )
 
 
 def _column(part: str) -> str:
     return part if part in ("train", "val", "test") else f"{percent(float(part))} of labels"
 
 
-def _counts(label: Mapping[str, Any], parts: Sequence[str]) -> Any:
-    """Rows of one label: each class, then the patients, then images without a label."""
-    places = [label["splits"].get(part) or label["fractions"].get(part) or {} for part in parts]
-    classes = dict.fromkeys(name for place in places for name in place.get("per_class", {}))
-    rows = [
-        (str(name), tuple(_number(place.get("per_class", {}), name) for place in places))
-        for name in classes
-    ]
-    rows.append(("patients", tuple(_number(place, "patients") for place in places)))
-    rows.append(("unlabelled images", tuple(_number(place, "unknown") for place in places)))
-    return tuple(rows)
-
-
-def _number(counts: Mapping[str, Any], name: str) -> str:
-    return f"{int(counts[name]):,}" if name in counts else "–"
+def _number(counts: Mapping[str, Any], name: str) -> Entry:
+    return count(int(counts[name])) if name in counts else Entry(text="–")
 
 
 def _checks(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

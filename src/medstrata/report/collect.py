@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,69 +11,23 @@ from typing import Any
 import yaml
 
 from medstrata.errors import MedstrataError
+from medstrata.report.collect_layers import Atlas, Probe, Reuse, read_atlas, read_probe, read_reuse
+from medstrata.report.facts import (
+    Note,
+    RunFiles,
+    Score,
+    StoreFacts,
+    TaskFacts,
+    read_fraction,
+    read_number,
+    read_score,
+    read_store,
+    read_task,
+)
 from medstrata.tracking import read_metrics
 
 # Folders inside a run that hold no further runs and may be large.
 _INNER = {"checkpoints", "exported", "tensorboard"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Note:
-    """Something a reader must know: a gap, a broken file, a reason for care."""
-
-    what: str
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """One part of a store."""
-
-    images: int
-    patients: int
-    labelled: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreFacts:
-    """The images a run was made on; `size` is the side in pixels, `digest` tells contents apart."""
-
-    name: str
-    images: int
-    size: int
-    channels: int
-    patients: int | None = None
-    splits: Mapping[str, Split] = field(default_factory=dict)
-    digest: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskFacts:
-    """What was predicted."""
-
-    name: str
-    kind: str
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """A test score with its 95 % interval over patients, None where none was recorded."""
-
-    value: float
-    interval: tuple[float, float] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFiles:
-    """What every run folder holds besides its result; `audit` is None where there is none."""
-
-    name: str
-    folder: Path
-    settings: str
-    environment: Mapping[str, Any]
-    epochs: tuple[Mapping[str, Any], ...]
-    audit: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +50,16 @@ class Pretrain:
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune:
-    """A finished fine-tuning run; `labelled_ids` is a digest of which images were labelled."""
+    """A finished fine-tuning run.
+
+    `start` is what kind of encoder it began with: `scratch`, `imagenet` or the arm's own name;
+    `labelled_ids` is a digest of which images were labelled; `legacy` holds figures as the paper's
+    code computes them, empty unless the run was asked for them.
+    """
 
     files: RunFiles
     arm: str
+    start: str
     backbone: str
     protocol: str
     fraction: float
@@ -117,6 +76,10 @@ class Finetune:
     scores: Mapping[str, Score]
     seconds: float
     device: str
+    legacy: Mapping[str, Any] = field(default_factory=dict)
+
+
+Run = Pretrain | Finetune | Probe | Reuse | Atlas
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +88,15 @@ class Collection:
 
     pretrain: tuple[Pretrain, ...]
     finetune: tuple[Finetune, ...]
+    probe: tuple[Probe, ...]
+    reuse: tuple[Reuse, ...]
+    atlas: tuple[Atlas, ...]
     notes: tuple[Note, ...]
+
+    @property
+    def every(self) -> tuple[Run, ...]:
+        """The runs of every kind."""
+        return (*self.pretrain, *self.finetune, *self.probe, *self.reuse, *self.atlas)
 
 
 def collect(runs: Sequence[Path]) -> Collection:
@@ -157,6 +128,9 @@ def collect(runs: Sequence[Path]) -> Collection:
     return Collection(
         pretrain=tuple(run for run in found if isinstance(run, Pretrain)),
         finetune=tuple(run for run in found if isinstance(run, Finetune)),
+        probe=tuple(run for run in found if isinstance(run, Probe)),
+        reuse=tuple(run for run in found if isinstance(run, Reuse)),
+        atlas=tuple(run for run in found if isinstance(run, Atlas)),
         notes=tuple(notes),
     )
 
@@ -170,18 +144,17 @@ def _run_folders(folder: Path) -> list[Path]:
     return inner
 
 
-def _read_run(folder: Path, name: str, notes: list[Note]) -> Pretrain | Finetune | None:
+def _read_run(folder: Path, name: str, notes: list[Note]) -> Run | None:
     result_path = folder / "result.json"
     if not result_path.is_file():
         notes.append(Note(what=name, why=_unfinished(folder)))
         return None
     try:
         result = json.loads(result_path.read_text(encoding="utf-8"), parse_constant=_refuse)
-        files = _read_files(folder, name, notes)
-        if result["kind"] == "pretrain":
-            return _pretrain(result, files)
-        if result["kind"] == "finetune":
-            return _finetune(result, files)
+        read = _READERS.get(result["kind"])
+        if read is not None:
+            trained = result["kind"] in ("pretrain", "finetune")
+            return read(result, _read_files(folder, name, notes, trained=trained))
         why = f"result.json is of an unknown kind ({result['kind']}): left out"
     except KeyError as error:
         why = f"result.json lacks {error.args[0]}: left out"
@@ -209,7 +182,7 @@ def _unfinished(folder: Path) -> str:
         return f"unfinished: there is no result.json; {len(records)} epochs are done"
 
 
-def _read_files(folder: Path, name: str, notes: list[Note]) -> RunFiles:
+def _read_files(folder: Path, name: str, notes: list[Note], *, trained: bool) -> RunFiles:
     settings, environment, lost = "", {}, []
     try:
         settings = (folder / "config.yaml").read_text(encoding="utf-8")
@@ -219,7 +192,7 @@ def _read_files(folder: Path, name: str, notes: list[Note]) -> RunFiles:
         environment = dict(json.loads((folder / "environment.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         lost.append("environment.json")
-    epochs = _read_epochs(folder / "metrics.jsonl", lost)
+    epochs = _read_epochs(folder / "metrics.jsonl", lost) if trained else []
     if lost:
         why = (
             f"{', '.join(lost)} missing or not readable: the result stands, what they say does not"
@@ -253,39 +226,6 @@ def _read_epochs(path: Path, lost: list[str]) -> list[Mapping[str, Any]]:
         return []
 
 
-def _number(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value} is not a finite number")
-    return number
-
-
-def _store(facts: Mapping[str, Any], digest: str | None = None) -> StoreFacts:
-    patients = facts.get("patients")
-    return StoreFacts(
-        name=str(facts["name"]),
-        images=int(facts["images"]),
-        size=int(facts["size"]),
-        channels=int(facts["channels"]),
-        patients=None if patients is None else int(patients),
-        splits={
-            str(name): Split(
-                images=int(part["images"]),
-                patients=int(part["patients"]),
-                labelled=int(part["labelled"]),
-            )
-            for name, part in facts.get("splits", {}).items()
-        },
-        digest=digest,
-    )
-
-
-def _score(entry: Mapping[str, Any]) -> Score:
-    low, high = entry.get("low"), entry.get("high")
-    interval = None if low is None or high is None else (_number(low), _number(high))
-    return Score(value=_number(entry["value"]), interval=interval)
-
-
 def _pretrain(result: Mapping[str, Any], files: RunFiles) -> Pretrain:
     return Pretrain(
         files=files,
@@ -293,34 +233,31 @@ def _pretrain(result: Mapping[str, Any], files: RunFiles) -> Pretrain:
         recipe=str(result["recipe"]),
         backbone=str(result["backbone"]),
         parameters=int(result["parameters"]),
-        store=_store(result["store"]),
+        store=read_store(result["store"]),
         images=int(result["images"]),
         num_epochs=int(result["epochs"]),
         steps=int(result["steps"]),
-        seconds=_number(result["seconds"]),
+        seconds=read_number(result["seconds"]),
         seed=int(result["seed"]),
         device=str(result["device"]),
     )
 
 
 def _finetune(result: Mapping[str, Any], files: RunFiles) -> Finetune:
-    task, subset, test = result["task"], result["subset"], result["test"]
-    fraction = _number(result["fraction"])
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction {fraction} is not above 0 and at most 1")
+    subset, test = result["subset"], result["test"]
     # An undefined score is written as null; it is no score.
     scored = {name: one for name, one in test["scores"].items() if one["value"] is not None}
+    start = str(result["encoder"]).partition("=")[0]
     return Finetune(
         files=files,
         arm=str(result["arm"]),
+        start=start if start in ("scratch", "imagenet") else str(result["arm"]),
         backbone=str(result["backbone"]),
         protocol=str(result["protocol"]),
-        fraction=fraction,
+        fraction=read_fraction(result["fraction"]),
         seed=int(result["seed"]),
-        store=_store(result["store"], result.get("store_digest")),
-        task=TaskFacts(
-            name=str(task["name"]), kind=str(task["kind"]), classes=tuple(map(str, task["classes"]))
-        ),
+        store=read_store(result["store"], result.get("store_digest")),
+        task=read_task(result["task"]),
         subset_images=int(subset["images"]),
         subset_patients=int(subset["patients"]),
         per_class={str(name): int(number) for name, number in subset["per_class"].items()},
@@ -328,9 +265,10 @@ def _finetune(result: Mapping[str, Any], files: RunFiles) -> Finetune:
         metric=str(result["metric"]),
         test_images=int(test["images"]),
         test_patients=int(test["patients"]),
-        scores={str(name): _score(one) for name, one in scored.items()},
-        seconds=_number(result["seconds"]),
+        scores={str(name): read_score(one) for name, one in scored.items()},
+        seconds=read_number(result["seconds"]),
         device=str(result["device"]),
+        legacy=dict(result.get("legacy") or {}),
     )
 
 
@@ -339,3 +277,12 @@ def _digest(path: Path) -> str | None:
     if not path.is_file():
         return None
     return hashlib.sha256(b"\n".join(sorted(path.read_bytes().split()))).hexdigest()
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any], RunFiles], Run]] = {
+    "pretrain": _pretrain,
+    "finetune": _finetune,
+    "probe": read_probe,
+    "reuse": read_reuse,
+    "atlas": read_atlas,
+}

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import stdev
 
-from medstrata.report.collect import Finetune, Note, StoreFacts, TaskFacts
+from medstrata.metrics import LOWER_IS_BETTER
+from medstrata.report.collect import Finetune
+from medstrata.report.facts import Note, Score, StoreFacts, TaskFacts
+from medstrata.report.predictions import Predictions, read_predictions
 from medstrata.report.words import score_text
 
-# Scores of which less is better.
-ERRORS = frozenset({"brier", "ece"})
 _BASELINES = ("scratch", "imagenet")
 _PROTOCOLS = ("full", "frozen")
 
@@ -20,13 +22,21 @@ class Summary:
     Attributes:
         value: Mean over seeds.
         seeds: Score of each seed, ascending.
-        interval: 95 % interval over patients of the run with the median score (of the worse of
-            the middle two when the number of seeds is even), None when none was recorded.
+        interval: 95 % interval over patients, None when there is none.
+        of_mean: Whether the interval is that of the mean over seeds, computed from predictions.
+            Else it is the one recorded for the run with the median score (the worse of the middle
+            two when the number of seeds is even).
     """
 
     value: float
     seeds: tuple[float, ...]
     interval: tuple[float, float] | None
+    of_mean: bool = False
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over seeds, None of one seed."""
+        return stdev(self.seeds) if len(self.seeds) > 1 else None
 
     @property
     def reach(self) -> tuple[float, float]:
@@ -43,11 +53,20 @@ class Comparison:
     arms: tuple[str, ...]
     fractions: tuple[float, ...]
     runs: Mapping[tuple[str, float], tuple[Finetune, ...]]
+    predictions: Predictions
 
     def column(self, fraction: float, metric: str) -> dict[str, Summary]:
         """What each arm scores at a fraction; arms without that score are left out."""
-        found = {arm: summarise(self.runs.get((arm, fraction), ()), metric) for arm in self.arms}
+        found = {
+            arm: summarise(self.runs.get((arm, fraction), ()), metric, self.predictions)
+            for arm in self.arms
+        }
         return {arm: summary for arm, summary in found.items() if summary is not None}
+
+    def identity(self, arm: str) -> tuple[str, str]:
+        """What the arm began with, as `Finetune.start`, and its backbone."""
+        run = next(runs[0] for (name, _), runs in self.runs.items() if name == arm)
+        return run.start, run.backbone
 
     def at(self, fraction: float) -> tuple[Finetune, ...]:
         """Every run at a fraction."""
@@ -71,6 +90,11 @@ class Bench:
         return self.metrics[0]
 
     @property
+    def predictions(self) -> Predictions:
+        """Of the runs of every protocol."""
+        return self.comparisons[0].predictions
+
+    @property
     def arms(self) -> tuple[str, ...]:
         """Arms of any protocol."""
         return arm_order({arm for comparison in self.comparisons for arm in comparison.arms})
@@ -86,24 +110,49 @@ def arm_order(arms: set[str]) -> tuple[str, ...]:
     return tuple(sorted(arms, key=place))
 
 
-def summarise(runs: Sequence[Finetune], metric: str) -> Summary | None:
+def summarise(
+    runs: Sequence[Finetune], metric: str, predictions: Predictions | None = None
+) -> Summary | None:
     """Bring the seeds of one cell together; None where no run has the score."""
-    scores = [run.scores[metric] for run in runs if metric in run.scores]
+    scored = [run for run in runs if metric in run.scores]
+    computed = predictions.interval(metric, scored) if predictions else None
+    return summary([run.scores[metric] for run in scored], metric, computed)
+
+
+def summary(
+    scores: Sequence[Score], metric: str, of_mean: tuple[float, float] | None = None
+) -> Summary | None:
+    """Bring the scores of several seeds together; None where there is none.
+
+    Args:
+        scores: One a seed.
+        metric: Tells which of them is the worse.
+        of_mean: The interval of their mean, where it is known.
+    """
     if not scores:
         return None
     # From worst to best, so that an even number of seeds takes the worse of the middle two.
-    ordered = sorted(scores, key=lambda score: -score.value if metric in ERRORS else score.value)
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    ordered = sorted(scores, key=lambda score: sign * score.value)
     values = sorted(score.value for score in scores)
     return Summary(
         value=sum(values) / len(values),
         seeds=tuple(values),
-        interval=ordered[(len(ordered) - 1) // 2].interval,
+        interval=of_mean or ordered[(len(ordered) - 1) // 2].interval,
+        of_mean=of_mean is not None,
     )
+
+
+def given_labels(run: Finetune) -> object:
+    """Which images were labelled; equal for runs that were given the same."""
+    # A run without its list of images still tells how many there were.
+    facts = (run.subset_images, run.subset_patients, *sorted(run.per_class.items()))
+    return run.labelled_ids or facts
 
 
 def ranked(column: Mapping[str, Summary], metric: str) -> list[str]:
     """Arms from best to worst."""
-    better = 1 if metric in ERRORS else -1
+    better = 1 if metric in LOWER_IS_BETTER else -1
     return sorted(column, key=lambda arm: better * column[arm].value)
 
 
@@ -140,6 +189,7 @@ def _bench(runs: list[Finetune], labels: Mapping[tuple[str, str], str]) -> Bench
     others = sorted({metric for run in runs for metric in run.scores} - set(main))
     protocols = {run.protocol for run in runs}
     known = [protocol for protocol in _PROTOCOLS if protocol in protocols]
+    predictions = read_predictions(runs)
     return Bench(
         store=first.store,
         task=first.task,
@@ -147,14 +197,19 @@ def _bench(runs: list[Finetune], labels: Mapping[tuple[str, str], str]) -> Bench
         test_images=first.test_images,
         test_patients=first.test_patients,
         comparisons=tuple(
-            _comparison([run for run in runs if run.protocol == protocol], labels, protocol)
+            _comparison(
+                [run for run in runs if run.protocol == protocol], labels, protocol, predictions
+            )
             for protocol in (*known, *sorted(protocols - set(known)))
         ),
     )
 
 
 def _comparison(
-    runs: list[Finetune], labels: Mapping[tuple[str, str], str], protocol: str
+    runs: list[Finetune],
+    labels: Mapping[tuple[str, str], str],
+    protocol: str,
+    predictions: Predictions,
 ) -> Comparison:
     cells: dict[tuple[str, float], tuple[Finetune, ...]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
@@ -165,6 +220,7 @@ def _comparison(
         arms=arm_order({arm for arm, _ in cells}),
         fractions=tuple(sorted({fraction for _, fraction in cells})),
         runs=cells,
+        predictions=predictions,
     )
 
 

@@ -4,12 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from medstrata.report.collect import Pretrain
 from medstrata.report.compare import Comparison
-from medstrata.report.figures import Line, Style, curve_figure
-from medstrata.report.words import counted, metric_name, percent
+from medstrata.report.figures import Line, Picture, Style, curve_figure
+from medstrata.report.words import counted, metric_name, percent, slug
 
 Record = Mapping[str, Any]
 Reading = Callable[[Record], float | None]
@@ -19,12 +17,10 @@ Curve = tuple[str, Sequence[Record]]
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """One small chart; `alt` tells in words where each curve begins and ends."""
+    """One small chart; its `alt` tells in words where each curve begins and ends."""
 
-    title: str
-    alt: str
+    picture: Picture
     arms: frozenset[str]
-    svg: Markup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +54,22 @@ def pretrain_charts(
         "negative_similarity": "similarity of negatives",
     }
     first = [
-        _chart(title, curves, _entry(key), looks, f"pre-{key}") for key, title in plain.items()
+        _chart(title, curves, _entry(key), looks, f"pretraining-{slug(key)}")
+        for key, title in plain.items()
     ]
+
+    def by_stage(key: str, quantity: str) -> list[Chart | None]:
+        return _staged(curves, looks, key, quantity)
+
     groups = [
         ("Contrastive task and neighbours", _CONTRAST, [*first, *_neighbours(curves, looks)]),
-        ("Intermediate loss, by stage", _INTERMEDIATE, _staged(curves, looks, "intermediate")),
-        ("Effective rank, by stage", _RANK, _staged(curves, looks, "effective_rank")),
-        ("Feature norm, by stage", _NORM, _staged(curves, looks, "feature_norm")),
+        (
+            "Intermediate loss, by stage",
+            _INTERMEDIATE,
+            by_stage("intermediate", "intermediate loss"),
+        ),
+        ("Effective rank, by stage", _RANK, by_stage("effective_rank", "effective rank")),
+        ("Feature norm, by stage", _NORM, by_stage("feature_norm", "feature norm")),
     ]
     made = [_group(title, lead, charts, looks) for title, lead, charts in groups]
     return [group for group in made if group.charts]
@@ -94,14 +99,22 @@ _RANK = (
 _NORM = "Mean length of the features. An intermediate MSE can fall merely because this shrinks."
 
 
-def _staged(curves: Sequence[Curve], looks: Mapping[str, Style], key: str) -> list[Chart | None]:
+def _staged(
+    curves: Sequence[Curve], looks: Mapping[str, Style], key: str, quantity: str
+) -> list[Chart | None]:
     stages: dict[str, None] = {}
     for _, records in curves:
         for record in records:
             found = record.get(key)
             stages.update(dict.fromkeys(found if isinstance(found, Mapping) else ()))
     return [
-        _chart(stage, curves, _entry(key, stage), looks, f"pre-{key}-{i}")
+        _chart(
+            f"{quantity}, {stage}",
+            curves,
+            _entry(key, stage),
+            looks,
+            f"pretraining-{slug(key)}-{i + 1}",
+        )
         for i, stage in enumerate(stages)
     ]
 
@@ -126,7 +139,7 @@ def _neighbours(curves: Sequence[Curve], looks: Mapping[str, Style]) -> list[Cha
             curves,
             answers((task, metric)),
             looks,
-            f"knn-{i}",
+            f"pretraining-knn-{i + 1}",
         )
         for i, (task, metric) in enumerate(asked)
     ]
@@ -140,17 +153,19 @@ def _question(record: Record) -> tuple[str, str]:
 def finetune_charts(comparison: Comparison, looks: Mapping[str, Style], name: str) -> list[Charts]:
     """Training loss and validation score at each label fraction."""
     groups = []
-    for i, fraction in enumerate(comparison.fractions):
+    for fraction in comparison.fractions:
         runs = comparison.at(fraction)
         curves: list[Curve] = [
             (arm, run.files.epochs)
             for arm in comparison.arms
             for run in comparison.runs.get((arm, fraction), ())
         ]
-        loss = _chart("training loss", curves, _entry("train_loss"), looks, f"{name}-{i}-loss")
-        title = f"validation {metric_name(runs[0].metric)}"
-        score = _chart(title, curves, _entry("val_score"), looks, f"{name}-{i}-score")
+        at = f"{name}-{slug(f'{100 * fraction:g}')}-percent"
         share = f"{percent(fraction)} of the labels"
+        title = f"training loss, {share}"
+        loss = _chart(title, curves, _entry("train_loss"), looks, f"{at}-loss")
+        title = f"validation {metric_name(runs[0].metric)}, {share}"
+        score = _chart(title, curves, _entry("val_score"), looks, f"{at}-score")
         groups.append(_group(share, counted(len(runs), "run"), (loss, score), looks))
     return [group for group in groups if group.charts]
 
@@ -180,12 +195,16 @@ def _chart(
     if not lines:
         return None
     x_label = "penalty on the weights" if by_penalty else "epoch"
-    drawn = [line for _, line in lines]
     return Chart(
-        title=title,
-        alt=f"{title} over {x_label}: {'; '.join(told)}.",
+        picture=curve_figure(
+            [line for _, line in lines],
+            name=name,
+            title=title,
+            alt=f"{title} over {x_label}: {'; '.join(told)}.",
+            x_label=x_label,
+            log_x=by_penalty,
+        ),
         arms=frozenset(arm for arm, _ in lines),
-        svg=curve_figure(drawn, name, x_label=x_label, log_x=by_penalty),
     )
 
 

@@ -7,12 +7,13 @@ from data enters a drawing.
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -29,18 +30,18 @@ from medstrata.report.compare import Summary
 from medstrata.report.words import percent
 
 # Stand-ins for colours that the page decides; no other colour here is so nearly black.
-_INK, _MUTED, _RULE = "#010203", "#010204", "#010205"
-_BLUE = "#0072b2"
-_PAGE_COLOURS = {
-    _INK: "currentColor",
-    _MUTED: "var(--muted)",
-    _RULE: "var(--rule)",
-    _BLUE: "var(--blue)",
+INK, MUTED, RULE = "#010203", "#010204", "#010205"
+BLUE = "#0072b2"
+PAGE_COLOURS = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+    BLUE: "var(--blue)",
 }
 
 # Okabe and Ito 2008, "Color Universal Design"; their black is the page's ink, and the page makes
 # their blue lighter on a dark ground.
-_COLOURS = (_INK, "#d55e00", _BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_COLOURS = (INK, "#d55e00", BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _DASHES = ("-", "--", ":")
 
@@ -49,8 +50,12 @@ _UNWANTED = r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->"
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How an arm is drawn: colour, marker and dash each help to tell it from the others."""
+    """How an arm is drawn: colour, marker and dash each help to tell it from the others.
 
+    `tag` stands for the arm's name in drawings, where no word from data may stand.
+    """
+
+    tag: str
     colour: str
     marker: str
     dash: str
@@ -65,10 +70,30 @@ class Line:
     y: Sequence[float | None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A drawing: in the page as `svg`, and kept as `figure` to be written to files.
+
+    Attributes:
+        name: Of its files, unique in a report: lower-case words joined by hyphens.
+        title: In few words.
+        alt: What a reader who cannot see it is told.
+        svg: With the colours of the page.
+        figure: As matplotlib made it.
+    """
+
+    name: str
+    title: str
+    alt: str
+    svg: Markup
+    figure: Figure
+
+
 def styles(arms: Sequence[str]) -> dict[str, Style]:
     """Give each arm a look that no other arm has."""
     return {
         arm: Style(
+            tag=f"arm{i}",
             colour=_COLOURS[i % len(_COLOURS)],
             marker=_MARKERS[i % len(_MARKERS)],
             dash=_DASHES[i // len(_COLOURS) % len(_DASHES)],
@@ -77,16 +102,22 @@ def styles(arms: Sequence[str]) -> dict[str, Style]:
     }
 
 
-def swatch(style: Style, name: str) -> Markup:
-    """The symbol of an arm for keys and tables, to be shown with <use href="#name">."""
+def claim(artists: Iterable[Artist], style: Style) -> None:
+    """Say whose marks these are, so that the page can hide them with their arm."""
+    for artist in artists:
+        artist.set_gid(style.tag)
+
+
+def swatch(style: Style) -> Markup:
+    """The symbol of an arm for keys and tables, to be shown with <use href="#tag">."""
     figure = Figure(figsize=(30 / 72, 12 / 72))
     figure.add_artist(Line2D((0.03, 0.97), (0.5, 0.5), color=style.colour, lw=1.6, ls=style.dash))
     figure.add_artist(
         Line2D((0.5,), (0.5,), color=style.colour, marker=style.marker, ms=6.5, ls="none")
     )
-    inner = re.sub(r"</?svg[^>]*>", "", _svg(figure, name))
+    inner = re.sub(r"</?svg[^>]*>", "", _svg(figure, style.tag))
     # Sizes and colours only: nothing in a drawing comes from data.
-    return Markup(f'<symbol id="{name}" viewBox="0 0 30 12">{inner}</symbol>')  # noqa: S704
+    return Markup(f'<symbol id="{style.tag}" viewBox="0 0 30 12">{inner}</symbol>')  # noqa: S704
 
 
 def score_limits(columns: Sequence[Mapping[str, Summary]]) -> tuple[float, float]:
@@ -100,17 +131,22 @@ def score_figure(
     columns: Mapping[float, Mapping[str, Summary]],
     looks: Mapping[str, Style],
     limits: tuple[float, float],
+    *,
     name: str,
-) -> Markup:
+    title: str,
+    alt: str,
+) -> Picture:
     """Score against the label fraction: mean, interval over patients, and each seed.
 
     Args:
         columns: Fraction -> arm -> summary.
         looks: Arm -> style; its order is the order in which arms stand beside each other.
         limits: Vertical range.
-        name: Unique in the page.
+        name: Of the picture.
+        title: Of the picture.
+        alt: Of the picture.
     """
-    with rc_context(_rc(9.5)):
+    with rc_context(page_style(9.5)):
         figure = Figure(figsize=(5.5, 3.5))
         axes = figure.add_axes((0.085, 0.14, 0.905, 0.85))
         fractions = sorted(columns)
@@ -126,12 +162,13 @@ def score_figure(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylim(*limits)
         axes.set_xlabel("labelled share of the training images (log scale)")
-        return _inline(figure, axes, name)
+        _rule(axes)
+        return picture(figure, name=name, title=title, alt=alt)
 
 
 def _draw_arm(axes: Axes, style: Style, points: list[tuple[float, Summary | None]]) -> None:
     drawn = [(x, summary) for x, summary in points if summary is not None]
-    axes.plot(
+    marks = axes.plot(
         [x for x, _ in points],
         [math.nan if summary is None else summary.value for _, summary in points],
         color=style.colour,
@@ -142,23 +179,33 @@ def _draw_arm(axes: Axes, style: Style, points: list[tuple[float, Summary | None
         lw=1.5,
     )
     for x, summary in drawn:
+        colour = style.colour
         if summary.interval is not None:
-            axes.plot([x, x], summary.interval, color=style.colour, lw=1.2, marker="_", ms=5)
+            marks += axes.plot([x, x], summary.interval, color=colour, lw=1.2, marker="_", ms=5)
         if len(summary.seeds) > 1:
             places = [x] * len(summary.seeds)
-            axes.plot(places, summary.seeds, "o", color=style.colour, ms=3.2, mfc="none", mew=0.9)
+            marks += axes.plot(
+                places, summary.seeds, "o", color=colour, ms=3.2, mfc="none", mew=0.9
+            )
+    claim(marks, style)
 
 
 def curve_figure(
-    lines: Sequence[Line], name: str, *, x_label: str = "epoch", log_x: bool = False
-) -> Markup:
+    lines: Sequence[Line],
+    *,
+    name: str,
+    title: str,
+    alt: str,
+    x_label: str = "epoch",
+    log_x: bool = False,
+) -> Picture:
     """Curves of one quantity; a small panel that stands beside others."""
-    with rc_context(_rc(9)):
+    with rc_context(page_style(9)):
         figure = Figure(figsize=(3.0, 2.1))
         # Fixed, so that charts of one row line up.
         axes = figure.add_axes((0.16, 0.205, 0.82, 0.765))
         for line in lines:
-            axes.plot(
+            marks = axes.plot(
                 line.x,
                 [math.nan if value is None else value for value in line.y],
                 color=line.style.colour,
@@ -169,6 +216,7 @@ def curve_figure(
                 mec="none",
                 lw=1.3,
             )
+            claim(marks, line.style)
         if log_x:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(numticks=5))
@@ -181,33 +229,47 @@ def curve_figure(
                 axes.set_xlim(min(places) - 0.5, max(places) + 0.5)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
-        return _inline(figure, axes, name)
+        _rule(axes)
+        return picture(figure, name=name, title=title, alt=alt)
 
 
-def _rc(size: float) -> Any:
+def page_style(size: float) -> Any:
+    """Settings under which a figure is made: sizes in points, colours the page's."""
     # Any: how the keys are typed differs between releases of matplotlib.
     return {
         "font.size": size,
-        "text.color": _INK,
-        "axes.edgecolor": _MUTED,
-        "axes.labelcolor": _MUTED,
+        "text.color": INK,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": MUTED,
         "axes.linewidth": 0.8,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.unicode_minus": True,
         "axes.formatter.useoffset": False,
-        "xtick.color": _MUTED,
-        "ytick.color": _MUTED,
-        "xtick.labelcolor": _INK,
-        "ytick.labelcolor": _INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
         "svg.fonttype": "none",
     }
 
 
-def _inline(figure: Figure, axes: Axes, name: str) -> Markup:
-    axes.grid(axis="y", color=_RULE, lw=0.7)
+def picture(figure: Figure, *, name: str, title: str, alt: str) -> Picture:
+    """A finished figure, for the page and for files.
+
+    Args:
+        figure: With numbers and fixed words only, in the colours of `page_style`.
+        name: Unique in a report: lower-case words joined by hyphens.
+        title: In few words.
+        alt: What a reader who cannot see it is told.
+    """
+    svg = Markup(_svg(figure, name))  # noqa: S704  (numbers and fixed words only)
+    return Picture(name=name, title=title, alt=alt, svg=svg, figure=figure)
+
+
+def _rule(axes: Axes) -> None:
+    axes.grid(axis="y", color=RULE, lw=0.7)
     axes.set_axisbelow(True)
-    return Markup(_svg(figure, name))  # noqa: S704  (numbers and fixed words only)
 
 
 def _svg(figure: Figure, name: str) -> str:
@@ -224,8 +286,10 @@ def _svg(figure: Figure, name: str) -> str:
     text = re.sub(_UNWANTED, "", text, flags=re.DOTALL)
     text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true">', text)
     text = text.replace("xlink:href", "href")
+    # An arm has many marks: they share a class, since an id stands once in a page.
+    text = re.sub(r'\bid="(arm\d+)"', r'class="\1"', text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="|url\()#', rf"\1#{name}-", text)
-    for stand_in, colour in _PAGE_COLOURS.items():
+    for stand_in, colour in PAGE_COLOURS.items():
         text = text.replace(stand_in, colour)
     return re.sub(r"\s*\n\s*", "\n", text)

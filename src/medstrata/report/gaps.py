@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from medstrata.report.collect import Collection, Finetune, Note
-from medstrata.report.compare import Bench, Comparison
+from medstrata.report.collect import Collection, Finetune
+from medstrata.report.compare import Bench, Comparison, given_labels
+from medstrata.report.facts import Note
 from medstrata.report.words import listed, metric_name, percent, protocol_clause
 
 
@@ -70,9 +71,7 @@ def _unlike_subsets(comparison: Comparison, where: str) -> Iterator[Note]:
     """Arms of one fraction and seed must have been given the same labelled images."""
     given: dict[tuple[float, int], set[object]] = {}
     for run in _runs(comparison):
-        # A run without its list of images still tells how many there were.
-        facts = (run.subset_images, run.subset_patients, *sorted(run.per_class.items()))
-        given.setdefault((run.fraction, run.seed), set()).add(run.labelled_ids or facts)
+        given.setdefault((run.fraction, run.seed), set()).add(given_labels(run))
     for (fraction, seed), subsets in sorted(given.items()):
         if len(subsets) > 1:
             clause = protocol_clause(comparison.protocol)

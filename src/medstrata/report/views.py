@@ -1,25 +1,21 @@
 """The views an encoder saw, as a small picture inside the page."""
 
-import base64
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
-from medstrata.report.collect import Note, Pretrain
-
-_WIDTH = 1280
+from medstrata.report.collect import Pretrain
+from medstrata.report.embedded import UNREADABLE, Embedded, embed, open_sheet
+from medstrata.report.facts import Note
 
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """One sheet and the runs that saw it; `source` is a data address."""
+    """One sheet and the runs that saw it."""
 
-    source: str
-    width: int
-    height: int
+    sheet: Embedded
     runs: tuple[Pretrain, ...]
 
 
@@ -38,27 +34,12 @@ def read_views(runs: Sequence[Pretrain]) -> tuple[list[Views], list[Note]]:
     views = []
     for content, seen_by in sheets.values():
         try:
-            views.append(_embed(content, tuple(seen_by)))
-        except (OSError, ValueError, Image.DecompressionBombError):
+            sheet = embed(_lying(open_sheet(content)))
+            views.append(Views(sheet=sheet, runs=tuple(seen_by)))
+        except UNREADABLE:
             names = ", ".join(run.files.name for run in seen_by)
             notes.append(Note(what=names, why="views.png cannot be read: what it saw is not shown"))
     return views, notes
-
-
-def _embed(content: bytes, runs: tuple[Pretrain, ...]) -> Views:
-    with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
-        sheet = _lying(opened.convert("RGBA"))
-    # Large enough to see the pixels of a view, small enough to send by mail.
-    sheet.thumbnail((_WIDTH, _WIDTH), Image.Resampling.LANCZOS)
-    written = io.BytesIO()
-    sheet.save(written, format="WEBP", quality=88)
-    encoded = base64.b64encode(written.getvalue()).decode("ascii")
-    return Views(
-        source=f"data:image/webp;base64,{encoded}",
-        width=sheet.width,
-        height=sheet.height,
-        runs=runs,
-    )
 
 
 def _lying(sheet: Image.Image) -> Image.Image:

@@ -1,5 +1,7 @@
 """How the report writes numbers, lists and names."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 _THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -8,6 +10,7 @@ _SPACE = "\N{NO-BREAK SPACE}"
 _METRICS = {
     "macro_auroc": "macro AUROC",
     "average_precision": "average precision",
+    "sensitivity_at_90": f"sensitivity at 90{_THIN}% specificity",
     "macro_f1": "macro F1",
     "quadratic_kappa": "quadratic kappa",
     "accuracy": "accuracy",
@@ -58,9 +61,37 @@ def score_text(value: float) -> str:
     return f"{value:.3f}".replace("-", "−")
 
 
+def signed(value: float) -> str:
+    """A difference of scores, its sign always shown; no difference has none."""
+    text = score_text(value)
+    return text if text.startswith("−") or float(text) == 0 else f"+{text}"
+
+
+def p_text(value: float) -> str:
+    """A p-value in two digits."""
+    return f"{value:.2g}"
+
+
 def interval_text(interval: tuple[float, float]) -> str:
     """Both ends of an interval."""
     return f"{score_text(interval[0])} to {score_text(interval[1])}"
+
+
+def bracketed(interval: tuple[float, float]) -> str:
+    """The same in a table."""
+    return f"[{score_text(interval[0])}, {score_text(interval[1])}]"
+
+
+def slug(*names: str) -> str:
+    """A name for files: lower-case ASCII letters and digits, joined by hyphens."""
+    plain = unicodedata.normalize("NFKD", " ".join(names)).encode("ascii", "ignore").decode()
+    words = re.findall(r"[a-z0-9]+", plain.lower())
+    return "-".join(words)[:60].strip("-") or "unnamed"
+
+
+def sentence(text: str) -> str:
+    """The same with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def counted(number: int, noun: str) -> str:

@@ -16,9 +16,9 @@ from medstrata.data.splits import known
 from medstrata.data.store import Store
 from medstrata.devices import device_name, make_accelerator
 from medstrata.errors import MedstrataError
+from medstrata.evaluation import located, seeded_encoder
 from medstrata.features import extract_features
-from medstrata.finetuning import starting_encoder
-from medstrata.legacy import absolute_sigma_cka
+from medstrata.legacy import rbf_cka as absolute_width_cka
 from medstrata.randomness import derive_seed, permutation, uniforms
 from medstrata.run import keep_audit, open_run, read_config, read_result, write_result
 from medstrata.similarity import MEASURES, Spread, linear_heatmap, measures, subset_measures
@@ -162,12 +162,12 @@ class _Networks:
         config = read_config(run / "config.yaml")
         self.device = make_accelerator(config["precision"]).device
         self._store = store
-        loaded = starting_encoder(
-            config["encoder"],
+        loaded = seeded_encoder(
+            located(config["encoder"], run),
             store,
             backbone=config["backbone"],
+            image_size=config["views"]["size"],
             seed=config["seed"],
-            size=config["views"]["size"],
         )
         self._preprocessing = loaded.preprocessing
         self._before = loaded.backbone
@@ -284,4 +284,5 @@ def _legacy(
     before: torch.Tensor, after: torch.Tensor, chosen: Sequence[NDArray[np.int64]]
 ) -> float:
     first, second = before.cpu().numpy(), after.cpu().numpy()
-    return float(np.mean([absolute_sigma_cka(first[rows], second[rows]) for rows in chosen]))
+    size = len(chosen[0])
+    return float(absolute_width_cka(first, second, subsets=len(chosen), size=size).mean())

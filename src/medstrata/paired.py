@@ -1,0 +1,297 @@
+"""Two arms on the same patients: their difference, its test, and the labels one saves.
+
+Shape letters: N samples, M columns of probability, R resamples, P patients, F fractions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medstrata.draws import Draws, Floats
+from medstrata.metrics import (
+    LOWER_IS_BETTER,
+    METRICS,
+    READS_ORDER,
+    checked_draws,
+    mean_of_models,
+    percentile_ends,
+    score,
+)
+from medstrata.weighted import Kind
+
+_SWAPS = 1  # what a random number is for; the draws of patients have the plain seed
+# Equal scores may differ by this much: sums of the same numbers in another order.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How much more one arm scores than another on the same patients.
+
+    Attributes:
+        value: Mean score of the first arm less that of the second.
+        low: Lower end of the interval over patients.
+        high: Upper end.
+        p_value: Of the two-sided permutation test, above 0 and at most 1.
+        per_seed: The difference of each pair of models, in the order given.
+        resamples: Resamples the ends come from: those asked for, less those that have no value.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    per_seed: tuple[float, ...]
+    resamples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Efficiency:
+    """The share of the labels with which an arm scores as the reference does with all.
+
+    Attributes:
+        fraction: That share, in (0, 1]; None where no share studied is enough.
+        low: Lower end of the interval over patients; None beyond the largest share studied.
+        high: Upper end, likewise.
+        reached: Share of the resamples in which some share is enough, in [0, 1].
+    """
+
+    fraction: float | None
+    low: float | None
+    high: float | None
+    reached: float
+
+
+def paired_difference(
+    name: str,
+    target: NDArray[Any],
+    first: Sequence[NDArray[Any]],
+    second: Sequence[NDArray[Any]],
+    kind: Kind,
+    patient_ids: NDArray[Any],
+    *,
+    resamples: int = 1000,
+    permutations: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Difference:
+    """Compare the mean scores of two arms over seeds, with a paired interval and test.
+
+    Both arms are scored on the same draws of the patients, so what makes a draw easy or hard for
+    both cancels. The test asks whether the arms could be exchanged: each patient's predictions
+    change arms with probability 1/2, in all seeds at once, and the difference is taken anew.
+    Metrics that read only the order of the probabilities are tested on ranks within each model,
+    since two models need not be calibrated alike. Interval and test speak of other patients, not of
+    other seeds: `per_seed` shows how far those agree.
+
+    Args:
+        name: One of `metrics_for(kind)`.
+        target: As for `metrics.score`.
+        first: Predictions of the first arm, as for `metrics.score`, one (N, M) array a seed.
+        second: Predictions of the second, its seeds in the same order.
+        kind: Of the task.
+        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
+        resamples: Draws of as many patients as there are, 1 or more.
+        permutations: Random exchanges, 1 or more: the p-value is at least 1 / (permutations + 1).
+        seed: Of draws and exchanges, 0 or more.
+        level: Share of the resamples inside the interval, above 0 and below 1.
+
+    Returns:
+        The difference. The p-value counts the exchanges whose difference is as large in absolute
+        value, the arms as they are among them: (1 + count) / (1 + permutations).
+
+    Raises:
+        ValueError: As for `metrics.mean_interval`; or the arms have different numbers of seeds, or
+            `permutations` is below 1.
+
+    Source: interval: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 13.3; test:
+        the same, eq. 15.18, with the count of Phipson, Smyth 2010, doi:10.2202/1544-6115.1585.
+    """
+    if len(first) != len(second):
+        raise ValueError(
+            f"the arms have {len(first)} and {len(second)} seeds: give the same seeds of both, in "
+            "the same order"
+        )
+    if permutations < 1:
+        raise ValueError(f"permutations is {permutations}: it must be 1 or more")
+    pairs = list(zip(first, second, strict=True))
+    per_seed = [
+        score(name, target, one, kind) - score(name, target, other, kind) for one, other in pairs
+    ]
+    value = float(mean_of_models(per_seed))
+    metric, draws = METRICS[name], checked_draws(patient_ids, len(target), resamples, seed)
+    drawn = [
+        metric(target, one, kind, draws) - metric(target, other, kind, draws)
+        for one, other in pairs
+    ]
+    low, high, used = percentile_ends(mean_of_models(drawn), level)
+    exchanged = _exchanged(draws.groups, permutations, seed)
+    differences = mean_of_models(
+        [_differences(name, target, one, other, kind, exchanged) for one, other in pairs]
+    )
+    # "Not smaller" rather than "as large": an exchange without a value then counts as well.
+    smaller = np.abs(differences[1:]) < np.abs(differences[0]) - _ROUNDING
+    p_value = float(1 + np.count_nonzero(~smaller)) / (1 + permutations)
+    return Difference(
+        value=value,
+        low=low,
+        high=high,
+        p_value=p_value,
+        per_seed=tuple(per_seed),
+        resamples=used,
+    )
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Adjust p-values for their number: those at most a are significant together at level a.
+
+    The smallest is multiplied by their number, the next by one less, and so on; none ends below a
+    smaller one, nor above 1. The chance of any false rejection is at most a, however the tests
+    depend on one another.
+
+    Args:
+        p_values: In [0, 1], in any order.
+
+    Returns:
+        The adjusted values, in the same order.
+
+    Raises:
+        ValueError: A value is outside [0, 1].
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    if not np.all((values >= 0) & (values <= 1)):
+        raise ValueError(f"p-values must lie in 0..1, got {list(p_values)}")
+    order = np.argsort(values, kind="stable")
+    multiplied = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(multiplied), 1)
+    return tuple(adjusted.tolist())
+
+
+def label_efficiency(
+    name: str,
+    target: NDArray[Any],
+    by_fraction: Mapping[float, Sequence[NDArray[Any]]],
+    reference: Sequence[NDArray[Any]],
+    kind: Kind,
+    patient_ids: NDArray[Any],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Efficiency:
+    """Find the share of the labels with which an arm scores as a reference does with all of them.
+
+    The mean score over seeds is taken as linear in the logarithm of the share between the shares
+    studied; the answer is the smallest share at which this line reaches the reference, even where
+    the line dips below it again. An arm that reaches it at the smallest share studied gets that
+    share, of which the truth may be any part. Where it never does, in a resample, the share lies
+    beyond 1: `high` is None when more than 2.5 % of the resamples never reach (at level 0.95), and
+    `low` when more than 97.5 % do not.
+
+    Args:
+        name: One of `metrics_for(kind)`; of those where lower is better, low scores reach.
+        target: As for `metrics.score`.
+        by_fraction: Share of the labels, in (0, 1], to predictions of the arm, one (N, M) array a
+            seed; one share or more.
+        reference: Predictions of the reference trained on all labels, one (N, M) array a seed.
+        kind: Of the task.
+        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
+        resamples: Draws of as many patients as there are, 1 or more; the same for all models.
+        seed: Of the draws, 0 or more.
+        level: Share of the resamples inside the interval, above 0 and below 1.
+
+    Returns:
+        Share, interval and how often the reference is reached; resamples in which a score is not
+        defined are dropped.
+
+    Raises:
+        ValueError: As for `metrics.mean_interval`; or there is no share, or one outside (0, 1].
+    """
+    fractions = sorted(by_fraction)
+    if not fractions or not 0 < fractions[0] <= fractions[-1] <= 1:
+        raise ValueError(f"fractions must lie above 0 and at most at 1, got {fractions}")
+    draws = checked_draws(patient_ids, len(target), resamples, seed)
+    sign = -1 if name in LOWER_IS_BETTER else 1
+
+    def scores(models: Sequence[NDArray[Any]]) -> Floats:
+        """The score of the samples as they are, then of each resample: (1 + R,)."""
+        plain = mean_of_models([score(name, target, one, kind) for one in models])
+        drawn = mean_of_models([METRICS[name](target, one, kind, draws) for one in models])
+        return sign * np.append(plain, drawn)
+
+    curves = np.stack([scores(by_fraction[fraction]) for fraction in fractions])
+    needed = _first_crossing(np.array(fractions), curves, scores(reference))
+    low, high, _ = percentile_ends(needed[1:], level, "inverted_cdf")
+    defined = needed[1:][~np.isnan(needed[1:])]
+    fraction, low_end, high_end = (
+        float(end) if np.isfinite(end) else None for end in (needed[0], low, high)
+    )
+    return Efficiency(
+        fraction=fraction, low=low_end, high=high_end, reached=float(np.isfinite(defined).mean())
+    )
+
+
+def _exchanged(patient: NDArray[np.int64], permutations: int, seed: int) -> Draws:
+    """Draws from the samples of both arms, one after the other, that make up two new arms.
+
+    The first half of the resamples are the new first arms, the second half the new second ones; the
+    first of each half are the arms as they are.
+    """
+    count = int(patient.max()) + 1
+    generator = np.random.Generator(np.random.PCG64([seed, _SWAPS]))
+    swapped = generator.integers(2, size=(1 + permutations, count), dtype=np.uint8)
+    swapped[0] = 0
+    new_first = np.concatenate([1 - swapped, swapped], axis=1)  # (1 + permutations, 2 P)
+    counts = np.concatenate([new_first, 1 - new_first])
+    return Draws(counts, np.concatenate([patient, patient + count]))
+
+
+def _differences(
+    name: str,
+    target: NDArray[Any],
+    first: NDArray[Any],
+    second: NDArray[Any],
+    kind: Kind,
+    exchanged: Draws,
+) -> Floats:
+    """Score of each new first arm less that of the new second: (1 + permutations,)."""
+    arms = [first, second]
+    if name in READS_ORDER:
+        arms = [_ranks(arm, target, kind) for arm in arms]
+    twice = np.concatenate([target, target])
+    new_first, new_second = METRICS[name](twice, np.concatenate(arms), kind, exchanged).reshape(
+        2, -1
+    )
+    return np.asarray(new_first - new_second)
+
+
+def _ranks(probability: NDArray[Any], target: NDArray[Any], kind: Kind) -> Floats:
+    """Rank of each sample in its column among those of known label, over their number: (N, M)."""
+    ranks = np.zeros(probability.shape)
+    for column, values in enumerate(probability.T):
+        known = ~np.isnan(target[:, column]) if kind == "multilabel" else np.full(len(target), True)
+        _, place, ties = np.unique(values[known], return_inverse=True, return_counts=True)
+        ranks[known, column] = (np.cumsum(ties) - (ties - 1) / 2)[place] / max(1, known.sum())
+    return ranks
+
+
+def _first_crossing(fractions: Floats, curves: Floats, goal: Floats) -> Floats:
+    """Fraction where each curve first reaches its goal: (F,), (F, R), (R,) -> (R,).
+
+    Infinite where it never does, NaN where a score is.
+    """
+    reached = curves >= goal - _ROUNDING
+    after = reached.argmax(axis=0)
+    before = np.maximum(after - 1, 0)
+    number = np.arange(len(goal))
+    start, end = curves[before, number], curves[after, number]
+    share = np.clip((goal - start) / np.where(end > start, end - start, 1), 0, 1)
+    crossing = fractions[before] * (fractions[after] / fractions[before]) ** share
+    undefined = np.isnan(curves).any(axis=0) | np.isnan(goal)
+    return np.where(undefined, np.nan, np.where(reached.any(axis=0), crossing, np.inf))

@@ -1,0 +1,127 @@
+"""Label efficiency: with which share of the labels an arm scores as a reference does with all."""
+
+from collections.abc import Sequence
+
+from medstrata.paired import Efficiency, label_efficiency
+from medstrata.report.compare import Bench, Comparison
+from medstrata.report.predictions import LEVEL, RESAMPLES
+from medstrata.report.sections import Block, Section
+from medstrata.report.tables import DataTable, Entry
+from medstrata.report.words import (
+    metric_name,
+    percent,
+    protocol_clause,
+    protocol_name,
+    score_text,
+)
+
+# Arms whose score with all labels is to be reached.
+_REFERENCES = ("scratch", "moco")
+
+
+def efficiency_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Section | None:
+    """Every comparison with a reference trained on all labels.
+
+    Args:
+        found: (name for files, bench, comparison).
+    """
+    blocks = []
+    for name, bench, comparison in found:
+        table = _table(name, bench, comparison)
+        if table is not None:
+            heading = f"{protocol_name(comparison.protocol)}: {bench.task.name} on "
+            blocks.append(Block(heading=heading + bench.store.name, tables=(table,)))
+    if not blocks:
+        return None
+    return Section(
+        anchor="efficiency",
+        title="Label efficiency",
+        short="Label efficiency",
+        lead="The share of the labels with which an arm scores what a reference arm scores with "
+        "all of them. Between the shares studied the mean score over seeds is taken to rise along "
+        "a straight line in the logarithm of the share; the smallest share at which the line meets "
+        "the reference is given. Where the smallest share studied is enough already, less may be "
+        f"too: such an entry begins with ≤. The {percent(LEVEL)} interval is over patients "
+        f"({RESAMPLES:,} resamples, the same for both arms); an open end means that the reference "
+        "was not reached in that many of them.",
+        blocks=tuple(blocks),
+    )
+
+
+def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
+    full = {
+        arm: comparison.runs.get((arm, 1.0), ())
+        for word in _REFERENCES
+        for arm in comparison.arms
+        if comparison.identity(arm)[0] == word
+    }
+    references = [arm for arm, runs in full.items() if comparison.predictions.cover(runs)]
+    if not references or not comparison.predictions.knows(bench.metric):
+        return None
+    column = comparison.column(1.0, bench.metric)
+    rows = tuple(
+        (
+            Entry(text=arm, arm=arm),
+            *(_entry(bench, comparison, arm, reference) for reference in references),
+        )
+        for arm in comparison.arms
+    )
+    if not any(entry.number is not None for row in rows for entry in row):
+        return None
+    return DataTable(
+        name=f"{name}-efficiency",
+        caption=f"Share of the labels with which each arm reaches the {metric_name(bench.metric)} "
+        f"of a reference with all labels: {bench.task.name} on {bench.store.name}, "
+        f"{protocol_clause(comparison.protocol)}",
+        heads=(
+            Entry(text="Arm"),
+            *(
+                Entry(text=f"{arm}, all labels", notes=(score_text(column[arm].value),))
+                for arm in references
+                if arm in column
+            ),
+        ),
+        rows=rows,
+        note="In the CSV file shares are from 0 to 1.",
+    )
+
+
+def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> Entry:
+    predictions = comparison.predictions
+    cells = {one: comparison.runs.get((arm, one), ()) for one in comparison.fractions}
+    studied = {one: runs for one, runs in cells.items() if predictions.cover(runs)}
+    if arm == reference:
+        return Entry(text="the reference")
+    # From one share alone nothing can be said about fewer labels.
+    if len(studied) < 2:
+        return Entry(text="too few shares")
+    try:
+        found = label_efficiency(
+            bench.metric,
+            predictions.target,
+            {one: predictions.of(runs) for one, runs in studied.items()},
+            predictions.of(comparison.runs[reference, 1.0]),
+            predictions.kind,
+            predictions.patient_ids,
+            resamples=RESAMPLES,
+            level=LEVEL,
+        )
+    except ValueError:  # not defined in any resample: too few patients of a class
+        return Entry(text="undefined")
+    return _told(found, min(studied))
+
+
+def _told(found: Efficiency, smallest: float) -> Entry:
+    ends = [_share(end, smallest) for end in (found.low, found.high)]
+    notes = [f"{percent(LEVEL)}: {ends[0]} to {ends[1]}"]
+    if found.reached < 1:
+        notes.append(f"reached in {percent(found.reached)} of resamples")
+    if found.fraction is None:
+        return Entry(text="not reached", notes=tuple(notes))
+    return Entry(text=_share(found.fraction, smallest), number=found.fraction, notes=tuple(notes))
+
+
+def _share(fraction: float | None, smallest: float) -> str:
+    if fraction is None:
+        return "beyond all"
+    return f"{'≤ ' if fraction <= smallest else ''}{percent(float(f'{fraction:.2g}'))}"

@@ -1,0 +1,186 @@
+"""What a study will take, before it runs: its cells, time and disk."""
+
+import math
+import time
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from medstrata.backbones import Backbone, Features, create_backbone
+from medstrata.console import say
+from medstrata.data.labels import Task, make_task
+from medstrata.data.splits import known
+from medstrata.data.store import Store, open_store
+from medstrata.devices import device_name, make_accelerator
+from medstrata.errors import MedstrataError
+from medstrata.settings import FinetuneSettings
+from medstrata.studies.ledger import Ledger
+from medstrata.studies.plan import Cell, plan, store_path
+from medstrata.studies.progress import Pace, duration
+from medstrata.studies.settings import StudySettings
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+_FLOAT = 4  # bytes
+_TIMED_BATCH = 16
+# A fit, an interval and the writing of a run folder.
+_OVERHEAD_SECONDS = 2.0
+_SMALL_FILES = 200_000  # bytes of a run folder without weights
+
+
+def describe(settings: StudySettings, out: Path, root: Path, jobs: int) -> str:
+    """List the cells of a study with an estimate of time and disk; nothing is run or written.
+
+    Finished cells of the same study tell how long their like take; for the others each network is
+    timed for a moment on this machine.
+
+    Args:
+        settings: The study.
+        out: Its folder; need not exist.
+        root: Folder that relative paths start from.
+        jobs: Cells that run at a time.
+
+    Returns:
+        Lines of text.
+    """
+    cells, ledger = plan(settings), Ledger(out)
+    waiting = [cell for cell in cells if not ledger.finished(cell)]
+    pace = Pace()
+    for cell in cells:
+        result = ledger.result(cell) if ledger.finished(cell) else None
+        if result is not None:
+            pace.add(cell, float(result["seconds"]))
+    costs = _Costs(settings, out, root)
+    times: list[float | None] = []
+    lines = []
+    for cell in cells:
+        if cell in waiting:
+            seconds = pace.seconds([cell]) or costs.seconds(cell)
+            times.append(seconds)
+            state = "unknown" if seconds is None else f"about {duration(seconds)}"
+        else:
+            state = "finished"
+        lines.append(f"{cell.folder:<60} {state}")
+    total = sum(seconds for seconds in times if seconds is not None) / jobs
+    space = sum(costs.bytes(cell) for cell in waiting)
+    unknown = sum(1 for seconds in times if seconds is None)
+    later = (
+        f"; {unknown} cells cannot be estimated before their data are prepared" if unknown else ""
+    )
+    lines.append(
+        f"{len(cells)} cells, {len(waiting)} to run, {jobs} at a time: about {duration(total)} and "
+        f"{space / 2**30:.1f} GiB on {device_name(make_accelerator('auto').device)}{later}"
+    )
+    return "\n".join(lines) + "\n"
+
+
+class _Costs:
+    def __init__(self, settings: StudySettings, out: Path, root: Path) -> None:
+        self._settings, self._out, self._root = settings, out, root
+        self._stores: dict[str, tuple[Store, Task] | None] = {}
+
+    def seconds(self, cell: Cell) -> float | None:
+        """Seconds of a cell, None where its store is not there yet."""
+        found = self._open(cell.data)
+        if found is None or cell.kind == "prepare":
+            return None
+        store, task = found
+        train, forward = _speed(
+            self._backbone(cell), store.size, store.channels, self._precision(cell)
+        )
+        split = {name: _labelled(store, task, name) for name in ("train", "val", "test")}
+        if cell.kind == "pretrain":
+            chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
+            assert chosen is not None
+            images = len(store) if chosen.images == "all" else len(store.rows("train"))
+            # Views and the key encoder: one more pass without gradients.
+            return chosen.epochs * images * (train + forward)
+        if cell.kind == "full":
+            tuning = self._settings.finetune(cell.data, "full")
+            combinations = math.prod(map(len, self._settings.protocols["full"].grid.values()))
+            shown = _steps(tuning, (cell.fraction or 1) * split["train"]) * tuning.batch_size
+            looked = split["val"] * (tuning.epochs + 1) + split["test"]
+            once = tuning.epochs * shown * train + looked * forward
+            return combinations * once + _OVERHEAD_SECONDS
+        if cell.kind == "reuse":
+            return 3 * split["test"] * forward + 5 * _OVERHEAD_SECONDS
+        # Features are extracted once for an encoder and kept.
+        sharing = len(self._settings.fractions) * self._settings.seeds
+        return sum(split.values()) * forward / sharing + _OVERHEAD_SECONDS
+
+    def bytes(self, cell: Cell) -> int:
+        """Disk space of a cell, 0 where its store is not there yet."""
+        found = self._open(cell.data)
+        if found is None or cell.kind == "prepare":
+            return 0
+        weights = _parameters(self._backbone(cell)) * _FLOAT
+        if cell.kind == "pretrain":
+            chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
+            assert chosen is not None
+            queue = chosen.contrastive.queue_size * chosen.contrastive.head_size * _FLOAT
+            # Both encoders and the optimizer's momentum in each checkpoint, then the export.
+            return chosen.keep_checkpoints * (3 * weights + queue) + weights + _SMALL_FILES
+        return (weights if cell.kind == "full" else 0) + _SMALL_FILES
+
+    def _backbone(self, cell: Cell) -> str:
+        chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
+        arm = self._settings.arms[cell.arm]
+        return chosen.backbone if chosen else arm.backbone or self._settings.backbone
+
+    def _precision(self, cell: Cell) -> Precision:
+        if cell.kind == "full":
+            return self._settings.finetune(cell.data, "full").precision
+        chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
+        # Features are extracted without mixed precision.
+        return chosen.precision if cell.kind == "pretrain" and chosen else "fp32"
+
+    def _open(self, data: str) -> tuple[Store, Task] | None:
+        if data not in self._stores:
+            chosen = self._settings.data[data]
+            try:
+                store = open_store(store_path(self._settings, data, self._out, self._root))
+                self._stores[data] = store, make_task(store, chosen.task, chosen.kind)
+            except MedstrataError:
+                if chosen.store is not None:
+                    raise
+                self._stores[data] = None
+        return self._stores[data]
+
+
+def _labelled(store: Store, task: Task, split: str) -> int:
+    return int(known(task.targets[store.rows(split)]).sum())
+
+
+def _steps(settings: FinetuneSettings, images: float) -> int:
+    return max(settings.min_steps, math.ceil(images / settings.batch_size))
+
+
+@cache
+def _speed(backbone: str, size: int, channels: int, precision: Precision) -> tuple[float, float]:
+    """Seconds an image of a training step and of a forward pass, the quicker of two tries."""
+    say(f"timing {backbone} at {size} pixels")
+    accelerator = make_accelerator(precision)
+    network = create_backbone(backbone, in_channels=channels, image_size=size)
+    network = network.to(accelerator.device).to(memory_format=torch.channels_last)
+    images = torch.rand(_TIMED_BATCH, channels, size, size, device=accelerator.device)
+
+    def step(learning: bool) -> float:
+        started = time.perf_counter()
+        with accelerator.autocast(), torch.set_grad_enabled(learning):
+            features: Features = network(images)
+            loss = features.pooled.float().square().mean()
+        if learning:
+            loss.backward()
+        if accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        return (time.perf_counter() - started) / _TIMED_BATCH
+
+    return min(step(True) for _ in range(2)), min(step(False) for _ in range(2))
+
+
+@cache
+def _parameters(backbone: str) -> int:
+    network: Backbone = create_backbone(backbone, in_channels=3, image_size=224)
+    return sum(parameter.numel() for parameter in network.parameters())

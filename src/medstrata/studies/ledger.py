@@ -1,0 +1,77 @@
+"""Which cells of a study are finished, and whether they are what is asked for now."""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from medstrata.errors import MedstrataError
+from medstrata.files import write_text
+from medstrata.run import read_result
+from medstrata.studies.plan import Cell
+
+
+class Ledger:
+    """One small file for each finished cell, written last.
+
+    Args:
+        out: Folder of the study.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether the cell ended well with what is asked for now."""
+        record = self._read(cell)
+        return record is not None and record["what"] == cell.what
+
+    def changed(self, cells: Iterable[Cell]) -> dict[Cell, str]:
+        """Cells that ended well, but with other settings than now: which, before and after."""
+        found = {}
+        for cell in cells:
+            record = self._read(cell)
+            if record is not None and record["what"] != cell.what:
+                found[cell] = _difference(record["what"], cell.what)
+        return found
+
+    def finish(self, cell: Cell) -> None:
+        """Remember that the cell ended well."""
+        path = self._path(cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps({"what": cell.what}, indent=1) + "\n")
+
+    def forget(self, cells: Sequence[Cell]) -> None:
+        """Remove cells and what they made."""
+        for cell in cells:
+            self._path(cell).unlink(missing_ok=True)
+            shutil.rmtree(self._out / cell.folder, ignore_errors=True)
+
+    def result(self, cell: Cell) -> dict[str, Any] | None:
+        """The result of a cell that ended in a run folder."""
+        return read_result(self._out / cell.folder)
+
+    def _path(self, cell: Cell) -> Path:
+        return self._out / "cells" / f"{cell.folder}.json"
+
+    def _read(self, cell: Cell) -> dict[str, Any] | None:
+        """What was written of a cell whose folder is there."""
+        path = self._path(cell)
+        if not path.is_file() or not (self._out / cell.folder).is_dir():
+            return None
+        if cell.kind != "prepare" and self.result(cell) is None:
+            return None
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise MedstrataError(f"{path} is damaged: delete it to make the cell again") from error
+
+
+def _difference(before: Any, now: Any, name: str = "") -> str:
+    """The first place in which two nested values differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                return _difference(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    return f"{name} {before!r} -> {now!r}"

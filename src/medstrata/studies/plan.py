@@ -1,0 +1,202 @@
+"""From the settings of a study to its cells: what is to be run, in which order, and on what."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from medstrata.studies.settings import AnalysisSettings, Protocol, StudySettings
+
+Kind = Literal["prepare", "pretrain", "full", "frozen", "probe", "reuse", "atlas"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One piece of work, which ends in a folder of its own.
+
+    Attributes:
+        kind: What is done.
+        data: On which data set.
+        arm: With which arm; empty for `prepare`.
+        fraction: Of the labels, where labels are used.
+        seed: Of this piece of work.
+        needs: Folders of the cells that must be finished before.
+        what: Everything that decides the outcome, as plain values.
+    """
+
+    kind: Kind
+    data: str
+    arm: str = ""
+    fraction: float | None = None
+    seed: int = 0
+    needs: tuple[str, ...] = ()
+    what: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def folder(self) -> str:
+        """Where it ends, within the study's folder."""
+        return _folder(self.kind, self.data, self.arm, self.fraction, self.seed)
+
+    @property
+    def digest(self) -> str:
+        """Tells whether two cells do the same."""
+        return hashlib.sha256(json.dumps(self.what, sort_keys=True).encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        words = [self.kind, self.data, self.arm]
+        if self.fraction is not None:
+            words.append(f"{100 * self.fraction:g} %")
+        if self.kind != "prepare":
+            words.append(f"seed {self.seed}")
+        return " ".join(word for word in words if word)
+
+
+def _folder(
+    kind: Kind, data: str, arm: str = "", fraction: float | None = None, seed: int = 0
+) -> str:
+    if kind == "prepare":
+        return f"stores/{data}.store"
+    share = "" if fraction is None else f"-{fraction:g}"
+    return f"{kind}/{data}/{arm}{share}-{seed}"
+
+
+def plan(settings: StudySettings) -> list[Cell]:
+    """Every cell of a study, each after those it needs."""
+    return list(_Planner(settings).cells())
+
+
+class _Planner:
+    def __init__(self, settings: StudySettings) -> None:
+        self.settings = settings
+        self.known: dict[str, Cell] = {}
+        self.tuning = {
+            (data, protocol): asdict(settings.finetune(data, protocol))
+            for data in settings.data
+            for protocol in settings.protocols
+        }
+
+    def cells(self) -> Iterator[Cell]:
+        yield from self._prepared()
+        yield from self._pretrained()
+        yield from self._tuned()
+        yield from self._analysed()
+
+    def _prepared(self) -> Iterator[Cell]:
+        for name, data in self.settings.data.items():
+            if data.prepare is not None:
+                yield self._cell("prepare", name, what=dict(data.prepare))
+
+    def _pretrained(self) -> Iterator[Cell]:
+        for seed in range(self.settings.pretrain_seeds):
+            for data in self.settings.data:
+                for arm in self.settings.arms:
+                    settings = self.settings.pretraining(data, arm, seed)
+                    if settings is not None:
+                        yield self._cell("pretrain", data, arm, seed=seed, what=asdict(settings))
+
+    def _tuned(self) -> Iterator[Cell]:
+        # Seed by seed, so that the table is whole early and its means settle later.
+        for seed in range(self.settings.seeds):
+            for protocol in sorted(self.settings.protocols):
+                for data in self.settings.data:
+                    for fraction in self.settings.fractions:
+                        for arm in self.settings.arms:
+                            yield self._finetune(protocol, data, arm, fraction, seed)
+
+    def _finetune(
+        self, protocol: Protocol, data: str, arm: str, fraction: float, seed: int
+    ) -> Cell:
+        chosen = self.settings.protocols[protocol]
+        what = {
+            **self.tuning[data, protocol],
+            "grid": chosen.grid,
+            "legacy": self.settings.legacy,
+        }
+        return self._cell(protocol, data, arm, fraction, seed, what, self._start(data, arm, seed))
+
+    def _analysed(self) -> Iterator[Cell]:
+        settings = self.settings
+        for data in settings.data:
+            for arm in settings.arms:
+                for fraction, seed in self._asked(settings.probe):
+                    yield self._analysis("probe", settings.probe, data, arm, fraction, seed)
+                if "full" in settings.protocols:
+                    for fraction, seed in self._asked(settings.reuse):
+                        yield self._analysis("reuse", settings.reuse, data, arm, fraction, seed)
+                if settings.atlas is not None:
+                    yield self._analysis("atlas", settings.atlas, data, arm, None, 0)
+
+    def _asked(self, chosen: AnalysisSettings | None) -> Iterator[tuple[float, int]]:
+        if chosen is not None:
+            for fraction in chosen.fractions or self.settings.fractions:
+                for seed in range(min(chosen.seeds or self.settings.seeds, self.settings.seeds)):
+                    yield fraction, seed
+
+    def _analysis(
+        self,
+        kind: Kind,
+        chosen: AnalysisSettings | None,
+        data: str,
+        arm: str,
+        fraction: float | None,
+        seed: int,
+    ) -> Cell:
+        assert chosen is not None
+        what = {**chosen.settings, "legacy": self.settings.legacy}
+        needs = self._start(data, arm, seed)
+        if kind == "reuse":
+            needs += (_folder("full", data, arm, fraction, seed),)
+        return self._cell(kind, data, arm, fraction, seed, what, needs)
+
+    def _start(self, data: str, arm: str, seed: int) -> tuple[str, ...]:
+        """The pre-training that an arm starts from at a seed, if it has one."""
+        if self.settings.arms[arm].recipe is None:
+            return ()
+        run = seed % self.settings.pretrain_seeds
+        return (_folder("pretrain", data, arm, seed=run),)
+
+    def _cell(
+        self,
+        kind: Kind,
+        data: str,
+        arm: str = "",
+        fraction: float | None = None,
+        seed: int = 0,
+        what: dict[str, Any] | None = None,
+        needs: tuple[str, ...] = (),
+    ) -> Cell:
+        """A cell whose `what` also says on which images, by which encoder, and after what."""
+        chosen = self.settings.data[data]
+        decided: dict[str, Any] = dict(what or {})
+        if kind != "prepare":
+            decided["store"] = chosen.store
+            needs = needs if chosen.prepare is None else (_folder("prepare", data), *needs)
+        if kind not in ("prepare", "pretrain"):
+            arms = self.settings.arms[arm]
+            decided |= {
+                "encoder": arms.encoder,
+                "backbone": arms.backbone or self.settings.backbone,
+            }
+            decided |= {"task": chosen.task, "kind": chosen.kind}
+        decided["after"] = {one: self.known[one].digest for one in needs}
+        cell = Cell(
+            kind=kind,
+            data=data,
+            arm=arm,
+            fraction=fraction,
+            seed=seed,
+            needs=needs,
+            what=json.loads(json.dumps(decided)),
+        )
+        self.known[cell.folder] = cell
+        return cell
+
+
+def store_path(settings: StudySettings, data: str, out: Path, root: Path) -> str:
+    """Where a data set's store is, or its address."""
+    ready = settings.data[data].store
+    if ready is None:
+        return str(out / _folder("prepare", data))
+    return ready if "://" in ready else str(root / ready)

@@ -1,0 +1,153 @@
+"""Running a study: cells in order, each once, whatever happens in between."""
+
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+import yaml
+from filelock import FileLock, Timeout
+
+from medstrata.errors import MedstrataError, Stopped
+from medstrata.files import write_text
+from medstrata.studies.ledger import Ledger
+from medstrata.studies.plan import Cell, plan
+from medstrata.studies.progress import Progress
+from medstrata.studies.settings import StudySettings
+from medstrata.studies.workers import Handle, Workers, log_path
+
+_POLL_SECONDS = 0.2
+# A crash ends every cell that ran beside the one that caused it.
+_ATTEMPTS = 3
+
+
+def run_cells(settings: StudySettings, out: Path, workers: Workers, *, redo: bool = False) -> None:
+    """Run every cell of a study that is not finished yet.
+
+    Args:
+        settings: The study.
+        out: Its folder.
+        workers: Where cells run.
+        redo: Make cells again that were finished with other settings.
+
+    Raises:
+        MedstrataError: another process works on the study, finished cells have other settings,
+            or cells failed; these are named, and all others are finished by then.
+        Stopped: Ctrl-C or SIGTERM; what ran was asked to save.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / "study.lock", timeout=0):
+            cells, ledger = plan(settings), Ledger(out)
+            _require_unchanged(cells, ledger, out, redo)
+            plain = json.loads(json.dumps(asdict(settings)))
+            write_text(out / "study.yaml", yaml.safe_dump(plain, sort_keys=False))
+            failed = _Run(cells, ledger, workers, out).until_done()
+    except Timeout as error:
+        raise MedstrataError(f"another process runs the study in {out}") from error
+    if failed:
+        first = next(iter(failed))
+        others = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise MedstrataError(
+            f"{len(failed)} of {len(cells)} cells failed: {first}: {failed[first]}{others}; the "
+            f"same command tries these again; what they said is in {log_path(out, first)}"
+        )
+
+
+def _require_unchanged(cells: list[Cell], ledger: Ledger, out: Path, redo: bool) -> None:
+    changed = ledger.changed(cells)
+    if changed and not redo:
+        cell, difference = next(iter(changed.items()))
+        raise MedstrataError(
+            f"{len(changed)} finished cells of {out} were made with other settings, such as {cell} "
+            f"({difference}); choose another --out, or add --redo to make them again"
+        )
+    ledger.forget(list(changed))
+
+
+class _Run:
+    def __init__(self, cells: list[Cell], ledger: Ledger, workers: Workers, out: Path) -> None:
+        self._ledger, self._workers = ledger, workers
+        self._progress = Progress(cells, out, workers.places)
+        self._done: set[str] = set()
+        self._waiting: list[Cell] = []
+        self._running: dict[Cell, Handle] = {}
+        self._failed: dict[Cell, str] = {}
+        self._attempts: Counter[Cell] = Counter()
+        for cell in cells:
+            if ledger.finished(cell):
+                self._done.add(cell.folder)
+                self._progress.found(cell, ledger.result(cell))
+            else:
+                self._waiting.append(cell)
+
+    def until_done(self) -> dict[Cell, str]:
+        """Run what waits; gives the cells that failed, and why."""
+        try:
+            with _termination_as_interrupt(), self._progress:
+                while self._waiting or self._running:
+                    self._hand_over()
+                    time.sleep(_POLL_SECONDS)
+                    for cell in [cell for cell, one in self._running.items() if one.done()]:
+                        self._take_back(cell, self._running.pop(cell))
+                    self._progress.refresh()
+        except KeyboardInterrupt:
+            self._progress.note("stopping: what runs is asked to save")
+            self._workers.stop()
+            raise Stopped("stopped and saved; the same command goes on") from None
+        return self._failed
+
+    def _hand_over(self) -> None:
+        """Start what can be started, in order; give up what rests on something that failed."""
+        lost = {cell.folder for cell in self._failed}
+        for cell in list(self._waiting):
+            broken = [need for need in cell.needs if need in lost]
+            if broken:
+                self._waiting.remove(cell)
+                self._give_up(cell, f"it needs {broken[0]}, which failed")
+                lost.add(cell.folder)
+            elif len(self._running) < self._workers.places and self._done.issuperset(cell.needs):
+                self._waiting.remove(cell)
+                self._progress.began(cell)
+                self._running[cell] = self._workers.submit(cell)
+
+    def _take_back(self, cell: Cell, handle: Handle) -> None:
+        error = handle.exception()
+        if error is None:
+            self._ledger.finish(cell)
+            self._done.add(cell.folder)
+            self._progress.ended(cell, self._ledger.result(cell))
+            return
+        if isinstance(error, Stopped | KeyboardInterrupt):
+            raise KeyboardInterrupt
+        why = " ".join(str(error).split()) or type(error).__name__
+        self._attempts[cell] += 1
+        # What a user must mend does not mend itself by another try.
+        if isinstance(error, MedstrataError) or self._attempts[cell] == _ATTEMPTS:
+            self._give_up(cell, why)
+        else:
+            self._progress.again(cell, why)
+            self._waiting.append(cell)
+
+    def _give_up(self, cell: Cell, why: str) -> None:
+        self._failed[cell] = why
+        self._progress.failed(cell, why)
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends a study as Ctrl-C does."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

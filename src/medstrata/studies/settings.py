@@ -1,0 +1,286 @@
+"""What a study is: data sets, arms, fractions, seeds, protocols, analyses; read from strict YAML.
+
+Nothing heavy is imported here, so that a wrong study file is refused at once.
+"""
+
+import re
+from argparse import ArgumentError
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from medstrata.errors import MedstrataError
+from medstrata.recipes import RECIPES, recipe
+from medstrata.settings import FinetuneSettings, PretrainSettings, ProbeSettings
+from medstrata.weighted import Kind
+
+Protocol = Literal["full", "frozen"]
+
+Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings, ProbeSettings)
+
+# What a study may change of the analyses that have no settings of their own.
+_CHANGEABLE = {
+    "reuse": {"subsets", "subset_size", "max_images"},
+    "atlas": {"images", "queries", "neighbours"},
+}
+# Names of data sets and arms become folders.
+_NAME = re.compile(r"\w[\w.+-]*")
+
+Typed = TypeVar("Typed", PretrainSettings, FinetuneSettings, ProbeSettings, "StudySettings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """One data set of a study.
+
+    Attributes:
+        task: What is predicted; see `medstrata.data.labels.make_task`.
+        store: A ready store, or its address; or none with `prepare`.
+        prepare: Arguments of `prepare` (source, labels, size...), to make the store first.
+        kind: Overrides the guessed kind of the labels.
+        views: Changes to the views of every run on this set, such as `vertical_flip: 0.5`.
+        pretrain: Changes to pre-training on this set, such as a smaller batch.
+        finetune: Changes to fine-tuning on this set.
+    """
+
+    task: str
+    store: str | None = None
+    prepare: dict[str, Any] | None = None
+    kind: Kind | None = None
+    views: dict[str, Any] = field(default_factory=dict)
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.store is None) == (self.prepare is None):
+            raise ValueError("a data set has either store or prepare")
+        if self.prepare is not None and "source" not in self.prepare:
+            raise ValueError("prepare lacks source, the folder of images")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSettings:
+    """One arm: an encoder that exists, or a recipe to be pre-trained first.
+
+    Attributes:
+        encoder: `scratch`, `imagenet`, `imagenet=FILE`, or a run folder, in which `{data}` stands
+            for the name of the data set.
+        recipe: Name of a recipe.
+        backbone: timm's name, if it differs from the study's.
+        pretrain: Changes to the recipe for this arm alone.
+    """
+
+    encoder: str | None = None
+    recipe: str | None = None
+    backbone: str | None = None
+    pretrain: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.encoder is None) == (self.recipe is None):
+            raise ValueError("an arm has either encoder or recipe")
+        if self.recipe is not None and self.recipe not in RECIPES:
+            raise ValueError(f"no recipe {self.recipe!r}; there are {', '.join(RECIPES)}")
+        if self.encoder is not None and self.pretrain:
+            raise ValueError("pretrain changes a recipe, and this arm has none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolSettings:
+    """How classifiers are trained, the same for every arm.
+
+    Attributes:
+        settings: Changes to `FinetuneSettings`, such as `epochs: 20`.
+        grid: Setting -> values to try; each cell keeps the combination that validates best.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        empty = [name for name, values in self.grid.items() if not values]
+        if empty:
+            raise ValueError(f"grid.{empty[0]} lists no value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisSettings:
+    """Which cells an analysis is made for.
+
+    Attributes:
+        fractions: Label fractions, each one of the study's; none takes them all.
+        seeds: How many of the study's seeds, from the first; none takes them all.
+        settings: Changes to the analysis' own settings.
+    """
+
+    fractions: list[float] | None = None
+    seeds: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """A study: every arm on every data set, with the same labels, at every fraction and seed.
+
+    Attributes:
+        title: Heading of the report.
+        backbone: timm's name of the network of every arm that does not name its own.
+        data: Name -> data set.
+        arms: Name -> arm.
+        fractions: Shares of the labels, each above 0 up to 1.
+        seeds: Seeds 0, 1, ... of fine-tuning; each has its own choice of labels.
+        pretrain_seeds: Seeds 0, 1, ... of pre-training; fine-tuning seed s starts from run s
+            modulo this.
+        pretrain: Changes to every recipe, such as `epochs: 200`.
+        protocols: `full`, `frozen` or both.
+        probe: Layer-wise probing; none leaves it out.
+        reuse: Feature reuse, of fully fine-tuned networks; none leaves it out.
+        atlas: Spectrum, neighbours and map of the features; none leaves it out.
+        legacy: Add the figures that the paper's own code would give, clearly named.
+    """
+
+    data: dict[str, DataSettings]
+    arms: dict[str, ArmSettings]
+    title: str = "Low-label study"
+    backbone: str = "resnet50"
+    fractions: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
+    seeds: int = 3
+    pretrain_seeds: int = 1
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    protocols: dict[Protocol, ProtocolSettings] = field(
+        default_factory=lambda: {"full": ProtocolSettings(), "frozen": ProtocolSettings()}
+    )
+    probe: AnalysisSettings | None = field(default_factory=AnalysisSettings)
+    reuse: AnalysisSettings | None = field(default_factory=AnalysisSettings)
+    atlas: AnalysisSettings | None = field(default_factory=AnalysisSettings)
+    legacy: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("data", "arms", "fractions", "protocols"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty")
+        for name in (*self.data, *self.arms):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"name {name!r} may hold letters, digits and _ - + . only")
+        if unknown := sorted(self.protocols.keys() - set(get_args(Protocol))):
+            raise ValueError(
+                f"no protocol {unknown[0]!r}; there are {', '.join(get_args(Protocol))}"
+            )
+        if wrong := [one for one in self.fractions if not 0 < one <= 1]:
+            raise ValueError(f"fractions must be above 0 and at most 1, got {wrong[0]}")
+        for name in ("seeds", "pretrain_seeds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        for name in ("probe", "reuse", "atlas"):
+            chosen: AnalysisSettings | None = getattr(self, name)
+            lacking = set(chosen.fractions or ()) - set(self.fractions) if chosen else set()
+            if lacking:
+                raise ValueError(f"{name}.fractions: {min(lacking)} is not among the study's")
+            strange = set(chosen.settings) - _CHANGEABLE.get(name, set()) if chosen else set()
+            if strange and name in _CHANGEABLE:
+                known = ", ".join(sorted(_CHANGEABLE[name]))
+                raise ValueError(f"{name}.settings: no setting {min(strange)!r}; there are {known}")
+        for name in self.data:
+            for protocol in self.protocols:
+                self.finetune(name, protocol)
+            for arm in self.arms:
+                self.pretraining(name, arm, 0)
+            self.probing(name)
+
+    def pretraining(self, data: str, arm: str, seed: int) -> PretrainSettings | None:
+        """Settings of one arm's pre-training on one data set, None for a ready encoder.
+
+        The study's changes come first, then the arm's, then the data set's.
+        """
+        chosen = self.arms[arm]
+        if chosen.recipe is None:
+            return None
+        settings = recipe(chosen.recipe)
+        settings = replace(settings, backbone=chosen.backbone or self.backbone, seed=seed)
+        for changes in (self.pretrain, chosen.pretrain, self.data[data].pretrain):
+            settings = changed(settings, changes)
+        settings = changed(settings, {"views": self.data[data].views})
+        return replace(settings, knn_task=settings.knn_task or self.data[data].task)
+
+    def finetune(self, data: str, protocol: Protocol) -> FinetuneSettings:
+        """Settings of fine-tuning on one data set, still with seed 0."""
+        settings = FinetuneSettings(protocol=protocol)
+        for changes in (self.protocols[protocol].settings, self.data[data].finetune):
+            settings = changed(settings, changes)
+        return changed(settings, {"views": self.data[data].views})
+
+    def probing(self, data: str) -> ProbeSettings | None:
+        """Settings of layer-wise probing on one data set, still with seed 0; None without it."""
+        if self.probe is None:
+            return None
+        size = self.finetune(data, next(iter(self.protocols))).views.size
+        return changed(ProbeSettings(image_size=size), self.probe.settings)
+
+
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Settings with some replaced; groups such as `views` take a mapping of what to replace.
+
+    Raises:
+        ValueError: a name or a value is wrong.
+    """
+    if all(group == {} for group in changes.values()):
+        return settings
+    return _typed(type(settings), changes, asdict(settings))
+
+
+def load_study(path: Path) -> StudySettings:
+    """Read a study file.
+
+    Raises:
+        MedstrataError: the file is not there, is no YAML, or holds an unknown or wrong setting.
+    """
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MedstrataError(f"{path} cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MedstrataError(f"{path} is not YAML: {error}") from error
+    if not isinstance(written, dict):
+        raise MedstrataError(f"{path} is not a mapping of settings")
+    try:
+        return as_study(written)
+    except ValueError as error:
+        raise MedstrataError(f"{path}: {error}") from error
+
+
+def as_study(written: Mapping[str, Any]) -> StudySettings:
+    """Plain nested values as a study.
+
+    Raises:
+        ValueError: a name or a value is wrong.
+    """
+    values = dict(written)
+    # The parser takes an empty group for a missing one, where it stands for the defaults.
+    if isinstance(values.get("protocols"), dict):
+        values["protocols"] = {
+            name: chosen or {"settings": {}} for name, chosen in values["protocols"].items()
+        }
+    for name in ("probe", "reuse", "atlas"):
+        if values.get(name) == {}:
+            values[name] = {"settings": {}}
+    return _typed(StudySettings, values, {})
+
+
+def _typed(kind: type[Typed], values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Typed:
+    known = [one.name for one in fields(kind)]
+    if unknown := sorted(values.keys() - set(known)):
+        raise ValueError(f"no setting {unknown[0]!r}; there are {', '.join(known)}")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)
+    parser.set_defaults(dict(defaults))
+    try:
+        # The parser writes into what it is given.
+        typed = parser.instantiate(parser.parse_object(deepcopy(dict(values))))
+    except (ArgumentError, TypeError, KeyError, ValueError) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(re.sub(r"Problem with given class_path '[^']*': ", "", words)) from error
+    return kind(**{name: getattr(typed, name) for name in known})

@@ -1,0 +1,141 @@
+"""The low-label study as one call."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medstrata.console import say
+from medstrata.data.store import Store
+from medstrata.recipes import RECIPES
+from medstrata.report.compare import Bench
+from medstrata.report.frames import difference_frame, read_benches, score_frame
+from medstrata.report.page import write_report
+from medstrata.studies.cluster import ClusterWorkers
+from medstrata.studies.runner import run_cells
+from medstrata.studies.settings import StudySettings, as_study
+from medstrata.studies.workers import LocalWorkers, Workers
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that has been run.
+
+    Attributes:
+        folder: Where its runs, logs and report are.
+    """
+
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.folder / "report.html"
+
+    def table(self) -> pd.DataFrame:
+        """Scores with intervals; see `medstrata.report.frames.score_frame`."""
+        return score_frame(self._benches)
+
+    def differences(self) -> pd.DataFrame:
+        """Arms against baselines; see `medstrata.report.frames.difference_frame`."""
+        return difference_frame(self._benches)
+
+    @cached_property
+    def _benches(self) -> tuple[Bench, ...]:
+        return read_benches([self.folder])
+
+
+def study(
+    store: Store | str | Path,
+    task: str,
+    arms: Mapping[str, str | None],
+    out: Path | str,
+    *,
+    fractions: Sequence[float] = (0.01, 0.1, 1.0),
+    seeds: int = 3,
+    jobs: int = 1,
+    **settings: Any,
+) -> Study:
+    """Compare encoders on one data set: same labels, several fractions and seeds, both protocols.
+
+    Started again it goes on where it was.
+
+    Args:
+        store: A store with labels and splits, or its path.
+        task: What is predicted; see `medstrata.data.labels.make_task`.
+        arms: Name -> None (scratch), `imagenet`, `imagenet=FILE`, a pre-training run, or the name
+            of a recipe to be pre-trained first.
+        out: Folder of the study.
+        fractions: Shares of the labels, each above 0 up to 1.
+        seeds: Seeds of fine-tuning, each with its own choice of labels.
+        jobs: Cells that run at a time.
+        settings: Anything else that `StudySettings` knows, such as `backbone="resnet18"`.
+
+    Returns:
+        The study: its tables, and its report.
+
+    Raises:
+        MedstrataError: cells failed (the line names them; the others are finished).
+        ValueError: a setting is wrong.
+    """
+    path = store.path if isinstance(store, Store) else Path(store)
+    written = {
+        "data": {path.name.removesuffix(".store"): {"store": str(path), "task": task}},
+        "arms": {name: _arm(encoder) for name, encoder in arms.items()},
+        "fractions": list(fractions),
+        "seeds": seeds,
+        **settings,
+    }
+    return run_study(as_study(written), out, jobs=jobs)
+
+
+def _arm(encoder: str | None) -> dict[str, str]:
+    if encoder in RECIPES:
+        return {"recipe": str(encoder)}
+    return {"encoder": encoder or "scratch"}
+
+
+def run_study(
+    settings: StudySettings,
+    out: Path | str,
+    *,
+    root: Path | str = ".",
+    jobs: int = 1,
+    cluster: str | None = None,
+    cluster_options: Mapping[str, Any] | None = None,
+    redo: bool = False,
+) -> Study:
+    """Run a study and write its report.
+
+    Args:
+        settings: What to run.
+        out: Folder of the study: one run folder for each cell, logs, report.
+        root: Folder that relative paths in the settings start from.
+        jobs: Cells that run at a time; on a machine with several GPUs, one GPU each.
+        cluster: `slurm` to run cells as jobs of a cluster, `local` to try that on this machine.
+        cluster_options: Parameters of the jobs, as submitit names them.
+        redo: Make cells again that were finished with other settings.
+
+    Returns:
+        The study: its tables, and its report.
+
+    Raises:
+        MedstrataError: cells failed, or finished ones have other settings.
+    """
+    out, root = Path(out), Path(root)
+    workers: Workers
+    if cluster is None:
+        workers = LocalWorkers(settings, out, root, jobs)
+    else:
+        workers = ClusterWorkers(settings, out, root, cluster, cluster_options or {}, jobs)
+    try:
+        run_cells(settings, out, workers, redo=redo)
+    finally:
+        workers.stop()
+    done = Study(out)
+    write_report([out], done.report, settings.title)
+    say(f"report in {done.report}")
+    return done

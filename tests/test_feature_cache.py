@@ -1,0 +1,214 @@
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from medstrata import feature_cache
+from medstrata.data.store import Store
+from medstrata.evaluation import seeded_encoder
+from medstrata.feature_cache import labelled_features
+from medstrata.features import StoredFeatures
+from medstrata.finetuning import finetune
+from medstrata.probing import probe
+from medstrata.settings import FinetuneSettings, ProbeSettings
+from medstrata.weights import LoadedEncoder
+
+CPU = torch.device("cpu")
+
+
+def encoder(store: Store, seed: int = 0) -> LoadedEncoder:
+    return seeded_encoder("scratch", store, backbone="resnet10t", image_size=0, seed=seed)
+
+
+def assert_same(first: StoredFeatures, second: StoredFeatures) -> None:
+    assert np.array_equal(first.rows, second.rows)
+    assert list(first.layers()) == list(second.layers())
+    for one, other in zip(first.layers().values(), second.layers().values(), strict=True):
+        assert one.dtype == np.float32
+        assert np.array_equal(one, other)
+
+
+def kept(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("fraction", [0.5, 1.0])
+def test_scores_are_the_same_with_and_without(
+    tiny_store: Store, tmp_path: Path, fraction: float
+) -> None:
+    frozen = FinetuneSettings(protocol="frozen", resamples=20)
+    for name, features in {"without": None, "first": "cache", "second": "cache"}.items():
+        folder = None if features is None else tmp_path / features
+        options = {"backbone": "resnet10t", "features": folder}
+        finetune(
+            "scratch", tiny_store, "grade", fraction, tmp_path / f"tuned-{name}", frozen, **options
+        )  # type: ignore[arg-type]
+        probe(
+            "scratch",
+            tiny_store,
+            "grade",
+            tmp_path / f"probed-{name}",
+            fraction=fraction,
+            settings=ProbeSettings(resamples=20),
+            **options,
+        )  # type: ignore[arg-type]
+    assert len(kept(tmp_path / "cache")) == 1  # the same random encoder
+    for kind in ("tuned", "probed"):
+        without, first, second = (
+            pd.read_parquet(tmp_path / f"{kind}-{name}" / "predictions.parquet")
+            for name in ("without", "first", "second")
+        )
+        pd.testing.assert_frame_equal(without, first, check_exact=True)
+        pd.testing.assert_frame_equal(without, second, check_exact=True)
+
+
+def test_features_are_those_of_all_labelled_images(tiny_store: Store) -> None:
+    features = labelled_features(encoder(tiny_store), tiny_store, CPU, None)
+    assert features.rows.tolist() == tiny_store.rows().tolist()
+    frame = tiny_store.manifest.copy()
+    for number, column in enumerate(name for name in frame if name.startswith("label.")):
+        frame.loc[[number, 7], column] = pd.NA  # image 7 knows nothing, 0 and 1 know one thing
+    header = {
+        "size": 32,
+        "channels": 1,
+        "bits": 8,
+        "mean": tiny_store.mean,
+        "std": tiny_store.std,
+        "digest": "other",
+        "label_columns": {name: {"kind": "binary", "classes": []} for name in ("finding", "grade")},
+    }
+    fewer = labelled_features(encoder(tiny_store), Store(tiny_store.path, header, frame), CPU, None)
+    assert fewer.rows.tolist() == [row for row in range(60) if row != 7]
+
+
+def test_nothing_is_extracted_twice(
+    tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path / "new" / "cache")
+
+    def refused(*_: object, **__: object) -> StoredFeatures:
+        raise AssertionError("extracted again")
+
+    monkeypatch.setattr(feature_cache, "extract_features", refused)
+    again = labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path / "new" / "cache")
+    assert_same(first, again)
+
+
+def test_whatever_decides_the_features_has_a_file_of_its_own(tiny_store: Store) -> None:
+    loaded = encoder(tiny_store)
+    names = {feature_cache._digest(loaded, tiny_store, CPU)}
+    names.add(feature_cache._digest(encoder(tiny_store, seed=1), tiny_store, CPU))
+    names.add(feature_cache._digest(loaded, tiny_store, torch.device("cuda")))
+    other = replace(loaded.preprocessing, std=(0.5,))
+    names.add(feature_cache._digest(loaded._replace(preprocessing=other), tiny_store, CPU))
+    names.add(feature_cache._digest(loaded._replace(architecture="resnet18"), tiny_store, CPU))
+    loaded.backbone.model.layer4[0].bn1.running_mean += 1  # a buffer, not a weight
+    names.add(feature_cache._digest(loaded, tiny_store, CPU))
+    another = copy(tiny_store)
+    another.digest = "another"
+    names.add(feature_cache._digest(loaded, another, CPU))
+    assert len(names) == 7
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def garble(path: Path) -> None:
+    path.write_bytes(b"not tensors at all")
+
+
+def drop_a_stage(path: Path) -> None:
+    arrays = load_file(path)
+    del arrays["stage2"]
+    save_file(arrays, path)
+
+
+def shift_the_rows(path: Path) -> None:
+    arrays = load_file(path)
+    save_file({**arrays, "rows": arrays["rows"] + 1}, path)
+
+
+def narrow(path: Path) -> None:
+    arrays = load_file(path)
+    save_file({**arrays, "pooled": np.ascontiguousarray(arrays["pooled"][:, 1:])}, path)
+
+
+def halve(path: Path) -> None:
+    arrays = load_file(path)
+    save_file({**arrays, "pooled": arrays["pooled"].astype(np.float16)}, path)
+
+
+@pytest.mark.parametrize("damage", [cut, garble, drop_a_stage, shift_the_rows, narrow, halve])
+def test_a_damaged_file_is_made_again(
+    tiny_store: Store,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], None],
+) -> None:
+    sound = labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path)
+    (file,) = kept(tmp_path)
+    damage(file)
+    assert_same(sound, labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path))
+    assert f"warning: {file} is damaged" in capsys.readouterr().err
+    assert_same(sound, labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path))
+    assert not capsys.readouterr().err
+
+
+def test_an_interrupted_extraction_leaves_nothing(
+    tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(_: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(feature_cache, "save_file", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] in ([], [".lock"])
+    monkeypatch.undo()
+    labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path)
+    assert len(kept(tmp_path)) == 1
+
+
+def test_of_two_at_once_one_extracts_and_the_other_waits(
+    tiny_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    extract, calls = feature_cache.extract_features, []
+
+    def slow(*arguments: object, **options: object) -> StoredFeatures:
+        calls.append(1)
+        time.sleep(0.5)
+        return extract(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(feature_cache, "extract_features", slow)
+    monkeypatch.setattr(feature_cache, "_PATIENCE_S", 0.1)
+    loaded = [encoder(tiny_store), encoder(tiny_store)]
+    with ThreadPoolExecutor(2) as executor:
+        first, second = executor.map(
+            lambda one: labelled_features(one, tiny_store, CPU, tmp_path), loaded
+        )
+    assert len(calls) == 1
+    assert "waiting for another process" in capsys.readouterr().err
+    assert_same(first, second)
+
+
+def test_statistics_and_mode_stay(tiny_store: Store, tmp_path: Path) -> None:
+    loaded = encoder(tiny_store)
+    loaded.backbone.train()
+    before = {key: value.clone() for key, value in loaded.backbone.state_dict().items()}
+    labelled_features(loaded, tiny_store, CPU, tmp_path)
+    assert loaded.backbone.training
+    for key, value in loaded.backbone.state_dict().items():
+        assert torch.equal(before[key], value), key
