@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from medstrata import probe as probing
+from medstrata import probing
 from medstrata.data.labels import make_task
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
