@@ -45,7 +45,14 @@ def test_the_paper_preset_is_what_the_paper_ran() -> None:
     assert settings.legacy
 
 
-@pytest.mark.parametrize("modality", TREES)
+@pytest.mark.parametrize(
+    "modality",
+    [
+        "chest",
+        pytest.param("histopathology", marks=pytest.mark.slow),
+        pytest.param("retina", marks=pytest.mark.slow),
+    ],
+)
 def test_from_the_download_to_the_report(
     modality: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
