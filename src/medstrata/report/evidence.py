@@ -54,6 +54,10 @@ def gather(
         for bench in benches:
             each = []
             for comparison in bench.comparisons:
+                # Kept by the predictions: every table asks for them again.
+                for metric in bench.metrics:
+                    for fraction in comparison.fractions:
+                        comparison.column(fraction, metric)
                 each.append(families(bench, comparison))
                 bar.advance(task)
             compared.append(tuple(each))

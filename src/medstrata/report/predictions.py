@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medstrata.console import progress_bar
 from medstrata.draws import Draws, Floats, patient_draws
 from medstrata.metrics import METRICS, mean_of_models, metrics_for, percentile_ends, score
 from medstrata.report.collect import Finetune
@@ -123,11 +124,12 @@ def read_predictions(runs: Sequence[Finetune]) -> Predictions:
     task = runs[0].task
     found: dict[str, _Rows] = {}
     lacking: dict[str, list[str]] = {}
-    for run in runs:
-        try:
-            found[run.files.name] = _read(run, task)
-        except _UnusableError as reason:
-            lacking.setdefault(str(reason), []).append(run.files.name)
+    with progress_bar() as bar:
+        for run in bar.track(runs, description="reading predictions"):
+            try:
+                found[run.files.name] = _read(run, task)
+            except _UnusableError as reason:
+                lacking.setdefault(str(reason), []).append(run.files.name)
     common = Counter(rows.digest for rows in found.values()).most_common(1)
     kept = {name: rows for name, rows in found.items() if rows.digest == common[0][0]}
     odd = [name for name in found if name not in kept]
