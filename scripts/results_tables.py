@@ -33,15 +33,21 @@ def scores_table(scores: pd.DataFrame) -> str:
 
 def differences_table(differences: pd.DataFrame) -> str:
     """Arms by fractions: difference [interval], adjusted p."""
-    cells = differences.assign(
-        cell=[
+    same = differences["baseline"].map(_network) == differences["arm"].map(_network)
+    cells = differences[same | (differences["baseline"] == "imagenet_lite0")].assign(
+        cell=lambda rows: [
             f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}] p {row.p_adjusted:.3g}"
-            for row in differences.itertuples()
+            for row in rows.itertuples()
         ],
-        share=[f"{fraction:.0%}" for fraction in differences["fraction"]],
-        against=differences["arm"] + " − " + differences["baseline"],
+        share=lambda rows: [f"{fraction:.0%}" for fraction in rows["fraction"]],
+        against=lambda rows: rows["arm"] + " − " + rows["baseline"],
     )
     return _markdown(cells, "against")
+
+
+def _network(arm: str) -> bool:
+    """Which of the two networks an arm of the study has."""
+    return arm.endswith("lite0")
 
 
 def _markdown(cells: pd.DataFrame, rows: str) -> str:

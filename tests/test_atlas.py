@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from medstrata.atlas import atlas, neighbour_agreement
 from medstrata.data.store import Store
 from medstrata.evaluation import seeded_encoder
+from medstrata.feature_atlas import atlas, neighbour_agreement
 from medstrata.feature_plane import plane
 from medstrata.features import StoredFeatures, extract_features
 from medstrata.neighbour_sheet import Neighbour, Query, Shown, write_sheet

@@ -17,7 +17,7 @@ from medstrata.evaluation import seeded_encoder
 from medstrata.feature_cache import labelled_features
 from medstrata.features import StoredFeatures
 from medstrata.finetuning import finetune
-from medstrata.probe import probe
+from medstrata.probing import probe
 from medstrata.settings import FinetuneSettings, ProbeSettings
 from medstrata.weights import LoadedEncoder
 

@@ -53,11 +53,11 @@ ORDER = [
     "supervised",
     "frozen",
     "finetuning",
-    "probe",
+    "probing",
     "feature_plane",
     "neighbour_sheet",
-    "atlas",
-    "reuse",
+    "feature_atlas",
+    "feature_reuse",
     "report",
     "studies",
     "demonstration",
@@ -143,6 +143,8 @@ def test_files_stay_short() -> None:
     assert not long
 
 
-def test_public_names_exist() -> None:
+def test_public_names_exist_and_no_module_takes_their_place() -> None:
     for name in dir(medstrata):
         assert getattr(medstrata, name) is not None
+        assert not (SOURCE / f"{name}.py").exists()
+        assert not (SOURCE / name).exists()

@@ -21,12 +21,12 @@ from medstrata.features import extract_features
 from medstrata.finetuning import finetune
 from medstrata.frozen import fit_probe
 from medstrata.metrics import score
-from medstrata.probe import probe
+from medstrata.probing import probe
 from medstrata.settings import FinetuneSettings, ProbeSettings
 from tiny import make_folder
 
 STAGES = ["stage1", "stage2", "stage3", "stage4", "pooled"]
-QUICK = ProbeSettings(resamples=20, neighbours=7, temperature=0.002)
+QUICK = ProbeSettings(resamples=20, neighbours=7)
 
 
 def run(store: Store, task: str, out: Path, **options: Any) -> Path:
@@ -110,11 +110,24 @@ def test_neighbours_against_scikit_learn(tiny_store: Store, probed: Path, stage:
     )
     targets = make_task(tiny_store, "finding").targets[tiny_store.rows("train")]
     other = KNeighborsClassifier(
-        7, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.002)
+        7, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.07)
     )
     expected = other.fit(train.astype(np.float64), targets).predict_proba(test)[:, 1:]
     ours = predicted(pd.read_parquet(probed / "predictions.parquet"), f"{stage}.knn")
     np.testing.assert_allclose(ours, expected, atol=1e-3)
+
+
+def test_at_a_low_temperature_the_nearest_image_decides(tiny_store: Store, tmp_path: Path) -> None:
+    cold = ProbeSettings(resamples=20, neighbours=7, temperature=1e-12)
+    out = run(tiny_store, "grade", tmp_path / "run", kind="multiclass", settings=cold)
+    ours = predicted(pd.read_parquet(out / "predictions.parquet"), "stage1.knn")
+    train, test = (
+        features_of(tiny_store, tiny_store.rows(split), "stage1").astype(np.float64)
+        for split in ("train", "test")
+    )
+    targets = make_task(tiny_store, "grade").targets[tiny_store.rows("train")]
+    other = KNeighborsClassifier(1, metric="cosine").fit(train, targets)
+    np.testing.assert_allclose(ours, other.predict_proba(test), atol=1e-3)
 
 
 def test_every_test_image_and_no_other_is_scored_once(tiny_store: Store, probed: Path) -> None:

@@ -80,7 +80,7 @@ def test_page_of_layers_alone(tmp_path):
     text = write(tmp_path / "runs", tmp_path / "r.html").text
     assert "looks into the layers of encoders and says nothing about how well they classify" in text
     assert "1 atlas run" in text
-    assert "feature reuse : no such run" not in text
+    assert "feature reuse : no such run was given" in text
 
 
 def test_data_is_escaped(tmp_path):
@@ -135,9 +135,14 @@ def test_errors_are_read_the_other_way(tmp_path):
     stages = dict(zip(READ, map(stage, (0.4, 0.3, 0.21, 0.2, 0.2)), strict=True))
     test = {"images": 9, "patients": 9, "resamples": 9, "stages": stages}
     probe_run(tmp_path / "run", "moco", 0.1, metric="brier", test=test)
-    (place,), _ = places(collect([tmp_path]).probe, {("moco", "resnet18"): "moco"})
-    view = probing_view(place, styles(["moco"]), "p")
-    assert view.fractions[0].said == (("Level with the last stage", "moco at stage3."),)
+    flat = {name: stage(0.4) for name in READ}
+    other = {"images": 9, "patients": 9, "resamples": 9, "stages": flat}
+    probe_run(tmp_path / "flat", "scratch", 0.1, metric="brier", test=other)
+    labels = {(arm, "resnet18"): arm for arm in ("moco", "scratch")}
+    (place,), _ = places(collect([tmp_path]).probe, labels)
+    said = dict(probing_view(place, styles(["moco", "scratch"]), "p").fractions[0].said)
+    assert said["Level with the last stage"] == "scratch at stage1; moco at stage3."
+    assert said["stage3"] == "moco 0.210 comes first, scratch 0.400 next; clear of it."
 
 
 def test_probing_table_holds_the_numbers(page, root):
@@ -410,6 +415,14 @@ def test_absent_kinds_and_data_sets_are_said(tmp_path):
     assert "feature reuse : no such run was given: this report says nothing about it" in text
     assert "atlas : no such run was given" in text
     assert "layer-wise probing, subtype on cxr.store : no such run was given" in text
+
+
+def test_kinds_are_held_against_the_arms_of_each_other(tmp_path):
+    for arm in ("moco", "moco_mse"):
+        probe_run(tmp_path / f"runs/{arm}", arm, 0.1)
+    reuse_run(tmp_path / "runs/reused", "moco", 0.1)
+    text = write(tmp_path / "runs", tmp_path / "r.html").text
+    assert "feature reuse, subtype on cxr.store: moco_mse : no finished run" in text
 
 
 def test_the_same_cell_twice_is_shown_once(tmp_path):

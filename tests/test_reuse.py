@@ -18,11 +18,11 @@ from medstrata.backbones import Backbone, create_backbone
 from medstrata.cli import main
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
+from medstrata.feature_reuse import mismatched, reuse
 from medstrata.finetuning import finetune
 from medstrata.preprocessing import by_store
 from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
-from medstrata.reuse import mismatched, reuse
 from medstrata.settings import FinetuneSettings
 from medstrata.similarity import MEASURES
 

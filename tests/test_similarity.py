@@ -135,6 +135,9 @@ def test_invariances(cka: Callable[..., float], debiased: bool) -> None:
     assert cka(x, x, debiased=debiased) == pytest.approx(1, abs=1e-12)
     assert cka(x, 1e6 * (y @ rotation) - 5, debiased=debiased) == pytest.approx(value, abs=1e-10)
     assert cka(x, 1e-30 * y, debiased=debiased) == pytest.approx(value, abs=1e-10)
+    for scale in (1e-25, 1e25):  # whose squares float32 does not hold
+        tiny = (scale * y).astype(np.float32)
+        assert cka(x, tiny, debiased=debiased) == pytest.approx(value, abs=1e-6)
     assert cka(y, x, debiased=debiased) == pytest.approx(value, abs=1e-12)
     assert cka(x[order], y[order], debiased=debiased) == pytest.approx(value, abs=1e-12)
     assert abs(cka(x, y[order], debiased=debiased) - value) > 0.1
@@ -220,9 +223,11 @@ def test_undefined_similarity_is_nan(cka: Callable[..., float]) -> None:
 
 
 def test_rbf_of_mostly_equal_samples_is_nan() -> None:
-    # Equal but for the rounding of a product: no distance to speak of.
-    x = np.repeat(np.random.default_rng(0).normal(size=(1, 50)), 40, axis=0).astype(np.float32)
+    # They differ by less than the rounding of a squared distance in float32.
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=50) + 5e-5 * generator.normal(size=(40, 50))
     x[:5] += 1
+    x = x.astype(np.float32)
     y = features(40, 5, 5)[0]
     assert np.isnan(rbf_cka(x, y, debiased=True))
     assert np.isfinite(linear_cka(x, y, debiased=True))
@@ -265,9 +270,11 @@ def test_memory_stays_far_below_whole_kernels() -> None:
 
 def test_absolute_bandwidth_calls_unrelated_features_equal() -> None:
     x, y = unrelated(40, 60)
-    k, m = (np.exp(-np.square(plain.distances(side)) / (2 * 0.8**2)) for side in (x, y))
-    assert absolute_width_cka(x, y, subsets=1)[0] == pytest.approx(plain.cka(k, m, debiased=False))
+    for scale in (1, 0.05):
+        near, other = scale * x, scale * y
+        k, m = (np.exp(-np.square(plain.distances(side)) / 1.28) for side in (near, other))
+        expected = plain.cka(k, m, debiased=False)
+        assert absolute_width_cka(near, other, subsets=1)[0] == pytest.approx(expected, abs=1e-12)
     assert absolute_width_cka(x, y, subsets=1)[0] > 0.999
-    near, other = x / 20, y / 20
-    assert absolute_width_cka(near, other, subsets=1)[0] < 0.9
+    assert absolute_width_cka(0.05 * x, 0.05 * y, subsets=1)[0] < 0.9
     assert abs(measures(x, y)["rbf_debiased"]) < 0.2

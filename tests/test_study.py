@@ -19,7 +19,7 @@ from medstrata.errors import MedstrataError
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan
 from medstrata.studies.runner import run_cells
-from medstrata.studies.settings import StudySettings, as_study
+from medstrata.studies.settings import StudySettings, as_study, load_study
 from medstrata.studies.study import run_study
 from tiny import make_folder
 
@@ -216,6 +216,18 @@ def test_a_wrong_study_is_refused_in_one_line(changes: dict[str, Any], message: 
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(".", r"\.")) as caught:
         tiny(**changes)
     assert "\n" not in str(caught.value)
+
+
+def test_the_study_of_the_docs_and_those_that_are_shipped_can_be_planned() -> None:
+    root = Path(__file__).parent.parent
+    page = (root / "docs" / "study.md").read_text()
+    shown = as_study(yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0]))
+    changed = shown.pretraining("cxr", "moco_mse", 0)
+    assert changed is not None
+    assert changed.intermediate.weights == {"stage3": 0.5, "stage4": 0.5}
+    assert changed.views.rotation == 15
+    for study in [shown, *map(load_study, sorted((root / "studies").glob("*.yaml")))]:
+        assert len(plan(study)) > 100
 
 
 @pytest.fixture(scope="module")

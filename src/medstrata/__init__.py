@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from medstrata.data.prepare import prepare as prepare
     from medstrata.data.store import open_store as open_store
     from medstrata.demonstration import demo as demo
+    from medstrata.feature_atlas import atlas as atlas
+    from medstrata.feature_reuse import reuse as reuse
     from medstrata.finetuning import finetune as finetune
     from medstrata.pretraining import pretrain as pretrain
+    from medstrata.probing import probe as probe
     from medstrata.recipes import recipe as recipe
     from medstrata.report.page import write_report as write_report
-    from medstrata.reuse import reuse as reuse
     from medstrata.settings import FinetuneSettings as FinetuneSettings
     from medstrata.settings import PretrainSettings as PretrainSettings
     from medstrata.studies.study import run_study as run_study
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "FinetuneSettings": ("medstrata.settings", "FinetuneSettings"),
     "PretrainSettings": ("medstrata.settings", "PretrainSettings"),
+    "atlas": ("medstrata.feature_atlas", "atlas"),
     "audit": ("medstrata.data.audit", "audit"),
     "demo": ("medstrata.demonstration", "demo"),
     "finetune": ("medstrata.finetuning", "finetune"),
@@ -30,10 +33,11 @@ _PUBLIC = {
     "open_store": ("medstrata.data.store", "open_store"),
     "prepare": ("medstrata.data.prepare", "prepare"),
     "pretrain": ("medstrata.pretraining", "pretrain"),
+    "probe": ("medstrata.probing", "probe"),
     "recipe": ("medstrata.recipes", "recipe"),
     "run_study": ("medstrata.studies.study", "run_study"),
     "study": ("medstrata.studies.study", "study"),
-    "reuse": ("medstrata.reuse", "reuse"),
+    "reuse": ("medstrata.feature_reuse", "reuse"),
     "write_report": ("medstrata.report.page", "write_report"),
 }
 

@@ -31,7 +31,7 @@ def probe_command(words: list[str]) -> None:
     parsed = parse(parser, "probe", words)
     settings = pick_settings(ProbeSettings, parsed, "probe")
     from medstrata.data.store import open_store
-    from medstrata.probe import probe
+    from medstrata.probing import probe
 
     probe(
         parsed.encoder,
@@ -70,8 +70,8 @@ def atlas_command(words: list[str]) -> None:
     for name in ("images", "queries", "neighbours"):
         if getattr(parsed, name) < 1:
             usage_error("atlas", f"--{name} must be 1 or more, got {getattr(parsed, name)}")
-    from medstrata.atlas import atlas
     from medstrata.data.store import open_store
+    from medstrata.feature_atlas import atlas
 
     atlas(
         parsed.encoder,
@@ -110,7 +110,7 @@ def reuse_command(words: list[str]) -> None:
     add("--legacy", action="store_true", help="Also the figure with an absolute bandwidth of 0.8.")
     parsed = parse(parser, "reuse", words)
     from medstrata.data.store import open_store
-    from medstrata.reuse import reuse
+    from medstrata.feature_reuse import reuse
 
     reuse(
         parsed.run,

@@ -9,6 +9,9 @@ from medstrata.report.places import LayerRun, Place, stage_order
 from medstrata.report.probing import READ_OUTS
 from medstrata.report.words import listed, percent
 
+# (task, store) -> arms that any run there is about, in order.
+Expected = dict[tuple[str, str], dict[str, None]]
+
 
 def layer_gaps(
     probes: Sequence[Place[Probe]],
@@ -22,33 +25,38 @@ def layer_gaps(
         probes: Probe runs by task and store.
         reuses: Reuse runs by task and store.
         atlases: Atlas runs by task and store.
-        benches: Fine-tuning runs by task and store, whose arms every kind is held against.
+        benches: Fine-tuning runs by task and store. Every kind is held against the arms of all.
     """
+    expected: Expected = {}
+    for bench in benches:
+        expected.setdefault((bench.task.name, bench.store.name), {}).update(
+            dict.fromkeys(bench.arms)
+        )
+    everywhere: list[Place[Probe] | Place[Reuse] | Place[Atlas]] = [*probes, *reuses, *atlases]
+    for place in everywhere:
+        expected.setdefault((place.task.name, place.store.name), {}).update(
+            dict.fromkeys(place.runs)
+        )
     return [
-        *_gaps("layer-wise probing", probes, benches),
-        *_gaps("feature reuse", reuses, benches),
-        *_gaps("atlas", atlases, benches),
+        *_gaps("layer-wise probing", probes, expected),
+        *_gaps("feature reuse", reuses, expected),
+        *_gaps("atlas", atlases, expected),
         *(note for place in probes for note in _silent_stages(place)),
         *(note for place in reuses for note in _bare_stages(place)),
         *(note for place in atlases for note in _flat_stages(place)),
     ]
 
 
-def _gaps(kind: str, found: Sequence[Place[LayerRun]], benches: Sequence[Bench]) -> Iterator[Note]:
-    if benches and not found:
+def _gaps(kind: str, found: Sequence[Place[LayerRun]], expected: Expected) -> Iterator[Note]:
+    if expected and not found:
         yield Note(what=kind, why="no such run was given: this report says nothing about it")
         return
-    known = {(place.store.name, place.task.name): place for place in found}
-    for bench in benches:
-        where = f"{bench.task.name} on {bench.store.name}"
-        if (bench.store.name, bench.task.name) not in known:
-            yield Note(what=f"{kind}, {where}", why="no such run was given")
-    arms_of = {(bench.store.name, bench.task.name): bench.arms for bench in benches}
+    known = {(place.task.name, place.store.name) for place in found}
+    for task, store in sorted(expected.keys() - known):
+        yield Note(what=f"{kind}, {task} on {store}", why="no such run was given")
     for place in found:
-        expected = dict.fromkeys(
-            (*arms_of.get((place.store.name, place.task.name), ()), *place.runs)
-        )
-        absent = [arm for arm in expected if arm not in place.runs]
+        arms = expected[place.task.name, place.store.name]
+        absent = [arm for arm in arms if arm not in place.runs]
         if absent:
             yield Note(what=f"{kind}, {place.where}: {listed(absent)}", why="no finished run")
         yield from _holes(kind, place)

@@ -18,8 +18,8 @@ MAIN = "linear_debiased"
 _LEGACY = "RBF CKA, legacy"
 _WARNING = (
     " Legacy: as the paper's code computes it, with a bandwidth of 0.8 in absolute units. It "
-    "saturates at 1 even for unrelated features: not to be relied on, and here only to be held "
-    "against the paper's figures."
+    "moves with the scale of the features and nears 1 for unrelated ones that lie far apart: not "
+    "to be relied on, and here only to be held against the paper's figures."
 )
 
 # Arm -> stage -> one reading a seed.

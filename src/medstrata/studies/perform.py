@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from medstrata.atlas import atlas
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store, open_store
 from medstrata.errors import MedstrataError
+from medstrata.feature_atlas import atlas
+from medstrata.feature_reuse import reuse
 from medstrata.files import write_text
 from medstrata.finetuning import finetune
 from medstrata.pretraining import pretrain
-from medstrata.probe import probe
-from medstrata.reuse import reuse
+from medstrata.probing import probe
 from medstrata.run import read_result
 from medstrata.settings import FinetuneSettings
 from medstrata.studies.plan import Cell, store_path
