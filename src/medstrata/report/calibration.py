@@ -183,6 +183,7 @@ def _entry(summary: Summary | None, is_best: bool) -> Entry:
         text=score_text(summary.value),
         number=summary.value,
         interval=summary.interval,
+        notes=() if summary.of_mean else ("interval of the median seed",),
         best=is_best,
     )
 
