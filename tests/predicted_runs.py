@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from medstrata.metrics import metric_for, metrics_for, score
+from medstrata.report.collect import collect
+from medstrata.report.compare import Bench, benches
 from report_runs import TASK, finetune_run
 
 TASKS = {
@@ -150,3 +152,22 @@ def predicted_study(
 def change_result(folder: Path, **changes: Any) -> None:
     result = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps(result | changes))
+
+
+def seeds(folder: Path, patients: Patients, arm: str, skill: float, own: int, **changes) -> None:
+    """Two seeds of an arm at 10 % of the labels."""
+    for seed in (0, 1):
+        probability = patients.predictions(skill, 10 * own + seed)
+        name = f"{arm}-{own}-{changes.get('backbone', '')}{seed}"
+        patients.run(folder / name, arm, 0.1, probability, seed=seed, **changes)
+
+
+def bench_of(folder: Path) -> Bench:
+    (bench,) = benches_of(folder)
+    return bench
+
+
+def benches_of(folder: Path) -> tuple[Bench, ...]:
+    runs = collect([folder]).finetune
+    labels = {(run.arm, run.backbone): run.arm for run in runs}
+    return benches(runs, labels)

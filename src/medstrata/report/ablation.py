@@ -21,7 +21,9 @@ from medstrata.report.words import (
     percent,
     protocol_clause,
     protocol_name,
+    run_names,
     score_text,
+    sentence,
     slug,
 )
 
@@ -52,7 +54,8 @@ def ablation_section(
     """A table for each comparison with encoders of two settings or more that differ in no other.
 
     Returns:
-        None where there are none, and a note for each pre-training run whose settings are lost.
+        None where there are none, and a note for each run that may belong there and cannot be
+        placed.
     """
     groups: dict[str, dict[str, Setting]] = {}
     notes = []
@@ -68,6 +71,9 @@ def ablation_section(
     for settings in groups.values():
         if len(set(settings.values())) > 1:
             blocks += _blocks(settings, runs, benches)
+            notes += _untraced(
+                {run.arm for run in runs if run.files.name in settings}, runs, benches
+            )
     names = distinct(table.name for block in blocks for table in block.tables)
     if not blocks:
         return None, notes
@@ -86,6 +92,19 @@ def ablation_section(
         ),
     )
     return section, notes
+
+
+def _untraced(arms: set[str], runs: Sequence[Pretrain], benches: Sequence[Bench]) -> list[Note]:
+    names = [
+        run.files.name
+        for bench in benches
+        for comparison in bench.comparisons
+        for given in comparison.runs.values()
+        for run in given
+        if run.arm in arms and source(run, runs) is None
+    ]
+    why = "which pre-training run its encoder came from is not plain: not in the ablation"
+    return [Note(what=run_names(names), why=why)] if names else []
 
 
 def _renamed(table: DataTable, name: str) -> DataTable:
@@ -175,7 +194,7 @@ def _table(
     order = sorted(cells, key=lambda one: (one.loss != "none", one.loss, one.weights, one.options))
     return DataTable(
         name=slug("ablation", bench.task.name, bench.store.name, comparison.protocol),
-        caption=f"{metric_name(bench.metric)} by intermediate loss: {bench.task.name} on "
+        caption=f"{sentence(metric_name(bench.metric))} by intermediate loss: {bench.task.name} on "
         f"{bench.store.name}, {protocol_clause(comparison.protocol)}",
         heads=tuple(
             Entry(text=text)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator
 from numpy.typing import NDArray
 
 from medstrata.draws import Floats
@@ -18,7 +18,6 @@ from medstrata.report.predictions import LEVEL
 from medstrata.report.sections import Block, Section
 from medstrata.report.tables import DataTable, Entry
 from medstrata.report.words import (
-    metric_name,
     percent,
     protocol_clause,
     protocol_name,
@@ -26,7 +25,7 @@ from medstrata.report.words import (
 )
 from medstrata.weighted import CALIBRATION_BINS, Kind
 
-_SCORES = ("ece", "brier")
+_SCORES = {"ece": "ECE", "brier": "Brier"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +119,10 @@ def _block(
         (arm, fraction): reliability(predictions.target, predictions.of(runs), predictions.kind)
         for arm in comparison.arms
         for fraction in comparison.fractions
-        if predictions.cover(runs := comparison.runs.get((arm, fraction), ()))
+        if (runs := predictions.covered(comparison.runs.get((arm, fraction), ())))
     }
-    tables = [
-        table
-        for metric in _SCORES
-        if (table := _table(f"{name}-calibration-{metric}", bench, comparison, metric)) is not None
-    ]
-    if not cells and not tables:
+    table = _table(f"{name}-calibration", bench, comparison)
+    if not cells and table is None:
         return None
     arms = tuple(arm for arm in comparison.arms if any(arm == one for one, _ in cells))
     drawn = [_diagrams(f"{name}-reliability", cells, arms, looks)] if cells else []
@@ -137,7 +132,7 @@ def _block(
     }.get(bench.task.kind, "of the predicted class")
     return Block(
         heading=f"{protocol_name(comparison.protocol)}: {bench.task.name} on {bench.store.name}",
-        tables=tuple(tables),
+        tables=() if table is None else (table,),
         pictures=tuple(drawn),
         arms=arms,
         caption=f"Frequency against stated probability {whose}; a row for each share of labels, a "
@@ -147,24 +142,32 @@ def _block(
     )
 
 
-def _table(name: str, bench: Bench, comparison: Comparison, metric: str) -> DataTable | None:
-    columns = {one: comparison.column(one, metric) for one in comparison.fractions}
-    if not any(columns.values()):
+def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
+    columns = [
+        (metric, fraction, column)
+        for metric in _SCORES
+        for fraction in comparison.fractions
+        if (column := comparison.column(fraction, metric))
+    ]
+    if not columns:
         return None
     return DataTable(
         name=name,
-        caption=f"{metric_name(metric)}, less is better: {bench.task.name} on "
-        f"{bench.store.name}, {protocol_clause(comparison.protocol)}",
+        caption=f"Calibration, less is better: {bench.task.name} on {bench.store.name}, "
+        f"{protocol_clause(comparison.protocol)}",
         heads=(
             Entry(text="Arm"),
-            *(Entry(text=f"{percent(one)} of labels") for one in comparison.fractions),
+            *(
+                Entry(text=_SCORES[metric], notes=(f"{percent(fraction)} of labels",))
+                for metric, fraction, _ in columns
+            ),
         ),
         rows=tuple(
             (
                 Entry(text=arm, arm=arm),
                 *(
                     _entry(column.get(arm), arm in best(column, metric))
-                    for column in columns.values()
+                    for metric, _, column in columns
                 ),
             )
             for arm in comparison.arms
@@ -180,6 +183,7 @@ def _entry(summary: Summary | None, is_best: bool) -> Entry:
         text=score_text(summary.value),
         number=summary.value,
         interval=summary.interval,
+        notes=() if summary.of_mean else ("interval of the median seed",),
         best=is_best,
     )
 
@@ -200,7 +204,7 @@ def _diagrams(
             grid[i, 0].set_ylabel(f"{percent(fraction)} of labels")
         width, height = figure.get_size_inches()
         figure.subplots_adjust(
-            0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.06 / height, 0.08, 0.1
+            0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.06 / height, 0.12, 0.1
         )
         figure.supxlabel("stated probability", y=0.02 / height, fontsize=8, color=MUTED)
         return picture(
@@ -227,8 +231,9 @@ def _draw(axes: Axes, found: Reliability | None, style: Style) -> None:
     axes.set_ylim(0, 1)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator([0, 0.5, 1]))
+        axis.set_major_formatter(FixedFormatter(["0", "0.5", "1"]))
     if found is None:
-        axes.set_axis_off()
+        axes.text(0.5, 0.5, "–", color=MUTED)
         return
     axes.plot([0, 1], [0, 1], color=MUTED, lw=0.6)
     middles = (found.bins + 0.5) / CALIBRATION_BINS

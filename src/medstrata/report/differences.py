@@ -78,14 +78,12 @@ def matched(
     comparison: Comparison, firsts: Sequence[Finetune], seconds: Sequence[Finetune]
 ) -> tuple[list[Finetune], list[Finetune]]:
     """Runs of the seeds that both sides have, with predictions, on the same labelled images."""
-    covers = comparison.predictions.cover
-    by_seed = {run.seed: run for run in seconds if covers([run])}
+    covered = comparison.predictions.covered
+    by_seed = {run.seed: run for run in covered(seconds)}
     pairs = [
         (run, other)
-        for run in firsts
-        if covers([run])
-        and (other := by_seed.get(run.seed)) is not None
-        and given_labels(run) == given_labels(other)
+        for run in covered(firsts)
+        if (other := by_seed.get(run.seed)) is not None and given_labels(run) == given_labels(other)
     ]
     return [first for first, _ in pairs], [second for _, second in pairs]
 

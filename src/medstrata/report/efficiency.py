@@ -50,15 +50,15 @@ def efficiency_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Sectio
 
 def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
     full = {
-        arm: comparison.runs.get((arm, 1.0), ())
+        arm: comparison.predictions.covered(comparison.runs.get((arm, 1.0), ()))
         for word in _REFERENCES
         for arm in comparison.arms
         if comparison.identity(arm)[0] == word
     }
-    references = [arm for arm, runs in full.items() if comparison.predictions.cover(runs)]
+    column = comparison.column(1.0, bench.metric)
+    references = [arm for arm, runs in full.items() if runs and arm in column]
     if not references or not comparison.predictions.knows(bench.metric):
         return None
-    column = comparison.column(1.0, bench.metric)
     rows = tuple(
         (
             Entry(text=arm, arm=arm),
@@ -78,7 +78,6 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
             *(
                 Entry(text=f"{arm}, all labels", notes=(score_text(column[arm].value),))
                 for arm in references
-                if arm in column
             ),
         ),
         rows=rows,
@@ -88,8 +87,11 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
 
 def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> Entry:
     predictions = comparison.predictions
-    cells = {one: comparison.runs.get((arm, one), ()) for one in comparison.fractions}
-    studied = {one: runs for one, runs in cells.items() if predictions.cover(runs)}
+    studied = {
+        one: runs
+        for one in comparison.fractions
+        if (runs := predictions.covered(comparison.runs.get((arm, one), ())))
+    }
     if arm == reference:
         return Entry(text="the reference")
     # From one share alone nothing can be said about fewer labels.
@@ -100,7 +102,7 @@ def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> En
             bench.metric,
             predictions.target,
             {one: predictions.of(runs) for one, runs in studied.items()},
-            predictions.of(comparison.runs[reference, 1.0]),
+            predictions.of(predictions.covered(comparison.runs[reference, 1.0])),
             predictions.kind,
             predictions.patient_ids,
             resamples=RESAMPLES,
@@ -108,12 +110,13 @@ def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> En
         )
     except ValueError:  # not defined in any resample: too few patients of a class
         return Entry(text="undefined")
-    return _told(found, min(studied))
+    return told(found, min(studied))
 
 
-def _told(found: Efficiency, smallest: float) -> Entry:
+def told(found: Efficiency, smallest: float) -> Entry:
+    """A share of the labels as it is read, `smallest` being the smallest share studied."""
     ends = [_share(end, smallest) for end in (found.low, found.high)]
-    notes = [f"{percent(LEVEL)}: {ends[0]} to {ends[1]}"]
+    notes = [] if found.low is None else [f"{percent(LEVEL)}: {ends[0]} to {ends[1]}"]
     if found.reached < 1:
         notes.append(f"reached in {percent(found.reached)} of resamples")
     if found.fraction is None:

@@ -54,6 +54,10 @@ def gather(
         for bench in benches:
             each = []
             for comparison in bench.comparisons:
+                # Kept by the predictions: every table asks for them again.
+                for metric in bench.metrics:
+                    for fraction in comparison.fractions:
+                        comparison.column(fraction, metric)
                 each.append(families(bench, comparison))
                 bar.advance(task)
             compared.append(tuple(each))
@@ -88,12 +92,8 @@ def gather(
 
 def _holes(bench: Bench, comparison: Comparison) -> Iterator[Note]:
     """What could not be computed for want of runs, where several arms have predictions."""
-    covers = comparison.predictions.cover
-    predicted = {
-        cell: runs
-        for cell, given in comparison.runs.items()
-        if (runs := [run for run in given if covers([run])])
-    }
+    covered = comparison.predictions.covered
+    predicted = {cell: runs for cell, given in comparison.runs.items() if (runs := covered(given))}
     arms = [arm for arm in comparison.arms if any(arm == one for one, _ in predicted)]
     where = f"{bench.task.name} on {bench.store.name}, {protocol_clause(comparison.protocol)}"
     if len(arms) < 2:

@@ -49,7 +49,10 @@ def headline(benches: Sequence[Bench], families: Sequence[Sequence[Sequence[Fami
             if shared:
                 help_given = _intermediate_losses([one for its in paired.values() for one in its])
                 first = _headline(bench, comparison, shared[0], paired.get((i, j), ()))
-                return f"{help_given}{first}"
+                # Of several data sets, the one it is about is named.
+                several = len(benches) > 1
+                start = f"On {bench.store.name}, {bench.task.name}: with" if several else "With"
+                return f"{help_given}{start} {first}"
     return (
         "At no label fraction do two arms have a score on the same task and store: nothing can be "
         "compared."
@@ -63,7 +66,8 @@ def _intermediate_losses(families: Sequence[Family]) -> str:
         for family in families
         if family.name == _PLAIN and family.fractions
         for arm in family.arms
-        if arm.startswith(f"{_PLAIN}_") and (arm, family.fractions[0]) in family.contrasts
+        if arm.startswith(f"{_PLAIN}_") and arm not in family.other_backbone
+        if (arm, family.fractions[0]) in family.contrasts
     ]
     if not found:
         return ""
@@ -91,6 +95,7 @@ def _intermediate_losses(families: Sequence[Family]) -> str:
 def _headline(
     bench: Bench, comparison: Comparison, fraction: float, families: Sequence[Family]
 ) -> str:
+    """What follows "With"."""
     column = comparison.column(fraction, bench.metric)
     order = ranked(column, bench.metric)
     top = column[order[0]]
@@ -107,11 +112,11 @@ def _headline(
     end = "lowest" if bench.metric in LOWER_IS_BETTER else "highest"
     around = f" ({'; '.join(extras)})" if extras else ""
     return (
-        f"With {percent(fraction)} of the labels ({images} images of {patients} patients) and "
+        f"{percent(fraction)} of the labels ({images} images of {patients} patients) and "
         f"{protocol_clause(comparison.protocol)}, {listed(leaders)} "
         f"{'has' if len(leaders) == 1 else 'have'} the {end} {metric_name(bench.metric)} of "
         f"{counted(len(column), 'arm')}: {score_text(top.value)}{around}. "
-        f"{_against(families, fraction) or _standing(column, order)}"
+        f"{_leader(families, fraction, leaders) or _standing(column, order)}"
     )
 
 
@@ -167,7 +172,7 @@ def _against(families: Sequence[Family], fraction: float) -> str:
         }
         if not there:
             continue
-        name = "plain MoCo" if family.name == _PLAIN else family.baseline
+        name = _named(family)
         parts = []
         for sign, word in ((1, "better"), (-1, "worse")):
             clear = [
@@ -182,6 +187,30 @@ def _against(families: Sequence[Family], fraction: float) -> str:
             parts.append(f"{listed(rest)} {_is(rest)} not clearly apart")
         told.append(f"Against {name}, {'; '.join(parts)}.")
     return " ".join(told)
+
+
+def _leader(families: Sequence[Family], fraction: float, leaders: Sequence[str]) -> str:
+    """How the leading arm stands to the baselines; how all do where several or a baseline lead."""
+    found = [
+        (_named(family), contrast)
+        for family in families
+        if (contrast := family.contrasts.get((leaders[0], fraction))) is not None
+    ]
+    if len(leaders) > 1 or not found:
+        return _against(families, fraction)
+    parts = []
+    words = {1: "clearly better than", 0: "not clearly apart from", -1: "clearly worse than"}
+    for sign, word in words.items():
+        names = [
+            f"{name} ({signed(one.difference.value)})" for name, one in found if one.better == sign
+        ]
+        if names:
+            parts.append(f"{word} {listed(names)}")
+    return f"It is {'; '.join(parts)}."
+
+
+def _named(family: Family) -> str:
+    return "plain MoCo" if family.baseline == _PLAIN else family.baseline
 
 
 def _is(names: Sequence[str]) -> str:

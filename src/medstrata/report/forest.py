@@ -22,6 +22,7 @@ from medstrata.report.words import (
     percent,
     protocol_clause,
     protocol_name,
+    sentence,
     signed,
 )
 
@@ -110,8 +111,8 @@ def _table(name: str, bench: Bench, comparison: Comparison, family: Family) -> D
     marked = f" Another backbone than the baseline's: {listed(other)}." if other else ""
     return DataTable(
         name=name,
-        caption=f"{metric_name(bench.metric)} less that of {family.baseline}: {bench.task.name} "
-        f"on {bench.store.name}, {protocol_clause(comparison.protocol)}",
+        caption=f"{sentence(metric_name(bench.metric))} less that of {family.baseline}: "
+        f"{bench.task.name} on {bench.store.name}, {protocol_clause(comparison.protocol)}",
         heads=(
             Entry(text="Arm"),
             *(Entry(text=f"{percent(one)} of labels") for one in family.fractions),

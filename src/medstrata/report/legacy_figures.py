@@ -17,6 +17,7 @@ from medstrata.report.words import (
     protocol_clause,
     protocol_name,
     score_text,
+    sentence,
 )
 
 
@@ -58,8 +59,8 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
         return None
     return DataTable(
         name=f"{name}-legacy",
-        caption=f"{metric_name(bench.metric)} as it should be and as the paper's code has it, mean "
-        f"over seeds: {bench.task.name} on {bench.store.name}, "
+        caption=f"{sentence(metric_name(bench.metric))} as it should be and as the paper's "
+        f"code has it, mean over seeds: {bench.task.name} on {bench.store.name}, "
         f"{protocol_clause(comparison.protocol)}",
         heads=(
             Entry(text="Arm"),

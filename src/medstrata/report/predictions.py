@@ -15,18 +15,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medstrata.console import progress_bar
 from medstrata.draws import Draws, Floats, patient_draws
 from medstrata.metrics import METRICS, mean_of_models, metrics_for, percentile_ends, score
 from medstrata.report.collect import Finetune
 from medstrata.report.facts import Note, TaskFacts
-from medstrata.report.words import counted, listed, metric_name, score_text
+from medstrata.report.words import metric_name, run_names, score_text
 from medstrata.weighted import Kind
 
 RESAMPLES, LEVEL = 1000, 0.95
 _KINDS = ("binary", "multiclass", "multilabel", "ordinal")
 # Between a score as recorded and as computed again from probabilities kept in single precision.
 _TOLERANCE = 1e-3
-_NAMED = 3  # runs that a note names before it counts the rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,10 @@ class Predictions:
     def cover(self, runs: Sequence[Finetune]) -> bool:
         """Whether there is a run, and every one has predictions."""
         return bool(runs) and all(run.files.name in self.probability for run in runs)
+
+    def covered(self, runs: Sequence[Finetune]) -> list[Finetune]:
+        """The runs that have predictions."""
+        return [run for run in runs if run.files.name in self.probability]
 
     def of(self, runs: Sequence[Finetune]) -> list[Floats]:
         """Probabilities of each run, (N, M)."""
@@ -120,11 +124,12 @@ def read_predictions(runs: Sequence[Finetune]) -> Predictions:
     task = runs[0].task
     found: dict[str, _Rows] = {}
     lacking: dict[str, list[str]] = {}
-    for run in runs:
-        try:
-            found[run.files.name] = _read(run, task)
-        except _UnusableError as reason:
-            lacking.setdefault(str(reason), []).append(run.files.name)
+    with progress_bar() as bar:
+        for run in bar.track(runs, description="reading predictions"):
+            try:
+                found[run.files.name] = _read(run, task)
+            except _UnusableError as reason:
+                lacking.setdefault(str(reason), []).append(run.files.name)
     common = Counter(rows.digest for rows in found.values()).most_common(1)
     kept = {name: rows for name, rows in found.items() if rows.digest == common[0][0]}
     odd = [name for name in found if name not in kept]
@@ -139,16 +144,10 @@ def read_predictions(runs: Sequence[Finetune]) -> Predictions:
         patient_ids=np.unique(first.patient_ids, return_inverse=True)[1] if first else np.empty(0),
         probability={name: rows.probability for name, rows in kept.items()},
         notes=tuple(
-            Note(what=_some(names), why=f"{why}: left out of what rests on predictions")
+            Note(what=run_names(names), why=f"{why}: left out of what rests on predictions")
             for why, names in lacking.items()
         ),
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    if len(names) <= _NAMED + 1:
-        return listed(names)
-    return listed([*names[:_NAMED], counted(len(names) - _NAMED, "other run")])
 
 
 def _read(run: Finetune, task: TaskFacts) -> _Rows:

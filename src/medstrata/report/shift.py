@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from medstrata.distribution import KsDistances, KsInterval, cdf, ks_interval
 from medstrata.report.collect import Finetune
@@ -88,8 +88,8 @@ def shift_section(
         "their probabilities alike, which does not make either right. Chance and the start alone "
         "move probabilities too: beside each arm stands the same distance between models of two "
         f"seeds, both tuned on all labels, as the floor. The {percent(LEVEL)} interval is over "
-        f"patients ({RESAMPLES:,} resamples), its ends averaged over seeds; a distance cannot fall "
-        "below 0, so near 0 the interval lies too high and may leave the value out.",
+        f"patients ({RESAMPLES:,} resamples), its ends averaged over seeds; chance only adds to a "
+        "distance, so the interval lies mostly below the value. Near the floor it is too narrow.",
         blocks=tuple(blocks),
     )
 
@@ -98,9 +98,7 @@ def shifts(comparison: Comparison, arm: str) -> dict[float, Shift]:
     """Fraction below 1 -> distance from the arm's models on all labels; at 1 the floor."""
     predictions = comparison.predictions
     cells = {
-        fraction: [
-            run for run in comparison.runs.get((arm, fraction), ()) if predictions.cover([run])
-        ]
+        fraction: predictions.covered(comparison.runs.get((arm, fraction), ()))
         for fraction in comparison.fractions
     }
     full = cells.get(1.0, [])
@@ -243,27 +241,27 @@ def _curves(
         grid = figure.subplots(1, max(len(arms), 3), sharey=True, squeeze=False)[0]
         for axes, arm in zip(grid, arms, strict=False):
             for fraction, dash in ((few, ":"), (1.0, "-")):
-                for run in comparison.runs.get((arm, fraction), ()):
-                    if predictions.cover([run]):
-                        (values,) = predictions.of([run])
-                        line = axes.plot(
-                            _GRID,
-                            cdf(values[:, column], _GRID),
-                            color=looks[arm].colour,
-                            ls=dash,
-                            lw=1.1,
-                        )
-                        claim(line, looks[arm])
+                runs = predictions.covered(comparison.runs.get((arm, fraction), ()))
+                for values in predictions.of(runs):
+                    line = axes.plot(
+                        _GRID,
+                        cdf(values[:, column], _GRID),
+                        color=looks[arm].colour,
+                        ls=dash,
+                        lw=1.1,
+                    )
+                    claim(line, looks[arm])
             axes.set_xlim(0, 1)
             axes.set_ylim(0, 1)
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(FixedLocator([0, 0.5, 1]))
+                axis.set_major_formatter(FixedFormatter(["0", "0.5", "1"]))
         for axes in grid[len(arms) :]:
             axes.set_axis_off()
         grid[0].set_ylabel("share of images")
         width, height = figure.get_size_inches()
         figure.subplots_adjust(
-            0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.08 / height, 0.08
+            0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.08 / height, 0.12
         )
         figure.supxlabel("probability", y=0.02 / height, fontsize=8, color=MUTED)
         return picture(

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _SPACE = "\N{NO-BREAK SPACE}"
 
+_NAMED = 3  # runs that are named before the rest is counted
+
 _METRICS = {
     "macro_auroc": "macro AUROC",
     "average_precision": "average precision",
@@ -111,6 +113,13 @@ def listed(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def run_names(names: Sequence[str]) -> str:
+    """Names of runs; of many, the first and how many others."""
+    if len(names) <= _NAMED + 1:
+        return listed(names)
+    return listed([*names[:_NAMED], counted(len(names) - _NAMED, "other run")])
 
 
 def duration(seconds: float) -> str:
