@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,6 +229,14 @@ def test_the_study_of_the_docs_and_those_that_are_shipped_can_be_planned() -> No
     assert changed.views.rotation == 15
     for study in [shown, *map(load_study, sorted((root / "studies").glob("*.yaml")))]:
         assert len(plan(study)) > 100
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one thread, here and in every worker: only then are two runs equal bit for bit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="module")
