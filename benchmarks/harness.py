@@ -10,10 +10,40 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "lightly", "timm", "numpy", "opencv-python-headless", "pillow")
+
+
+class Target(NamedTuple):
+    """An aim that was set before anything was measured."""
+
+    what: str  # what is compared with what, on what
+    wanted: float
+    measured: float | None  # None: not measured on this machine
+    unit: str  # "x", "%", "samples/s"
+    at_most: bool = False  # the aim is not to exceed `wanted`
+    why: str = ""  # what a profile says stands in the way, where it is missed
+
+    @property
+    def met(self) -> bool:
+        """Whether the measurement reaches the aim."""
+        if self.measured is None:
+            return False
+        return self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
+
+
+class Section(NamedTuple):
+    """One part of docs/performance.md, made from one benchmark's result files."""
+
+    title: str
+    text: str  # Markdown: the command, what was measured, tables
+    targets: Sequence[Target] = ()
+    figures: Mapping[str, "Figure"] = {}  # file stem -> plot; the text places them by that name
 
 
 def in_turns(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -104,3 +134,13 @@ def write_result(name: str, payload: Mapping[str, Any]) -> Path:
     record = {"environment": environment(), **payload}
     path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def read_result(name: str) -> dict[str, Any]:
+    """What `write_result` wrote last under a name.
+
+    Raises:
+        FileNotFoundError: nothing was measured yet.
+    """
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return result
