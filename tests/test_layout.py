@@ -117,6 +117,13 @@ def test_modules_import_only_what_stands_before_them(path: Path) -> None:
     assert imports(path) <= allowed
 
 
+@pytest.mark.parametrize(("part", "other"), [("evidence", "layers"), ("layers", "evidence")])
+def test_parts_of_the_report_know_nothing_of_one_another(part: str, other: str) -> None:
+    texts = [path.read_text() for path in (SOURCE / "report" / part).glob("*.py")]
+    assert texts
+    assert not any(f"medstrata.report.{other}" in text for text in texts)
+
+
 @pytest.mark.parametrize("name", LEAVES)
 def test_leaves_import_nothing_of_the_package(name: str) -> None:
     assert imports(SOURCE / f"{name}.py") == LEAVES[name]

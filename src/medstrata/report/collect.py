@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from medstrata.errors import MedstrataError
-from medstrata.report.collect_layers import Atlas, Probe, Reuse, read_atlas, read_probe, read_reuse
 from medstrata.report.facts import (
     Note,
     RunFiles,
@@ -24,6 +23,7 @@ from medstrata.report.facts import (
     read_store,
     read_task,
 )
+from medstrata.report.layers.collect import Atlas, Probe, Reuse, read_atlas, read_probe, read_reuse
 from medstrata.tracking import read_metrics
 
 # Folders inside a run that hold no further runs and may be large.

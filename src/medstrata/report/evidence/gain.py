@@ -9,7 +9,7 @@ from medstrata.draws import Floats
 from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.randomness import permutation
 from medstrata.report.compare import Bench, Comparison, arm_order
-from medstrata.report.differences import BASELINES, matched
+from medstrata.report.evidence.differences import BASELINES, matched
 from medstrata.report.predictions import LEVEL, RESAMPLES, ends
 from medstrata.report.sections import Block, Section
 from medstrata.report.tables import DataTable, Entry

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.report.compare import Bench, Comparison
-from medstrata.report.differences import ALPHA, Contrast, Family
+from medstrata.report.evidence.differences import ALPHA, Contrast, Family
 from medstrata.report.figures import INK, MUTED, Picture, Style, claim, page_style, picture
 from medstrata.report.predictions import LEVEL, RESAMPLES
 from medstrata.report.sections import Block, Section

@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from medstrata.console import progress_bar
-from medstrata.report.ablation import ablation_section
-from medstrata.report.calibration import calibration_section
 from medstrata.report.collect import Pretrain
 from medstrata.report.compare import Bench, Comparison
-from medstrata.report.differences import BASELINES, Family, families
-from medstrata.report.efficiency import efficiency_section
+from medstrata.report.evidence.ablation import ablation_section
+from medstrata.report.evidence.calibration import calibration_section
+from medstrata.report.evidence.differences import BASELINES, Family, families
+from medstrata.report.evidence.efficiency import efficiency_section
+from medstrata.report.evidence.forest import differences_section
+from medstrata.report.evidence.gain import gains_section
+from medstrata.report.evidence.legacy import legacy_section
+from medstrata.report.evidence.shift import shift_section
 from medstrata.report.facts import Note
 from medstrata.report.figures import Style
-from medstrata.report.forest import differences_section
-from medstrata.report.gain import gains_section
-from medstrata.report.legacy_figures import legacy_section
 from medstrata.report.sections import Section
-from medstrata.report.shift import shift_section
 from medstrata.report.tables import distinct
 from medstrata.report.words import listed, protocol_clause, slug
 

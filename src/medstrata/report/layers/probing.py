@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medstrata.metrics import LOWER_IS_BETTER
-from medstrata.report.collect_layers import Probe
 from medstrata.report.compare import Summary, best, ranked, summary
 from medstrata.report.figures import Picture, Style
-from medstrata.report.places import (
+from medstrata.report.layers.collect import Probe
+from medstrata.report.layers.figures import Curves, Point, stage_figure, stage_limits
+from medstrata.report.layers.places import (
     POOLED,
     Place,
     share,
@@ -16,7 +17,6 @@ from medstrata.report.places import (
     stage_order,
     stages_named,
 )
-from medstrata.report.stage_figures import Curves, Point, stage_figure, stage_limits
 from medstrata.report.tables import DataTable, Entry, named
 from medstrata.report.words import (
     counted,

@@ -3,10 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from medstrata.report.collect_layers import Matrix, Reuse
 from medstrata.report.figures import Picture, Style
-from medstrata.report.places import Place, share, shown_stages, stage_marks, stages_named
-from medstrata.report.reuse_tables import (
+from medstrata.report.layers.collect import Matrix, Reuse
+from medstrata.report.layers.figures import (
+    Curves,
+    Ground,
+    heat_figure,
+    stage_figure,
+    stage_limits,
+)
+from medstrata.report.layers.places import Place, share, shown_stages, stage_marks, stages_named
+from medstrata.report.layers.reuse_tables import (
     MAIN,
     MEASURES,
     Readings,
@@ -16,13 +23,6 @@ from medstrata.report.reuse_tables import (
     readings,
     reuse_findings,
     reuse_table,
-)
-from medstrata.report.stage_figures import (
-    Curves,
-    Ground,
-    heat_figure,
-    stage_figure,
-    stage_limits,
 )
 from medstrata.report.tables import DataTable, distinct
 from medstrata.report.words import score_text, slug, span

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medstrata.report.atlas import AtlasView, atlas_view
 from medstrata.report.collect import Collection
 from medstrata.report.compare import Bench
 from medstrata.report.facts import Note
 from medstrata.report.figures import Style
-from medstrata.report.layer_gaps import layer_gaps
-from medstrata.report.places import Labels, LayerRun, Place, places
-from medstrata.report.probing import ProbingView, probing_view
-from medstrata.report.reuse import ReuseView, reuse_view
+from medstrata.report.layers.atlas import AtlasView, atlas_view
+from medstrata.report.layers.gaps import layer_gaps
+from medstrata.report.layers.places import Labels, LayerRun, Place, places
+from medstrata.report.layers.probing import ProbingView, probing_view
+from medstrata.report.layers.reuse import ReuseView, reuse_view
 from medstrata.report.tables import distinct
 from medstrata.report.words import slug
 

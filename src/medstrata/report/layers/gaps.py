@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from medstrata.report.collect_layers import Atlas, Probe, Reuse
 from medstrata.report.compare import Bench
 from medstrata.report.facts import Note
-from medstrata.report.places import LayerRun, Place, stage_order
-from medstrata.report.probing import READ_OUTS
+from medstrata.report.layers.collect import Atlas, Probe, Reuse
+from medstrata.report.layers.places import LayerRun, Place, stage_order
+from medstrata.report.layers.probing import READ_OUTS
 from medstrata.report.words import listed, percent
 
 # (task, store) -> arms that any run there is about, in order.

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from medstrata.report.collect_layers import Reuse, Similarity
-from medstrata.report.places import POOLED, Place
-from medstrata.report.stage_figures import Point
+from medstrata.report.layers.collect import Reuse, Similarity
+from medstrata.report.layers.figures import Point
+from medstrata.report.layers.places import POOLED, Place
 from medstrata.report.tables import DataTable, Entry, named
 from medstrata.report.words import interval_text, listed, percent, score_text
 

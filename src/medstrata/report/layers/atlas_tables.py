@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from medstrata.report.collect_layers import Atlas
-from medstrata.report.places import Place
-from medstrata.report.stage_figures import Curves, Point
+from medstrata.report.layers.collect import Atlas
+from medstrata.report.layers.figures import Curves, Point
+from medstrata.report.layers.places import Place
 from medstrata.report.tables import DataTable, Entry, named
 from medstrata.report.words import interval_text, score_text, span
 

@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medstrata.report.atlas_map import (
+from medstrata.report.embedded import UNREADABLE, Embedded, embed, open_sheet
+from medstrata.report.facts import Note
+from medstrata.report.figures import Picture, Style
+from medstrata.report.layers.atlas_map import (
     LIMIT,
     Colouring,
     Points,
@@ -12,13 +15,10 @@ from medstrata.report.atlas_map import (
     map_figure,
     read_points,
 )
-from medstrata.report.atlas_tables import agreement_table, spectrum_curves, spectrum_table
-from medstrata.report.collect_layers import Atlas
-from medstrata.report.embedded import UNREADABLE, Embedded, embed, open_sheet
-from medstrata.report.facts import Note
-from medstrata.report.figures import Picture, Style
-from medstrata.report.places import Place, shown_stages, stage_marks, stages_named
-from medstrata.report.stage_figures import Ground, stage_figure
+from medstrata.report.layers.atlas_tables import agreement_table, spectrum_curves, spectrum_table
+from medstrata.report.layers.collect import Atlas
+from medstrata.report.layers.figures import Ground, stage_figure
+from medstrata.report.layers.places import Place, shown_stages, stage_marks, stages_named
 from medstrata.report.tables import DataTable, distinct
 from medstrata.report.words import counted, listed, slug
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from medstrata.report.collect_layers import Atlas, Probe, Reuse
 from medstrata.report.compare import arm_order
 from medstrata.report.facts import Note, StoreFacts, TaskFacts
+from medstrata.report.layers.collect import Atlas, Probe, Reuse
 from medstrata.report.words import listed
 
 LayerRun = TypeVar("LayerRun", bound=Probe | Reuse | Atlas)

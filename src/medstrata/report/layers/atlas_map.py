@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from numpy.typing import NDArray
 
-from medstrata.report.collect_layers import Atlas
 from medstrata.report.facts import Note
 from medstrata.report.figures import BLUE, INK, MUTED, PAGE_COLOURS, Picture, page_style, picture
+from medstrata.report.layers.collect import Atlas
 
 # Okabe and Ito's again, strongest first, the page's ink last.
 _COLOURS = ("#d55e00", BLUE, "#e69f00", "#009e73", "#cc79a7", "#56b4e9", INK)
