@@ -19,8 +19,6 @@ from medstrata.report.words import (
     listed,
     metric_name,
     percent,
-    protocol_clause,
-    protocol_name,
     run_names,
     score_text,
     sentence,
@@ -168,8 +166,7 @@ def _blocks(
         for comparison in bench.comparisons:
             table = _table(settings, runs, bench, comparison)
             if table is not None:
-                heading = f"{protocol_name(comparison.protocol)}: {bench.task.name} on "
-                blocks.append(Block(heading=heading + bench.store.name, tables=(table,)))
+                blocks.append(Block(heading=bench.heading(comparison), tables=(table,)))
     return blocks
 
 
@@ -194,8 +191,8 @@ def _table(
     order = sorted(cells, key=lambda one: (one.loss != "none", one.loss, one.weights, one.options))
     return DataTable(
         name=slug("ablation", bench.task.name, bench.store.name, comparison.protocol),
-        caption=f"{sentence(metric_name(bench.metric))} by intermediate loss: {bench.task.name} on "
-        f"{bench.store.name}, {protocol_clause(comparison.protocol)}",
+        caption=f"{sentence(metric_name(bench.metric))} by intermediate loss: "
+        f"{bench.under(comparison)}",
         heads=tuple(
             Entry(text=text)
             for text in (

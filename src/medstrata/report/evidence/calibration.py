@@ -8,19 +8,16 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator
 from numpy.typing import NDArray
 
 from medstrata.draws import Floats
 from medstrata.report.compare import Bench, Comparison, Summary, best
-from medstrata.report.figures import MUTED, Picture, Style, claim, page_style, picture
+from medstrata.report.figures import MUTED, Picture, Style, claim, page_style, picture, unit_square
 from medstrata.report.predictions import LEVEL
-from medstrata.report.sections import Block, Section
+from medstrata.report.sections import Block, Section, section_of
 from medstrata.report.tables import DataTable, Entry
 from medstrata.report.words import (
     percent,
-    protocol_clause,
-    protocol_name,
     score_text,
 )
 from medstrata.weighted import CALIBRATION_BINS, Kind
@@ -92,14 +89,8 @@ def calibration_section(
         found: (name for files, bench, comparison).
         looks: Arm -> style.
     """
-    blocks = [
-        block
-        for name, bench, comparison in found
-        if (block := _block(name, bench, comparison, looks)) is not None
-    ]
-    if not blocks:
-        return None
-    return Section(
+    return section_of(
+        (_block(*one, looks) for one in found),
         anchor="calibration",
         title="Calibration",
         short="Calibration",
@@ -107,7 +98,6 @@ def calibration_section(
         f"between stated probability and frequency over {CALIBRATION_BINS} bins of equal width, "
         "the Brier score the mean squared error of the probabilities; less is better in both. ECE "
         "of few images is never 0, even of a perfect model. Nothing was recalibrated.",
-        blocks=tuple(blocks),
     )
 
 
@@ -119,7 +109,7 @@ def _block(
         (arm, fraction): reliability(predictions.target, predictions.of(runs), predictions.kind)
         for arm in comparison.arms
         for fraction in comparison.fractions
-        if (runs := predictions.covered(comparison.runs.get((arm, fraction), ())))
+        if (runs := comparison.predicted(arm, fraction))
     }
     table = _table(f"{name}-calibration", bench, comparison)
     if not cells and table is None:
@@ -131,7 +121,7 @@ def _block(
         "multilabel": "of each label, all labels together",
     }.get(bench.task.kind, "of the predicted class")
     return Block(
-        heading=f"{protocol_name(comparison.protocol)}: {bench.task.name} on {bench.store.name}",
+        heading=bench.heading(comparison),
         tables=() if table is None else (table,),
         pictures=tuple(drawn),
         arms=arms,
@@ -153,8 +143,7 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
         return None
     return DataTable(
         name=name,
-        caption=f"Calibration, less is better: {bench.task.name} on {bench.store.name}, "
-        f"{protocol_clause(comparison.protocol)}",
+        caption=f"Calibration, less is better: {bench.under(comparison)}",
         heads=(
             Entry(text="Arm"),
             *(
@@ -227,11 +216,7 @@ def _leaning(found: Reliability) -> str:
 
 
 def _draw(axes: Axes, found: Reliability | None, style: Style) -> None:
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(FixedLocator([0, 0.5, 1]))
-        axis.set_major_formatter(FixedFormatter(["0", "0.5", "1"]))
+    unit_square(axes)
     if found is None:
         axes.text(0.5, 0.5, "–", color=MUTED)
         return

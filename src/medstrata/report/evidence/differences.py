@@ -9,7 +9,7 @@ from medstrata.report.collect import Finetune
 from medstrata.report.compare import Bench, Comparison, given_labels
 from medstrata.report.facts import Note
 from medstrata.report.predictions import LEVEL, RESAMPLES
-from medstrata.report.words import listed, percent, protocol_clause
+from medstrata.report.words import listed, percent
 
 # Arms that others are held against, in the order of their tables.
 BASELINES = ("scratch", "imagenet", "moco")
@@ -115,7 +115,7 @@ def _family(bench: Bench, comparison: Comparison, baseline: str, others: Sequenc
 
 
 def _unpaired(bench: Bench, comparison: Comparison, pair: str, lost: Sequence[str]) -> Note:
-    where = f"{bench.task.name} on {bench.store.name}, {protocol_clause(comparison.protocol)}"
+    where = bench.under(comparison)
     return Note(
         what=f"{where}: {pair}",
         why=f"no paired difference at {listed(lost)} of the labels: no seed of both has "

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from medstrata.paired import Efficiency, label_efficiency
 from medstrata.report.compare import Bench, Comparison
 from medstrata.report.predictions import LEVEL, RESAMPLES
-from medstrata.report.sections import Block, Section
+from medstrata.report.sections import Section, section_of, table_block
 from medstrata.report.tables import DataTable, Entry
 from medstrata.report.words import (
     metric_name,
     percent,
-    protocol_clause,
-    protocol_name,
     score_text,
 )
 
@@ -25,15 +23,11 @@ def efficiency_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Sectio
     Args:
         found: (name for files, bench, comparison).
     """
-    blocks = []
-    for name, bench, comparison in found:
-        table = _table(name, bench, comparison)
-        if table is not None:
-            heading = f"{protocol_name(comparison.protocol)}: {bench.task.name} on "
-            blocks.append(Block(heading=heading + bench.store.name, tables=(table,)))
-    if not blocks:
-        return None
-    return Section(
+    return section_of(
+        (
+            table_block(bench.heading(comparison), _table(name, bench, comparison))
+            for name, bench, comparison in found
+        ),
         anchor="efficiency",
         title="Label efficiency",
         short="Label efficiency",
@@ -44,13 +38,12 @@ def efficiency_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Sectio
         f"too: such an entry begins with ≤. The {percent(LEVEL)} interval is over patients "
         f"({RESAMPLES:,} resamples, the same for both arms); an open end means that the reference "
         "was not reached in that many of them.",
-        blocks=tuple(blocks),
     )
 
 
 def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
     full = {
-        arm: comparison.predictions.covered(comparison.runs.get((arm, 1.0), ()))
+        arm: comparison.predicted(arm, 1.0)
         for word in _REFERENCES
         for arm in comparison.arms
         if comparison.identity(arm)[0] == word
@@ -71,8 +64,7 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
     return DataTable(
         name=f"{name}-efficiency",
         caption=f"Share of the labels with which each arm reaches the {metric_name(bench.metric)} "
-        f"of a reference with all labels: {bench.task.name} on {bench.store.name}, "
-        f"{protocol_clause(comparison.protocol)}",
+        f"of a reference with all labels: {bench.under(comparison)}",
         heads=(
             Entry(text="Arm"),
             *(
@@ -88,9 +80,7 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
 def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> Entry:
     predictions = comparison.predictions
     studied = {
-        one: runs
-        for one in comparison.fractions
-        if (runs := predictions.covered(comparison.runs.get((arm, one), ())))
+        one: runs for one in comparison.fractions if (runs := comparison.predicted(arm, one))
     }
     if arm == reference:
         return Entry(text="the reference")
@@ -102,7 +92,7 @@ def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> En
             bench.metric,
             predictions.target,
             {one: predictions.of(runs) for one, runs in studied.items()},
-            predictions.of(predictions.covered(comparison.runs[reference, 1.0])),
+            predictions.of(comparison.predicted(reference, 1.0)),
             predictions.kind,
             predictions.patient_ids,
             resamples=RESAMPLES,

@@ -12,7 +12,7 @@ from medstrata.report.compare import Bench, Comparison
 from medstrata.report.evidence.differences import ALPHA, Contrast, Family
 from medstrata.report.figures import INK, MUTED, Picture, Style, claim, page_style, picture
 from medstrata.report.predictions import LEVEL, RESAMPLES
-from medstrata.report.sections import Block, Section
+from medstrata.report.sections import Block, Section, section_of
 from medstrata.report.tables import DataTable, Entry
 from medstrata.report.words import (
     counted,
@@ -20,8 +20,6 @@ from medstrata.report.words import (
     metric_name,
     p_text,
     percent,
-    protocol_clause,
-    protocol_name,
     sentence,
     signed,
 )
@@ -42,14 +40,12 @@ def differences_section(
     Returns:
         None where nothing could be paired.
     """
-    blocks = [
-        _block(name, bench, comparison, [one for one in families if one.contrasts], looks)
-        for name, bench, comparison, families in found
-        if any(one.contrasts for one in families)
-    ]
-    if not blocks:
-        return None
-    return Section(
+    return section_of(
+        (
+            _block(name, bench, comparison, [one for one in families if one.contrasts], looks)
+            for name, bench, comparison, families in found
+            if any(one.contrasts for one in families)
+        ),
         anchor="differences",
         title="Paired differences to the baselines",
         short="Differences",
@@ -61,7 +57,6 @@ def differences_section(
         "Holm's, over all differences of its table. Clear: the adjusted p is below "
         f"{ALPHA} and the interval leaves out 0. Interval and p speak of other patients; the "
         "seeds' own differences show how much hangs on the labelled images and the start.",
-        blocks=tuple(blocks),
     )
 
 
@@ -82,7 +77,7 @@ def _block(
     limits = (min(reach) - margin, max(reach) + margin)
     drawn = {arm for family in families for arm in family.arms}
     return Block(
-        heading=f"{protocol_name(comparison.protocol)}: {bench.task.name} on {bench.store.name}",
+        heading=bench.heading(comparison),
         pictures=tuple(
             _forest(f"{name}-differences-{i}", bench, family, looks, limits)
             for i, family in enumerate(families)
@@ -112,7 +107,7 @@ def _table(name: str, bench: Bench, comparison: Comparison, family: Family) -> D
     return DataTable(
         name=name,
         caption=f"{sentence(metric_name(bench.metric))} less that of {family.baseline}: "
-        f"{bench.task.name} on {bench.store.name}, {protocol_clause(comparison.protocol)}",
+        f"{bench.under(comparison)}",
         heads=(
             Entry(text="Arm"),
             *(Entry(text=f"{percent(one)} of labels") for one in family.fractions),

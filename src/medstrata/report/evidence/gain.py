@@ -11,7 +11,7 @@ from medstrata.randomness import permutation
 from medstrata.report.compare import Bench, Comparison, arm_order
 from medstrata.report.evidence.differences import BASELINES, matched
 from medstrata.report.predictions import LEVEL, RESAMPLES, ends
-from medstrata.report.sections import Block, Section
+from medstrata.report.sections import Block, Section, section_of
 from medstrata.report.tables import DataTable, Entry
 from medstrata.report.words import (
     metric_name,
@@ -50,9 +50,8 @@ def gains_section(benches: Sequence[Bench]) -> Section | None:
         ]
         if tables:
             blocks.append(Block(heading=protocol_name(protocol), tables=tuple(tables)))
-    if not blocks:
-        return None
-    return Section(
+    return section_of(
+        blocks,
         anchor="gain",
         title="Mean gain over data sets",
         short="Mean gain",
@@ -62,7 +61,6 @@ def gains_section(benches: Sequence[Bench]) -> Section | None:
         "of each set. It takes the data sets as they are: it does not tell what another data set "
         "would show. Where the sets are judged by different metrics, their differences are "
         "averaged all the same, as points of a scale from 0 to 1.",
-        blocks=tuple(blocks),
     )
 
 

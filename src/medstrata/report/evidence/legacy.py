@@ -9,13 +9,11 @@ from medstrata.report.collect import Finetune
 from medstrata.report.compare import Bench, Comparison, summarise
 from medstrata.report.curves import read
 from medstrata.report.predictions import LEVEL
-from medstrata.report.sections import Block, Section
+from medstrata.report.sections import Section, section_of, table_block
 from medstrata.report.tables import DataTable, Entry
 from medstrata.report.words import (
     metric_name,
     percent,
-    protocol_clause,
-    protocol_name,
     score_text,
     sentence,
 )
@@ -27,15 +25,11 @@ def legacy_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Section | 
     Args:
         found: (name for files, bench, comparison).
     """
-    blocks = []
-    for name, bench, comparison in found:
-        table = _table(name, bench, comparison)
-        if table is not None:
-            heading = f"{protocol_name(comparison.protocol)}: {bench.task.name} on "
-            blocks.append(Block(heading=heading + bench.store.name, tables=(table,)))
-    if not blocks:
-        return None
-    return Section(
+    return section_of(
+        (
+            table_block(bench.heading(comparison), _table(name, bench, comparison))
+            for name, bench, comparison in found
+        ),
         anchor="legacy",
         title="As the paper's code computes it: not to be used",
         short="Legacy figures",
@@ -44,7 +38,6 @@ def legacy_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Section | 
         "is the mean ± 1.96 standard deviations / √500 over 500 draws of single images: the "
         "standard deviation of such draws is the standard error already, so the interval is about "
         "22 times too narrow. The right score and interval stand beside them.",
-        blocks=tuple(blocks),
     )
 
 
@@ -60,8 +53,7 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
     return DataTable(
         name=f"{name}-legacy",
         caption=f"{sentence(metric_name(bench.metric))} as it should be and as the paper's "
-        f"code has it, mean over seeds: {bench.task.name} on {bench.store.name}, "
-        f"{protocol_clause(comparison.protocol)}",
+        f"code has it, mean over seeds: {bench.under(comparison)}",
         heads=(
             Entry(text="Arm"),
             Entry(text="Labels"),

@@ -18,7 +18,7 @@ from medstrata.report.facts import Note
 from medstrata.report.figures import Style
 from medstrata.report.sections import Section
 from medstrata.report.tables import distinct
-from medstrata.report.words import listed, protocol_clause, slug
+from medstrata.report.words import listed, slug
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def _holes(bench: Bench, comparison: Comparison) -> Iterator[Note]:
     covered = comparison.predictions.covered
     predicted = {cell: runs for cell, given in comparison.runs.items() if (runs := covered(given))}
     arms = [arm for arm in comparison.arms if any(arm == one for one, _ in predicted)]
-    where = f"{bench.task.name} on {bench.store.name}, {protocol_clause(comparison.protocol)}"
+    where = bench.under(comparison)
     if len(arms) < 2:
         return
     names = {comparison.identity(arm)[0] for arm in comparison.arms}

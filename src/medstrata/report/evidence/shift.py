@@ -7,20 +7,17 @@ from itertools import combinations
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from medstrata.distribution import KsDistances, KsInterval, cdf, ks_interval
 from medstrata.report.collect import Finetune
 from medstrata.report.compare import Bench, Comparison
-from medstrata.report.figures import MUTED, Picture, Style, claim, page_style, picture
+from medstrata.report.figures import MUTED, Picture, Style, claim, page_style, picture, unit_square
 from medstrata.report.predictions import LEVEL, RESAMPLES, Predictions
-from medstrata.report.sections import Block, Section
+from medstrata.report.sections import Block, Section, section_of
 from medstrata.report.tables import DataTable, Entry
 from medstrata.report.words import (
     counted,
     percent,
-    protocol_clause,
-    protocol_name,
     score_text,
 )
 
@@ -71,14 +68,8 @@ def shift_section(
         found: (name for files, bench, comparison).
         looks: Arm -> style.
     """
-    blocks = [
-        block
-        for name, bench, comparison in found
-        if (block := _block(name, bench, comparison, looks)) is not None
-    ]
-    if not blocks:
-        return None
-    return Section(
+    return section_of(
+        (_block(*one, looks) for one in found),
         anchor="shift",
         title="Few labels against all: how far the probabilities move",
         short="Shift",
@@ -90,17 +81,13 @@ def shift_section(
         f"seeds, both tuned on all labels, as the floor. The {percent(LEVEL)} interval is over "
         f"patients ({RESAMPLES:,} resamples), its ends averaged over seeds; chance only adds to a "
         "distance, so the interval lies mostly below the value. Near the floor it is too narrow.",
-        blocks=tuple(blocks),
     )
 
 
 def shifts(comparison: Comparison, arm: str) -> dict[float, Shift]:
     """Fraction below 1 -> distance from the arm's models on all labels; at 1 the floor."""
     predictions = comparison.predictions
-    cells = {
-        fraction: predictions.covered(comparison.runs.get((arm, fraction), ()))
-        for fraction in comparison.fractions
-    }
+    cells = {fraction: comparison.predicted(arm, fraction) for fraction in comparison.fractions}
     full = cells.get(1.0, [])
     by_seed = {run.seed: run for run in full}
     pairs: dict[float, list[tuple[Finetune, Finetune]]] = {
@@ -134,7 +121,7 @@ def _block(
     moved = tuple(arm for arm in found if few[0] in found[arm])
     several = len(classes) > 1
     return Block(
-        heading=f"{protocol_name(comparison.protocol)}: {bench.task.name} on {bench.store.name}",
+        heading=bench.heading(comparison),
         tables=(_table(f"{name}-shift", bench, comparison, found, few),),
         folded=tuple(
             _class_table(f"{name}-shift-{i}", bench, found, fraction, classes)
@@ -172,7 +159,7 @@ def _table(
     return DataTable(
         name=name,
         caption=f"Kolmogorov-Smirnov distance{', mean of the classes' if several else ''}: "
-        f"{bench.task.name} on {bench.store.name}, {protocol_clause(comparison.protocol)}",
+        f"{bench.under(comparison)}",
         heads=(
             Entry(text="Arm"),
             *(Entry(text=f"{percent(one)} against all") for one in few),
@@ -214,7 +201,7 @@ def _class_table(
     return DataTable(
         name=name,
         caption=f"Kolmogorov-Smirnov distance of each class, {percent(fraction)} of the labels "
-        f"against all: {bench.task.name} on {bench.store.name}",
+        f"against all: {bench.where}",
         heads=(Entry(text="Arm"), *(Entry(text=one) for one in classes)),
         rows=tuple(
             (
@@ -241,7 +228,7 @@ def _curves(
         grid = figure.subplots(1, max(len(arms), 3), sharey=True, squeeze=False)[0]
         for axes, arm in zip(grid, arms, strict=False):
             for fraction, dash in ((few, ":"), (1.0, "-")):
-                runs = predictions.covered(comparison.runs.get((arm, fraction), ()))
+                runs = comparison.predicted(arm, fraction)
                 for values in predictions.of(runs):
                     line = axes.plot(
                         _GRID,
@@ -251,11 +238,7 @@ def _curves(
                         lw=1.1,
                     )
                     claim(line, looks[arm])
-            axes.set_xlim(0, 1)
-            axes.set_ylim(0, 1)
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(FixedLocator([0, 0.5, 1]))
-                axis.set_major_formatter(FixedFormatter(["0", "0.5", "1"]))
+            unit_square(axes)
         for axes in grid[len(arms) :]:
             axes.set_axis_off()
         grid[0].set_ylabel("share of images")
