@@ -11,9 +11,8 @@ from medstrata.report.facts import (
     TaskFacts,
     read_fraction,
     read_number,
+    read_origin,
     read_score,
-    read_store,
-    read_task,
 )
 
 # None stands for what is not defined.
@@ -138,13 +137,8 @@ def read_probe(result: Mapping[str, Any], files: RunFiles) -> Probe:
     """The result of a run of kind `probe`."""
     test = result["test"]
     return Probe(
-        files=files,
-        arm=str(result["arm"]),
-        backbone=str(result["backbone"]),
-        store=read_store(result["store"], result.get("store_digest")),
-        task=read_task(result["task"]),
+        **read_origin(result, files),
         fraction=read_fraction(result["fraction"]),
-        seed=int(result["seed"]),
         metric=str(result["metric"]),
         subset_images=int(result["subset"]["images"]),
         test_images=int(test["images"]),
@@ -162,13 +156,8 @@ def read_reuse(result: Mapping[str, Any], files: RunFiles) -> Reuse:
     """The result of a run of kind `reuse`."""
     stages = tuple(str(stage) for stage in result["stages"])
     return Reuse(
-        files=files,
-        arm=str(result["arm"]),
-        backbone=str(result["backbone"]),
-        store=read_store(result["store"], result.get("store_digest")),
-        task=read_task(result["task"]),
+        **read_origin(result, files),
         fraction=read_fraction(result["fraction"]),
-        seed=int(result["seed"]),
         images=int(result["images"]),
         subsets=int(result["subsets"]["count"]),
         subset_size=int(result["subsets"]["size"]),
@@ -223,12 +212,7 @@ def read_atlas(result: Mapping[str, Any], files: RunFiles) -> Atlas:
     """The result of a run of kind `atlas`."""
     neighbours = result["neighbours"]
     return Atlas(
-        files=files,
-        arm=str(result["arm"]),
-        backbone=str(result["backbone"]),
-        store=read_store(result["store"], result.get("store_digest")),
-        task=read_task(result["task"]),
-        seed=int(result["seed"]),
+        **read_origin(result, files),
         images=int(result["images"]),
         spectrum={str(stage): _spectrum(one) for stage, one in result["spectrum"].items()},
         k=int(neighbours["k"]),
