@@ -115,34 +115,90 @@ def paired_difference(
             f"the arms have {len(first)} and {len(second)} seeds: give the same seeds of both, in "
             "the same order"
         )
+    draws = checked_draws(patient_ids, len(target), resamples, seed)
+    scores, others = (arm_scores(name, target, arm, kind, draws) for arm in (first, second))
+    p_value = exchange_test(
+        name, target, first, second, kind, patient_ids, permutations=permutations, seed=seed
+    )
+    return difference_of(scores, others, p_value=p_value, level=level)
+
+
+def arm_scores(
+    name: str, target: NDArray[Any], models: Sequence[NDArray[Any]], kind: Kind, draws: Draws
+) -> list[Floats]:
+    """Scores of each model of an arm: of the samples as they are, then of each resample.
+
+    Args:
+        name: One of `metrics_for(kind)`.
+        target: As for `metrics.score`.
+        models: As for `metrics.score`, one (N, M) array a seed.
+        kind: Of the task.
+        draws: The resamples, the same for all arms that are to be compared.
+
+    Returns:
+        One array a model, shape (1 + R,).
+
+    Raises:
+        ValueError: As for `metrics.score`.
+    """
+    return [
+        np.append(score(name, target, one, kind), METRICS[name](target, one, kind, draws))
+        for one in models
+    ]
+
+
+def difference_of(
+    first: Sequence[Floats], second: Sequence[Floats], *, p_value: float, level: float = 0.95
+) -> Difference:
+    """The difference of two arms by their scores.
+
+    Args:
+        first: Scores of the first arm as `arm_scores` gives them, one (1 + R,) array a seed.
+        second: Those of the second, of the same resamples, its seeds in the same order.
+        p_value: As `exchange_test` gives it.
+        level: Share of the resamples inside the interval, above 0 and below 1.
+
+    Raises:
+        ValueError: There is no seed, or no resample has a value.
+    """
+    between = [one - other for one, other in zip(first, second, strict=True)]
+    per_seed = tuple(float(one[0]) for one in between)
+    value = float(mean_of_models(per_seed))
+    low, high, used = percentile_ends(mean_of_models([one[1:] for one in between]), level)
+    return Difference(
+        value=value, low=low, high=high, p_value=p_value, per_seed=per_seed, resamples=used
+    )
+
+
+def exchange_test(
+    name: str,
+    target: NDArray[Any],
+    first: Sequence[NDArray[Any]],
+    second: Sequence[NDArray[Any]],
+    kind: Kind,
+    patient_ids: NDArray[Any],
+    *,
+    permutations: int = 2000,
+    seed: int = 0,
+) -> float:
+    """The p-value of `paired_difference`, whose arguments these are.
+
+    Raises:
+        ValueError: `permutations` is below 1.
+    """
     if permutations < 1:
         raise ValueError(f"permutations is {permutations}: it must be 1 or more")
-    pairs = list(zip(first, second, strict=True))
-    per_seed = [
-        score(name, target, one, kind) - score(name, target, other, kind) for one, other in pairs
-    ]
-    value = float(mean_of_models(per_seed))
-    metric, draws = METRICS[name], checked_draws(patient_ids, len(target), resamples, seed)
-    drawn = [
-        metric(target, one, kind, draws) - metric(target, other, kind, draws)
-        for one, other in pairs
-    ]
-    low, high, used = percentile_ends(mean_of_models(drawn), level)
-    exchanged = _exchanged(draws.groups, permutations, seed)
+    _, patient = np.unique(patient_ids, return_inverse=True)
+    exchanged = _exchanged(patient, permutations, seed)
     differences = mean_of_models(
-        [_differences(name, target, one, other, kind, exchanged) for one, other in pairs]
+        [
+            _differences(name, target, one, other, kind, exchanged)
+            for one, other in zip(first, second, strict=True)
+        ]
     )
     # "Not smaller" rather than "as large": an exchange without a value then counts as well.
     smaller = np.abs(differences[1:]) < np.abs(differences[0]) - _ROUNDING
-    p_value = float(1 + np.count_nonzero(~smaller)) / (1 + permutations)
-    return Difference(
-        value=value,
-        low=low,
-        high=high,
-        p_value=p_value,
-        per_seed=tuple(per_seed),
-        resamples=used,
-    )
+    return float(1 + np.count_nonzero(~smaller)) / (1 + permutations)
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -213,20 +269,44 @@ def label_efficiency(
     Raises:
         ValueError: As for `metrics.mean_interval`; or there is no share, or one outside (0, 1].
     """
+    draws = checked_draws(patient_ids, len(target), resamples, seed)
+    return efficiency_of(
+        {
+            fraction: arm_scores(name, target, models, kind, draws)
+            for fraction, models in by_fraction.items()
+        },
+        arm_scores(name, target, reference, kind, draws),
+        lower_is_better=name in LOWER_IS_BETTER,
+        level=level,
+    )
+
+
+def efficiency_of(
+    by_fraction: Mapping[float, Sequence[Floats]],
+    reference: Sequence[Floats],
+    *,
+    lower_is_better: bool,
+    level: float = 0.95,
+) -> Efficiency:
+    """The label efficiency of an arm by its scores.
+
+    Args:
+        by_fraction: Share of the labels, in (0, 1], to scores of the arm as `arm_scores` gives
+            them, one (1 + R,) array a seed; one share or more.
+        reference: Those of the reference, of the same resamples.
+        lower_is_better: Whether low scores reach the reference.
+        level: Share of the resamples inside the interval, above 0 and below 1.
+
+    Raises:
+        ValueError: There is no share, or one outside (0, 1], or a share without a seed, or no
+            resample has a value.
+    """
     fractions = sorted(by_fraction)
     if not fractions or not 0 < fractions[0] <= fractions[-1] <= 1:
         raise ValueError(f"fractions must lie above 0 and at most at 1, got {fractions}")
-    draws = checked_draws(patient_ids, len(target), resamples, seed)
-    sign = -1 if name in LOWER_IS_BETTER else 1
-
-    def scores(models: Sequence[NDArray[Any]]) -> Floats:
-        """The score of the samples as they are, then of each resample: (1 + R,)."""
-        plain = mean_of_models([score(name, target, one, kind) for one in models])
-        drawn = mean_of_models([METRICS[name](target, one, kind, draws) for one in models])
-        return sign * np.append(plain, drawn)
-
-    curves = np.stack([scores(by_fraction[fraction]) for fraction in fractions])
-    needed = _first_crossing(np.array(fractions), curves, scores(reference))
+    sign = -1 if lower_is_better else 1
+    curves = np.stack([sign * mean_of_models(by_fraction[fraction]) for fraction in fractions])
+    needed = _first_crossing(np.array(fractions), curves, sign * mean_of_models(reference))
     low, high, _ = percentile_ends(needed[1:], level, "inverted_cdf")
     defined = needed[1:][~np.isnan(needed[1:])]
     fraction, low_end, high_end = (

@@ -81,6 +81,18 @@ class Predictions:
                 self._resampled[key] = scored
         return mean_of_models([self._resampled[metric, run.files.name] for run in runs])
 
+    def scores(self, metric: str, runs: Sequence[Finetune]) -> list[Floats]:
+        """Scores of each run, as `paired.arm_scores` gives them: (1 + R,) a run.
+
+        Raises:
+            ValueError: the score of a run is not defined.
+        """
+        plain = (score(metric, self.target, one, self.kind) for one in self.of(runs))
+        return [
+            np.append(value, self.resampled(metric, [run]))
+            for value, run in zip(plain, runs, strict=True)
+        ]
+
     def interval(self, metric: str, runs: Sequence[Finetune]) -> tuple[float, float] | None:
         """The 95 % interval over patients of the mean score of runs; None where undefined."""
         if not self.cover(runs) or not self.knows(metric):

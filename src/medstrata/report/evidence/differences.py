@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medstrata.metrics import LOWER_IS_BETTER
-from medstrata.paired import Difference, holm, paired_difference
+from medstrata.paired import Difference, difference_of, exchange_test, holm
 from medstrata.report.collect import Finetune
 from medstrata.report.compare import Bench, Comparison, given_labels
 from medstrata.report.facts import Note
-from medstrata.report.predictions import LEVEL, RESAMPLES
+from medstrata.report.predictions import LEVEL
 from medstrata.report.words import listed, percent
 
 # Arms that others are held against, in the order of their tables.
@@ -129,20 +129,11 @@ def _contrasts(
 ) -> dict[tuple[str, float], Contrast]:
     if not bench.predictions.knows(bench.metric):
         return {}
+    permutations = max(_PERMUTATIONS, _PER_CONTRAST * len(pairs))
     found: dict[tuple[str, float], Difference] = {}
     for cell, (firsts, seconds) in pairs.items():
         try:
-            found[cell] = paired_difference(
-                bench.metric,
-                bench.predictions.target,
-                bench.predictions.of(firsts),
-                bench.predictions.of(seconds),
-                bench.predictions.kind,
-                bench.predictions.patient_ids,
-                resamples=RESAMPLES,
-                permutations=max(_PERMUTATIONS, _PER_CONTRAST * len(pairs)),
-                level=LEVEL,
-            )
+            found[cell] = _difference(bench, firsts, seconds, permutations)
         except ValueError:  # not defined in any resample: too few patients of a class
             continue
     adjusted = holm([difference.p_value for difference in found.values()])
@@ -155,6 +146,23 @@ def _contrasts(
         )
         for (cell, difference), p_value in zip(found.items(), adjusted, strict=True)
     }
+
+
+def _difference(
+    bench: Bench, firsts: Sequence[Finetune], seconds: Sequence[Finetune], permutations: int
+) -> Difference:
+    predictions, metric = bench.predictions, bench.metric
+    scores, others = (predictions.scores(metric, runs) for runs in (firsts, seconds))
+    p_value = exchange_test(
+        metric,
+        predictions.target,
+        predictions.of(firsts),
+        predictions.of(seconds),
+        predictions.kind,
+        predictions.patient_ids,
+        permutations=permutations,
+    )
+    return difference_of(scores, others, p_value=p_value, level=LEVEL)
 
 
 def _direction(difference: Difference, adjusted: float, metric: str) -> int:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from medstrata.paired import Efficiency, label_efficiency
+from medstrata.metrics import LOWER_IS_BETTER
+from medstrata.paired import Efficiency, efficiency_of
 from medstrata.report.compare import Bench, Comparison
 from medstrata.report.predictions import LEVEL, RESAMPLES
 from medstrata.report.sections import Section, section_of, table_block
@@ -88,14 +89,10 @@ def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> En
     if len(studied) < 2:
         return Entry(text="too few shares")
     try:
-        found = label_efficiency(
-            bench.metric,
-            predictions.target,
-            {one: predictions.of(runs) for one, runs in studied.items()},
-            predictions.of(comparison.predicted(reference, 1.0)),
-            predictions.kind,
-            predictions.patient_ids,
-            resamples=RESAMPLES,
+        found = efficiency_of(
+            {one: predictions.scores(bench.metric, runs) for one, runs in studied.items()},
+            predictions.scores(bench.metric, comparison.predicted(reference, 1.0)),
+            lower_is_better=bench.metric in LOWER_IS_BETTER,
             level=LEVEL,
         )
     except ValueError:  # not defined in any resample: too few patients of a class
