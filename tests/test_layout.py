@@ -26,6 +26,7 @@ ORDER = [
     "weighted",
     "metrics",
     "paired",
+    "efficiency",
     "distribution",
     "kernels",
     "similarity",
@@ -74,6 +75,7 @@ STATISTICS = {
     "weighted": {"draws"},
     "metrics": {"draws", "weighted"},
     "paired": {"draws", "metrics", "weighted"},
+    "efficiency": {"draws", "metrics", "paired", "weighted"},
     "distribution": {"draws", "metrics"},
     "legacy": {"metrics", "weighted"},
 }

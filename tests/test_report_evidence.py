@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from medstrata.distribution import KsDistances, KsInterval, ks_distance
+from medstrata.efficiency import Efficiency
 from medstrata.metrics import score
-from medstrata.paired import Efficiency
 from medstrata.report.evidence.calibration import reliability
 from medstrata.report.evidence.differences import Family, families
 from medstrata.report.evidence.efficiency import efficiency_section, told

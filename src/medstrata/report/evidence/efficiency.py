@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from medstrata.efficiency import Efficiency, efficiency_of
 from medstrata.metrics import LOWER_IS_BETTER
-from medstrata.paired import Efficiency, efficiency_of
 from medstrata.report.compare import Bench, Comparison
 from medstrata.report.predictions import LEVEL, RESAMPLES
 from medstrata.report.sections import Section, section_of, table_block
