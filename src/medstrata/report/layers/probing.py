@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.report.compare import Summary, best, ranked, summary
+from medstrata.report.facts import Note
 from medstrata.report.figures import Picture, Style
 from medstrata.report.layers.collect import Probe
 from medstrata.report.layers.figures import Curves, Point, stage_figure, stage_limits
@@ -14,9 +15,9 @@ from medstrata.report.layers.places import (
     share,
     shown_stages,
     stage_marks,
-    stage_order,
     stages_named,
 )
+from medstrata.report.predictions import Predictions, read_probe_predictions
 from medstrata.report.tables import DataTable, Entry, named
 from medstrata.report.words import (
     counted,
@@ -47,13 +48,14 @@ class FractionView:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbingView:
-    """One task on one store."""
+    """One task on one store; `notes` name the runs whose predictions are missing."""
 
     where: str
     judged: str
     arms: tuple[str, ...]
     stages: str
     fractions: tuple[FractionView, ...]
+    notes: tuple[Note, ...]
 
 
 def probing_view(place: Place[Probe], looks: Mapping[str, Style], name: str) -> ProbingView | None:
@@ -68,7 +70,12 @@ def probing_view(place: Place[Probe], looks: Mapping[str, Style], name: str) -> 
     stages = shown_stages(known)
     metric = place.every[0].metric
     fractions = sorted({run.fraction for run in place.every})
-    read = {(one, out): _scores(place, one, out) for one in fractions for out in READ_OUTS}
+    predictions = read_probe_predictions(place.every)
+    read = {
+        (one, out): _scores(place, one, out, stages, predictions)
+        for one in fractions
+        for out in READ_OUTS
+    }
     curves = {key: _curves(scores, stages) for key, scores in read.items()}
     if not any(curves.values()):
         return None
@@ -97,20 +104,30 @@ def probing_view(place: Place[Probe], looks: Mapping[str, Style], name: str) -> 
             )
             for one in fractions
         ),
+        notes=next(iter(predictions.values())).notes,
     )
 
 
-def _scores(place: Place[Probe], fraction: float, read_out: str) -> Scores:
+def _scores(
+    place: Place[Probe],
+    fraction: float,
+    read_out: str,
+    stages: Sequence[str],
+    predictions: Mapping[str, Predictions],
+) -> Scores:
     found: dict[str, dict[str, Summary]] = {}
     for arm, runs in place.runs.items():
         at = [run for run in runs if run.fraction == fraction]
-        for stage in stage_order(run.stages for run in at):
-            scores = [
-                run.stages[stage][read_out] for run in at if read_out in run.stages.get(stage, {})
-            ]
-            over_seeds = summary(scores, at[0].metric)
-            if over_seeds is not None:
-                found.setdefault(arm, {})[stage] = over_seeds
+        for stage in stages:
+            scored = [run for run in at if read_out in run.stages.get(stage, {})]
+            if scored:
+                metric = scored[0].metric
+                of_mean = predictions[f"{stage}.{read_out}"].interval(metric, scored)
+                over_seeds = summary(
+                    [run.stages[stage][read_out] for run in scored], metric, of_mean
+                )
+                if over_seeds is not None:
+                    found.setdefault(arm, {})[stage] = over_seeds
     return found
 
 
@@ -171,6 +188,8 @@ def _cell(scores: Scores, arm: str, stage: str, metric: str) -> Entry:
     notes = [] if one.interval else ["no interval recorded"]
     if len(one.seeds) > 1:
         notes.append(f"{len(one.seeds)} seeds: {interval_text((one.seeds[0], one.seeds[-1]))}")
+        if one.interval and not one.of_mean:
+            notes.append("interval of the median seed")
     return Entry(
         text=score_text(one.value),
         number=one.value,

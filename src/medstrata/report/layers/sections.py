@@ -40,17 +40,22 @@ def layer_sections(
     probes, twice = places(collection.probe, labels)
     reuses, again = places(collection.reuse, labels)
     atlases, more = places(collection.atlas, labels)
-    probing = [probing_view(place, looks, name) for place, name in _named(probes, "probing")]
+    probing = [
+        view
+        for place, name in _named(probes, "probing")
+        if (view := probing_view(place, looks, name)) is not None
+    ]
     reuse = [reuse_view(place, looks, name) for place, name in _named(reuses, "reuse")]
     atlas = [atlas_view(place, looks, name) for place, name in _named(atlases, "atlas")]
     return LayerSections(
-        probing=tuple(view for view in probing if view is not None),
+        probing=tuple(probing),
         reuse=tuple(view for view in reuse if view is not None),
         atlas=tuple(view for view, _ in atlas),
         notes=(
             *twice,
             *again,
             *more,
+            *(note for view in probing for note in view.notes),
             *(note for _, unseen in atlas for note in unseen),
             *layer_gaps(probes, reuses, atlases, benches),
         ),
