@@ -35,6 +35,7 @@ ORDER = [
     "augment",
     "preprocessing",
     "devices",
+    "trackers",
     "tracking",
     "run",
     "data",
