@@ -52,6 +52,8 @@ commands:
 options:
   --version  print the version
   --debug    show a traceback when something fails
+
+exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped as asked and saved (the same command goes on)
 """
 
 
