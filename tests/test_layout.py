@@ -43,6 +43,7 @@ ORDER = [
     "backbones",
     "weights",
     "moco",
+    "sharding",
     "features",
     "heads",
     "neighbours",
