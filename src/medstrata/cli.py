@@ -25,7 +25,7 @@ from medstrata.study_commands import reproduce_command, study_command
 
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
 
-_HELP = """usage: medstrata COMMAND [options]     (medstrata COMMAND --help explains each)
+HELP = """usage: medstrata COMMAND [options]     (medstrata COMMAND --help explains each)
 
 Pre-train an encoder of medical images without labels, and prove what it is worth.
 
@@ -53,7 +53,7 @@ options:
   --version  print the version
   --debug    show a traceback when something fails
 
-exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped as asked and saved (the same command goes on)
+exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped and saved (run it again)
 """
 
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     if not words or words[0] in ("-h", "--help"):
-        sys.stdout.write(_HELP)
+        sys.stdout.write(HELP)
         sys.exit(0)
     if words[0] == "--version":
         from importlib.metadata import version
@@ -71,10 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"medstrata {version('medstrata')}\n")
         sys.exit(0)
     command, rest = words[0], [underscored(word) for word in words[1:]]
-    if command not in _COMMANDS:
-        usage_error("", f"no command {command!r}; there are {', '.join(_COMMANDS)}")
+    if command not in COMMANDS:
+        usage_error("", f"no command {command!r}; there are {', '.join(COMMANDS)}")
     try:
-        _COMMANDS[command](rest)
+        COMMANDS[command](rest)
     except Stopped as stopped:
         say(f"medstrata {command}: {stopped}")
         sys.exit(UNFINISHED)
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-_COMMANDS: dict[str, Callable[[list[str]], None]] = {
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": prepare_command,
     "datasets": datasets_command,
     "audit": audit_command,
