@@ -8,9 +8,10 @@ have been understood, so that help and usage errors are quick.
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from medstrata.analysis_commands import atlas_command, probe_command, reuse_command
-from medstrata.arguments import underscored, usage_error
+from medstrata.arguments import make_parser, parse, underscored, usage_error
 from medstrata.console import say
 from medstrata.data_commands import audit_command, datasets_command, prepare_command, push_command
 from medstrata.errors import MedstrataError, Stopped
@@ -21,6 +22,7 @@ from medstrata.run_commands import (
     recipes_command,
     report_command,
 )
+from medstrata.setup_commands import doctor_command
 from medstrata.study_commands import reproduce_command, study_command
 
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
@@ -48,6 +50,8 @@ commands:
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
+  doctor    [--store STORE] [--json]       what is wrong with this machine, and how to mend it
+  completion bash|zsh|fish                 a script that completes all this in a shell
 
 options:
   --version  print the version
@@ -90,6 +94,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
+def completion_command(words: list[str]) -> None:
+    """Print a script that completes the commands in a shell."""
+    parser = make_parser(
+        "completion",
+        "bash|zsh|fish",
+        "Print a script that completes commands, options and their values. Bash: medstrata "
+        "completion bash > ~/.local/share/bash-completion/completions/medstrata. Zsh: into a file "
+        "_medstrata in a folder of $fpath. Fish: into ~/.config/fish/completions/medstrata.fish.",
+    )
+    parser.add_argument("shell", type=Literal["bash", "zsh", "fish"], help="Which shell.")
+    parsed = parse(parser, "completion", words)
+    from medstrata.completion import WRITERS, describe_commands
+
+    sys.stdout.write(WRITERS[parsed.shell](describe_commands(COMMANDS)))
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": prepare_command,
     "datasets": datasets_command,
@@ -105,4 +125,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": report_command,
     "demo": demo_command,
     "recipes": recipes_command,
+    "doctor": doctor_command,
+    "completion": completion_command,
 }
