@@ -14,6 +14,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard.py
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/views.py
@@ -25,6 +26,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/similarity.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:
 	rm -rf $(VENV) runs/demo

@@ -25,6 +25,7 @@ from medstrata.devices import make_accelerator
 from medstrata.errors import MedstrataError
 from medstrata.files import write_text
 from medstrata.machine import memory, usable_cores
+from medstrata.moco import Queue
 from medstrata.pretraining import training_step
 from medstrata.profiling import loader_rates
 from medstrata.recipes import recipe
@@ -32,6 +33,7 @@ from medstrata.run import environment
 
 RECIPES = ("fair/moco", "fair/moco_mse", "fair/moco_bt")
 _STEPS_S = 60.0  # no further round of steps begins after this
+_IMAGES = 100_000  # of the run whose hours are estimated, where there is no store
 _STORE_PX = 256  # of the images made on the spot, what docs/data.md advises for 224
 
 
@@ -46,7 +48,7 @@ class Case:
         recipes: Names of recipes; they take turns.
         steps: Timed steps of each, fewer where they take long.
         store: A store to take images from; None makes some.
-        images: Images of the run whose hours are estimated; None takes the store's.
+        images: Images of the run whose hours are estimated; None takes the store's, or 100,000.
         epochs: Its epochs; None takes the recipe's.
     """
 
@@ -124,7 +126,7 @@ def _make_store(folder: Path, batch_size: int) -> Store:
     say(f"making {images} images of {_STORE_PX} px")
     labels = make_images(folder / "images", images=images, size=_STORE_PX)
     # Everything is trained on: nothing here is evaluated.
-    return prepare(labels.parent, folder / "bench.store", size=_STORE_PX, workers=1)
+    return prepare(labels.parent / "images", folder / "bench.store", size=_STORE_PX, workers=1)
 
 
 def _training(case: Case, name: str, store: Store, folder: Path) -> Training:
@@ -135,18 +137,21 @@ def _training(case: Case, name: str, store: Store, folder: Path) -> Training:
             "smaller --batch-size"
         )
     settings = recipe(name, backbone=case.backbone, batch_size=case.batch_size, images="all")
+    queue_size = settings.contrastive.queue_size
     contrastive = replace(
         settings.contrastive,
-        cap_queue=False,  # as long as in a run on many images
+        queue_size=1,  # until below: the images of a trial are fewer than a run's queue
         key_sub_batches=max(1, min(settings.contrastive.key_sub_batches, case.batch_size // 2)),
     )
     settings = replace(
         settings,
         views=replace(settings.views, size=case.size),
         contrastive=contrastive,
-        in_channels=settings.in_channels or store.channels,
+        in_channels=settings.in_channels or (1 if store.channels == 1 else 3),
     )
     training = build(make_accelerator(settings.precision), settings, store, folder)
+    queue = Queue(queue_size, contrastive.head_size, generator=torch.Generator().manual_seed(0))
+    training.queue = queue.to(training.accelerator.device)
     training.wrapped.train()
     return training
 
@@ -221,7 +226,7 @@ def _estimate(
     device: torch.device,
 ) -> dict[str, Any]:
     """Hours of a pre-training run, without the looks at the encoder after each epoch."""
-    images = case.images or len(store.rows("train" if case.store else None))
+    images = case.images or (len(store.rows("train")) if case.store else _IMAGES)
     epochs = case.epochs or recipe(name).epochs
     if device.type == "cuda":
         rate = min(step_rate, per_core * cores)  # the slower of the two holds the other up
@@ -243,8 +248,8 @@ def _show(result: dict[str, Any], ceiling: Ceiling) -> None:
     case = result["case"]
     title = f"{case['backbone']}, {case['size']} px, batch {case['batch_size']}"
     table = Table(
-        "recipe", "s a step", "samples/s", "of the ceiling", "peak GiB", "busy cores of the loader",
-        "hours of a run", title=title,
+        "recipe", "s/step", "samples/s", "of ceiling", "peak GiB", "loader cores", "hours",
+        title=title,
     )  # fmt: skip
     for name, step in result["steps"].items():
         peak = step["peak_memory_gib"]
@@ -263,4 +268,7 @@ def _show(result: dict[str, Any], ceiling: Ceiling) -> None:
         f"loader: {loader['samples_per_s_per_core']:.0f} two-view samples/s a core from a store of "
         f"{loader['store_px']} px, {loader['samples_per_s']:.0f} on {result['cores']:g} cores"
     )
-    say(f"a run: {estimate['images']} images, {estimate['epochs']} epochs; --images and --epochs")
+    say(
+        f"hours: of a run on {estimate['images']} images, {estimate['epochs']} epochs (--images, "
+        "--epochs); loader cores: what keeps the device busy"
+    )

@@ -6,11 +6,13 @@ device's ceiling and the loader are measured by themselves.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import islice
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -18,6 +20,7 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from medstrata.assembly import Training
+from medstrata.augment import make_views
 from medstrata.ceiling import measure_ceiling
 from medstrata.console import say, show, warn
 from medstrata.errors import Stopped
@@ -31,7 +34,7 @@ from medstrata.tracing import PYTHON, as_shares, trace_steps
 
 Watch = Callable[[Callable[[], Loss], Prefetched], Loss]  # takes a step, and its source of batches
 _WARM_UP, _TIMED = 10, 20  # steps, fewer in a short run
-_LOADED_S = 3.0  # the loader is measured for about as long
+_LOADED_S = 2.0  # the loader is measured for about as long
 
 
 def unwatched(step: Callable[[], Loss], _batches: Prefetched) -> Loss:
@@ -194,16 +197,19 @@ class _Observer:
 
 def loader_rates(loader: Loader) -> tuple[float, float]:
     """What a loader makes while nothing else runs: samples a second, and a processor second."""
-    batches = loader.epoch(0)
-    next(batches)  # starts the threads
-    started, own, made = time.perf_counter(), time.process_time(), 0
-    for batch in islice(batches, 64):
-        made += len(batch.ids)
-        if time.perf_counter() - started > _LOADED_S:
-            break
-    seconds, processor = time.perf_counter() - started, time.process_time() - own
-    batches.close()
-    return made / seconds, made / processor
+    made, started, own = 0, time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        for number in count():
+            epoch, step = divmod(number, loader.steps_per_epoch)
+            rows = loader.batch_rows(epoch, step)
+            make_views(
+                loader.store, rows, loader.settings, seed=loader.seed, epoch=epoch,
+                views=loader.views, executor=executor,
+            )  # fmt: skip
+            made += len(rows)
+            if time.perf_counter() - started > _LOADED_S:
+                break
+    return made / (time.perf_counter() - started), made / (time.process_time() - own)
 
 
 def _table(seen: Observed) -> Table:

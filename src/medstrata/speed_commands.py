@@ -30,7 +30,7 @@ def bench_command(words: list[str]) -> None:
     )
     add("--steps", type=int, default=5, help="Timed steps of each, fewer where they take long.")
     add("--store", type=str | None, help="Store to read; by default images are made on the spot.")
-    add("--images", type=int | None, help="Images of the run whose hours are estimated.")
+    add("--images", type=int | None, help="Images of the run to estimate.")
     add("--epochs", type=int | None, help="Its epochs; by default the recipe's.")
     add("--out", type=Path | None, help="JSON file to write.")
     parsed = parse(parser, "bench", words)
