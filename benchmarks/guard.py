@@ -107,7 +107,7 @@ def torchvision_views(files: list[Path]) -> Task:
     def views() -> None:
         for file in files:
             with Image.open(file) as image:
-                decoded = image.convert("RGB")
+                decoded = image.convert("L")  # as our store holds them
             transform(decoded), transform(decoded)
 
     return views
@@ -241,13 +241,13 @@ def main() -> None:
     kind, measured = kind_of_machine(), measure()
     known = read_result("guard")["ratios"] if (RESULTS / "guard.json").is_file() else {}
     if arguments.record:
-        print(write_result("guard", {"ratios": known | {kind: measured}}))
+        known = known | {kind: measured}
+        print(write_result("guard", {"ratios": known}))
     recorded = known.get(kind, {})
     print(f"times as fast as the peer ({kind})")
     for name, ratio in measured.items():
-        print(f"  {name:<44}{ratio:8.2f}   recorded {recorded.get(name, float('nan')):.2f}")
-    if arguments.record:
-        return
+        before = f"recorded {recorded[name]:.2f}" if name in recorded else "not recorded"
+        print(f"  {name:<44}{ratio:8.2f}   {before}")
     if not recorded:
         print("no ratios are recorded for this kind of machine; nothing is held to them")
     if slow := fallen(measured, recorded):
