@@ -3,12 +3,15 @@
 import json
 import os
 import platform
+import shutil
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -43,7 +46,8 @@ class Section(NamedTuple):
     title: str
     text: str  # Markdown: the command, what was measured, tables
     targets: Sequence[Target] = ()
-    figures: Mapping[str, "Figure"] = {}  # file stem -> plot; the text places them by that name
+    figures: Mapping[str, "Figure"] = {}  # stem -> plot; the text places it by markdown.picture
+    claim: str = ""  # one sentence with its figure for the top of the page; few sections make one
 
 
 def in_turns(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -109,22 +113,53 @@ def held_memory(field: Literal["VmRSS", "VmHWM"]) -> float:
 
 
 def environment() -> dict[str, Any]:
-    """What a figure depends on besides the code: machine, load, versions, date."""
+    """What a figure depends on besides the settings: machine, load, code, versions, date."""
     import torch
 
+    from medstrata.devices import has_native_bf16
+
     cpu = Path("/proc/cpuinfo")
-    models = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
+    lines = cpu.read_text().splitlines() if cpu.is_file() else []
+    models = [line for line in lines if line.startswith("model name")]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
         "platform": platform.platform(),
         "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
         "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "native_bf16": has_native_bf16(),  # of the GPU where there is one
         "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that figures depend on, of those that are installed."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def commit() -> str | None:
+    """The commit of this checkout, with "-dirty" where code differs from it; None outside git."""
+    root, git = RESULTS.parent.parent, shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    # Results that other benchmarks have just written are no other code.
+    code = ["--", "src", "benchmarks", ":!benchmarks/results"]
+    name = subprocess.run(
+        [git, "describe", "--always"], cwd=root, capture_output=True, text=True, check=False
+    )
+    changed = subprocess.run([git, "diff", "--quiet", "HEAD", *code], cwd=root, check=False)
+    if name.returncode:
+        return None
+    return name.stdout.strip() + ("-dirty" if changed.returncode else "")
 
 
 def write_result(name: str, payload: Mapping[str, Any]) -> Path:
