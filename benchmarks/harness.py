@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from medstrata.files import write_text
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -33,11 +35,12 @@ class Target(NamedTuple):
     why: str = ""  # what a profile says stands in the way, where it is missed
 
     @property
-    def met(self) -> bool:
-        """Whether the measurement reaches the aim."""
+    def verdict(self) -> Literal["met", "missed", "not measured here"]:
+        """What became of the aim."""
         if self.measured is None:
-            return False
-        return self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
+            return "not measured here"
+        reached = self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
+        return "met" if reached else "missed"
 
 
 class Section(NamedTuple):
@@ -167,7 +170,7 @@ def write_result(name: str, payload: Mapping[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     record = {"environment": environment(), **payload}
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return path
 
 
@@ -177,5 +180,5 @@ def read_result(name: str) -> dict[str, Any]:
     Raises:
         FileNotFoundError: nothing was measured yet.
     """
-    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
     return result

@@ -7,6 +7,11 @@ PICTURES = "pictures/performance-"  # seen from docs/
 UNKNOWN = "unknown"
 
 
+def paragraphs(*parts: str) -> str:
+    """Paragraphs, tables and pictures, with an empty line between them."""
+    return "\n\n".join(parts)
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
     """A Markdown table.
 
