@@ -34,6 +34,7 @@ ORDER = [
     "augment",
     "preprocessing",
     "devices",
+    "trackers",
     "tracking",
     "run",
     "data",

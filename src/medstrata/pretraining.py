@@ -1,6 +1,6 @@
 """Pre-training: from a store to an encoder, by one explicit loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from medstrata.run import (
 )
 from medstrata.schedule import lr_factor
 from medstrata.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
+from medstrata.trackers import Track, Tracker, nowhere, require_installed, tracking
 from medstrata.tracking import read_metrics
 from medstrata.weights import export_backbone
 
@@ -47,6 +48,7 @@ def pretrain(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    trackers: Sequence[Tracker] = (),
 ) -> Path:
     """Pre-train an encoder on a store's images, without their labels.
 
@@ -56,6 +58,7 @@ def pretrain(
         out: The run folder.
         resume: Go on exactly where the run in `out` was cut, if there is one.
         overwrite: Delete a run in `out` first.
+        trackers: Where the numbers of metrics.jsonl go as well; see `medstrata.trackers`.
 
     Returns:
         The run folder, with `exported/backbone.safetensors` and `result.json`.
@@ -65,6 +68,7 @@ def pretrain(
             longer finite, or the run was stopped by a signal (`Stopped`, after saving).
     """
     out, settings = Path(out), _resolve(settings, store)
+    require_installed(trackers)
     accelerator = make_accelerator(settings.precision, settings.accumulate)
     described = {"store": store.path.name, "store_digest": store.digest, **settings_dict(settings)}
     # Built before there is a folder: settings that cannot work leave nothing behind.
@@ -83,7 +87,10 @@ def pretrain(
         say(f"resuming {out} at step {training.step}")
     if accelerator.is_main_process:
         _save_views(training)
-    seconds = train(training, metrics_length=state["metrics_length"] if state else 0)
+    named = trackers if accelerator.is_main_process else ()
+    with tracking(named, out, described, step=training.step) as track:
+        length = state["metrics_length"] if state else 0
+        seconds = train(training, metrics_length=length, track=track)
     if accelerator.is_main_process:
         _finish(training, store, seconds)
     accelerator.wait_for_everyone()
@@ -103,10 +110,10 @@ def _resolve(settings: PretrainSettings, store: Store) -> PretrainSettings:
     )
 
 
-def train(training: Training, *, metrics_length: int = 0) -> float:
+def train(training: Training, *, metrics_length: int = 0, track: Track = nowhere) -> float:
     """Run from `training.step` to the end; returns the seconds of all parts of the run."""
     t, per_epoch = training, training.loader.steps_per_epoch
-    with stop_requests() as stopping, _recorder(t, metrics_length) as recorder:
+    with stop_requests() as stopping, _recorder(t, metrics_length, track) as recorder:
         for epoch in range(t.step // per_epoch, t.settings.epochs):
             batches = t.loader.epoch(epoch, first_step=t.step % per_epoch)
             for batch in batches:
@@ -136,7 +143,7 @@ def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
     return bool(t.accelerator.reduce(asked, reduction="sum") > 0)
 
 
-def _recorder(t: Training, metrics_length: int) -> Recorder:
+def _recorder(t: Training, metrics_length: int, track: Track) -> Recorder:
     return Recorder(
         t.accelerator,
         t.folder,
@@ -146,6 +153,7 @@ def _recorder(t: Training, metrics_length: int) -> Recorder:
         step=t.step,
         metrics_length=metrics_length,
         look=lambda: t.monitor.look(t.model.query_encoder.backbone),
+        track=track,
     )
 
 
