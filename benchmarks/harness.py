@@ -49,7 +49,7 @@ class Section(NamedTuple):
     title: str
     text: str  # Markdown: the command, what was measured, tables
     targets: Sequence[Target] = ()
-    figures: Mapping[str, "Figure"] = {}  # stem -> plot; the text places it by markdown.picture
+    figures: Mapping[str, "Figure"] = {}  # stem -> plot; the text places it by wording.picture
     claim: str = ""  # one sentence with its figure for the top of the page; few sections make one
 
 

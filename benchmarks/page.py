@@ -34,8 +34,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import RESULTS, Section, Target, read_result
-from markdown import PICTURES, UNKNOWN, hardware, number, paragraphs, table
 from medstrata.files import replacing, write_text
+from wording import PICTURES, UNKNOWN, hardware, number, paragraphs, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

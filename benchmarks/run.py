@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness import environment, read_result
-from markdown import hardware
 from medstrata.console import say
+from wording import hardware
 
 FOLDER = Path(__file__).parent
 
