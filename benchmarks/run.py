@@ -112,12 +112,12 @@ def measured(benchmark: Benchmark, here: Mapping[str, Any]) -> bool:
     )
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run what is asked for; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smallest sizes, nothing written")
     parser.add_argument("--again", action="store_true", help="also what has been measured here")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     sequence = list(SEQUENCE)
     if not given.quick and not given.again:
         here = environment()
