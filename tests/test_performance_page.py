@@ -111,6 +111,13 @@ def test_page_of_two_sections_and_two_machines() -> None:
     assert page.page_text(sections, {"audit": NOW, "old": BEFORE, "step": NOW}) == EXPECTED
 
 
+def test_verdict_of_a_target() -> None:
+    seen = [Target("aim", 2, measured, "x").verdict for measured in (1.9, 2, 2.1, None)]
+    assert seen == ["missed", "met", "met", "not measured here"]
+    seen = [Target("aim", 2, measured, "x", at_most=True).verdict for measured in (1.9, 2, 2.1)]
+    assert seen == ["met", "met", "missed"]
+
+
 def test_unmeasured_benchmark_says_how_to_measure_it() -> None:
     (section,) = page.collect([module(lambda: harness.read_result("no-such-result"))])
     assert section.title == "Time of nothing"
