@@ -127,6 +127,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 say(f"{benchmark.script}: measured with these versions, kept (AGAIN=1: anew)")
     if not given.quick:
         sequence.append(PAGE)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     try:
         failed = perform(sequence, FOLDER, quick=given.quick)
     except KeyboardInterrupt:

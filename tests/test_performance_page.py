@@ -287,7 +287,8 @@ def test_measured_means_this_machine_and_these_versions(
     assert not run.measured(benchmark, NOW)
 
 
-def test_interrupt_waits_until_the_benchmark_has_tidied_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_waits_until_the_benchmark_has_tidied_up(tmp_path: Path, end: int) -> None:
     (tmp_path / "slow.py").write_text(
         "import pathlib, sys, time\nfolder = pathlib.Path(sys.argv[0]).parent\ntry:\n"
         "    (folder / 'started').touch()\n    time.sleep(60)\n"
@@ -302,7 +303,7 @@ def test_interrupt_waits_until_the_benchmark_has_tidied_up(tmp_path: Path) -> No
     while not (tmp_path / "started").exists():
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(end)
     _, told = process.communicate()
     assert process.returncode == 130
     assert (tmp_path / "tidied").exists()
