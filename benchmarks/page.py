@@ -66,8 +66,8 @@ def _section(module: ModuleType) -> Section:
         if error.filename is None or Path(error.filename).parent != RESULTS:
             raise
         title = (module.__doc__ or module.__name__).splitlines()[0].rstrip(".")
-        missing = f"not measured: run `python benchmarks/{module.__name__}.py`."
-        return Section(title, missing.capitalize(), claim=f"{title}: {missing}")
+        missing = f"Not measured: run `python benchmarks/{module.__name__}.py`."
+        return Section(title, missing, claim=missing)
     _check(section)
     return section
 

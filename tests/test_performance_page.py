@@ -122,7 +122,7 @@ def test_unmeasured_benchmark_says_how_to_measure_it() -> None:
     (section,) = page.collect([module(lambda: harness.read_result("no-such-result"))])
     assert section.title == "Time of nothing"
     assert section.text == "Not measured: run `python benchmarks/nothing.py`."
-    assert section.claim == f"Time of nothing: {section.text[0].lower()}{section.text[1:]}"
+    assert f"- {section.text}\n\n## Machines" in page.page_text([section], {})
 
 
 def test_other_missing_files_are_errors() -> None:
