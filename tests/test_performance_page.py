@@ -34,15 +34,18 @@ for name in {optional!r}:
     sys.modules[name] = None
 sys.path.insert(0, {folder!r})
 import page
-found, sys.stderr = {{}}, io.StringIO()
+found = {{}}
 for module in page.benchmarks():
     sys.argv = [module.__name__, "--help"]
     with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
         module.main()
     found[module.__name__] = told.getvalue()
-with contextlib.redirect_stdout(io.StringIO()):
+with (
+    contextlib.redirect_stdout(io.StringIO()),
+    contextlib.redirect_stderr(io.StringIO()) as wrong,
+):
     status = page.main(["--check"])
-print(json.dumps({{"help": found, "status": status, "wrong": sys.stderr.getvalue()}}))
+print(json.dumps({{"help": found, "status": status, "wrong": wrong.getvalue()}}))
 """
 NOW = {
     "date": "2026-11-24T08:57:09+00:00",
