@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-.PHONY: demo test bench clean
+.PHONY: demo test docs bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/medstrata demo --out runs/demo
@@ -15,12 +15,15 @@ test: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+docs: $(VENV)/installed-dev
+	$(BIN)/mkdocs build --strict
+
 # AGAIN=1 measures anew what this machine has measured; QUICK=1 tries everything in minutes.
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/run.py $(if $(filter 1,$(AGAIN)),--again) $(if $(filter 1,$(QUICK)),--quick)
 
 clean:
-	rm -rf $(VENV) runs/demo
+	rm -rf $(VENV) runs/demo site
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
