@@ -51,6 +51,7 @@ SEQUENCE = (
     Benchmark("audit.py", "the search for copies", 4),
     Benchmark("scale.py", "up to a million images", 8),
     Benchmark("memory.py", "memory over the epochs", 4),
+    Benchmark("startup.py", "how soon the command line answers", 3),
 )
 PAGE = Benchmark("page.py", "docs/performance.md", 0.1)
 QUICKER = 10  # how many times as fast `--quick` is, about
