@@ -42,7 +42,7 @@ from medstrata.view_settings import moco_v2
 
 TURNS = 5
 ALLOWED = 0.5  # of the recorded ratio; a busy machine moves a ratio by far less
-BATCH, QUEUE, DRAWS = 16, 4096, 20
+BATCH, QUEUE, DRAWS = 32, 4096, 20
 Task = Callable[[], object]
 
 
@@ -50,7 +50,7 @@ def plain_step() -> Task:
     """MoCo v2 as its paper's algorithm reads: float32, contiguous memory, whole logits."""
     import timm
 
-    encoder = timm.create_model("resnet50", num_classes=128, in_chans=3)
+    encoder = timm.create_model("resnet18", num_classes=128, in_chans=3)
     key_encoder = copy.deepcopy(encoder).requires_grad_(False)
     optimizer = torch.optim.SGD(encoder.parameters(), lr=0.03, momentum=0.9)
     queue = F.normalize(torch.randn(QUEUE, 128), dim=1)
@@ -75,7 +75,7 @@ def plain_step() -> Task:
 def our_step(store: Store) -> Task:
     settings = recipe(
         "fair/moco",
-        backbone="resnet50",
+        backbone="resnet18",
         batch_size=BATCH,
         in_channels=3,
         images="all",
