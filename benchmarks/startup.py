@@ -14,7 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 
 from harness import Section, Target, in_turns, read_result, spread, write_result
-from medstrata.cli import _COMMANDS
+from medstrata.cli import COMMANDS
 
 TORCH, LIGHTLY = "python -c 'import torch'", "python -c 'import lightly.loss'"
 HELP, UNKNOWN = "medstrata --help", "medstrata pretrain --no-such-option"
@@ -33,7 +33,7 @@ def commands(*, quick: bool) -> dict[str, list[str]]:
     """Words after `python`, by what a user types."""
     ours = ["-m", "medstrata"]
     found = {HELP: [*ours, "--help"], "medstrata --version": [*ours, "--version"]}
-    names = list(_COMMANDS)[:2] if quick else list(_COMMANDS)
+    names = list(COMMANDS)[:2] if quick else list(COMMANDS)
     found |= {f"medstrata {name} --help": [*ours, name, "--help"] for name in names}
     found[UNKNOWN] = [*ours, "pretrain", "s.store", "--out", "r", "--no-such-option"]
     found["python -c pass"] = ["-c", "pass"]
