@@ -59,6 +59,7 @@ ORDER = [
     "neighbour_sheet",
     "feature_atlas",
     "feature_reuse",
+    "exporting",
     "report",
     "studies",
     "demonstration",
@@ -67,6 +68,7 @@ ORDER = [
     "data_commands",
     "run_commands",
     "study_commands",
+    "weight_commands",
     "cli",
 ]
 # The statistics are one leaf in several files: what each may import of the others.

@@ -20,6 +20,7 @@ from medstrata.run_commands import (
     report_command,
 )
 from medstrata.study_commands import reproduce_command, study_command
+from medstrata.weight_commands import export_command
 
 _HELP = """usage: medstrata COMMAND [options]     (medstrata COMMAND --help explains each)
 
@@ -41,6 +42,8 @@ commands:
                                            what each stage of a frozen encoder knows of a task
   atlas     RUN|scratch|imagenet STORE --task T --out RUN
                                            spectra, neighbours and a map of its features
+  export    RUN --to timm|torchvision|huggingface|monai|onnx|torch-export --out FOLDER
+                                           the encoder as another program loads it, proved
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
@@ -93,6 +96,7 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "reuse": reuse_command,
     "probe": probe_command,
     "atlas": atlas_command,
+    "export": export_command,
     "report": report_command,
     "demo": demo_command,
     "recipes": recipes_command,

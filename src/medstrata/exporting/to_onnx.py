@@ -62,9 +62,7 @@ class Onnx:
         """See `Target.load`."""
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(
-            folder / _FILE, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(folder / _FILE, providers=["CPUExecutionProvider"])
         given = pixels if self.with_preprocessing else source.preprocessing(pixels)
         name = input_name(with_preprocessing=self.with_preprocessing)
         outputs = session.run(None, {name: given.numpy()})
