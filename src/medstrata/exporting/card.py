@@ -18,8 +18,17 @@ from medstrata.exporting.target import Target
 from medstrata.run import read_config, read_result
 
 _NOT_STATED = "not stated"
+_WEIGHTS = {None: "random weights", "imagenet": "timm's ImageNet weights"}
 # What the hub knows; any other licence is `other` with its name.
-_LICENCES = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "gpl-3.0", "agpl-3.0")
+_LICENCES: tuple[str, ...] = (
+    "apache-2.0",
+    "mit",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "cc0-1.0",
+    "gpl-3.0",
+    "agpl-3.0",
+)
 _LICENCES += tuple(f"cc-by-{kind}4.0" for kind in ("", "sa-", "nd-", "nc-", "nc-sa-", "nc-nd-"))
 
 
@@ -63,7 +72,7 @@ def model_card(
         f"## Citation\n\n{citations(_pretraining(source)[1] is not None)}",
         f"## Files\n\n{_files(folder)}",
     ]
-    return "\n".join(parts)
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
 def _front_matter(
@@ -84,7 +93,7 @@ def _front_matter(
     fields["pipeline_tag"] = (
         "image-feature-extraction" if source.head is None else "image-classification"
     )
-    tags = ["medical-imaging", "medstrata", base_name(source.architecture)]
+    tags = ["medical-imaging", "medstrata", target.library, base_name(source.architecture)]
     if _pretraining(source)[1] is not None:
         tags += ["self-supervised-learning", "moco"]
     fields["tags"] = tags
@@ -208,6 +217,9 @@ def _pretraining(source: Source) -> tuple[dict[str, Any] | None, dict[str, Any] 
 def _run_table(title: str, result: dict[str, Any] | Any, settings: dict[str, Any] | Any) -> str:
     told = {
         "recipe": result.get("recipe"),
+        "started from": _WEIGHTS.get(settings["weights"], "a file of weights")
+        if "weights" in settings
+        else None,
         "epochs": settings.get("epochs"),
         "steps": result.get("steps"),
         "batch size": settings.get("batch_size"),
@@ -266,7 +278,6 @@ def _limits(source: Source) -> str:
 def _rights(statements: Statements) -> str:
     rows = [
         ["licence of the weights", _stated(statements.licence)],
-        ["licence of the images", _stated(statements.data_licence)],
         ["author", _stated(statements.author)],
     ]
     return table(["", ""], rows)

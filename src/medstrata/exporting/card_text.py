@@ -34,13 +34,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings without the values that could be places on somebody's disk."""
-    kept: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            kept[key] = without_paths(value)
-        elif key in _KEPT_SLASH or not _is_place(value):
-            kept[key] = plain(value) if isinstance(value, str) else value
-    return kept
+    return {
+        key: _cleaned(value)
+        for key, value in settings.items()
+        if key in _KEPT_SLASH or not _is_place(value)
+    }
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return without_paths(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value if not _is_place(item)]
+    return plain(value) if isinstance(value, str) else value
 
 
 def _is_place(value: object) -> bool:

@@ -73,7 +73,9 @@ def open_source(run: Path, *, head: bool) -> Source:
             settings,
         )
     if kind != "finetune":
-        raise MedstrataError(f"{run} is a {kind} run; give a pre-training or fine-tuned run")
+        raise MedstrataError(
+            f"{run} holds a run of kind {kind}; give a pre-training or fine-tuned run"
+        )
     if result["protocol"] != "full":
         raise MedstrataError(
             f"{run} trained a linear layer on frozen features and changed no encoder; export the "
@@ -146,7 +148,7 @@ def output_names(source: Source) -> list[str]:
 
 
 def base_name(architecture: str) -> str:
-    """timm's name without the tag of its weights."""
+    """The name in timm, without the tag of its weights."""
     return architecture.partition(".")[0]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from medstrata.exporting.source import Source
@@ -39,7 +39,7 @@ class Target(Protocol):
     takes_head: ClassVar[bool]
 
     def require(self, source: Source) -> None:
-        """Raise MedstrataError where this encoder has no counterpart, before anything is written."""
+        """Raise MedstrataError, before anything is written, where it has no counterpart there."""
 
     def write(self, source: Source, folder: Path) -> None:
         """Write weights and config.json into an empty folder."""
@@ -54,7 +54,8 @@ class Target(Protocol):
 def save_weights(model: nn.Module, folder: Path) -> None:
     """Write the model's state dict, keys without prefix."""
     state = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    # Not save_file, which makes a file that nobody else may read.
+    (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
 
 
 def save_config(folder: Path, config: Mapping[str, Any]) -> None:

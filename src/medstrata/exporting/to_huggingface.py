@@ -46,11 +46,16 @@ class HuggingFace:
     def load(self, source: Source, folder: Path, pixels: Tensor) -> Loaded:
         """See `Target.load`."""
         from transformers import AutoModel, AutoModelForImageClassification
+        from transformers.utils import logging
 
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
         chosen: Any = AutoModel if source.head is None else AutoModelForImageClassification
         model, found = chosen.from_pretrained(
             folder, local_files_only=True, output_loading_info=True
         )
+        if shown:
+            logging.enable_progress_bar()
         apart = [*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"]]
         if apart:
             raise MedstrataError(f"transformers does not match {len(apart)} keys: {apart[:3]}")

@@ -43,17 +43,20 @@ class Onnx:
     def write(self, source: Source, folder: Path) -> None:
         """See `Target.write`."""
         graph = deployed(source, stages=self.stages, with_preprocessing=self.with_preprocessing)
-        torch.onnx.export(
+        program = torch.onnx.export(
             graph.module,
             (graph.example,),
-            folder / _FILE,
             input_names=[graph.input],
             output_names=list(graph.outputs),
             dynamic_shapes=(graph.dynamic,),
             dynamo=True,
-            external_data=False,
             verbose=False,
         )
+        assert program is not None
+        for node in program.model.graph.all_nodes():
+            # Each node remembers where in which file of this machine it came from.
+            node.metadata_props.clear()
+        program.save(folder / _FILE, external_data=False)
         config = describe(source)
         config["onnx"] = {"input": graph.input, "outputs": list(graph.outputs)}
         save_config(folder, config)

@@ -41,6 +41,9 @@ class Program:
         )
         # They would be pickled into the file, and nobody needs them.
         program.example_inputs = None
+        for node in program.graph.nodes:
+            # Where in which file of this machine it came from.
+            node.meta.pop("stack_trace", None)
         torch.export.save(program, folder / _FILE)
         config = describe(source)
         config["program"] = {"input": graph.input, "outputs": list(graph.outputs)}

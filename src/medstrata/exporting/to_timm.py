@@ -89,7 +89,7 @@ def write_timm(source: Source, folder: Path) -> None:
 
 
 def whole_model(source: Source) -> Any:
-    """timm's model with the head as its classifier; the bare one without a head.
+    """The model of timm with the head as its classifier; the bare one without a head.
 
     Raises:
         MedstrataError: timm's classifier of this network is no linear layer on pooled features.
@@ -100,7 +100,7 @@ def whole_model(source: Source) -> Any:
     options: dict[str, Any] = {}
     if source.backbone.model.default_cfg.get("fixed_input_size"):
         options["img_size"] = source.preprocessing.image_size
-    model = timm.create_model(
+    model: Any = timm.create_model(
         base_name(source.architecture),
         num_classes=source.head.out_features,
         in_chans=source.preprocessing.channels,
@@ -108,7 +108,7 @@ def whole_model(source: Source) -> Any:
     )
     state = source.backbone.model.state_dict()
     names = [key for key in model.state_dict() if key not in state]
-    classifier: nn.Module = model.get_classifier()
+    classifier = model.get_classifier()
     fits = (
         isinstance(classifier, nn.Linear)
         and classifier.weight.shape == source.head.weight.shape

@@ -94,6 +94,6 @@ class Torchvision:
 
 
 def _first_convolution(source: Source) -> nn.Conv2d:
-    """torchvision's first layer for other than three channels, still without weights."""
+    """The first layer for other than three channels, still without weights."""
     width = 96 if base_name(source.architecture) == "densenet161" else 64
     return nn.Conv2d(source.preprocessing.channels, width, 7, stride=2, padding=3, bias=False)
