@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,10 +106,20 @@ def test_ordinal_head_and_absent_encoder(tmp_path: Path) -> None:
     folder = ms.export(run, "timm", tmp_path / "out")
     card = (folder / "README.md").read_text()
     assert "logits: 2 (above 0, above 1); the sigmoid of each" in card
-    assert "Started from the encoder mse, whose run is not at hand." in card
+    assert "Started from the encoder mse; its training is not known here." in card
     assert "kaku2021" not in card
     bare = ms.export(run, "timm", tmp_path / "bare", head=False)
     assert json.loads((bare / "config.json").read_text())["num_classes"] == 0
+
+
+def test_imported_encoder(runs: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs / "pre", tmp_path / "run"))
+    imported = {"kind": "import", "file": "theirs.pth", "layout": "DINO", "sha256": "beef"}
+    (run / "result.json").write_text(json.dumps(imported))
+    card = (ms.export(run, "timm", tmp_path / "out") / "README.md").read_text()
+    assert "imported from theirs.pth (DINO layout, SHA-256 `beef`)" in card
+    assert "| images | not stated |" in card
+    assert "kaku2021" not in card
 
 
 def test_scores_of_another_encoder_are_refused(runs: Path, tmp_path: Path) -> None:

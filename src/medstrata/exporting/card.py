@@ -165,15 +165,21 @@ def _output(source: Source) -> str:
 
 
 def _data(source: Source, statements: Statements) -> str:
-    result, store = source.result, source.result["store"]
+    result = source.result
+    stated = [
+        ["modality", _stated(statements.modality)],
+        ["licence of the images", _stated(statements.data_licence)],
+    ]
+    if result["kind"] == "import":
+        return table(["", ""], [["images", _NOT_STATED], *stated])
+    store = result["store"]
     trained = result["images"] if result["kind"] == "pretrain" else result["subset"]["images"]
     rows = [
         ["store", escaped(store["name"])],
         ["digest", f"`{plain(source.settings['store_digest'])}`"],
         ["images", f"{store['images']:,}, of which {trained:,} trained on"],
         ["stored as", f"{store['size']} x {store['size']} pixels, {store['channels']} channel(s)"],
-        ["modality", _stated(statements.modality)],
-        ["licence of the images", _stated(statements.data_licence)],
+        *stated,
     ]
     if result["kind"] == "finetune":
         rows.insert(3, ["patients", f"{store['patients']:,}"])
@@ -184,6 +190,12 @@ def _data(source: Source, statements: Statements) -> str:
 
 def _training(source: Source) -> str:
     text = ""
+    if source.result["kind"] == "import":
+        file, layout = source.result["file"], source.result["layout"]
+        return (
+            f"Not trained here: imported from {escaped(file)} ({escaped(layout)} layout, SHA-256 "
+            f"`{plain(source.result['sha256'])}`).\n"
+        )
     settings, pretrained = _pretraining(source)
     if pretrained is not None and settings is not None:
         text += _run_table("Pre-training", pretrained, settings)
@@ -200,13 +212,16 @@ def _start(source: Source) -> str:
         return "random weights"
     if kind == "imagenet":
         return "ImageNet weights"
-    return f"the encoder {escaped(Path(source.result['encoder']).name)}, whose run is not at hand"
+    return f"the encoder {escaped(Path(source.result['encoder']).name)}; its training is not known here"
 
 
 def _pretraining(source: Source) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Settings and result of the pre-training run behind the encoder; None where there is none."""
     if source.result["kind"] == "pretrain":
         return dict(source.settings), dict(source.result)
+    encoder = str(source.result.get("encoder", "scratch"))
+    if source.result["kind"] == "import" or encoder.partition("=")[0] in ("scratch", "imagenet"):
+        return None, None
     run = Path(located(source.result["encoder"], source.run))
     result = read_result(run)
     if result is None or result.get("kind") != "pretrain":
@@ -267,8 +282,8 @@ def _limits(source: Source) -> str:
     return (
         f"- For {use}.\n"
         "- Not a medical device. It was not validated for clinical use.\n"
-        "- It has seen the images of one store: other scanners, hospitals, populations and ways of "
-        "preparing images are untested.\n"
+        "- Other scanners, hospitals, populations and ways of preparing images than those of its "
+        "training images are untested.\n"
         "- Differences between groups of patients (age, sex, origin) were not examined here.\n"
         "- That something of single training images can be recovered from weights is not excluded: "
         "mind the terms of the images when passing it on.\n"

@@ -45,7 +45,7 @@ class Source:
 
 
 def open_source(run: Path, *, head: bool) -> Source:
-    """Load the encoder of a finished pre-training or fully fine-tuned run.
+    """Load the encoder of a finished pre-training or fully fine-tuned run, or an imported one.
 
     Args:
         run: The run folder.
@@ -60,7 +60,7 @@ def open_source(run: Path, *, head: bool) -> Source:
             raise MedstrataError(f"{run} is not finished; finish it with --resume, then export")
         raise MedstrataError(f"{run} is not a run folder; give a pre-training or fine-tuned run")
     kind, settings = result.get("kind"), read_config(run / "config.yaml")
-    if kind == "pretrain":
+    if kind in ("pretrain", "import"):
         loaded = load_encoder(str(run), backbone=None, image_size=0, channels=0, store_stats=None)
         return Source(
             run,
