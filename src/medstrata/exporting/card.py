@@ -212,7 +212,8 @@ def _start(source: Source) -> str:
         return "random weights"
     if kind == "imagenet":
         return "ImageNet weights"
-    return f"the encoder {escaped(Path(source.result['encoder']).name)}; its training is not known here"
+    name = escaped(Path(source.result["encoder"]).name)
+    return f"the encoder {name}; its training is not known here"
 
 
 def _pretraining(source: Source) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
