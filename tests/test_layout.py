@@ -67,6 +67,7 @@ ORDER = [
     "neighbour_sheet",
     "feature_atlas",
     "feature_reuse",
+    "exporting",
     "report",
     "studies",
     "demonstration",
@@ -76,6 +77,7 @@ ORDER = [
     "run_commands",
     "speed_commands",
     "study_commands",
+    "weight_commands",
     "cli",
 ]
 # The statistics are one leaf in several files: what each may import of the others.

@@ -23,6 +23,7 @@ from medstrata.run_commands import (
 )
 from medstrata.speed_commands import bench_command
 from medstrata.study_commands import reproduce_command, study_command
+from medstrata.weight_commands import export_command
 
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
 
@@ -46,6 +47,8 @@ commands:
                                            what each stage of a frozen encoder knows of a task
   atlas     RUN|scratch|imagenet STORE --task T --out RUN
                                            spectra, neighbours and a map of its features
+  export    RUN --to timm|torchvision|huggingface|monai|onnx|torch-export --out FOLDER
+                                           the encoder as another program loads it, proved
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   bench     [--store STORE]                how fast this machine is, and the hours of a run
@@ -104,6 +107,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "reuse": reuse_command,
     "probe": probe_command,
     "atlas": atlas_command,
+    "export": export_command,
     "report": report_command,
     "demo": demo_command,
     "bench": bench_command,

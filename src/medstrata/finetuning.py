@@ -1,7 +1,7 @@
 """Low-label evaluation: train a classifier on a fraction of the labels, score it on test once."""
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,7 @@ def finetune(
     result = {
         "kind": "finetune",
         **described,
+        "preprocessing": asdict(loaded.preprocessing),
         "store": describe_store(store, resolved),
         "subset": describe_subset(store, resolved, parts.train),
         **_scores(store, resolved, parts, fitted, settings.resamples),

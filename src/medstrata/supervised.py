@@ -147,24 +147,23 @@ def _keep(model: Classifier, checkpoint: Path) -> None:
         save_file(state, temporary)
 
 
-def load_tuned(backbone: Backbone, checkpoint: Path) -> None:
-    """Give a backbone the weights that `fit_full` kept.
+def load_tuned(backbone: Backbone, checkpoint: Path) -> Classifier:
+    """Give a backbone the weights that `fit_full` kept; returns it with the head on it.
 
     Raises:
         MedstrataError: the file is missing or damaged, or is of another network.
     """
     if not checkpoint.is_file():
         raise MedstrataError(f"no fine-tuned weights at {checkpoint}; fine-tune again to have them")
-    prefix = "backbone."
     try:
         state = load_file(checkpoint)
-        backbone.load_state_dict(
-            {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
-        )
-    except (OSError, RuntimeError, SafetensorError) as error:
+        classifier = Classifier(backbone, len(state["head.bias"]))
+        classifier.load_state_dict(state)
+    except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise MedstrataError(
             f"{checkpoint} does not hold this network ({type(error).__name__}); fine-tune again"
         ) from error
+    return classifier
 
 
 class _Stream:
