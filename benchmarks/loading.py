@@ -121,9 +121,9 @@ def section() -> Section:
         for name, run in found["waiting"].items()
     )
     text = f"""\
-`python benchmarks/loading.py`: the loader makes two views of 224 px from a 256 px store in colour, \
-wall time, in turns. Bound to one core it makes {rates["1"]["median"]:,.0f} two-view samples a \
-second, to two {rates["2"]["median"]:,.0f}, {gain["median"]:.2f} times as many \
+`python benchmarks/loading.py`: the loader makes two views of 224 px from a 256 px store in \
+colour, wall time, in turns. Bound to one core it makes {rates["1"]["median"]:,.0f} two-view \
+samples a second, to two {rates["2"]["median"]:,.0f}, {gain["median"]:.2f} times as many \
 ({gain["lowest"]:.2f} to {gain["highest"]:.2f}).
 
 The progress bar and metrics.jsonl carry the share of time that the step waited for its batch. In \

@@ -20,13 +20,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from dicom_files import COMPRESSIONS, write_dicom
-from harness import interleave, spread, write_result
+from harness import Section, Target, interleave, read_result, spread, write_result
 from images import textured
 from medstrata.data.formats.readers import AS_IT_COMES
 from medstrata.data.prepare import prepare
@@ -36,6 +34,8 @@ from medstrata.data.sources import from_folder
 SIDE, SIZE = 1024, 256
 DISTINCT = 32  # textures; files made of the same one are rolled against each other
 OURS, DECODING = "ours, prepare with its audit", "ours, decoding into shards"
+PEERS = ("bilinear", "Lanczos", "box")  # columns of the table; the first counts
+DRAFT, WINDOW = "Pillow, draft, bilinear", "Pillow + NumPy, same window, bilinear"
 Loop = Callable[[Path], NDArray[np.uint8]]
 
 
@@ -66,6 +66,9 @@ def plain_16_bit(file: Path) -> NDArray[np.uint8]:
 
 
 def plain_pydicom(file: Path) -> NDArray[np.uint8]:
+    import pydicom
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
     data = pydicom.dcmread(file)
     values = apply_voi_lut(apply_modality_lut(data.pixel_array, data), data).astype(np.float32)
     low, high = values.min(), values.max()
@@ -98,8 +101,8 @@ def to_16_bit(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint16]:
 
 def cases() -> dict[str, tuple[int, bool, Callable[..., None], dict[str, Loop]]]:
     """By title: channels, whether 16 bits, how to write a file, and the peers; the first counts."""
-    deep = {"Pillow + NumPy, same window, bilinear": plain_16_bit} | pillow_peers("L")
-    jpeg = pillow_peers("RGB") | {"Pillow, draft, bilinear": plain_drafted}
+    deep = {WINDOW: plain_16_bit} | pillow_peers("L")
+    jpeg = pillow_peers("RGB") | {DRAFT: plain_drafted}
     grey_png, colour_jpeg = write_pillow(".png"), write_pillow(".jpg")
     return {
         "grey PNG": (1, False, grey_png, pillow_peers("L")),
@@ -221,6 +224,64 @@ def main() -> None:
         return
     settings = {"images": count, "repeats": repeats, "side": SIDE, "size": SIZE}
     print(f"\nwritten to {write_result('prepare', settings | {'cases': results})}")
+
+
+def section() -> Section:
+    """Of docs/performance.md."""
+    found = read_result("prepare")
+    cases: dict[str, Any] = found["cases"]
+    lines, targets = [], []
+    for title, aim in (("colour JPEG", 2.0), ("grey PNG", 2.0), ("grey PNG, 16 bit", None)):
+        rows = cases[title]["processor_time"]
+        if aim is None:
+            ratios = [_ends(rows[WINDOW]), "-", "-", "-"]
+        else:
+            ratios = [_ends(rows[f"Pillow, {peer}"]) for peer in PEERS]
+            ratios.append(_ends(rows[DRAFT]) if DRAFT in rows else "-")
+            ratio = rows["Pillow, bilinear"]["decoding_to_it"]["median"]
+            what = f"prepare, {title}: decoding against Pillow, bilinear"
+            why = "inflating and undoing the PNG filters is most of it, on both sides"
+            targets.append(Target(what, aim, ratio, "x", why="" if ratio >= aim else why))
+        rate = rows[DECODING]["images_per_s"]["median"]
+        lines.append(f"| {title} | {rate:.0f} | {' | '.join(ratios)} |")
+    dicom = [
+        _ends(cases[f"DICOM, 16 bit, {name}"]["processor_time"]["pydicom"]) for name in COMPRESSIONS
+    ]
+    whole = {
+        title: cases[title]["processor_time"]["Pillow, bilinear"]["prepare_to_it"]["median"]
+        for title in ("colour JPEG", "grey PNG")
+    }
+    gains = [case["wall_time"]["gain_of_two"]["median"] for case in cases.values()]
+    table = "\n".join(lines)
+    text = f"""\
+`python benchmarks/prepare.py`: {found["images"]} files of {found["side"]:,} px \
+({found["images"] // 4} of DICOM) to {found["size"]} px, one thread, processor time, \
+{found["repeats"]} turns. "Decoding" is all that is done for each image: decoding, shrinking, \
+checksums, fingerprints, shards written durably. The peers decode and shrink, and do nothing else. \
+Ratios are time(peer) / time(ours).
+
+| decoding | images a second and core | against Pillow, bilinear | Lanczos | box | `draft` to a \
+quarter |
+|---|---|---|---|---|---|
+{table}
+
+Of 16 bits the peer is Pillow with NumPy, which applies the same window.
+
+| DICOM, 16 bit | {" | ".join(COMPRESSIONS)} |
+|---|{"---|" * len(COMPRESSIONS)}
+| decoding against pydicom with its window | {" | ".join(dicom)} |
+
+The whole of `prepare` also looks at up to 64 files beforehand, audits, and draws the preview. On \
+so few files that costs as much again (JPEG {whole["colour JPEG"]:.2f}, PNG \
+{whole["grey PNG"]:.2f} of the bilinear loop), on thousands little. Two threads gained \
+{min(gains):.1f} to {max(gains):.1f} in wall time. [log.md](log.md) says where the time of grey \
+PNG goes."""
+    return Section("Preparing a store", text, targets)
+
+
+def _ends(row: dict[str, Any]) -> str:
+    ratio = row["decoding_to_it"]
+    return f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pandas as pd
 
-from harness import spread, write_result
+from harness import Section, read_result, spread, write_result
 from medstrata.data.push import push
 from medstrata.data.store import FORMAT, shard_path
 
@@ -263,6 +263,39 @@ def main() -> None:
     if not arguments.quick:
         settings = {"batch": BATCH, "images in storage": images}
         print(write_result("scale", settings | {"disk": disk, "storage": storage}))
+
+
+def section() -> Section:
+    """Of docs/performance.md."""
+    found = read_result("scale")
+    lines = []
+    for images, case in found["disk"].items():
+        if not case["samples_per_s"]:
+            continue  # so small that there was one batch
+        beyond = case["peak"] - case["imported"]
+        lines.append(
+            f"| {int(images):,} | {case['open_s']:.2f} s | {case['loader_s']:.2g} s | "
+            f"{case['permutation_s']:.2g} s | {case['samples_per_s']:,.0f} | {beyond:.0f} MiB |"
+        )
+    table, storage = "\n".join(lines), found["storage"]
+    rates = "; ".join(
+        f"{name} {rate['median']:,.0f} ({rate['lowest']:,.0f} to {rate['highest']:,.0f})"
+        for name, rate in storage["samples_per_s"].items()
+    )
+    text = f"""\
+`python benchmarks/scale.py`: stores of 32 px images with long names, batches of {found["batch"]}, \
+two views, a process each.
+
+| images | open | make the loader | order of an epoch | two-view samples a second | anonymous \
+memory at its peak, above the imports |
+|---|---|---|---|---|---|
+{table}
+
+Streaming: {found["images in storage"]:,} images of 64 px in 40 shards, from the disk and from an \
+S3 server on loopback, with a cache for half of them; median and range of two-view samples a \
+second: {rates}. The first batch from S3 came after {storage["first_batch_s"]["median"]:.1f} s. \
+Differences within these ranges say nothing."""
+    return Section("Scale", text)
 
 
 if __name__ == "__main__":

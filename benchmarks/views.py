@@ -164,9 +164,9 @@ through Pillow, ours from the memory-mapped store, the others from the pixels of
 |---|{"---|---|" * len(cases)}
 {table}
 
-The recipes agree in crop, flip, colour, grey and blur. Where they differ: kornia works on floats and \
-resamples without antialiasing. Lightly's blur has a kernel of its own size, torchvision's and \
-kornia's one of 13 pixels; albumentations and ours take it from the drawn width.
+The recipes agree in crop, flip, colour, grey and blur. Where they differ: kornia works on \
+floats and resamples without antialiasing. Lightly's blur has a kernel of its own size, \
+torchvision's and kornia's one of 13 pixels; albumentations and ours take it from the drawn width.
 
 Our views are compared with torchvision's: each operation on the same parameters, crop boxes over \
 thousands of draws, and pixel statistics of the whole pipeline (`tests/test_augment.py`, \
