@@ -26,6 +26,7 @@ ORDER = [
     "weighted",
     "metrics",
     "paired",
+    "efficiency",
     "distribution",
     "kernels",
     "similarity",
@@ -42,6 +43,7 @@ ORDER = [
     "backbones",
     "weights",
     "moco",
+    "sharding",
     "features",
     "heads",
     "neighbours",
@@ -75,6 +77,7 @@ STATISTICS = {
     "weighted": {"draws"},
     "metrics": {"draws", "weighted"},
     "paired": {"draws", "metrics", "weighted"},
+    "efficiency": {"draws", "metrics", "paired", "weighted"},
     "distribution": {"draws", "metrics"},
     "legacy": {"metrics", "weighted"},
 }
@@ -116,6 +119,13 @@ def test_modules_import_only_what_stands_before_them(path: Path) -> None:
     own = part_of(path)
     allowed = {*ORDER[: ORDER.index(own)], own}
     assert imports(path) <= allowed
+
+
+@pytest.mark.parametrize(("part", "other"), [("evidence", "layers"), ("layers", "evidence")])
+def test_parts_of_the_report_know_nothing_of_one_another(part: str, other: str) -> None:
+    texts = [path.read_text() for path in (SOURCE / "report" / part).glob("*.py")]
+    assert texts
+    assert not any(f"medstrata.report.{other}" in text for text in texts)
 
 
 @pytest.mark.parametrize("name", LEAVES)

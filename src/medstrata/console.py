@@ -30,6 +30,16 @@ def warn(message: str) -> None:
     say(f"warning: {message}")
 
 
+def duration(seconds: float) -> str:
+    """A time in its two largest units: 62 -> 1 min 02 s."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole // 60 % 60:02d} min"
+
+
 def progress_bar(*columns: ProgressColumn) -> Progress:
     """A progress bar on stderr: description, bar, count, time spent and left, extra columns.
 

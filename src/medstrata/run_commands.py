@@ -11,6 +11,7 @@ from medstrata.arguments import (
     add_evaluation_arguments,
     add_run_options,
     add_tracker_option,
+    evaluation_options,
     make_parser,
     parse,
     pick_settings,
@@ -108,12 +109,7 @@ def finetune_command(words: list[str]) -> None:
         parsed.fraction,
         parsed.out,
         settings,
-        kind=parsed.kind,
-        backbone=parsed.backbone,
-        arm=parsed.arm,
-        features=parsed.features,
-        resume=parsed.resume,
-        overwrite=parsed.overwrite,
+        **evaluation_options(parsed),
     )
 
 

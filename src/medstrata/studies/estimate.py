@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from medstrata.backbones import Backbone, Features, create_backbone
-from medstrata.console import say
+from medstrata.console import duration, say
 from medstrata.data.labels import Task, make_task
 from medstrata.data.splits import known
 from medstrata.data.store import Store, open_store
@@ -18,7 +18,7 @@ from medstrata.errors import MedstrataError
 from medstrata.settings import FinetuneSettings
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan, store_path
-from medstrata.studies.progress import Pace, duration
+from medstrata.studies.progress import Pace
 from medstrata.studies.settings import StudySettings
 
 Precision = Literal["auto", "fp32", "bf16"]
