@@ -22,6 +22,7 @@ import pandas as pd
 
 from harness import Section, held_memory, read_result, write_result
 from medstrata.data.auditing.duplicates import find_duplicates
+from wording import gib, number, paragraphs, table
 
 SIZES = (10_000, 100_000, 1_000_000)
 KINDS = ("apart", "alike", "black")
@@ -120,23 +121,25 @@ def main() -> None:
 def section() -> Section:
     """Of docs/performance.md."""
     cases = {(row["kind"], row["images"]): row for row in read_result("audit")["rows"]}
-    lines = []
+    rows = []
     for images in sorted({images for _, images in cases}):
-        rows = [cases[kind, images] for kind in KINDS]
-        seconds = " | ".join(f"{row['seconds']:.3g} s" for row in rows)
-        found = [row["planted_found"] for row in rows if row["planted_found"] is not None]
-        ends = f"{100 * min(found):.0f} to {100 * max(found):.0f} %"
-        most = max(row["peak_gib"] for row in rows)
-        lines.append(f"| {images:,} | {seconds} | {most:.2f} GiB | {ends} |")
-    table = "\n".join(lines)
-    text = f"""\
-`python benchmarks/audit.py`, one thread, generated fingerprints and stores, one image in a \
-hundred a planted copy. "Apart": fingerprints as far apart as chance has them; "alike": bunched \
-as those of chest X-rays are; "black": half of the images are.
-
-| images | apart | alike | black | most memory | planted copies found |
-|---|---|---|---|---|---|
-{table}"""
+        kinds = [cases[kind, images] for kind in KINDS]
+        found = [row["planted_found"] for row in kinds if row["planted_found"] is not None]
+        rows.append(
+            [
+                number(images),
+                *(f"{number(row['seconds'])} s" for row in kinds),
+                gib(max(row["peak_gib"] for row in kinds)),
+                f"{100 * min(found):.0f} % or more",
+            ]
+        )
+    head = (
+        "`python benchmarks/audit.py`, one thread, generated fingerprints and stores, one image in "
+        'a hundred a planted copy. "Apart": fingerprints as far apart as chance has them; "alike": '
+        'bunched as those of chest X-rays are; "black": half of the images are.'
+    )
+    heads = ["images", *KINDS, "most memory", "planted copies found"]
+    text = paragraphs(head, table(heads, rows, "rrrrrr"))
     return Section("Search for copies", text)
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from growth_points import SERIES, pretraining
 from harness import RESULTS, Section, Target, held_memory, read_result, write_result
+from wording import number, paragraphs, picture, table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ LONG = 3.0  # seconds from which a run is timed once and without a warm-up
 LEAST_GIB = 16 / 1024  # peaks below it are what an interpreter holds by chance
 PROCESSES = (1, 2)
 BLUE, RED, GREY = "#0072b2", "#d55e00", "#767676"
+WHY: dict[tuple[str, str], str] = {}  # (series, "time" or "memory") -> why it grows faster
 Points = Mapping[str, Mapping[str, float]]  # size -> work, s, gib
 
 
@@ -130,9 +132,16 @@ def section() -> Section:
         least, most = (points[str(size)] for size in (min(series.sizes), max(series.sizes)))
         slopes = slope(points, "s"), slope(points, "gib")
         rows.append(
-            f"| {series.title} | {series.axis} | {least['work']:,.0f} to {most['work']:,.0f} | "
-            f"{_seconds(least['s'])} to {_seconds(most['s'])} | {_power(slopes[0])} | "
-            f"{series.time:g} | {least['gib']:.2f} to {most['gib']:.2f} | {_power(slopes[1])} |"
+            [
+                f"{series.title}, {series.axis}",
+                f"{number(least['work'])} to {number(most['work'])}",
+                f"{number(least['s'])} to {number(most['s'])} s",
+                _power(slopes[0]),
+                f"{series.time:g}",
+                f"{least['gib']:.2f} to {most['gib']:.2f}",
+                _power(slopes[1]),
+                f"{series.memory:g}",
+            ]
         )
         for what, measured, own in zip(
             ("time", "memory"), slopes, (series.time, series.memory), strict=True
@@ -145,44 +154,37 @@ def section() -> Section:
                         measured,
                         "exponent",
                         at_most=True,
+                        why=WHY.get((name, what), ""),
                     )
                 )
-    table = "\n".join(rows)
-    text = f"""\
-`python benchmarks/growth.py`: each point in a process of its own, one thread, processor time; \
-memory is the peak beyond the imports, input included. The exponent is the slope on logarithmic \
-axes: 1 means twice the time for twice as much. What costs the same at any size makes it smaller. \
-The aim: no term grows faster than its work, that is, no exponent is more than {ALLOWED} above the \
-work's own. Memory below {1024 * LEAST_GIB:.0f} MiB is not fitted.
-
-| | with | from, to | time | exponent | of the work | memory, GiB | exponent |
-|---|---|---|---|---|---|---|---|
-{table}
-
-![How time and memory grow](pictures/performance-growth.png)
-
-{_shared(found.get("processes"))}"""
-    return Section("Growth", text.strip(), targets, {"growth": figure(found)})
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
+    head = (
+        "`python benchmarks/growth.py`: each point in a process of its own, one thread, processor "
+        "time; memory is the peak beyond the imports, input included. The exponent is the slope on "
+        "logarithmic axes: 1 means twice the time for twice as much. What costs the same at any "
+        "size makes it smaller. The aim: no term grows faster than its work, that is, no exponent "
+        f"is more than {ALLOWED} above the work's own. Memory below {1024 * LEAST_GIB:.0f} MiB is "
+        "not fitted."
+    )
+    heads = ["", "from, to", "time", "exponent", "of the work"]
+    shown = table([*heads, "memory, GiB", "exponent", "of the work"], rows)
+    curves = picture("growth", "Time and memory of each series over the size of its work")
+    parts = [head, shown, curves, *_shared(found.get("processes"))]
+    return Section("Growth", paragraphs(*parts), targets, {"growth": figure(found)})
 
 
 def _power(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _shared(points: Points | None) -> str:
+def _shared(points: Points | None) -> list[str]:
     if not points or len(points) < len(PROCESSES):
-        return ""
+        return []
     one, two = (points[str(count)]["samples_per_s"] for count in PROCESSES)
-    return (
-        f"Two processes of one thread each that share a batch of 64 (ResNet-18, 64 px, "
-        f"`torchrun`) take {two:.0f} images a second, one process {one:.0f}: {two / one:.2f} times "
-        "as many; gathering keys, BatchNorm on half a batch and what else runs on the two cores "
-        "take the rest."
-    )
+    return [
+        "Two processes of one thread each that share a batch of 64 (ResNet-18, 64 px, `torchrun`) "
+        f"take {number(two)} images a second, one process {number(one)}: {two / one:.2f} times as "
+        "many in wall time. The second shares memory bandwidth and the cores with the loaders."
+    ]
 
 
 def figure(found: Mapping[str, Points]) -> "Figure":
@@ -196,9 +198,9 @@ def figure(found: Mapping[str, Points]) -> "Figure":
     style = {"font.size": 7.5, "axes.spines.top": False, "axes.linewidth": 0.7}
     with rc_context(style):
         sheet = Figure(figsize=(7.2, 1.75 * rows), layout="constrained")
-        for number, name in enumerate(shown):
-            axes = sheet.add_subplot(rows, columns, number + 1)
-            _draw(axes, name, found[name], first=number % columns == 0)
+        for place, name in enumerate(shown):
+            axes = sheet.add_subplot(rows, columns, place + 1)
+            _draw(axes, name, found[name], first=place % columns == 0)
     return sheet
 
 

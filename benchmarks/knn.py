@@ -21,6 +21,7 @@ from torch.nn.functional import normalize
 from harness import Section, Target, interleave, read_result, spread, write_result
 from medstrata.devices import processor_has_native_bf16
 from medstrata.neighbours import NEIGHBOURS, TEMPERATURE, neighbour_probabilities
+from wording import number, paragraphs, ratio, table
 
 IMAGES, DIMENSIONS, CLASSES, BLOCK = 10_000, 2048, 10, 1000
 OURS = "medstrata"
@@ -167,29 +168,33 @@ def section() -> Section:
     """Of docs/performance.md."""
     found = read_result("knn")
     rows = found["rows"]
-    table = "\n".join(
-        f"| {name} | {row['s']['median']:.2f} s | {row['ratio']['median']:.2f} "
-        f"({row['ratio']['lowest']:.2f} to {row['ratio']['highest']:.2f}) |"
-        for name, row in rows.items()
+    shown = table(
+        ["", "time", "time / time(ours)"],
+        [
+            [name, f"{number(row['s']['median'])} s", "" if name == OURS else ratio(row["ratio"])]
+            for name, row in rows.items()
+        ],
+    )
+    head = (
+        f"`python benchmarks/knn.py`: {found['images']:,} queries vote among {found['images']:,} "
+        f"images by {NEIGHBOURS} neighbours, {DIMENSIONS:,} features, one thread, processor time, "
+        "in turns."
+    )
+    absent = "" if found["bfloat16"] else " (this one does not)"
+    how = (
+        f"Where the processor multiplies bfloat16 natively{absent}, bfloat16 products choose "
+        "candidates and float32 ranks them. The rounding error is bounded for each query "
+        "(`neighbours._screened`). A query whose candidates end within the bound is searched in "
+        "float32, and where more than half of a block ends so, all that follow are. Elsewhere, and "
+        f"below {256 * NEIGHBOURS:,} images, all is float32."
     )
     most = max(found["differences"].values())
-    absent = "" if found["bfloat16"] else " (this one does not)"
-    text = f"""\
-`python benchmarks/knn.py`: {found["images"]:,} queries vote among {found["images"]:,} images by \
-{NEIGHBOURS} neighbours, {DIMENSIONS:,} features, one thread, processor time, in turns. Ratios are \
-time / time(ours).
-
-| | time | ratio |
-|---|---|---|
-{table}
-
-Where the processor multiplies bfloat16 natively{absent}, bfloat16 products choose candidates and \
-float32 ranks them. The rounding error is bounded for each query (`neighbours._screened`). A query \
-whose candidates end within the bound is searched in float32, and where more than half of a block \
-ends so, all that follow are. So the neighbours are those of float32: probabilities differ from \
-the peers' by {most:.0e} at the most, but for {found["tied"]} queries whose last voter and the \
-next image are within {TIE:g} of each other, where all programs choose by rounding. Elsewhere, and \
-below {256 * NEIGHBOURS:,} images, all is float32."""
+    equal = (
+        "So the neighbours are those of float32. Probabilities differ from the peers' by "
+        f"{most:.0e} at the most, but for {found['tied']} queries whose last voter and the next "
+        f"image are within {TIE:g} of each other, where every program chooses by rounding."
+    )
+    text = paragraphs(head, shown, how, equal)
     floor = rows[PRODUCT]["ratio"]["median"]
     why = (
         f"the peer is little more than its float32 product, which alone takes {floor:.2f} times as "
@@ -199,12 +204,12 @@ below {256 * NEIGHBOURS:,} images, all is float32."""
         Target(
             f"k-NN vote: time({name}) / time(ours)",
             2.5,
-            ratio,
+            middle,
             "x",
-            why="" if ratio >= 2.5 else why,
+            why="" if middle >= 2.5 else why,
         )
         for name in (SORT, PART, LIGHTLY, SCIKIT)
-        for ratio in [rows[name]["ratio"]["median"]]
+        for middle in [rows[name]["ratio"]["median"]]
     ]
     return Section("Nearest neighbours", text, targets)
 

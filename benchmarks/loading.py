@@ -27,6 +27,7 @@ from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.loader import Loader
 from medstrata.view_settings import moco_v2
+from wording import number, paragraphs, ratio, table
 
 SHARE = 0.02  # of the time, waited at most
 RUNS = {  # name -> backbone, pixels, batch, images
@@ -74,8 +75,8 @@ def waiting(name: str, folder: Path) -> dict[str, Any]:
     """Of a run that is started as a user would."""
     backbone, size, batch, images = RUNS[name]
     write_images(folder / name, min(images, 96), max(size, 128), 3, "jpg")
-    for number in range(96, images):  # copies would be bound together; a run does not care
-        os.link(folder / name / f"{number % 96:04d}.jpg", folder / name / f"{number:04d}.jpg")
+    for copy in range(96, images):  # which a step takes as long for
+        os.link(folder / name / f"{copy % 96:04d}.jpg", folder / name / f"{copy:04d}.jpg")
     prepare(folder / name, folder / f"{name}.store", size=size)
     command = [sys.executable, "-m", "medstrata", "pretrain", str(folder / f"{name}.store")]
     command += ["--out", str(folder / f"{name}.run"), "--images", "all", "--epochs", "2"]
@@ -116,22 +117,22 @@ def section() -> Section:
     """Of docs/performance.md."""
     found = read_result("loading")
     rates, gain = found["scaling"]["samples_per_s"], found["scaling"]["gain_of_two"]
-    rows = "\n".join(
-        f"| {name}, batch {run['batch']} | {run['samples_per_s']:.1f} | {run['data_wait']:.2%} |"
-        for name, run in found["waiting"].items()
+    head = (
+        "`python benchmarks/loading.py`: the loader makes two views of 224 px from a 256 px store "
+        "in colour, wall time, in turns. Bound to one core it makes "
+        f"{number(rates['1']['median'])} two-view samples a second, to two "
+        f"{number(rates['2']['median'])}, {ratio(gain)} times as many."
     )
-    text = f"""\
-`python benchmarks/loading.py`: the loader makes two views of 224 px from a 256 px store in \
-colour, wall time, in turns. Bound to one core it makes {rates["1"]["median"]:,.0f} two-view \
-samples a second, to two {rates["2"]["median"]:,.0f}, {gain["median"]:.2f} times as many \
-({gain["lowest"]:.2f} to {gain["highest"]:.2f}).
-
-The progress bar and metrics.jsonl carry the share of time that the step waited for its batch. In \
-the second epoch of `medstrata pretrain` with `fair/moco`:
-
-| | samples a second | waited |
-|---|---|---|
-{rows}"""
+    waits = (
+        "The progress bar and metrics.jsonl carry the share of time that the step waited for its "
+        "batch. In the second epoch of `medstrata pretrain` with `fair/moco`:"
+    )
+    rows = [
+        [f"{name}, batch {run['batch']}", number(run["samples_per_s"]), f"{run['data_wait']:.2%}"]
+        for name, run in found["waiting"].items()
+    ]
+    text = paragraphs(head, waits, table(["", "samples a second", "waited"], rows))
+    why = "the views of small images take as long as the step; the cores are shared by both"
     targets = [
         Target(
             f"time waited for data, {name}, batch {run['batch']}",
@@ -139,6 +140,7 @@ the second epoch of `medstrata pretrain` with `fair/moco`:
             100 * run["data_wait"],
             "%",
             at_most=True,
+            why=why if run["data_wait"] > SHARE else "",
         )
         for name, run in found["waiting"].items()
     ]

@@ -30,6 +30,7 @@ from medstrata.data.formats.readers import AS_IT_COMES
 from medstrata.data.prepare import prepare
 from medstrata.data.shards import Form, write_shards
 from medstrata.data.sources import from_folder
+from wording import number, paragraphs, ratio, table
 
 SIDE, SIZE = 1024, 256
 DISTINCT = 32  # textures; files made of the same one are rolled against each other
@@ -119,9 +120,9 @@ def write_files(
 ) -> None:
     folder.mkdir()
     textures = [textured(SIDE, channels, seed) for seed in range(min(count, DISTINCT))]
-    for number in range(count):
-        pixels = np.roll(textures[number % DISTINCT], 7 * (number // DISTINCT), axis=0).squeeze()
-        write(folder / f"{number:04d}", to_16_bit(pixels, number) if deep else pixels)
+    for place in range(count):
+        pixels = np.roll(textures[place % DISTINCT], 7 * (place // DISTINCT), axis=0).squeeze()
+        write(folder / f"{place:04d}", to_16_bit(pixels, place) if deep else pixels)
 
 
 def run_loop(files: list[Path], channels: int, decode: Loop) -> Callable[[], None]:
@@ -230,58 +231,51 @@ def section() -> Section:
     """Of docs/performance.md."""
     found = read_result("prepare")
     cases: dict[str, Any] = found["cases"]
-    lines, targets = [], []
+    rows, targets = [], []
     for title, aim in (("colour JPEG", 2.0), ("grey PNG", 2.0), ("grey PNG, 16 bit", None)):
-        rows = cases[title]["processor_time"]
+        case = cases[title]["processor_time"]
+        cells = [title, number(case[DECODING]["images_per_s"]["median"])]
         if aim is None:
-            ratios = [_ends(rows[WINDOW]), "-", "-", "-"]
+            cells += [ratio(case[WINDOW]["decoding_to_it"]), "-", "-", "-"]
         else:
-            ratios = [_ends(rows[f"Pillow, {peer}"]) for peer in PEERS]
-            ratios.append(_ends(rows[DRAFT]) if DRAFT in rows else "-")
-            ratio = rows["Pillow, bilinear"]["decoding_to_it"]["median"]
-            what = f"prepare, {title}: decoding against Pillow, bilinear"
+            cells += [ratio(case[f"Pillow, {peer}"]["decoding_to_it"]) for peer in PEERS]
+            cells.append(ratio(case[DRAFT]["decoding_to_it"]) if DRAFT in case else "-")
+            middle = case["Pillow, bilinear"]["decoding_to_it"]["median"]
+            what = f"prepare, {title}: time(Pillow, bilinear) / time(our decoding)"
             why = "inflating and undoing the PNG filters is most of it, on both sides"
-            targets.append(Target(what, aim, ratio, "x", why="" if ratio >= aim else why))
-        rate = rows[DECODING]["images_per_s"]["median"]
-        lines.append(f"| {title} | {rate:.0f} | {' | '.join(ratios)} |")
+            targets.append(Target(what, aim, middle, "x", why="" if middle >= aim else why))
+        rows.append(cells)
     dicom = [
-        _ends(cases[f"DICOM, 16 bit, {name}"]["processor_time"]["pydicom"]) for name in COMPRESSIONS
+        ratio(cases[f"DICOM, 16 bit, {name}"]["processor_time"]["pydicom"]["decoding_to_it"])
+        for name in COMPRESSIONS
     ]
     whole = {
         title: cases[title]["processor_time"]["Pillow, bilinear"]["prepare_to_it"]["median"]
         for title in ("colour JPEG", "grey PNG")
     }
     gains = [case["wall_time"]["gain_of_two"]["median"] for case in cases.values()]
-    table = "\n".join(lines)
-    text = f"""\
-`python benchmarks/prepare.py`: {found["images"]} files of {found["side"]:,} px \
-({found["images"] // 4} of DICOM) to {found["size"]} px, one thread, processor time, \
-{found["repeats"]} turns. "Decoding" is all that is done for each image: decoding, shrinking, \
-checksums, fingerprints, shards written durably. The peers decode and shrink, and do nothing else. \
-Ratios are time(peer) / time(ours).
-
-| decoding | images a second and core | against Pillow, bilinear | Lanczos | box | `draft` to a \
-quarter |
-|---|---|---|---|---|---|
-{table}
-
-Of 16 bits the peer is Pillow with NumPy, which applies the same window.
-
-| DICOM, 16 bit | {" | ".join(COMPRESSIONS)} |
-|---|{"---|" * len(COMPRESSIONS)}
-| decoding against pydicom with its window | {" | ".join(dicom)} |
-
-The whole of `prepare` also looks at up to 64 files beforehand, audits, and draws the preview. On \
-so few files that costs as much again (JPEG {whole["colour JPEG"]:.2f}, PNG \
-{whole["grey PNG"]:.2f} of the bilinear loop), on thousands little. Two threads gained \
-{min(gains):.1f} to {max(gains):.1f} in wall time. [log.md](log.md) says where the time of grey \
-PNG goes."""
+    head = (
+        f"`python benchmarks/prepare.py`: {found['images']} files of {found['side']:,} px "
+        f"({found['images'] // 4} of DICOM) to {found['size']} px, one thread, processor time, "
+        f'{found["repeats"]} turns. "Decoding" is all that is done for each image: decoding, '
+        "shrinking, checksums, fingerprints, shards written durably. The peers decode and shrink, "
+        "and do nothing else. Ratios are time(peer) / time(ours). Of 16 bits the peer is Pillow "
+        "with NumPy, which applies the same window."
+    )
+    heads = ["decoding", "images a second and core", "Pillow, bilinear", "Lanczos", "box"]
+    photographs = table([*heads, "`draft` to a quarter"], rows)
+    by_syntax = table(
+        ["DICOM, 16 bit", *COMPRESSIONS], [["decoding against pydicom with its window", *dicom]]
+    )
+    tail = (
+        "The whole of `prepare` also looks at up to 64 files beforehand, audits, and draws the "
+        f"preview. On so few files that costs as much again (JPEG {whole['colour JPEG']:.2f}, PNG "
+        f"{whole['grey PNG']:.2f} of the bilinear loop), on thousands little. Two threads gained "
+        f"{min(gains):.1f} to {max(gains):.1f} in wall time. [log.md](log.md) says where the time "
+        "of grey PNG goes."
+    )
+    text = paragraphs(head, photographs, by_syntax, tail)
     return Section("Preparing a store", text, targets)
-
-
-def _ends(row: dict[str, Any]) -> str:
-    ratio = row["decoding_to_it"]
-    return f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
 
 
 if __name__ == "__main__":

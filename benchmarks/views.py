@@ -28,6 +28,7 @@ from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.view_settings import moco_v2
 from view_peers import peers
+from wording import number, paragraphs, ratio, table
 
 VIEW_SIZE = 224
 PEER_SIZE = 256
@@ -139,39 +140,36 @@ def section() -> Section:
     found = read_result("views")
     cases: dict[str, Any] = found["cases"]
     names = list(dict.fromkeys(name for rows in cases.values() for name in rows))
-    lines = []
+    rows_shown = []
     for name in names:
-        cells = []
+        cells = [name]
         for rows in cases.values():
             if name not in rows:
-                cells.append("- | -")
+                cells += ["-", "-"]
                 continue
-            rate = rows[name]["samples_per_s"]["median"]
-            times = rows[OURS]["samples_per_s"]["median"] / rate
-            if "ours_to_it" in rows[name]:
-                times = rows[name]["ours_to_it"]["median"]
-            cells.append(f"{rate:,.0f} | {times:.3g}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    heads = " | ".join(f"{title} | ours / it" for title in cases)
-    table = "\n".join(lines)
-    text = f"""\
-`python benchmarks/views.py`, one thread, processor time, in turns: two-view samples a second and \
-core, views of {VIEW_SIZE} px by the recipe of MoCo v2. Lightly's transform starts from the files \
-through Pillow, ours from the memory-mapped store, the others from the pixels of that store. \
-"ours / it" compares our {PEER_SIZE} px store with the row.
-
-| two-view samples a second and core | {heads} |
-|---|{"---|---|" * len(cases)}
-{table}
-
-The recipes agree in crop, flip, colour, grey and blur. Where they differ: kornia works on \
-floats and resamples without antialiasing. Lightly's blur has a kernel of its own size, \
-torchvision's and kornia's one of 13 pixels; albumentations and ours take it from the drawn width.
-
-Our views are compared with torchvision's: each operation on the same parameters, crop boxes over \
-thousands of draws, and pixel statistics of the whole pipeline (`tests/test_augment.py`, \
-`tests/test_augment_pixels.py`). Through the whole pipeline with equal parameters the mean \
-distance is 0.4 to 0.9 grey levels."""
+            times = "" if name == OURS else ratio(rows[name]["ours_to_it"], 1)
+            cells += [number(rows[name]["samples_per_s"]["median"]), times]
+        rows_shown.append(cells)
+    heads = [head for title in cases for head in (title, "ours / it")]
+    head = (
+        "`python benchmarks/views.py`, one thread, processor time, in turns: two-view samples a "
+        f"second and core, views of {VIEW_SIZE} px by the recipe of MoCo v2. Lightly's transform "
+        "starts from the files through Pillow, ours from the memory-mapped store, the others from "
+        f'the pixels of that store. "ours / it" compares our {PEER_SIZE} px store with the row.'
+    )
+    differ = (
+        "The recipes agree in crop, flip, colour, grey and blur. Where they differ: kornia works "
+        "on floats and resamples without antialiasing. Lightly's blur has a kernel of its own "
+        "size, torchvision's and kornia's one of 13 pixels; albumentations and ours take it from "
+        "the drawn width."
+    )
+    checked = (
+        "Our views are compared with torchvision's: each operation on the same parameters, crop "
+        "boxes over thousands of draws, and pixel statistics of the whole pipeline "
+        "(`tests/test_augment.py`, `tests/test_augment_pixels.py`). Through the whole pipeline "
+        "with equal parameters the mean distance is 0.4 to 0.9 grey levels."
+    )
+    text = paragraphs(head, table(["", *heads], rows_shown), differ, checked)
     targets = [
         Target(
             f"two-view samples a second and core, {title}, {PEER_SIZE} px store",
