@@ -3,7 +3,7 @@
     python benchmarks/growth.py [--quick] [--only WORD] [--again]
 
 Time is processor time, memory the peak beyond the imports, the input included. The exponent is the
-slope of the straight line through all points on logarithmic axes. A term that grows faster than its
+slope of the straight line through the three largest points on logarithmic axes. A term that grows faster than its
 work shows as a slope above the exponent of the work. Points that are in the result file already are
 kept (`--again` measures them anew), so that an interrupted run goes on.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ALLOWED = 0.15  # of a slope, above the exponent of the work
+FITTED = 3  # the largest sizes, where fixed costs hide least
 LONG = 3.0  # seconds from which a run is timed once and without a warm-up
 LEAST_GIB = 16 / 1024  # peaks below it are what an interpreter holds by chance
 PROCESSES = (1, 2)
@@ -72,7 +73,8 @@ def in_own_process(name: str, size: int) -> dict[str, float]:
 def slope(points: Points, what: str) -> float | None:
     """Of the least-squares line on logarithmic axes; None where there is too little to see."""
     least = LEAST_GIB if what == "gib" else 0.0
-    seen = [one for one in points.values() if one[what] > least]
+    largest = sorted(points.values(), key=lambda one: one["work"])[-FITTED:]
+    seen = [one for one in largest if one[what] > least]
     if len(seen) < 2:
         return None
     work, cost = ([math.log(one[key]) for one in seen] for key in ("work", what))
@@ -127,9 +129,11 @@ def section() -> Section:
     found: dict[str, Points] = read_result("growth")["series"]
     rows, targets = [], []
     for name, series in SERIES.items():
-        if not (points := found.get(name)):
-            continue
-        least, most = (points[str(size)] for size in (min(series.sizes), max(series.sizes)))
+        points = found.get(name, {})
+        if len(points) < 2:
+            continue  # not measured yet
+        ends = sorted(points.values(), key=lambda one: one["work"])
+        least, most = ends[0], ends[-1]
         slopes = slope(points, "s"), slope(points, "gib")
         rows.append(
             [
@@ -159,8 +163,8 @@ def section() -> Section:
                 )
     head = (
         "`python benchmarks/growth.py`: each point in a process of its own, one thread, processor "
-        "time; memory is the peak beyond the imports, input included. The exponent is the slope on "
-        "logarithmic axes: 1 means twice the time for twice as much. What costs the same at any "
+        "time; memory is the peak beyond the imports, input included. The exponent is the slope through "
+        f"the {FITTED} largest sizes on logarithmic axes: 1 means twice the time for twice as much. What costs the same at any "
         "size makes it smaller. The aim: no term grows faster than its work, that is, no exponent "
         f"is more than {ALLOWED} above the work's own. Memory below {1024 * LEAST_GIB:.0f} MiB is "
         "not fitted."
@@ -192,7 +196,7 @@ def figure(found: Mapping[str, Points]) -> "Figure":
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    shown = [name for name in SERIES if found.get(name)]
+    shown = [name for name in SERIES if len(found.get(name, {})) > 1]
     columns = 3
     rows = math.ceil(len(shown) / columns)
     style = {"font.size": 7.5, "axes.spines.top": False, "axes.linewidth": 0.7}
