@@ -3,9 +3,9 @@
     python benchmarks/growth.py [--quick] [--only WORD] [--again]
 
 Time is processor time, memory the peak beyond the imports, the input included. The exponent is the
-slope of the straight line through the three largest points on logarithmic axes. A term that grows faster than its
-work shows as a slope above the exponent of the work. Points that are in the result file already are
-kept (`--again` measures them anew), so that an interrupted run goes on.
+slope of the straight line through the three largest sizes on logarithmic axes. A term that grows
+faster than its work shows as a slope above the exponent of the work. Points that are in the result
+file already are kept (`--again` measures them anew), so that an interrupted run goes on.
 """
 
 import argparse
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ALLOWED = 0.15  # of a slope, above the exponent of the work
 FITTED = 3  # the largest sizes, where fixed costs hide least
-LONG = 3.0  # seconds from which a run is timed once and without a warm-up
+LONG = 10.0  # seconds from which a run is timed without a warm-up; from a tenth of it, once
 LEAST_GIB = 16 / 1024  # peaks below it are what an interpreter holds by chance
 PROCESSES = (1, 2)
 BLUE, RED, GREY = "#0072b2", "#d55e00", "#767676"
@@ -50,8 +50,8 @@ def measure(name: str, size: int) -> dict[str, float]:
         work, run = SERIES[name].make(size, Path(folder))
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         seconds = [_timed(run)]
-        if seconds[0] < LONG:
-            seconds = [_timed(run) for _ in range(3)]
+        if seconds[0] < LONG:  # that was the warm-up
+            seconds = [_timed(run) for _ in range(3 if seconds[0] < LONG / 10 else 1)]
         peak = held_memory("VmHWM") - before
     return {"work": work, "s": statistics.median(seconds), "gib": peak}
 
@@ -163,11 +163,11 @@ def section() -> Section:
                 )
     head = (
         "`python benchmarks/growth.py`: each point in a process of its own, one thread, processor "
-        "time; memory is the peak beyond the imports, input included. The exponent is the slope through "
-        f"the {FITTED} largest sizes on logarithmic axes: 1 means twice the time for twice as much. What costs the same at any "
-        "size makes it smaller. The aim: no term grows faster than its work, that is, no exponent "
-        f"is more than {ALLOWED} above the work's own. Memory below {1024 * LEAST_GIB:.0f} MiB is "
-        "not fitted."
+        "time; memory is the peak beyond the imports, input included. The exponent is the slope "
+        f"through the {FITTED} largest sizes on logarithmic axes: 1 means twice the time for twice "
+        "as much. What costs the same at any size makes it smaller. The aim: no term grows faster "
+        f"than its work, that is, no exponent is more than {ALLOWED} above the work's own. Memory "
+        f"below {1024 * LEAST_GIB:.0f} MiB is not fitted."
     )
     heads = ["", "from, to", "time", "exponent", "of the work"]
     shown = table([*heads, "memory, GiB", "exponent", "of the work"], rows)
