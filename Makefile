@@ -14,6 +14,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard.py
 
 docs: $(VENV)/installed-dev
 	$(BIN)/mkdocs build --strict

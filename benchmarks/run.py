@@ -54,6 +54,7 @@ SEQUENCE = (
     Benchmark("loading.py", "the loader, and waiting for it", 3),
     Benchmark("memory.py", "memory over the epochs", 4),
     Benchmark("growth.py", "how time and memory grow with the work", 10),
+    Benchmark("startup.py", "how soon the command line answers", 3),
 )
 PAGE = Benchmark("page.py", "docs/performance.md", 0.1)
 QUICKER = 10  # how many times as fast `--quick` is, about

@@ -21,6 +21,7 @@ from medstrata.run_commands import (
     recipes_command,
     report_command,
 )
+from medstrata.speed_commands import bench_command
 from medstrata.study_commands import reproduce_command, study_command
 
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
@@ -47,6 +48,7 @@ commands:
                                            spectra, neighbours and a map of its features
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
+  bench     [--store STORE]                how fast this machine is, and the hours of a run
   recipes                                  list the pre-training recipes
 
 options:
@@ -104,5 +106,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "atlas": atlas_command,
     "report": report_command,
     "demo": demo_command,
+    "bench": bench_command,
     "recipes": recipes_command,
 }

@@ -32,6 +32,7 @@ _NOT_SETTINGS = {
     "resume",
     "overwrite",
     "track",
+    "profile",
 }
 
 
@@ -45,6 +46,11 @@ def pretrain_command(words: list[str]) -> None:
     parser.add_argument("source", type=str, help="Store, its address, or folder of images.")
     add_run_options(parser)
     add_tracker_option(parser)
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="Watch some steps, and say at the end in words what limits the run (profile.json).",
+    )
     parser.add_class_arguments(PretrainSettings)
     defaults = _recipe(word_after(words, "--recipe"), words)
     parser.set_defaults(defaults)
@@ -63,6 +69,7 @@ def pretrain_command(words: list[str]) -> None:
         resume=parsed.resume,
         overwrite=parsed.overwrite,
         trackers=parsed.track,
+        profile=parsed.profile,
     )
 
 
