@@ -46,11 +46,14 @@ SEQUENCE = (
     Benchmark("pooling.py", "pooling the taps", 2),
     Benchmark("views.py", "two views of an image", 2),
     Benchmark("bootstrap.py", "intervals over patients", 2),
-    Benchmark("similarity.py", "similarity of features", 4),
+    Benchmark("similarity.py", "similarity of features", 25),
+    Benchmark("knn.py", "a vote of nearest neighbours", 4),
     Benchmark("prepare.py", "from files to a store", 5),
     Benchmark("audit.py", "the search for copies", 4),
     Benchmark("scale.py", "up to a million images", 8),
+    Benchmark("loading.py", "the loader, and waiting for it", 3),
     Benchmark("memory.py", "memory over the epochs", 4),
+    Benchmark("growth.py", "how time and memory grow with the work", 10),
     Benchmark("startup.py", "how soon the command line answers", 3),
 )
 PAGE = Benchmark("page.py", "docs/performance.md", 0.1)

@@ -45,6 +45,11 @@ def has_native_bf16() -> bool:
     """Whether bfloat16 products run in hardware; emulated ones are hundreds of times slower."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return processor_has_native_bf16()
+
+
+def processor_has_native_bf16() -> bool:
+    """As `has_native_bf16`, of the processor, whatever else there is."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.is_file():
         return False
