@@ -42,6 +42,7 @@ ORDER = [
     "backbones",
     "weights",
     "moco",
+    "sharding",
     "features",
     "heads",
     "neighbours",

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medstrata.assembly import Training, base_lr, build, restore
+from medstrata.assembly import (
+    Training,
+    base_lr,
+    build,
+    model_state,
+    restore,
+    update_watched,
+)
 from medstrata.augment import make_views
 from medstrata.console import say
 from medstrata.data.store import Store
@@ -38,7 +45,7 @@ from medstrata.tracking import read_metrics
 from medstrata.weights import export_backbone
 
 _SHUFFLE = 1003  # what a random number is for
-_ASK_EVERY = 10  # steps between agreements of several processes on whether to stop
+_ASK_EVERY = 10  # steps between agreements of several processes with GPUs on whether to stop
 
 
 def pretrain(
@@ -127,6 +134,7 @@ def train(training: Training, *, metrics_length: int = 0, track: Track = nowhere
                     _save(t, recorder)
                     batches.close()
                     raise Stopped(f"stopped at step {t.step}; go on with --resume")
+            update_watched(t)
             recorder.end_epoch(epoch, batches)
             _save(t, recorder)
         seconds: float = recorder.seconds
@@ -137,8 +145,8 @@ def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
     """Whether to stop now: all processes at the same step, or the others would wait for ever."""
     if t.accelerator.num_processes == 1:
         return stopping()
-    if t.step % _ASK_EVERY:
-        return False
+    if t.accelerator.device.type == "cuda" and t.step % _ASK_EVERY:
+        return False  # reading the answer waits for the device
     asked = torch.tensor(float(stopping()), device=t.accelerator.device)
     return bool(t.accelerator.reduce(asked, reduction="sum") > 0)
 
@@ -152,7 +160,7 @@ def _recorder(t: Training, metrics_length: int, track: Track) -> Recorder:
         epochs=t.settings.epochs,
         step=t.step,
         metrics_length=metrics_length,
-        look=lambda: t.monitor.look(t.model.query_encoder.backbone),
+        look=lambda: t.monitor.look(t.watched),
         track=track,
     )
 
@@ -200,12 +208,13 @@ def _set_lr(t: Training) -> float:
 def _save(t: Training, recorder: Recorder) -> None:
     """Everything a run needs to go on as if it had never stopped."""
     recorder.flush()
+    model, optimizer = model_state(t)
     if t.accelerator.is_main_process:
         state = {
             "step": t.step,
-            "model": t.model.state_dict(),
+            "model": model,
             "queue": t.queue.state_dict(),
-            "optimizer": t.optimizer.state_dict(),
+            "optimizer": optimizer,
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "metrics_length": recorder.length,
@@ -230,7 +239,7 @@ def _finish(t: Training, store: Store, seconds: float) -> None:
     """Export the query encoder's backbone and write result.json."""
     settings = t.settings
     arm = settings.recipe.rpartition("/")[2] or settings.intermediate.loss
-    backbone = t.model.query_encoder.backbone
+    backbone = t.watched
     export_backbone(t.folder / "exported", settings.backbone, backbone, t.preprocessing, arm)
     *_, final = read_metrics(t.folder / "metrics.jsonl", "epoch")
     write_result(
