@@ -72,7 +72,5 @@ def test_batches_on_a_gpu_are_those_of_the_cpu(tiny_store: Store) -> None:
     on_gpu = replace(loader(tiny_store), device=torch.device("cuda"))
     for here, there in zip(loader(tiny_store).epoch(0), on_gpu.epoch(0), strict=True):
         assert there.copied is not None
-        assert all(
-            torch.equal(a, b.cpu()) for a, b in zip(here.views, there.views, strict=True)
-        )
+        assert all(torch.equal(a, b.cpu()) for a, b in zip(here.views, there.views, strict=True))
         assert torch.equal(here.ids, there.ids.cpu())

@@ -53,7 +53,12 @@ def has_native_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def spare_slow_convolutions(network: nn.Module) -> None:
+def computed_in(accelerator: Accelerator) -> Literal["fp32", "bf16"]:
+    """The precision that was chosen, for result.json."""
+    return "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
+
+
+def spare_slow_convolutions(accelerator: Accelerator, network: nn.Module) -> None:
     """Let depthwise convolutions that a CPU is slow at in bfloat16 compute in float32.
 
     The backward pass of a depthwise convolution with a stride, or with a kernel of 5 and more,
@@ -61,8 +66,11 @@ def spare_slow_convolutions(network: nn.Module) -> None:
     is the faster one (docs/performance.md). State dict and copies of the network stay as they are.
 
     Args:
+        accelerator: On a GPU, or in float32, nothing is changed.
         network: Changed in place.
     """
+    if accelerator.device.type != "cpu" or computed_in(accelerator) != "bf16":
+        return
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and _is_slow_in_bf16(module):
             # A bound method: a deep copy of the network binds it to its own layer.
