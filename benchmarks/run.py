@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from harness import environment, read_result
 from medstrata.console import say
+from step import GRID, TARGETS
 from wording import hardware
 
 FOLDER = Path(__file__).parent
@@ -38,11 +39,11 @@ class Benchmark(NamedTuple):
         return self.results or (Path(self.script).stem,)
 
 
-STEP = ("step-resnet50-224-32", "step-resnet18-64-128")
+STEP = tuple(f"step-{case.name}" for case in (*TARGETS, *GRID))
 # What others are measured by comes first, then what is claimed, then what takes long.
 SEQUENCE = (
     Benchmark("ceiling.py", "what one core can do at most", 1),
-    Benchmark("step.py", "the training step against lightly's", 17, STEP),
+    Benchmark("step.py", "the training step against its peers", 35, STEP),
     Benchmark("pooling.py", "pooling the taps", 2),
     Benchmark("views.py", "two views of an image", 2),
     Benchmark("bootstrap.py", "intervals over patients", 2),

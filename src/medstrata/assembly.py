@@ -15,7 +15,7 @@ from medstrata.backbones import Backbone, create_backbone
 from medstrata.console import say, warn
 from medstrata.data.labels import make_task
 from medstrata.data.store import Store
-from medstrata.devices import gather
+from medstrata.devices import gather, spare_slow_convolutions
 from medstrata.errors import MedstrataError
 from medstrata.loader import Loader
 from medstrata.losses import INTERMEDIATE_LOSSES, IntermediateLosses
@@ -68,6 +68,7 @@ def build(
     expected = _preprocessing(settings, store)
     model = _build_model(settings, expected, settings.batch_size // accelerator.num_processes)
     model = model.to(accelerator.device).to(memory_format=torch.channels_last)
+    spare_slow_convolutions(accelerator, model)
     watched = model.query_encoder.backbone
     if settings.shard:
         watched = copy.deepcopy(watched)

@@ -12,7 +12,7 @@ from medstrata import legacy
 from medstrata.console import say
 from medstrata.data.labels import Task, make_task
 from medstrata.data.store import Store
-from medstrata.devices import device_name, make_accelerator
+from medstrata.devices import computed_in, device_name, make_accelerator
 from medstrata.evaluation import (
     Fitted,
     Parts,
@@ -109,6 +109,8 @@ def finetune(
         **_scores(store, resolved, parts, fitted, settings.resamples),
         "seconds": time.perf_counter() - started,
         "device": device_name(accelerator.device),
+        # What was computed in; config.yaml has what was asked for. Features are always float32.
+        "precision": computed_in(accelerator) if settings.protocol == "full" else "fp32",
     }
     if settings.legacy:
         result["legacy"] = _legacy_figures(resolved, parts, fitted)

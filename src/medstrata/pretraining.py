@@ -21,7 +21,7 @@ from medstrata.assembly import (
 from medstrata.augment import make_views
 from medstrata.console import say
 from medstrata.data.store import Store
-from medstrata.devices import device_name, gather, make_accelerator
+from medstrata.devices import computed_in, device_name, gather, make_accelerator
 from medstrata.errors import Stopped
 from medstrata.files import replacing
 from medstrata.interrupts import stop_requests
@@ -274,6 +274,7 @@ def _finish(t: Training, store: Store, seconds: float) -> None:
             "seconds": seconds,
             "seed": settings.seed,
             "device": device_name(t.accelerator.device),
+            "precision": computed_in(t.accelerator),
             "final": final,
         },
     )

@@ -17,6 +17,7 @@ from medstrata.backbones import Backbone, Features
 from medstrata.console import progress_bar
 from medstrata.data.labels import Task
 from medstrata.data.store import Store
+from medstrata.devices import spare_slow_convolutions
 from medstrata.errors import MedstrataError
 from medstrata.evaluation import Fitted, Parts, primary_score
 from medstrata.features import forward_all
@@ -64,6 +65,7 @@ def fit_full(
     device = accelerator.device
     outputs = num_outputs(task.kind, len(task.classes))
     model = Classifier(loaded.backbone, outputs).to(device).to(memory_format=torch.channels_last)
+    spare_slow_convolutions(accelerator, model)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
     )
