@@ -28,9 +28,10 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from dicom_files import COMPRESSIONS, write_dicom
 from harness import interleave, spread, write_result
 from images import textured
+from medstrata.data.decoding import Form
 from medstrata.data.formats.readers import AS_IT_COMES
 from medstrata.data.prepare import prepare
-from medstrata.data.shards import Form, write_shards
+from medstrata.data.shards import write_shards
 from medstrata.data.sources import from_folder
 
 SIDE, SIZE = 1024, 256

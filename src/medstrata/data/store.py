@@ -89,6 +89,7 @@ class Store:
         std: Standard deviation of each channel, likewise.
         label_columns: Kind and classes of each label column, by its name.
         digest: Names pixels, splits and labels: stores with equal digests hold the same.
+        plan: The settings that `prepare` made it with.
         shards: Shard of each sample, shape (N,).
     """
 
@@ -108,6 +109,7 @@ class Store:
         self.mean = tuple(float(value) for value in header["mean"])
         self.std = tuple(float(value) for value in header["std"])
         self.digest = str(header["digest"])
+        self.plan = dict(header.get("plan", {}))
         self.label_columns = {
             name: LabelColumn(column["kind"], tuple(column["classes"]))
             for name, column in header["label_columns"].items()
