@@ -5,7 +5,7 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -50,6 +50,18 @@ def add_run_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="Delete the run in the folder first."
+    )
+
+
+def add_tracker_option(parser: ArgumentParser) -> None:
+    """Where the numbers of metrics.jsonl go as well."""
+    parser.add_argument(
+        "--track",
+        type=Literal["tensorboard", "wandb", "mlflow"],
+        nargs="+",
+        default=[],
+        help="Trackers to write to as well; on this machine unless WANDB_MODE=online or "
+        "MLFLOW_TRACKING_URI say otherwise.",
     )
 
 

@@ -1,4 +1,6 @@
-"""The command line: parse, call one library function, print. Exit status 0, 1 failed, 2 usage.
+"""The command line: parse, call one library function, print.
+
+Exit status 0, 1 failed, 2 usage, 75 stopped as asked with all of it saved.
 
 Only the parser of the command in hand is built, and the library is imported once the arguments
 have been understood, so that help and usage errors are quick.
@@ -11,7 +13,7 @@ from medstrata.analysis_commands import atlas_command, probe_command, reuse_comm
 from medstrata.arguments import underscored, usage_error
 from medstrata.console import say
 from medstrata.data_commands import audit_command, datasets_command, prepare_command, push_command
-from medstrata.errors import MedstrataError
+from medstrata.errors import MedstrataError, Stopped
 from medstrata.run_commands import (
     demo_command,
     finetune_command,
@@ -20,6 +22,8 @@ from medstrata.run_commands import (
     report_command,
 )
 from medstrata.study_commands import reproduce_command, study_command
+
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
 
 _HELP = """usage: medstrata COMMAND [options]     (medstrata COMMAND --help explains each)
 
@@ -48,6 +52,8 @@ commands:
 options:
   --version  print the version
   --debug    show a traceback when something fails
+
+exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped as asked and saved (the same command goes on)
 """
 
 
@@ -69,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         usage_error("", f"no command {command!r}; there are {', '.join(_COMMANDS)}")
     try:
         _COMMANDS[command](rest)
+    except Stopped as stopped:
+        say(f"medstrata {command}: {stopped}")
+        sys.exit(UNFINISHED)
     except (MedstrataError, ValueError) as error:
         if debug:
             raise

@@ -1,6 +1,6 @@
 """Pre-training: from a store to an encoder, by one explicit loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medstrata.assembly import Training, base_lr, build, restore
+from medstrata.assembly import (
+    Training,
+    base_lr,
+    build,
+    model_state,
+    restore,
+    update_watched,
+)
 from medstrata.augment import make_views
 from medstrata.console import say
 from medstrata.data.store import Store
@@ -33,11 +40,12 @@ from medstrata.run import (
 )
 from medstrata.schedule import lr_factor
 from medstrata.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
+from medstrata.trackers import Track, Tracker, nowhere, require_installed, tracking
 from medstrata.tracking import read_metrics
 from medstrata.weights import export_backbone
 
 _SHUFFLE = 1003  # what a random number is for
-_ASK_EVERY = 10  # steps between agreements of several processes on whether to stop
+_ASK_EVERY = 10  # steps between agreements of several processes with GPUs on whether to stop
 
 
 def pretrain(
@@ -47,6 +55,7 @@ def pretrain(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    trackers: Sequence[Tracker] = (),
 ) -> Path:
     """Pre-train an encoder on a store's images, without their labels.
 
@@ -56,6 +65,7 @@ def pretrain(
         out: The run folder.
         resume: Go on exactly where the run in `out` was cut, if there is one.
         overwrite: Delete a run in `out` first.
+        trackers: Where the numbers of metrics.jsonl go as well; see `medstrata.trackers`.
 
     Returns:
         The run folder, with `exported/backbone.safetensors` and `result.json`.
@@ -65,6 +75,7 @@ def pretrain(
             longer finite, or the run was stopped by a signal (`Stopped`, after saving).
     """
     out, settings = Path(out), _resolve(settings, store)
+    require_installed(trackers)
     accelerator = make_accelerator(settings.precision, settings.accumulate)
     described = {"store": store.path.name, "store_digest": store.digest, **settings_dict(settings)}
     # Built before there is a folder: settings that cannot work leave nothing behind.
@@ -83,7 +94,10 @@ def pretrain(
         say(f"resuming {out} at step {training.step}")
     if accelerator.is_main_process:
         _save_views(training)
-    seconds = train(training, metrics_length=state["metrics_length"] if state else 0)
+    named = trackers if accelerator.is_main_process else ()
+    with tracking(named, out, described, step=training.step) as track:
+        length = state["metrics_length"] if state else 0
+        seconds = train(training, metrics_length=length, track=track)
     if accelerator.is_main_process:
         _finish(training, store, seconds)
     accelerator.wait_for_everyone()
@@ -103,10 +117,10 @@ def _resolve(settings: PretrainSettings, store: Store) -> PretrainSettings:
     )
 
 
-def train(training: Training, *, metrics_length: int = 0) -> float:
+def train(training: Training, *, metrics_length: int = 0, track: Track = nowhere) -> float:
     """Run from `training.step` to the end; returns the seconds of all parts of the run."""
     t, per_epoch = training, training.loader.steps_per_epoch
-    with stop_requests() as stopping, _recorder(t, metrics_length) as recorder:
+    with stop_requests() as stopping, _recorder(t, metrics_length, track) as recorder:
         for epoch in range(t.step // per_epoch, t.settings.epochs):
             batches = t.loader.epoch(epoch, first_step=t.step % per_epoch)
             for batch in batches:
@@ -120,6 +134,7 @@ def train(training: Training, *, metrics_length: int = 0) -> float:
                     _save(t, recorder)
                     batches.close()
                     raise Stopped(f"stopped at step {t.step}; go on with --resume")
+            update_watched(t)
             recorder.end_epoch(epoch, batches)
             _save(t, recorder)
         seconds: float = recorder.seconds
@@ -130,13 +145,13 @@ def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
     """Whether to stop now: all processes at the same step, or the others would wait for ever."""
     if t.accelerator.num_processes == 1:
         return stopping()
-    if t.step % _ASK_EVERY:
-        return False
+    if t.accelerator.device.type == "cuda" and t.step % _ASK_EVERY:
+        return False  # reading the answer waits for the device
     asked = torch.tensor(float(stopping()), device=t.accelerator.device)
     return bool(t.accelerator.reduce(asked, reduction="sum") > 0)
 
 
-def _recorder(t: Training, metrics_length: int) -> Recorder:
+def _recorder(t: Training, metrics_length: int, track: Track) -> Recorder:
     return Recorder(
         t.accelerator,
         t.folder,
@@ -145,7 +160,8 @@ def _recorder(t: Training, metrics_length: int) -> Recorder:
         epochs=t.settings.epochs,
         step=t.step,
         metrics_length=metrics_length,
-        look=lambda: t.monitor.look(t.model.query_encoder.backbone),
+        look=lambda: t.monitor.look(t.watched),
+        track=track,
     )
 
 
@@ -192,12 +208,13 @@ def _set_lr(t: Training) -> float:
 def _save(t: Training, recorder: Recorder) -> None:
     """Everything a run needs to go on as if it had never stopped."""
     recorder.flush()
+    model, optimizer = model_state(t)
     if t.accelerator.is_main_process:
         state = {
             "step": t.step,
-            "model": t.model.state_dict(),
+            "model": model,
             "queue": t.queue.state_dict(),
-            "optimizer": t.optimizer.state_dict(),
+            "optimizer": optimizer,
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "metrics_length": recorder.length,
@@ -222,7 +239,7 @@ def _finish(t: Training, store: Store, seconds: float) -> None:
     """Export the query encoder's backbone and write result.json."""
     settings = t.settings
     arm = settings.recipe.rpartition("/")[2] or settings.intermediate.loss
-    backbone = t.model.query_encoder.backbone
+    backbone = t.watched
     export_backbone(t.folder / "exported", settings.backbone, backbone, t.preprocessing, arm)
     *_, final = read_metrics(t.folder / "metrics.jsonl", "epoch")
     write_result(

@@ -15,6 +15,7 @@ from medstrata.console import progress_bar, warn
 from medstrata.errors import MedstrataError
 from medstrata.loader import Prefetched
 from medstrata.moco import Loss
+from medstrata.trackers import Track
 from medstrata.tracking import Metrics, read_metrics
 
 _RECORD_EVERY = 10  # steps whose losses are read back from the device at once
@@ -36,6 +37,7 @@ class Recorder:
         step: Steps done before, when resuming.
         metrics_length: Bytes of metrics.jsonl that those steps wrote.
         look: Gives the monitors' part of an epoch's record.
+        track: Sends the numbers of each record to trackers.
 
     Attributes:
         seconds: Training time of the whole run, resumed parts included.
@@ -52,11 +54,12 @@ class Recorder:
         step: int,
         metrics_length: int,
         look: Callable[[], dict[str, Any]],
+        track: Track,
     ) -> None:
         self._accelerator, self._folder, self._look = accelerator, folder, look
         self._batch_size = batch_size
         self._main = accelerator.is_main_process
-        self._metrics = Metrics(folder, length=metrics_length, step=step) if self._main else None
+        self._metrics = Metrics(folder, length=metrics_length, track=track) if self._main else None
         self._bar = _make_bar(folder.name, epochs * steps_per_epoch, step) if self._main else None
         self._waiting: list[tuple[dict[str, Any], Tensor]] = []
         self._epoch_records = self._recorded("step", step // steps_per_epoch)

@@ -10,6 +10,7 @@ import yaml
 from medstrata.arguments import (
     add_evaluation_arguments,
     add_run_options,
+    add_tracker_option,
     make_parser,
     parse,
     pick_settings,
@@ -21,7 +22,16 @@ from medstrata.recipes import RECIPES
 from medstrata.settings import FinetuneSettings, PretrainSettings
 
 # What config.yaml and --print_config hold beside the settings.
-_NOT_SETTINGS = {"store", "store_digest", "source", "config", "out", "resume", "overwrite"}
+_NOT_SETTINGS = {
+    "store",
+    "store_digest",
+    "source",
+    "config",
+    "out",
+    "resume",
+    "overwrite",
+    "track",
+}
 
 
 def pretrain_command(words: list[str]) -> None:
@@ -33,6 +43,7 @@ def pretrain_command(words: list[str]) -> None:
     )
     parser.add_argument("source", type=str, help="Store, its address, or folder of images.")
     add_run_options(parser)
+    add_tracker_option(parser)
     parser.add_class_arguments(PretrainSettings)
     defaults = _recipe(word_after(words, "--recipe"), words)
     parser.set_defaults(defaults)
@@ -50,6 +61,7 @@ def pretrain_command(words: list[str]) -> None:
         parsed.out,
         resume=parsed.resume,
         overwrite=parsed.overwrite,
+        trackers=parsed.track,
     )
 
 

@@ -1,10 +1,9 @@
-"""metrics.jsonl, one line a record, and TensorBoard events beside it where installed."""
+"""metrics.jsonl, one line a record; its numbers go to trackers too, where there are any."""
 
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,29 @@ class Metrics:
     Args:
         folder: The run folder.
         length: Bytes of metrics.jsonl to keep.
-        step: First step that will be written; TensorBoard hides what lies after it.
+        track: Called with the numbers of each record and its step.
     """
 
-    def __init__(self, folder: Path, *, length: int = 0, step: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        length: int = 0,
+        track: Callable[[Mapping[str, float], int], None] | None = None,
+    ) -> None:
         self._path = folder / "metrics.jsonl"
         if self._path.exists():
             os.truncate(self._path, length)
         self._file = self._path.open("a", encoding="utf-8")
-        self._events: Any = None
-        if find_spec("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._events = SummaryWriter(folder / "tensorboard", purge_step=step)
+        self._track = track
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record; numbers that are not finite are written as null."""
         line = json.dumps(finite(record), allow_nan=False)
         self._file.write(line + "\n")
         self._file.flush()
-        if self._events is not None:
-            for name, value in _numbers(record, record["event"]):
-                self._events.add_scalar(name, value, record["step"])
+        if self._track is not None:
+            self._track(dict(_numbers(record, record["event"])), record["step"])
 
     @property
     def length(self) -> int:
@@ -44,10 +44,8 @@ class Metrics:
         return self._path.stat().st_size
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the file."""
         self._file.close()
-        if self._events is not None:
-            self._events.close()
 
 
 def _numbers(record: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
