@@ -21,7 +21,7 @@ from medstrata.errors import MedstrataError
 from medstrata.evaluation import Fitted, Parts, primary_score
 from medstrata.features import forward_all
 from medstrata.files import replacing
-from medstrata.heads import num_outputs, probabilities, task_loss
+from medstrata.heads import Head, num_outputs, probabilities, task_loss
 from medstrata.loader import Loader
 from medstrata.metrics import metric_for
 from medstrata.preprocessing import Preprocessing
@@ -126,26 +126,23 @@ def fit_full(
 
     last_test = predicted(parts.test) if settings.legacy else None
     model.load_state_dict(load_file(checkpoint))
-    return Fitted(best_epoch, predicted(parts.val), predicted(parts.test), last_test)
+    head = Head(model.head.weight.detach().cpu(), model.head.bias.detach().cpu())
+    return Fitted(best_epoch, predicted(parts.val), predicted(parts.test), head, last_test)
 
 
-def load_tuned(backbone: Backbone, checkpoint: Path) -> None:
-    """Give a backbone the weights that `fit_full` kept.
+def load_tuned(backbone: Backbone, weights: Path) -> None:
+    """Give a backbone the weights of a full fine-tuning.
 
     Raises:
         MedstrataError: the file is missing or damaged, or is of another network.
     """
-    if not checkpoint.is_file():
-        raise MedstrataError(f"no fine-tuned weights at {checkpoint}; fine-tune again to have them")
-    prefix = "backbone."
+    if not weights.is_file():
+        raise MedstrataError(f"no fine-tuned weights at {weights}; fine-tune again to have them")
     try:
-        state = load_file(checkpoint)
-        backbone.load_state_dict(
-            {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
-        )
+        backbone.model.load_state_dict(load_file(weights))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise MedstrataError(
-            f"{checkpoint} does not hold this network ({type(error).__name__}); fine-tune again"
+            f"{weights} does not hold this network ({type(error).__name__}); fine-tune again"
         ) from error
 
 
