@@ -57,6 +57,10 @@ ORDER = [
     "supervised",
     "frozen",
     "finetuning",
+    "passing",
+    "feature_files",
+    "embedding",
+    "predicting",
     "probing",
     "feature_plane",
     "neighbour_sheet",
@@ -70,6 +74,7 @@ ORDER = [
     "data_commands",
     "run_commands",
     "study_commands",
+    "use_commands",
     "cli",
 ]
 # The statistics are one leaf in several files: what each may import of the others.

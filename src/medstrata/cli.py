@@ -22,6 +22,7 @@ from medstrata.run_commands import (
     report_command,
 )
 from medstrata.study_commands import reproduce_command, study_command
+from medstrata.use_commands import embed_command, predict_command
 
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
 
@@ -45,6 +46,10 @@ commands:
                                            what each stage of a frozen encoder knows of a task
   atlas     RUN|scratch|imagenet STORE --task T --out RUN
                                            spectra, neighbours and a map of its features
+  embed     RUN|scratch|imagenet SOURCE --out features.parquet
+                                           features of a store, a folder, a file or stdin's paths
+  predict   RUN SOURCE --out predictions.csv
+                                           probabilities and classes by a fine-tuned run
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   recipes                                  list the pre-training recipes
@@ -102,6 +107,8 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "reuse": reuse_command,
     "probe": probe_command,
     "atlas": atlas_command,
+    "embed": embed_command,
+    "predict": predict_command,
     "report": report_command,
     "demo": demo_command,
     "recipes": recipes_command,
