@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from medstrata import preprocessing as preprocess
-from medstrata.backbones import create_backbone
+from medstrata.backbones import Backbone, create_backbone
 from medstrata.console import say, warn
 from medstrata.data.labels import make_task
 from medstrata.data.store import Store

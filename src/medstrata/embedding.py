@@ -75,7 +75,8 @@ def embed(
         workers: Decoding threads; by default one a core.
 
     Returns:
-        The file. Images that cannot be read are listed in `<name>.quarantine.csv` beside it, `<name>` as of the file.
+        The file. Images that cannot be read are listed in `<name of the file>.quarantine.csv`
+        beside it.
 
     Raises:
         MedstrataError: the encoder, the source or a stage does not exist, or nothing can be read.

@@ -4,7 +4,7 @@ Legend: N images, H W height and width, C channels, D features.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,10 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         loaded = self._load()
         places = pick_layers(loaded, [self.stage]).values()
         form = form_for(loaded.preprocessing, self.fit_images, Reading(window=self.window))
+        # Without images there are no rows, but as many columns.
         features = [np.empty((0, len(self.get_feature_names_out())), dtype=np.float32)]
-        batches = _pixel_batches if _is_pixels(X) else _path_batches
+        pixels = isinstance(X, np.ndarray) and X.dtype.kind in "uif"
+        batches = _pixel_batches if pixels else _path_batches
         for batch in batches(X, form, self.batch_size):
             if isinstance(batch, Refused):
                 raise MedstrataError(f"{batch.id} cannot be read ({batch.reason}): leave it out")
@@ -147,16 +149,12 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _is_pixels(images: Any) -> bool:
-    return isinstance(images, np.ndarray) and images.dtype.kind in "uif"
-
-
-def _path_batches(paths: Any, form: Form, batch_size: int) -> Any:
+def _path_batches(paths: Any, form: Form, batch_size: int) -> Iterator[Batch | Refused]:
     named = [Named(str(path), Path(path)) for path in paths]
     return file_batches(Files(named, len(named), []), form, batch_size, default_workers())
 
 
-def _pixel_batches(images: NDArray[Any], form: Form, batch_size: int) -> Any:
+def _pixel_batches(images: Any, form: Form, batch_size: int) -> Iterator[Batch | Refused]:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in _SHAPES:
         raise MedstrataError(
             f"pixels of type {images.dtype} and shape {images.shape}: give uint8 (N, H, W) or "

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from math import isqrt
 from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -75,7 +76,7 @@ class TappedLosses(nn.Module):
             first[stage], second[stage] = found
         self.forget()
         total, _ = self.losses(first, second)
-        return total
+        return torch.as_tensor(total)
 
     def forget(self) -> None:
         """Drop what the passes since the last loss have left."""

@@ -82,16 +82,22 @@ def plot_metrics(run: Path | str, columns: Sequence[str] | None = None) -> Figur
         columns: Of `run_metrics`; by default every one that varies, times left out.
     """
     frame = run_metrics(run)
-    numbers = frame.select_dtypes("number").drop(columns=["epoch", "step"], errors="ignore")
+    numbers = (
+        frame.rename(columns=str)
+        .select_dtypes("number")
+        .drop(columns=["epoch", "step"], errors="ignore")
+    )
     if columns is None:
         columns = [
             name
-            for name in numbers
+            for name in map(str, numbers)
             if not name.startswith("time.") and (len(frame) == 1 or numbers[name].nunique() > 1)
         ]
     missing = [name for name in columns if name not in numbers]
     if missing or not columns:
-        raise MedstrataError(f"{run} has no {', '.join(missing)}; it has {', '.join(numbers)}")
+        raise MedstrataError(
+            f"{run} has no {', '.join(missing)}; it has {', '.join(map(str, numbers))}"
+        )
     figure = Figure(figsize=(6, 1.8 * len(columns)), layout="constrained")
     panels = figure.subplots(len(columns), 1, sharex=True, squeeze=False)[:, 0]
     for panel, name in zip(panels, columns, strict=True):
@@ -120,10 +126,10 @@ def plot_results(runs: Sequence[Path | str]) -> Figure:
     for axis, (names, part) in zip(axes, panels, strict=True):
         for arm, lines in part.groupby(["arm", "backbone"]):
             means = lines.groupby("fraction")["value"].mean()
-            (line,) = axis.plot(means.index, means, label=" ".join(arm))
+            (line,) = axis.plot(means.index, means, label=" ".join(map(str, arm)))
             axis.scatter(lines["fraction"], lines["value"], color=line.get_color(), s=12)
         axis.set_xscale("log")
-        axis.set_title(", ".join(names))
+        axis.set_title(", ".join(map(str, names)))
         axis.set_xlabel("fraction of the labels")
         axis.set_ylabel(part["metric"].iloc[0])
         axis.legend()
