@@ -45,7 +45,8 @@ def results(runs: Sequence[Path | str]) -> pd.DataFrame:
         if main is not None:
             low, high = main.interval or (None, None)
             row |= {"value": main.value, "low": low, "high": high}
-            row |= {"test_images": run.test_images, "test_patients": run.test_patients}
+            for name in ("test_images", "test_patients"):
+                row[name] = getattr(run, name, None)
             row |= {f"score.{name}": score.value for name, score in scores.items()}
         rows.append(row)
     frame = pd.DataFrame(rows)
