@@ -22,7 +22,6 @@ from medstrata.features import StoredFeatures, extract_features
 from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
 from medstrata.weights import load_encoder
-from tiny import make_folder
 
 STAGES = ["stage1", "stage2", "stage3", "stage4", "pooled"]
 
@@ -208,7 +207,7 @@ def test_memory_holds_a_few_batches_of_a_stream_without_end(
     path = folder / "0.png"
 
     def endless(_: int) -> object:
-        for number in range(400):
+        for number in range(80):
             named.append(number)
             yield inputs.Named(str(number), path)
 
@@ -221,7 +220,7 @@ def test_memory_holds_a_few_batches_of_a_stream_without_end(
     monkeypatch.setattr(inputs, "named_on", endless)
     monkeypatch.setattr(passing, "forward_batch", watched)
     out = embed(encoder, "-", tmp_path / "f.parquet", batch_size=4)
-    assert pd.read_parquet(out)["id"].tolist() == [str(number) for number in range(400)]
+    assert pd.read_parquet(out)["id"].tolist() == [str(number) for number in range(80)]
     assert max(ahead) <= 16
 
 
@@ -258,4 +257,3 @@ def test_standard_input_of_the_command(folder: Path, encoder: Path, tmp_path: Pa
     )
     with np.load(tmp_path / "f.npz") as arrays:
         assert arrays["id"].tolist() == names.split()
-    make_folder(tmp_path / "unused")

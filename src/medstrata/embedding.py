@@ -47,7 +47,7 @@ def embed(
     window: str = "first",
     frames: str = "middle",
     axis: str = "axial",
-    batch_size: int = 64,
+    batch_size: int = 256,
     strict: bool = False,
     seed: int = 0,
     workers: int | None = None,

@@ -50,7 +50,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         image_size: int = 0,
         fit_images: str = "pad",
         window: str = "first",
-        batch_size: int = 64,
+        batch_size: int = 256,
         seed: int = 0,
     ) -> None:
         self.encoder = encoder

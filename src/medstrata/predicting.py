@@ -29,7 +29,7 @@ def predict(
     source: Store | Path | str,
     out: Path | str,
     *,
-    batch_size: int = 64,
+    batch_size: int = 256,
     strict: bool = False,
     workers: int | None = None,
 ) -> Path | None:

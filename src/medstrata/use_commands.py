@@ -85,6 +85,6 @@ def predict_command(words: list[str]) -> None:
 
 def _add_common(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("--batch_size", type=int, default=64, help="Images at a time.")
+    add("--batch_size", type=int, default=256, help="Images at a time.")
     add("--strict", action="store_true", help="Exit status 1 if any image cannot be read.")
     add("--workers", type=int | None, help="Decoding threads; one a core.")
