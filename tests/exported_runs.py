@@ -10,9 +10,9 @@ import yaml
 from safetensors.torch import save_file
 
 from medstrata.backbones import Backbone, create_backbone
+from medstrata.feature_cache import encoder_digest
 from medstrata.preprocessing import Preprocessing
-from medstrata.supervised import Classifier
-from medstrata.weights import export_backbone
+from medstrata.weights import LoadedEncoder, export_backbone
 
 SIZE = 32
 STORE = {"name": "chests.store", "images": 60, "patients": 20, "size": SIZE, "channels": 1}
@@ -82,18 +82,15 @@ def tuned_run(
     outputs: int = 1,
 ) -> Path:
     """What a finished full fine-tuning leaves behind."""
-    (folder / "checkpoints").mkdir(parents=True)
-    classifier = Classifier(lively_backbone(architecture, channels), outputs)
-    generator = torch.Generator().manual_seed(2)
-    for parameter in classifier.head.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator)
-    save_file(classifier.state_dict(), folder / "checkpoints" / "best.safetensors")
+    folder.mkdir(parents=True)
+    task = task or {"name": "finding", "kind": "binary", "classes": ["clear", "opaque"]}
+    _write_classifier(folder / "exported", architecture, channels, task, outputs)
     described = {
         "encoder": encoder,
         "arm": "moco_mse",
         "backbone": architecture,
         "store_digest": "0123abcd",
-        "task": task or {"name": "finding", "kind": "binary", "classes": ["clear", "opaque"]},
+        "task": task,
         "fraction": 0.5,
         "protocol": "full",
         "seed": 7,
@@ -105,7 +102,6 @@ def tuned_run(
     result = {
         "kind": "finetune",
         **described,
-        "preprocessing": asdict(preprocessing_of(channels)),
         "store": STORE,
         "subset": {"images": 15},
         "metric": "auroc",
@@ -115,6 +111,42 @@ def tuned_run(
     }
     (folder / "result.json").write_text(json.dumps(result))
     return folder
+
+
+def _write_classifier(
+    folder: Path, architecture: str, channels: int, task: dict[str, Any], outputs: int
+) -> None:
+    backbone, expected = lively_backbone(architecture, channels), preprocessing_of(channels)
+    export_backbone(folder, architecture, backbone, expected, "moco_mse")
+    generator = torch.Generator().manual_seed(2)
+    head = {
+        "weight": torch.randn(outputs, backbone.embed_dim, generator=generator),
+        "bias": torch.randn(outputs, generator=generator),
+    }
+    save_file(head, folder / "head.safetensors")
+    loaded = LoadedEncoder("moco_mse", architecture, backbone, expected)
+    model = {
+        "task": task,
+        "columns": task["classes"],
+        "thresholds": {"values": {}},
+        "architecture": architecture,
+        "encoder": None,
+        "encoder_digest": encoder_digest(loaded),
+        "seed": 7,
+        "image_size": SIZE,
+        "preprocessing": asdict(expected),
+        "preparation": {
+            "size": SIZE,
+            "channels": channels,
+            "fit": "pad",
+            "window": "first",
+            "frames": "middle",
+            "axis": "axial",
+            "bits": 8,
+        },
+        "store": {"name": STORE["name"], "mean": [0.5] * channels, "std": [0.2] * channels},
+    }
+    (folder / "model.json").write_text(json.dumps(model))
 
 
 def _write(folder: Path, settings: dict[str, Any]) -> None:

@@ -54,11 +54,11 @@ def test_damaged_weights(run: Path, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1000])
     refused(run, "timm", tmp_path, "cannot be read as weights")
     tuned = tuned_run(tmp_path / "tuned", "resnet10t", encoder="scratch")
-    best = tuned / "checkpoints" / "best.safetensors"
-    best.write_bytes(best.read_bytes()[:-1000])
-    refused(tuned, "timm", tmp_path, "does not hold this network")
-    best.unlink()
-    refused(tuned, "timm", tmp_path, "no fine-tuned weights")
+    head = tuned / "exported" / "head.safetensors"
+    head.write_bytes(head.read_bytes()[:-10])
+    refused(tuned, "timm", tmp_path, "is damaged")
+    (tuned / "exported" / "model.json").unlink()
+    refused(tuned, "timm", tmp_path, "holds no classifier")
 
 
 def test_weights_of_another_network(run: Path, tmp_path: Path) -> None:

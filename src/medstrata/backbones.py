@@ -47,7 +47,7 @@ class Backbone(nn.Module):
         return Features(dict(zip(self.taps, maps, strict=True)), pooled)
 
 
-def _stage_taps(model: Any) -> tuple[dict[str, int], dict[str, int]]:
+def stage_taps(model: Any) -> tuple[dict[str, int], dict[str, int]]:
     """Pick four taps: the last of each resolution, or the quarters of an isotropic model."""
     info = list(
         model.feature_info.info if hasattr(model.feature_info, "info") else model.feature_info
@@ -112,7 +112,7 @@ def create_backbone(
         raise MedstrataError(f"timm's {name} offers no intermediate features; choose another")
     if weights not in (None, "imagenet"):
         load_weights(model, Path(weights))
-    return Backbone(model, *_stage_taps(model))
+    return Backbone(model, *stage_taps(model))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

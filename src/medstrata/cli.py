@@ -23,6 +23,7 @@ from medstrata.run_commands import (
 )
 from medstrata.speed_commands import bench_command
 from medstrata.study_commands import reproduce_command, study_command
+from medstrata.use_commands import embed_command, predict_command
 from medstrata.weight_commands import export_command
 
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
@@ -49,6 +50,10 @@ commands:
                                            spectra, neighbours and a map of its features
   export    RUN --to timm|torchvision|huggingface|monai|onnx|torch-export --out FOLDER
                                            the encoder as another program loads it, proved
+  embed     RUN|scratch|imagenet SOURCE --out features.parquet
+                                           features of a store, a folder, a file or stdin's paths
+  predict   RUN SOURCE --out predictions.csv
+                                           probabilities and classes by a fine-tuned run
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   bench     [--store STORE]                how fast this machine is, and the hours of a run
@@ -108,6 +113,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "probe": probe_command,
     "atlas": atlas_command,
     "export": export_command,
+    "embed": embed_command,
+    "predict": predict_command,
     "report": report_command,
     "demo": demo_command,
     "bench": bench_command,

@@ -1,7 +1,8 @@
 """Low-label evaluation: train a classifier on a fraction of the labels, score it on test once."""
 
+import shutil
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medstrata import legacy
+from medstrata.classifiers import choose_thresholds, export_classifier
 from medstrata.console import say
 from medstrata.data.labels import Task, make_task
 from medstrata.data.store import Store
@@ -71,7 +73,8 @@ def finetune(
         overwrite: Delete a run in `out` first.
 
     Returns:
-        The run folder, with `result.json`, `predictions.parquet` and `subset.csv`.
+        The run folder, with `result.json`, `predictions.parquet`, `subset.csv` and the classifier
+        in `exported/`.
 
     Raises:
         MedstrataError: the task or the encoder does not exist, or a split lacks a class.
@@ -100,13 +103,27 @@ def finetune(
         extracted = labelled_features(loaded, store, accelerator.device, features)
         fitted = fit_frozen(extracted, resolved, parts, out)
     _save_predictions(out, store, resolved, parts, fitted)
+    thresholds = choose_thresholds(resolved, parts.val, fitted.val)
+    export_classifier(
+        out,
+        loaded,
+        fitted.head,
+        store,
+        resolved,
+        thresholds,
+        encoder=None if settings.protocol == "full" else described["encoder"],
+        seed=settings.seed,
+        image_size=settings.views.size,
+    )
+    # The best epoch's weights are in exported/ now; a study need not hold them twice.
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
     result = {
         "kind": "finetune",
         **described,
-        "preprocessing": asdict(loaded.preprocessing),
         "store": describe_store(store, resolved),
         "subset": describe_subset(store, resolved, parts.train),
         **_scores(store, resolved, parts, fitted, settings.resamples),
+        "thresholds": thresholds,
         "seconds": time.perf_counter() - started,
         "device": device_name(accelerator.device),
         # What was computed in; config.yaml has what was asked for. Features are always float32.

@@ -22,7 +22,7 @@ from medstrata.errors import MedstrataError
 from medstrata.evaluation import Fitted, Parts, primary_score
 from medstrata.features import forward_all
 from medstrata.files import replacing
-from medstrata.heads import num_outputs, probabilities, task_loss
+from medstrata.heads import Head, num_outputs, probabilities, task_loss
 from medstrata.loader import Loader
 from medstrata.metrics import metric_for
 from medstrata.preprocessing import Preprocessing
@@ -122,7 +122,8 @@ def fit_full(
     val, test = (
         probabilities(logits_of(rows), task.kind).numpy() for rows in (parts.val, parts.test)
     )
-    return Fitted(best_epoch, val, test, last_test)
+    head = Head(model.head.weight.detach().cpu(), model.head.bias.detach().cpu())
+    return Fitted(best_epoch, val, test, head, last_test)
 
 
 def _step(
@@ -149,23 +150,20 @@ def _keep(model: Classifier, checkpoint: Path) -> None:
         save_file(state, temporary)
 
 
-def load_tuned(backbone: Backbone, checkpoint: Path) -> Classifier:
-    """Give a backbone the weights that `fit_full` kept; returns it with the head on it.
+def load_tuned(backbone: Backbone, weights: Path) -> None:
+    """Give a backbone the weights of a full fine-tuning.
 
     Raises:
         MedstrataError: the file is missing or damaged, or is of another network.
     """
-    if not checkpoint.is_file():
-        raise MedstrataError(f"no fine-tuned weights at {checkpoint}; fine-tune again to have them")
+    if not weights.is_file():
+        raise MedstrataError(f"no fine-tuned weights at {weights}; fine-tune again to have them")
     try:
-        state = load_file(checkpoint)
-        classifier = Classifier(backbone, len(state["head.bias"]))
-        classifier.load_state_dict(state)
-    except (OSError, RuntimeError, KeyError, SafetensorError) as error:
+        backbone.model.load_state_dict(load_file(weights))
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise MedstrataError(
-            f"{checkpoint} does not hold this network ({type(error).__name__}); fine-tune again"
+            f"{weights} does not hold this network ({type(error).__name__}); fine-tune again"
         ) from error
-    return classifier
 
 
 class _Stream:

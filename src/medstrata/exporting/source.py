@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medstrata.backbones import Backbone, create_backbone
+from medstrata.backbones import Backbone
+from medstrata.classifiers import load_classifier
 from medstrata.errors import MedstrataError
+from medstrata.heads import Head
 from medstrata.preprocessing import Preprocessing
 from medstrata.run import read_config, read_result
-from medstrata.supervised import load_tuned
 from medstrata.weights import load_encoder
 
 _BATCH = 3  # images of the fixed input; not the batch that graphs are traced with
@@ -81,33 +82,23 @@ def open_source(run: Path, *, head: bool) -> Source:
             f"{run} trained a linear layer on frozen features and changed no encoder; export the "
             "encoder it was given, or fine-tune with --protocol full"
         )
-    if "preprocessing" not in result:
-        raise MedstrataError(
-            f"{run} does not say how its images were normalised; fine-tune again with this version"
-        )
-    options = result["preprocessing"]
-    preprocessing = Preprocessing(
-        image_size=options["image_size"],
-        channels=options["channels"],
-        mean=tuple(options["mean"]),
-        std=tuple(options["std"]),
-    )
-    backbone = create_backbone(
-        result["backbone"],
-        in_channels=preprocessing.channels,
-        image_size=preprocessing.image_size,
-    )
-    classifier = load_tuned(backbone, run / "checkpoints" / "best.safetensors").eval()
+    stored = load_classifier(run)
     return Source(
         run,
         result["arm"],
         result["backbone"],
-        classifier.backbone,
-        classifier.head if head else None,
-        preprocessing,
+        stored.loaded.backbone.eval(),
+        _linear(stored.head) if head else None,
+        stored.loaded.preprocessing,
         result,
         settings,
     )
+
+
+def _linear(head: Head) -> nn.Linear:
+    layer = nn.Linear(head.weight.shape[1], head.weight.shape[0])
+    layer.load_state_dict({"weight": head.weight, "bias": head.bias})
+    return layer
 
 
 def fixed_pixels(source: Source) -> Tensor:
