@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import timm
-import torch
 from torch import Tensor, nn
 
 from medstrata.console import say, warn

@@ -108,18 +108,14 @@ def load_foreign(
     Raises:
         MedstrataError: the encoder does not fit the backbone, or the numbers not its channels.
     """
-    first = create_backbone(backbone, in_channels=3, image_size=image_size)
-    own = channels_of(found, first.model) or 3
-    channels = in_channels or max(own, least_channels)
-    network = first
-    if channels != 3:
-        network = create_backbone(backbone, in_channels=channels, image_size=image_size)
+    channels = in_channels or max(channels_of(found, backbone) or 3, least_channels)
+    network = create_backbone(backbone, in_channels=channels, image_size=image_size)
     matched = take_weights(network, found)
     preprocessing = by_convention(found.normalisation, image_size, channels)
     if mean is None and std is None:
         say(
-            f"{found.path.name}: input as {NORMALISATIONS[found.normalisation]}, which is usual for "
-            f"the {found.layout} layout and not in the file (import-weights takes --mean and --std)"
+            f"{found.path.name}: input as {NORMALISATIONS[found.normalisation]}, usual for the "
+            f"{found.layout} layout but not in the file (import-weights takes --mean and --std)"
         )
     else:
         preprocessing = replace(
@@ -145,7 +141,8 @@ def _load_run(run: Path, backbone: str | None) -> LoadedEncoder:
     if not (exported / "config.json").is_file():
         what = "is not finished" if (run / "config.yaml").is_file() else "is not a run folder"
         raise MedstrataError(
-            f"{run} {what}; give a finished pre-training run, a weights file, `scratch` or `imagenet`"
+            f"{run} {what}; give a finished pre-training run, a weights file, `scratch` or "
+            "`imagenet`"
         )
     config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
     if backbone not in (None, config["architecture"]):

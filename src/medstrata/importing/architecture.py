@@ -6,21 +6,25 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-_BASIC = {(1, 1, 1, 1): "resnet10t", (2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
-_BOTTLENECK = {
+_BASIC: Mapping[tuple[int, ...], str] = {
+    (1, 1, 1, 1): "resnet10t",
+    (2, 2, 2, 2): "resnet18",
+    (3, 4, 6, 3): "resnet34",
+}
+_BOTTLENECK: Mapping[tuple[int, ...], str] = {
     (2, 2, 2, 2): "resnet26",
     (3, 4, 6, 3): "resnet50",
     (3, 4, 23, 3): "resnet101",
     (3, 8, 36, 3): "resnet152",
 }
-_DENSE = {
+_DENSE: Mapping[tuple[int, ...], str] = {
     (6, 12, 24, 16): "121",
     (6, 12, 36, 24): "161",
     (6, 12, 32, 32): "169",
     (6, 12, 48, 32): "201",
 }
 _WIDTHS = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
-_CONVNEXT = {
+_CONVNEXT: Mapping[tuple[tuple[int, ...], int], str] = {
     ((2, 2, 6, 2), 40): "atto",
     ((2, 2, 6, 2), 48): "femto",
     ((2, 2, 6, 2), 64): "pico",

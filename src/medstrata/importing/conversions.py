@@ -8,8 +8,9 @@ import math
 import re
 from typing import Any
 
+import timm
 import torch
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
 State = dict[str, Tensor]
@@ -17,11 +18,17 @@ _BIAS = r"(layer\d\.0\.downsample)\.0\.bias$"
 _BATCHES = "num_batches_tracked"
 
 
-def first_convolution(model: Any) -> str | None:
-    """Name of the weight that reads the image, where timm says it."""
-    named = (getattr(model, "pretrained_cfg", None) or {}).get("first_conv")
-    first = named[0] if isinstance(named, (tuple, list)) else named
+def first_convolution(backbone: str) -> str | None:
+    """Name of the weight that reads the image, where timm says it of a model."""
+    config = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
+    named = None if config is None else config.first_conv
+    first = named[0] if isinstance(named, tuple | list) else named
     return None if first is None else f"{first}.weight"
+
+
+def architecture_of(model: Any) -> str:
+    """Timm's name of a model, as far as the model tells it."""
+    return str((getattr(model, "pretrained_cfg", None) or {}).get("architecture", ""))
 
 
 def converted(state: State, model: Any) -> tuple[State, list[str]]:
@@ -75,8 +82,8 @@ def _with_counts(state: State, model: Any) -> tuple[State, str | None]:
 
 def _with_channels(state: State, model: Any) -> tuple[State, str | None]:
     """Weights of three channels for one, or of one for three."""
-    name = first_convolution(model)
-    if name not in state or name not in model.state_dict():
+    name = first_convolution(architecture_of(model))
+    if name is None or name not in state or name not in model.state_dict():
         return state, None
     weight, wanted = state[name], model.state_dict()[name].shape
     if weight.ndim != 4 or weight.shape[2:] != wanted[2:]:

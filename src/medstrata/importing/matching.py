@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medstrata.errors import MedstrataError
 from medstrata.importing.architecture import looks_like
-from medstrata.importing.conversions import converted, first_convolution
+from medstrata.importing.conversions import architecture_of, converted, first_convolution
 from medstrata.importing.finding import Found, is_head
 
 _SHOWN = 3  # names in a message
@@ -64,9 +64,9 @@ def match(model: Any, found: Found) -> Match:
     return Match(count, len(found.state), dropped, line, tuple(notes), cautions)
 
 
-def channels_of(found: Found, model: Any) -> int | None:
+def channels_of(found: Found, backbone: str) -> int | None:
     """Channels of the images that an encoder was trained on, where its first layer is known."""
-    weight = found.state.get(first_convolution(model) or "")
+    weight = found.state.get(first_convolution(backbone) or "")
     return None if weight is None or weight.ndim != 4 else int(weight.shape[1])
 
 
@@ -81,7 +81,7 @@ def _misfit(
 ) -> str:
     missing, unknown, wrong = faults
     expected = model.state_dict()
-    name = (getattr(model, "pretrained_cfg", None) or {}).get("architecture", "the backbone")
+    name = architecture_of(model) or "the backbone"
     shapes = [f"{one} {tuple(state[one].shape)} not {tuple(expected[one].shape)}" for one in wrong]
     words = (
         f"{found.path} does not fit {name} ({found.described}): missing {_count(missing)}, "
@@ -99,7 +99,7 @@ def _misfit(
 
 def _prefixes(model: Any, found: Found) -> list[str]:
     """Where the weight that reads the image lies in the file."""
-    first = first_convolution(model)
+    first = first_convolution(architecture_of(model))
     return [place.removesuffix(str(first)) for place in found.places if place.endswith(f".{first}")]
 
 

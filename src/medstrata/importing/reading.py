@@ -17,7 +17,7 @@ _DEEPEST = 8  # containers within containers
 _LONGEST = 200  # characters of a name
 _ZIP = b"PK\x03\x04"
 # Checkpoints keep a best score as a NumPy scalar. It holds no code; arrays of objects stay out.
-_SCALARS = [
+_SCALARS: list[Any] = [
     (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),  # type: ignore[attr-defined]  # noqa: SLF001
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # type: ignore[attr-defined]  # noqa: SLF001
     np.dtype,
