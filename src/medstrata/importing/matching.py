@@ -98,9 +98,12 @@ def _misfit(
 
 
 def _prefixes(model: Any, found: Found) -> list[str]:
-    """Where the weight that reads the image lies in the file."""
-    first = first_convolution(architecture_of(model))
-    return [place.removesuffix(str(first)) for place in found.places if place.endswith(f".{first}")]
+    """Under which prefixes the file has every tensor of the model."""
+    names, first = set(model.state_dict()), first_convolution(architecture_of(model))
+    starts = [
+        place.removesuffix(str(first)) for place in found.places if place.endswith(f".{first}")
+    ]
+    return [one for one in starts if names <= {place.removeprefix(one) for place in found.places}]
 
 
 def _count(names: list[str]) -> str:

@@ -15,6 +15,7 @@ from medstrata.errors import MedstrataError
 
 _DEEPEST = 8  # containers within containers
 _LONGEST = 200  # characters of a name
+_OWN = ("builtins.", "collections.", "typing.")
 _ZIP = b"PK\x03\x04"
 # Checkpoints keep a best score as a NumPy scalar. It holds no code; arrays of objects stay out.
 _SCALARS: list[Any] = [
@@ -111,14 +112,16 @@ def _refusal(path: Path, zipped: bool, error: Exception) -> str:
 def _objects(path: Path, zipped: bool, error: Exception) -> list[str]:
     """Names of the objects that a file would have to be trusted with."""
     named = re.findall(r"(?:GLOBAL|class) '?([A-Za-z_][\w.]*\.\w+)'?", str(error))
-    if not zipped or "weights_only" not in str(error).lower().replace(" ", "_"):
-        return sorted({_printable(name) for name in named})
-    try:
-        with torch.serialization.safe_globals(_SCALARS):
-            unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # noqa: BLE001  (a damaged pickle; its first error stands)
-        unsafe = named
-    return sorted({_printable(name) for name in unsafe})
+    if named and zipped:
+        try:
+            with torch.serialization.safe_globals(_SCALARS):
+                named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        except Exception:  # noqa: BLE001  (a damaged pickle; what its first error named stands)
+            return [_printable(named[0])]
+    # What is Python's own says least of whose objects they are.
+    return sorted(
+        {_printable(name) for name in named}, key=lambda name: (name.startswith(_OWN), name)
+    )
 
 
 def _save(name: str = "FILE") -> str:
