@@ -158,7 +158,7 @@ def test_an_unknown_prefix_is_said_and_can_be_given(tmp_path: Path) -> None:
     assert taken(build("resnet18"), path, prefix="alpha.beta.").line.startswith(
         "matched 120 of 120"
     )
-    assert "no tensor under the prefix 'delta.'" in refusal(
+    assert "has no encoder where the prefix layout has it" in refusal(
         build("resnet18"), path, prefix="delta."
     )
 

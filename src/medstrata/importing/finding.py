@@ -57,21 +57,13 @@ def find_encoder(path: Path, *, prefix: str | None = None, encoder: str | None =
     tensors = {place: value for place, value in content.items() if value is not None}
     if not tensors:
         raise MedstrataError(f"{path} holds no state dict of tensors; give the weights alone")
-    if prefix is not None:
-        if encoder is not None:
-            raise MedstrataError("give a prefix or an encoder, not both")
-        layout = Layout("prefix", (), (("", r"(?:[^/]+/)*" + re.escape(_bare(prefix))),))
-    else:
+    if prefix is not None and encoder is not None:
+        raise MedstrataError("give a prefix or an encoder, not both")
+    if prefix is None:
         layout = next(one for one in LAYOUTS if _recognised(one, content))
-    prefixes = {
-        name: place
-        for name, pattern in layout.encoders
-        if (place := _place(path, pattern, tensors)) is not None
-    }
-    if prefix is not None and not prefixes:
-        raise MedstrataError(f"{path} has no tensor under the prefix {prefix!r}{_names(tensors)}")
-    if not prefixes:
-        raise MedstrataError(f"{path} has no encoder that is known{_names(tensors)}; add --prefix")
+    else:
+        layout = Layout("prefix", (), (("", r"(?:[^/]+/)*" + re.escape(_bare(prefix))),))
+    prefixes = _prefixes(path, layout, tensors)
     chosen = encoder or next(iter(prefixes))
     if chosen not in prefixes:
         there = ", ".join(prefixes)
@@ -79,13 +71,12 @@ def find_encoder(path: Path, *, prefix: str | None = None, encoder: str | None =
     start = prefixes[chosen]
     inside = {place.removeprefix(start): tensor for place, tensor in _under(tensors, start).items()}
     state, cautions = _respelled(path, inside)
-    shown = (
-        chosen if len(layout.encoders) > 1 and (layout.name != "plain" or len(prefixes) > 1) else ""
-    )
+    # Of a plain state there is one, unless an average of it is there too.
+    several = len(prefixes) > 1 or (len(layout.encoders) > 1 and layout.name != "plain")
     return Found(
         path=path,
         layout=layout.name,
-        encoder=shown,
+        encoder=chosen if several else "",
         others=tuple(name for name in prefixes if name != chosen),
         prefix=start,
         state=state,
@@ -113,6 +104,19 @@ def _unwrapped(path: Path, content: Mapping[str, Tensor | None]) -> dict[str, Te
 
 def _recognised(layout: Layout, content: Mapping[str, Tensor | None]) -> bool:
     return all(any(re.match(sign, place) for place in content) for sign in layout.signs)
+
+
+def _prefixes(path: Path, layout: Layout, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Where each encoder of a layout lies, those that are there, the default first."""
+    found = {name: _place(path, pattern, tensors) for name, pattern in layout.encoders}
+    prefixes = {name: place for name, place in found.items() if place is not None}
+    if not prefixes:
+        shown = ", ".join(list(tensors)[:3])
+        raise MedstrataError(
+            f"{path} has no encoder where the {layout.name} layout has it; its tensors are {shown}"
+            "...; give the --prefix of the encoder's"
+        )
+    return prefixes
 
 
 def _under(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
@@ -167,8 +171,3 @@ def _rename(name: str, renames: tuple[tuple[str, str], ...]) -> str:
         if re.match(pattern, name):
             return re.sub(pattern, replacement, name, count=1)
     return name
-
-
-def _names(tensors: Mapping[str, Tensor]) -> str:
-    shown = ", ".join(list(tensors)[:3])
-    return f"; its tensors are {shown}" + (", ..." if len(tensors) > 3 else "")

@@ -206,14 +206,6 @@ SPELLINGS = (
         ((r"blocks\.\d+\.(\d+)\.", r"blocks.\1."),),
     ),
     Spelling("DINOv2's registers", r"register_tokens$", ((r"register_tokens$", "reg_token"),)),
-    Spelling(
-        "DINOv2's gated layers",
-        r"blocks\.\d+\.mlp\.w12\.",
-        (
-            (r"blocks\.(\d+)\.mlp\.w12\.", r"blocks.\1.mlp.fc1."),
-            (r"blocks\.(\d+)\.mlp\.w3\.", r"blocks.\1.mlp.fc2."),
-        ),
-    ),
 )
 
 # What stands behind an encoder or trains it: dropped where the backbone has no such tensor.
