@@ -40,7 +40,7 @@ def match(model: Any, found: Found) -> Match:
     state, notes = converted(found.state, model)
     missing = [name for name in expected if name not in state]
     extra = [name for name in state if name not in expected]
-    unknown = [name for name in extra if not is_head(name)]
+    unknown = sorted(name for name in extra if not is_head(name))
     wrong = [name for name in expected if name in state and not _fits(state[name], expected[name])]
     if missing or unknown or wrong:
         raise MedstrataError(_misfit(model, found, state, (missing, unknown, wrong)))

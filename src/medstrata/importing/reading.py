@@ -87,7 +87,8 @@ def _check_archive(path: Path) -> None:
         sum(entry.file_size for entry in entries) > path.stat().st_size
     ):
         raise MedstrataError(
-            f"{path} unpacks to more than it holds, as no weights file does; do not trust it"
+            f"{path} is compressed or unpacks to more than it holds; no weights file is so, do not "
+            "trust it"
         )
     kinds = {"/".join(PurePosixPath(name).parts[1:]) for name in names}
     if "constants.pkl" in kinds or "data.pkl" not in kinds:
@@ -127,8 +128,9 @@ def _objects(path: Path, zipped: bool, error: Exception) -> list[str]:
 def _save(name: str = "FILE") -> str:
     target = f"{Path(name).stem}.safetensors"
     return (
-        "where you trust it, save its tensors alone: import torch; from safetensors.torch import "
-        f"save_file; state = torch.load('{_printable(name)}', weights_only=False)['state_dict']; "
+        "where you trust it, save its tensors alone (state_dict may be named otherwise): "
+        "import torch; from safetensors.torch import save_file; "
+        f"state = torch.load('{_printable(name)}', weights_only=False)['state_dict']; "
         f"save_file({{k: v.clone() for k, v in state.items()}}, '{_printable(target)}')"
     )
 
