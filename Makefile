@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-.PHONY: demo test bench clean
+.PHONY: demo test docs bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/medstrata demo --out runs/demo
@@ -14,20 +14,17 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard.py
 
+docs: $(VENV)/installed-dev
+	$(BIN)/mkdocs build --strict
+
+# AGAIN=1 measures anew what this machine has measured; QUICK=1 tries everything in minutes.
 bench: $(VENV)/installed-bench
-	$(BIN)/python benchmarks/views.py
-	$(BIN)/python benchmarks/ceiling.py
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/bootstrap.py
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/scale.py
-	$(BIN)/python benchmarks/prepare.py
-	$(BIN)/python benchmarks/audit.py
-	$(BIN)/python benchmarks/similarity.py
+	$(BIN)/python benchmarks/run.py $(if $(filter 1,$(AGAIN)),--again) $(if $(filter 1,$(QUICK)),--quick)
 
 clean:
-	rm -rf $(VENV) runs/demo
+	rm -rf $(VENV) runs/demo site
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +38,6 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) -e ".[dev]"
 	touch $@
 
-$(VENV)/installed-bench: $(VENV)/installed-dev
+$(VENV)/installed-bench: $(VENV)/installed
 	$(PIP) -e ".[bench]"
 	touch $@

@@ -185,6 +185,6 @@ def test_ctrl_c_says_how_to_go_on(
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli._COMMANDS, command, interrupted)
+    monkeypatch.setitem(cli.COMMANDS, command, interrupted)
     assert leave(command) == 130
     assert how in one_line(capsys)

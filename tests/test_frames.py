@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from medstrata.report.compare import Bench, Comparison
-from medstrata.report.differences import families
+from medstrata.report.evidence.differences import families
 from medstrata.report.frames import difference_frame, read_benches, score_frame
 from predicted_runs import Patients, predicted_study, write_predictions
 

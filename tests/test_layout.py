@@ -26,6 +26,7 @@ ORDER = [
     "weighted",
     "metrics",
     "paired",
+    "efficiency",
     "distribution",
     "kernels",
     "similarity",
@@ -34,6 +35,10 @@ ORDER = [
     "augment",
     "preprocessing",
     "devices",
+    "ceiling",
+    "machine",
+    "tracing",
+    "limits",
     "trackers",
     "tracking",
     "run",
@@ -44,13 +49,16 @@ ORDER = [
     "weights",
     "weights_import",
     "moco",
+    "sharding",
     "features",
     "heads",
     "neighbours",
     "monitors",
     "recorder",
     "assembly",
+    "profiling",
     "pretraining",
+    "benchmarking",
     "evaluation",
     "feature_cache",
     "supervised",
@@ -61,6 +69,7 @@ ORDER = [
     "neighbour_sheet",
     "feature_atlas",
     "feature_reuse",
+    "exporting",
     "report",
     "studies",
     "demonstration",
@@ -69,7 +78,9 @@ ORDER = [
     "data_commands",
     "import_commands",
     "run_commands",
+    "speed_commands",
     "study_commands",
+    "weight_commands",
     "cli",
 ]
 # The statistics are one leaf in several files: what each may import of the others.
@@ -78,6 +89,7 @@ STATISTICS = {
     "weighted": {"draws"},
     "metrics": {"draws", "weighted"},
     "paired": {"draws", "metrics", "weighted"},
+    "efficiency": {"draws", "metrics", "paired", "weighted"},
     "distribution": {"draws", "metrics"},
     "legacy": {"metrics", "weighted"},
 }
@@ -119,6 +131,13 @@ def test_modules_import_only_what_stands_before_them(path: Path) -> None:
     own = part_of(path)
     allowed = {*ORDER[: ORDER.index(own)], own}
     assert imports(path) <= allowed
+
+
+@pytest.mark.parametrize(("part", "other"), [("evidence", "layers"), ("layers", "evidence")])
+def test_parts_of_the_report_know_nothing_of_one_another(part: str, other: str) -> None:
+    texts = [path.read_text() for path in (SOURCE / "report" / part).glob("*.py")]
+    assert texts
+    assert not any(f"medstrata.report.{other}" in text for text in texts)
 
 
 @pytest.mark.parametrize("name", LEAVES)

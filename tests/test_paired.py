@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from medstrata.efficiency import Efficiency, label_efficiency
 from medstrata.metrics import READS_ORDER, percentile_ends, resampled_scores, score
-from medstrata.paired import (
-    Difference,
-    Efficiency,
-    _ranks,
-    holm,
-    label_efficiency,
-    paired_difference,
-)
+from medstrata.paired import Difference, _ranks, holm, paired_difference
 from medstrata.weighted import Kind
 from plain_metrics import CASES, PLAIN, predictions
 

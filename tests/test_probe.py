@@ -220,6 +220,26 @@ def test_the_encoder_stays_as_it_is(
         assert torch.equal(before[key], value), key
 
 
+def test_equal_features_are_read_out_once(
+    tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths = []
+
+    def counted(features: NDArray[np.float32], *others: Any) -> Any:
+        widths.append(features.shape[1])
+        return fit_probe(features, *others)
+
+    monkeypatch.setattr(probing, "fit_probe", counted)
+    run(tiny_store, "finding", tmp_path / "run")
+    assert widths == [64, 128, 256, 512]
+    frame = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
+    third, fourth, pooled = (
+        predicted(frame, f"{one}.linear") for one in ("stage3", "stage4", "pooled")
+    )
+    assert np.array_equal(pooled, fourth)
+    assert not np.array_equal(third, fourth)
+
+
 def test_random_labels_are_read_out_at_chance(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     (tmp_path / "images").mkdir()

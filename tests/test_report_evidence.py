@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from medstrata.distribution import KsDistances, KsInterval, ks_distance
+from medstrata.efficiency import Efficiency
 from medstrata.metrics import score
-from medstrata.paired import Efficiency
-from medstrata.report.calibration import reliability
-from medstrata.report.differences import Family, families
-from medstrata.report.efficiency import efficiency_section, told
+from medstrata.report.evidence.calibration import reliability
+from medstrata.report.evidence.differences import Family, families
+from medstrata.report.evidence.efficiency import efficiency_section, told
+from medstrata.report.evidence.gain import gain, gains_section
+from medstrata.report.evidence.shift import average, shifts
 from medstrata.report.findings import findings, headline
-from medstrata.report.gain import gain, gains_section
-from medstrata.report.shift import average, shifts
 from predicted_runs import TASKS, Patients, bench_of, benches_of, seeds
 from report_runs import STORE
 

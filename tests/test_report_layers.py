@@ -10,13 +10,15 @@ import pytest
 
 import test_report
 from layer_runs import READ, atlas_run, layer_study, probe_run, reuse_run
-from medstrata.report.atlas_map import LIMIT, Points, colouring, map_figure, read_points
+from medstrata.metrics import mean_interval, score
 from medstrata.report.collect import collect
 from medstrata.report.figures import styles
+from medstrata.report.layers.atlas_map import LIMIT, Points, colouring, map_figure, read_points
+from medstrata.report.layers.places import places, share, shown_stages, stage_marks, stage_order
+from medstrata.report.layers.probing import probing_view
+from medstrata.report.layers.reuse_tables import reuse_findings
 from medstrata.report.page import write_report
-from medstrata.report.places import places, share, shown_stages, stage_marks, stage_order
-from medstrata.report.probing import probing_view
-from medstrata.report.reuse_tables import reuse_findings
+from predicted_runs import Patients, write_predictions
 from report_runs import STORE, TASK, finetune_run, study
 from test_report import Page
 
@@ -126,6 +128,50 @@ def test_probing_tells_where_an_arm_is_level_with_its_end(tmp_path):
     assert "not clear of any other arm" in said["stage1"]
     # Nothing was read out by neighbours.
     assert [picture.title for picture in view.fractions[0].pictures] == ["Linear layer"]
+
+
+def probed(folder, patients, arm, seed):
+    """A probe run whose predictions are those of its scores, better from stage to stage."""
+    columns, stages = patients.frame(np.empty((patients.images, 1))).iloc[:, :-1], {}
+    for i, stage in enumerate(READ[:3]):
+        probability = patients.predictions(i, seed)
+        value = score("macro_auroc", patients.target, probability, "binary")
+        stages[stage] = {"linear": {"value": value, "low": 0.0, "high": 1.0}}
+        columns[f"{stage}.linear.{patients.task['classes'][1]}"] = probability[:, 0]
+    counts = {"images": patients.images, "patients": patients.images // 2, "resamples": 1000}
+    probe_run(folder, arm, 0.1, seed, test={**counts, "stages": stages})
+    write_predictions(folder, columns)
+
+
+def test_probing_has_the_interval_of_the_mean(tmp_path):
+    patients = Patients(patients=30)
+    for seed in (0, 1):
+        probed(tmp_path / f"run{seed}", patients, "moco", seed)
+    labels = {("moco", "resnet18"): "moco"}
+
+    def view():
+        (place,), _ = places(collect([tmp_path]).probe, labels)
+        return probing_view(place, styles(["moco"]), "p")
+
+    (row,) = view().fractions[0].table.rows
+    for i, cell in enumerate(row[2:5]):
+        expected = mean_interval(
+            "macro_auroc",
+            patients.target,
+            [patients.predictions(i, seed) for seed in (0, 1)],
+            "binary",
+            np.array(patients.patient_ids),
+        )
+        assert (cell.number, *cell.interval) == pytest.approx(
+            (expected.value, expected.low, expected.high)
+        )
+        assert not any("median" in note for note in cell.notes)
+    assert view().notes == ()
+    (tmp_path / "run1/predictions.parquet").unlink()
+    (row,) = view().fractions[0].table.rows
+    assert row[2].interval == (0.0, 1.0)
+    assert "interval of the median seed" in row[2].notes
+    assert "no predictions.parquet" in view().notes[0].why
 
 
 def test_errors_are_read_the_other_way(tmp_path):

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medstrata.report.ablation import ablation_section, source
 from medstrata.report.collect import collect
-from medstrata.report.evidence import gather
+from medstrata.report.evidence.ablation import ablation_section, source
+from medstrata.report.evidence.legacy import legacy_section
+from medstrata.report.evidence.sections import gather
 from medstrata.report.figures import styles
-from medstrata.report.legacy_figures import legacy_section
 from medstrata.report.page import write_report
 from predicted_runs import TASKS, Patients, bench_of, benches_of, change_result, seeds
 from report_runs import STORE, pretrain_run

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from medstrata.data.prepare import prepare as prepare
     from medstrata.data.store import open_store as open_store
     from medstrata.demonstration import demo as demo
+    from medstrata.exporting.card import Statements as Statements
+    from medstrata.exporting.export import export as export
     from medstrata.feature_atlas import atlas as atlas
     from medstrata.feature_reuse import reuse as reuse
     from medstrata.finetuning import finetune as finetune
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "FinetuneSettings": ("medstrata.settings", "FinetuneSettings"),
     "PretrainSettings": ("medstrata.settings", "PretrainSettings"),
+    "Statements": ("medstrata.exporting.card", "Statements"),
     "atlas": ("medstrata.feature_atlas", "atlas"),
     "audit": ("medstrata.data.audit", "audit"),
     "demo": ("medstrata.demonstration", "demo"),
+    "export": ("medstrata.exporting.export", "export"),
     "finetune": ("medstrata.finetuning", "finetune"),
     "import_weights": ("medstrata.weights_import", "import_weights"),
     "make_task": ("medstrata.data.labels", "make_task"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from medstrata.arguments import (
     add_evaluation_arguments,
     add_run_options,
+    evaluation_options,
     make_parser,
     parse,
     pick_settings,
@@ -40,12 +41,7 @@ def probe_command(words: list[str]) -> None:
         parsed.out,
         fraction=parsed.fraction,
         settings=settings,
-        kind=parsed.kind,
-        backbone=parsed.backbone,
-        arm=parsed.arm,
-        features=parsed.features,
-        resume=parsed.resume,
-        overwrite=parsed.overwrite,
+        **evaluation_options(parsed),
     )
 
 
@@ -83,12 +79,7 @@ def atlas_command(words: list[str]) -> None:
         neighbours=parsed.neighbours,
         seed=parsed.seed,
         image_size=parsed.image_size,
-        kind=parsed.kind,
-        backbone=parsed.backbone,
-        arm=parsed.arm,
-        features=parsed.features,
-        resume=parsed.resume,
-        overwrite=parsed.overwrite,
+        **evaluation_options(parsed),
     )
 
 

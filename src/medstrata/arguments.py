@@ -5,7 +5,7 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -13,6 +13,9 @@ from medstrata.console import say
 from medstrata.settings import FinetuneSettings, PretrainSettings, ProbeSettings
 
 Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings, ProbeSettings)
+
+# Of the options added below, those that every function that evaluates an encoder takes by name.
+_EVALUATION_OPTIONS = ("kind", "backbone", "arm", "features", "resume", "overwrite")
 
 
 def underscored(word: str) -> str:
@@ -101,6 +104,11 @@ def pick_settings(kind: type[Settings], parsed: Namespace, command: str) -> Sett
         return kind(**{field.name: getattr(parsed, field.name) for field in fields(kind)})
     except ValueError as error:
         usage_error(command, str(error))
+
+
+def evaluation_options(parsed: Namespace) -> dict[str, Any]:
+    """What was parsed of the options that `finetune`, `probe` and `atlas` share, by name."""
+    return {name: getattr(parsed, name) for name in _EVALUATION_OPTIONS}
 
 
 def word_after(words: Sequence[str], option: str) -> str | None:

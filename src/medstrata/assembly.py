@@ -1,5 +1,6 @@
 """What a pre-training run is made of, put together from its settings and a store."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from medstrata.backbones import Backbone, create_backbone
 from medstrata.console import say, warn
 from medstrata.data.labels import make_task
 from medstrata.data.store import Store
-from medstrata.devices import gather
+from medstrata.devices import gather, spare_slow_convolutions
 from medstrata.errors import MedstrataError
 from medstrata.loader import Loader
 from medstrata.losses import INTERMEDIATE_LOSSES, IntermediateLosses
@@ -23,6 +24,7 @@ from medstrata.monitors import Monitor, make_monitor
 from medstrata.preprocessing import Preprocessing
 from medstrata.randomness import derive_seed
 from medstrata.settings import IntermediateSettings, PretrainSettings
+from medstrata.sharding import copy_whole, put_back, shard, whole_state
 
 # What a random number is for, so that equal seeds elsewhere do not give equal draws.
 _WEIGHTS, _QUEUE, _MONITOR = range(1000, 1003)
@@ -42,6 +44,7 @@ class Training:
     queue: Queue
     preprocessing: Preprocessing
     monitor: Monitor
+    watched: Backbone  # the query encoder's, or where that is split its unsplit copy
     step: int = 0
 
 
@@ -64,17 +67,24 @@ def build(
     )
     expected = _preprocessing(settings, store)
     model = _build_model(settings, expected, settings.batch_size // accelerator.num_processes)
+    model = model.to(accelerator.device).to(memory_format=torch.channels_last)
+    spare_slow_convolutions(accelerator, model)
+    watched = model.query_encoder.backbone
+    if settings.shard:
+        watched = copy.deepcopy(watched)
+        shard(model, accelerator.device, accelerator.num_processes)
     optimizer = torch.optim.SGD(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=base_lr(settings),
         momentum=settings.optimizer.sgd_momentum,
         weight_decay=settings.optimizer.weight_decay,
     )
-    model = model.to(accelerator.device).to(memory_format=torch.channels_last)
     if settings.compile:
         model.query_encoder.compile()
         model.key_encoder.compile()
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    # What is split needs no wrapper to average gradients.
+    wrapped = accelerator.prepare_model(model, evaluation_mode=settings.shard)
+    optimizer = accelerator.prepare_optimizer(optimizer)
     generator = torch.Generator().manual_seed(derive_seed(settings.seed, _QUEUE))
     queue = Queue(
         _queue_size(settings, len(rows)), settings.contrastive.head_size, generator=generator
@@ -99,6 +109,7 @@ def build(
             derive_seed(settings.seed, _MONITOR),
             settings.shuffle_shards,
         ),
+        watched=watched,
     )
 
 
@@ -191,12 +202,29 @@ def base_lr(settings: PretrainSettings) -> float:
     return optimizer.lr * images / optimizer.lr_batch if optimizer.lr_batch else optimizer.lr
 
 
+def model_state(training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
+    """State of model and optimizer for a checkpoint; all processes must call this."""
+    if training.settings.shard:
+        return whole_state(training.model, training.optimizer.optimizer)
+    return training.model.state_dict(), training.optimizer.state_dict()
+
+
+def update_watched(training: Training) -> None:
+    """Bring what monitors and exports see up to date; all processes must call this."""
+    if training.settings.shard:
+        copy_whole(training.model.query_encoder.backbone, training.watched)
+
+
 def restore(training: Training, state: Mapping[str, Any]) -> None:
     """Put a checkpoint's state back."""
     training.step = state["step"]
-    training.model.load_state_dict(state["model"])
     training.queue.load_state_dict(state["queue"])
-    training.optimizer.load_state_dict(state["optimizer"])
+    if training.settings.shard:
+        optimizer = training.optimizer.optimizer
+        put_back(training.model, optimizer, state["model"], state["optimizer"])
+    else:
+        training.model.load_state_dict(state["model"])
+        training.optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["torch_rng"])
     if state["cuda_rng"]:
         torch.cuda.set_rng_state_all(state["cuda_rng"])

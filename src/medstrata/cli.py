@@ -1,4 +1,6 @@
-"""The command line: parse, call one library function, print. Exit status 0, 1 failed, 2 usage.
+"""The command line: parse, call one library function, print.
+
+Exit status 0, 1 failed, 2 usage, 75 stopped as asked with all of it saved.
 
 Only the parser of the command in hand is built, and the library is imported once the arguments
 have been understood, so that help and usage errors are quick.
@@ -11,7 +13,7 @@ from medstrata.analysis_commands import atlas_command, probe_command, reuse_comm
 from medstrata.arguments import underscored, usage_error
 from medstrata.console import say
 from medstrata.data_commands import audit_command, datasets_command, prepare_command, push_command
-from medstrata.errors import MedstrataError
+from medstrata.errors import MedstrataError, Stopped
 from medstrata.import_commands import import_weights_command
 from medstrata.run_commands import (
     demo_command,
@@ -20,9 +22,13 @@ from medstrata.run_commands import (
     recipes_command,
     report_command,
 )
+from medstrata.speed_commands import bench_command
 from medstrata.study_commands import reproduce_command, study_command
+from medstrata.weight_commands import export_command
 
-_HELP = """usage: medstrata COMMAND [options]     (medstrata COMMAND --help explains each)
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
+
+HELP = """usage: medstrata COMMAND [options]     (medstrata COMMAND --help explains each)
 
 Pre-train an encoder of medical images without labels, and prove what it is worth.
 
@@ -44,13 +50,18 @@ commands:
                                            what each stage of a frozen encoder knows of a task
   atlas     RUN|FILE|scratch|imagenet STORE --task T --out RUN
                                            spectra, neighbours and a map of its features
+  export    RUN --to timm|torchvision|huggingface|monai|onnx|torch-export --out FOLDER
+                                           the encoder as another program loads it, proved
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
+  bench     [--store STORE]                how fast this machine is, and the hours of a run
   recipes                                  list the pre-training recipes
 
 options:
   --version  print the version
   --debug    show a traceback when something fails
+
+exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped and saved (run it again)
 """
 
 
@@ -60,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     if not words or words[0] in ("-h", "--help"):
-        sys.stdout.write(_HELP)
+        sys.stdout.write(HELP)
         sys.exit(0)
     if words[0] == "--version":
         from importlib.metadata import version
@@ -68,10 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"medstrata {version('medstrata')}\n")
         sys.exit(0)
     command, rest = words[0], [underscored(word) for word in words[1:]]
-    if command not in _COMMANDS:
-        usage_error("", f"no command {command!r}; there are {', '.join(_COMMANDS)}")
+    if command not in COMMANDS:
+        usage_error("", f"no command {command!r}; there are {', '.join(COMMANDS)}")
     try:
-        _COMMANDS[command](rest)
+        COMMANDS[command](rest)
+    except Stopped as stopped:
+        say(f"medstrata {command}: {stopped}")
+        sys.exit(UNFINISHED)
     except (MedstrataError, ValueError) as error:
         if debug:
             raise
@@ -84,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-_COMMANDS: dict[str, Callable[[list[str]], None]] = {
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": prepare_command,
     "datasets": datasets_command,
     "audit": audit_command,
@@ -97,7 +111,9 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "reuse": reuse_command,
     "probe": probe_command,
     "atlas": atlas_command,
+    "export": export_command,
     "report": report_command,
     "demo": demo_command,
+    "bench": bench_command,
     "recipes": recipes_command,
 }

@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 
 def say(message: str) -> None:
@@ -28,6 +29,21 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """Print one line on stderr, marked as a warning."""
     say(f"warning: {message}")
+
+
+def show(table: Table) -> None:
+    """Print a table on stderr."""
+    Console(stderr=True).print(table, highlight=False)
+
+
+def duration(seconds: float) -> str:
+    """A time in its two largest units: 62 -> 1 min 02 s."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole // 60 % 60:02d} min"
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:

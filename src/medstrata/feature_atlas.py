@@ -107,10 +107,7 @@ def atlas(
     found = _find_neighbours(extracted.pooled, facts, queries, neighbours, seed)
     with replacing(out / "neighbours.png") as temporary:
         write_sheet(store, found, temporary)
-    say(f"drawing the map of {min(images, len(rows))} images")
-    drawn = _draw_map(extracted.pooled, facts, images, seed)
-    with replacing(out / "map.parquet") as temporary:
-        drawn.to_parquet(temporary, index=False)
+    mapped = _write_map(out, extracted.pooled, facts, images, seed)
     labels, patients = pd.factorize(facts["label"])[0], facts["patient"].to_numpy()
     agreement = neighbour_agreement(extracted.pooled, labels, patients, neighbours)
     result = {
@@ -127,18 +124,21 @@ def atlas(
         "map": {
             "method": f"t-SNE of the first {COMPONENTS} principal components",
             "seed": seed,
-            "images": len(drawn),
+            "images": mapped,
         },
         "seconds": time.perf_counter() - started,
         "device": device_name(device),
     }
     write_result(out, result)
-    shares = " and ".join(
+    say(f"{described['arm']}, {len(rows)} test images: of the nearest images {_told(agreement)}")
+    return out
+
+
+def _told(agreement: dict[str, float]) -> str:
+    return " and ".join(
         f"{agreement[name]:.1%} the same {name} ({agreement[f'{name}_chance']:.1%} by chance)"
         for name in ("label", "patient")
     )
-    say(f"{described['arm']}, {len(rows)} test images: of the nearest images {shares}")
-    return out
 
 
 def neighbour_agreement(
@@ -253,13 +253,17 @@ def _described(query: Query) -> dict[str, Any]:
     }
 
 
-def _draw_map(
-    features: NDArray[np.float32], facts: pd.DataFrame, images: int, seed: int
-) -> pd.DataFrame:
+def _write_map(
+    out: Path, features: NDArray[np.float32], facts: pd.DataFrame, images: int, seed: int
+) -> int:
+    """Write map.parquet; gives the number of images on the map."""
+    say(f"drawing the map of {min(images, len(facts))} images")
     chosen = np.sort(permutation(len(facts), seed, _MAP)[:images])
     places = plane(features[chosen])
     drawn = facts.loc[chosen, ["sample_id", "patient_id", "site", "label"]].reset_index(drop=True)
-    return drawn.assign(x=places[:, 0], y=places[:, 1])
+    with replacing(out / "map.parquet") as temporary:
+        drawn.assign(x=places[:, 0], y=places[:, 1]).to_parquet(temporary, index=False)
+    return len(drawn)
 
 
 def _spectrum(features: NDArray[np.float32]) -> dict[str, float]:

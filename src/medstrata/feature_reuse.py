@@ -16,11 +16,11 @@ from medstrata.data.splits import known
 from medstrata.data.store import Store
 from medstrata.devices import device_name, make_accelerator
 from medstrata.errors import MedstrataError
-from medstrata.evaluation import located, seeded_encoder
+from medstrata.evaluation import begin_evaluation, located, seeded_encoder
 from medstrata.features import extract_features
 from medstrata.legacy import rbf_cka as absolute_width_cka
 from medstrata.randomness import derive_seed, permutation, uniforms
-from medstrata.run import keep_audit, open_run, read_config, read_result, write_result
+from medstrata.run import read_config, read_result, write_result
 from medstrata.similarity import MEASURES, Spread, linear_heatmap, measures, subset_measures
 from medstrata.supervised import load_tuned
 
@@ -84,20 +84,13 @@ def reuse(
     }
     # Before there is a folder: an encoder that cannot be found leaves nothing behind.
     networks = _Networks(run, store, tuned, seed)
-    if open_run(out, described | {"legacy": legacy}, resume=resume, overwrite=overwrite):
-        if read_result(out) is not None:
-            say(f"{out} is finished already; nothing to do")
-            return out
-        say(f"{out} was not finished; starting it again")
-    keep_audit(store.path, out)
+    options = described | {"legacy": legacy}
+    if not begin_evaluation(out, store, options, resume=resume, overwrite=overwrite):
+        return out
     say(f"{len(rows)} test images through {tuned['backbone']} before, after and untrained")
     before, after, untrained = networks.stages(rows)
     chosen = [permutation(len(rows), seed, _SUBSET, number)[:size] for number in range(subsets)]
-    orders = [
-        _mismatches(store.patients[rows[some]], seed, number) for number, some in enumerate(chosen)
-    ]
-    if not any(orders):
-        warn("most test images are of one patient: none can be matched otherwise, there is no null")
+    orders = _mismatches(store.patients[rows], chosen, seed)
     found = _compare(before, after, untrained, chosen, orders)
     result = {
         "kind": "reuse",
@@ -202,9 +195,21 @@ class _Networks:
         }
 
 
-def _mismatches(patients: NDArray[Any], seed: int, subset: int) -> list[NDArray[np.int64]]:
-    orders = (mismatched(patients, seed, subset, number) for number in range(_ORDERS))
-    return [order for order in orders if order is not None]
+def _mismatches(
+    patients: NDArray[Any], chosen: Sequence[NDArray[np.int64]], seed: int
+) -> list[list[NDArray[np.int64]]]:
+    """Mismatched orders of each subset, none where one patient has most of it."""
+    orders = [
+        [
+            order
+            for draw in range(_ORDERS)
+            if (order := mismatched(patients[some], seed, subset, draw)) is not None
+        ]
+        for subset, some in enumerate(chosen)
+    ]
+    if not any(orders):
+        warn("most test images are of one patient: none can be matched otherwise, there is no null")
+    return orders
 
 
 def mismatched(patients: NDArray[Any], *coordinates: int) -> NDArray[np.int64] | None:

@@ -1,7 +1,7 @@
 """Low-label evaluation: train a classifier on a fraction of the labels, score it on test once."""
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from medstrata import legacy
 from medstrata.console import say
 from medstrata.data.labels import Task, make_task
 from medstrata.data.store import Store
-from medstrata.devices import device_name, make_accelerator
+from medstrata.devices import computed_in, device_name, make_accelerator
 from medstrata.evaluation import (
     Fitted,
     Parts,
@@ -103,11 +103,14 @@ def finetune(
     result = {
         "kind": "finetune",
         **described,
+        "preprocessing": asdict(loaded.preprocessing),
         "store": describe_store(store, resolved),
         "subset": describe_subset(store, resolved, parts.train),
         **_scores(store, resolved, parts, fitted, settings.resamples),
         "seconds": time.perf_counter() - started,
         "device": device_name(accelerator.device),
+        # What was computed in; config.yaml has what was asked for. Features are always float32.
+        "precision": computed_in(accelerator) if settings.protocol == "full" else "fp32",
     }
     if settings.legacy:
         result["legacy"] = _legacy_figures(resolved, parts, fitted)

@@ -1,9 +1,9 @@
-"""Two arms on the same patients: their difference, its test, and the labels one saves.
+"""Two arms on the same patients: their difference and its test.
 
-Shape letters: N samples, M columns of probability, R resamples, P patients, F fractions.
+Shape letters: N samples, M columns of probability, R resamples, P patients.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from medstrata.draws import Draws, Floats
 from medstrata.metrics import (
-    LOWER_IS_BETTER,
     METRICS,
     READS_ORDER,
     checked_draws,
@@ -24,7 +23,7 @@ from medstrata.weighted import Kind
 
 _SWAPS = 1  # what a random number is for; the draws of patients have the plain seed
 # Equal scores may differ by this much: sums of the same numbers in another order.
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,23 +45,6 @@ class Difference:
     p_value: float
     per_seed: tuple[float, ...]
     resamples: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Efficiency:
-    """The share of the labels with which an arm scores as the reference does with all.
-
-    Attributes:
-        fraction: That share, in (0, 1]; None where no share studied is enough.
-        low: Lower end of the interval over patients; None beyond the largest share studied.
-        high: Upper end, likewise.
-        reached: Share of the resamples in which some share is enough, in [0, 1].
-    """
-
-    fraction: float | None
-    low: float | None
-    high: float | None
-    reached: float
 
 
 def paired_difference(
@@ -115,34 +97,90 @@ def paired_difference(
             f"the arms have {len(first)} and {len(second)} seeds: give the same seeds of both, in "
             "the same order"
         )
+    draws = checked_draws(patient_ids, len(target), resamples, seed)
+    scores, others = (arm_scores(name, target, arm, kind, draws) for arm in (first, second))
+    p_value = exchange_test(
+        name, target, first, second, kind, patient_ids, permutations=permutations, seed=seed
+    )
+    return difference_of(scores, others, p_value=p_value, level=level)
+
+
+def arm_scores(
+    name: str, target: NDArray[Any], models: Sequence[NDArray[Any]], kind: Kind, draws: Draws
+) -> list[Floats]:
+    """Scores of each model of an arm: of the samples as they are, then of each resample.
+
+    Args:
+        name: One of `metrics_for(kind)`.
+        target: As for `metrics.score`.
+        models: As for `metrics.score`, one (N, M) array a seed.
+        kind: Of the task.
+        draws: The resamples, the same for all arms that are to be compared.
+
+    Returns:
+        One array a model, shape (1 + R,).
+
+    Raises:
+        ValueError: As for `metrics.score`.
+    """
+    return [
+        np.append(score(name, target, one, kind), METRICS[name](target, one, kind, draws))
+        for one in models
+    ]
+
+
+def difference_of(
+    first: Sequence[Floats], second: Sequence[Floats], *, p_value: float, level: float = 0.95
+) -> Difference:
+    """The difference of two arms by their scores.
+
+    Args:
+        first: Scores of the first arm as `arm_scores` gives them, one (1 + R,) array a seed.
+        second: Those of the second, of the same resamples, its seeds in the same order.
+        p_value: As `exchange_test` gives it.
+        level: Share of the resamples inside the interval, above 0 and below 1.
+
+    Raises:
+        ValueError: There is no seed, or no resample has a value.
+    """
+    between = [one - other for one, other in zip(first, second, strict=True)]
+    per_seed = tuple(float(one[0]) for one in between)
+    value = float(mean_of_models(per_seed))
+    low, high, used = percentile_ends(mean_of_models([one[1:] for one in between]), level)
+    return Difference(
+        value=value, low=low, high=high, p_value=p_value, per_seed=per_seed, resamples=used
+    )
+
+
+def exchange_test(
+    name: str,
+    target: NDArray[Any],
+    first: Sequence[NDArray[Any]],
+    second: Sequence[NDArray[Any]],
+    kind: Kind,
+    patient_ids: NDArray[Any],
+    *,
+    permutations: int = 2000,
+    seed: int = 0,
+) -> float:
+    """The p-value of `paired_difference`, whose arguments these are.
+
+    Raises:
+        ValueError: `permutations` is below 1.
+    """
     if permutations < 1:
         raise ValueError(f"permutations is {permutations}: it must be 1 or more")
-    pairs = list(zip(first, second, strict=True))
-    per_seed = [
-        score(name, target, one, kind) - score(name, target, other, kind) for one, other in pairs
-    ]
-    value = float(mean_of_models(per_seed))
-    metric, draws = METRICS[name], checked_draws(patient_ids, len(target), resamples, seed)
-    drawn = [
-        metric(target, one, kind, draws) - metric(target, other, kind, draws)
-        for one, other in pairs
-    ]
-    low, high, used = percentile_ends(mean_of_models(drawn), level)
-    exchanged = _exchanged(draws.groups, permutations, seed)
+    _, patient = np.unique(patient_ids, return_inverse=True)
+    exchanged = _exchanged(patient, permutations, seed)
     differences = mean_of_models(
-        [_differences(name, target, one, other, kind, exchanged) for one, other in pairs]
+        [
+            _differences(name, target, one, other, kind, exchanged)
+            for one, other in zip(first, second, strict=True)
+        ]
     )
     # "Not smaller" rather than "as large": an exchange without a value then counts as well.
-    smaller = np.abs(differences[1:]) < np.abs(differences[0]) - _ROUNDING
-    p_value = float(1 + np.count_nonzero(~smaller)) / (1 + permutations)
-    return Difference(
-        value=value,
-        low=low,
-        high=high,
-        p_value=p_value,
-        per_seed=tuple(per_seed),
-        resamples=used,
-    )
+    smaller = np.abs(differences[1:]) < np.abs(differences[0]) - ROUNDING
+    return float(1 + np.count_nonzero(~smaller)) / (1 + permutations)
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -171,70 +209,6 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     adjusted = np.empty(len(values))
     adjusted[order] = np.minimum(np.maximum.accumulate(multiplied), 1)
     return tuple(adjusted.tolist())
-
-
-def label_efficiency(
-    name: str,
-    target: NDArray[Any],
-    by_fraction: Mapping[float, Sequence[NDArray[Any]]],
-    reference: Sequence[NDArray[Any]],
-    kind: Kind,
-    patient_ids: NDArray[Any],
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Efficiency:
-    """Find the share of the labels with which an arm scores as a reference does with all of them.
-
-    The mean score over seeds is taken as linear in the logarithm of the share between the shares
-    studied; the answer is the smallest share at which this line reaches the reference, even where
-    the line dips below it again. An arm that reaches it at the smallest share studied gets that
-    share, of which the truth may be any part. Where it never does, in a resample, the share lies
-    beyond 1: `high` is None when more than 2.5 % of the resamples never reach (at level 0.95), and
-    `low` when more than 97.5 % do not.
-
-    Args:
-        name: One of `metrics_for(kind)`; of those where lower is better, low scores reach.
-        target: As for `metrics.score`.
-        by_fraction: Share of the labels, in (0, 1], to predictions of the arm, one (N, M) array a
-            seed; one share or more.
-        reference: Predictions of the reference trained on all labels, one (N, M) array a seed.
-        kind: Of the task.
-        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
-        resamples: Draws of as many patients as there are, 1 or more; the same for all models.
-        seed: Of the draws, 0 or more.
-        level: Share of the resamples inside the interval, above 0 and below 1.
-
-    Returns:
-        Share, interval and how often the reference is reached; resamples in which a score is not
-        defined are dropped.
-
-    Raises:
-        ValueError: As for `metrics.mean_interval`; or there is no share, or one outside (0, 1].
-    """
-    fractions = sorted(by_fraction)
-    if not fractions or not 0 < fractions[0] <= fractions[-1] <= 1:
-        raise ValueError(f"fractions must lie above 0 and at most at 1, got {fractions}")
-    draws = checked_draws(patient_ids, len(target), resamples, seed)
-    sign = -1 if name in LOWER_IS_BETTER else 1
-
-    def scores(models: Sequence[NDArray[Any]]) -> Floats:
-        """The score of the samples as they are, then of each resample: (1 + R,)."""
-        plain = mean_of_models([score(name, target, one, kind) for one in models])
-        drawn = mean_of_models([METRICS[name](target, one, kind, draws) for one in models])
-        return sign * np.append(plain, drawn)
-
-    curves = np.stack([scores(by_fraction[fraction]) for fraction in fractions])
-    needed = _first_crossing(np.array(fractions), curves, scores(reference))
-    low, high, _ = percentile_ends(needed[1:], level, "inverted_cdf")
-    defined = needed[1:][~np.isnan(needed[1:])]
-    fraction, low_end, high_end = (
-        float(end) if np.isfinite(end) else None for end in (needed[0], low, high)
-    )
-    return Efficiency(
-        fraction=fraction, low=low_end, high=high_end, reached=float(np.isfinite(defined).mean())
-    )
 
 
 def _exchanged(patient: NDArray[np.int64], permutations: int, seed: int) -> Draws:
@@ -279,19 +253,3 @@ def _ranks(probability: NDArray[Any], target: NDArray[Any], kind: Kind) -> Float
         _, place, ties = np.unique(values[known], return_inverse=True, return_counts=True)
         ranks[known, column] = (np.cumsum(ties) - (ties - 1) / 2)[place] / max(1, known.sum())
     return ranks
-
-
-def _first_crossing(fractions: Floats, curves: Floats, goal: Floats) -> Floats:
-    """Fraction where each curve first reaches its goal: (F,), (F, R), (R,) -> (R,).
-
-    Infinite where it never does, NaN where a score is.
-    """
-    reached = curves >= goal - _ROUNDING
-    after = reached.argmax(axis=0)
-    before = np.maximum(after - 1, 0)
-    number = np.arange(len(goal))
-    start, end = curves[before, number], curves[after, number]
-    share = np.clip((goal - start) / np.where(end > start, end - start, 1), 0, 1)
-    crossing = fractions[before] * (fractions[after] / fractions[before]) ** share
-    undefined = np.isnan(curves).any(axis=0) | np.isnan(goal)
-    return np.where(undefined, np.nan, np.where(reached.any(axis=0), crossing, np.inf))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -9,16 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medstrata.assembly import Training, base_lr, build, restore
+from medstrata.assembly import (
+    Training,
+    base_lr,
+    build,
+    model_state,
+    restore,
+    update_watched,
+)
 from medstrata.augment import make_views
 from medstrata.console import say
 from medstrata.data.store import Store
-from medstrata.devices import device_name, gather, make_accelerator
+from medstrata.devices import computed_in, device_name, gather, make_accelerator
 from medstrata.errors import Stopped
 from medstrata.files import replacing
 from medstrata.interrupts import stop_requests
 from medstrata.loader import Batch
 from medstrata.moco import Loss, update_key_encoder
+from medstrata.profiling import Watch, profiling, unwatched
 from medstrata.randomness import permutation
 from medstrata.recorder import Recorder
 from medstrata.run import (
@@ -38,7 +47,7 @@ from medstrata.tracking import read_metrics
 from medstrata.weights import export_backbone
 
 _SHUFFLE = 1003  # what a random number is for
-_ASK_EVERY = 10  # steps between agreements of several processes on whether to stop
+_ASK_EVERY = 10  # steps between agreements of several processes with GPUs on whether to stop
 
 
 def pretrain(
@@ -49,6 +58,7 @@ def pretrain(
     resume: bool = False,
     overwrite: bool = False,
     trackers: Sequence[Tracker] = (),
+    profile: bool = False,
 ) -> Path:
     """Pre-train an encoder on a store's images, without their labels.
 
@@ -59,6 +69,8 @@ def pretrain(
         resume: Go on exactly where the run in `out` was cut, if there is one.
         overwrite: Delete a run in `out` first.
         trackers: Where the numbers of metrics.jsonl go as well; see `medstrata.trackers`.
+        profile: Watch some steps, and say at the end what limits the run (profile.json); what is
+            trained stays the same.
 
     Returns:
         The run folder, with `exported/backbone.safetensors` and `result.json`.
@@ -90,7 +102,8 @@ def pretrain(
     named = trackers if accelerator.is_main_process else ()
     with tracking(named, out, described, step=training.step) as track:
         length = state["metrics_length"] if state else 0
-        seconds = train(training, metrics_length=length, track=track)
+        with profiling(training, wanted=profile) as watch:
+            seconds = train(training, metrics_length=length, track=track, watch=watch)
     if accelerator.is_main_process:
         _finish(training, store, seconds)
     accelerator.wait_for_everyone()
@@ -110,7 +123,13 @@ def _resolve(settings: PretrainSettings, store: Store) -> PretrainSettings:
     )
 
 
-def train(training: Training, *, metrics_length: int = 0, track: Track = nowhere) -> float:
+def train(
+    training: Training,
+    *,
+    metrics_length: int = 0,
+    track: Track = nowhere,
+    watch: Watch = unwatched,
+) -> float:
     """Run from `training.step` to the end; returns the seconds of all parts of the run."""
     t, per_epoch = training, training.loader.steps_per_epoch
     with stop_requests() as stopping, _recorder(t, metrics_length, track) as recorder:
@@ -118,7 +137,7 @@ def train(training: Training, *, metrics_length: int = 0, track: Track = nowhere
             batches = t.loader.epoch(epoch, first_step=t.step % per_epoch)
             for batch in batches:
                 lr = _set_lr(t)
-                loss = training_step(t, batch)
+                loss = watch(partial(training_step, t, batch), batches)
                 t.step += 1
                 recorder.add(t.step, epoch, loss, lr, batches)
                 if t.settings.checkpoint_every and t.step % t.settings.checkpoint_every == 0:
@@ -127,7 +146,8 @@ def train(training: Training, *, metrics_length: int = 0, track: Track = nowhere
                     _save(t, recorder)
                     batches.close()
                     raise Stopped(f"stopped at step {t.step}; go on with --resume")
-            recorder.end_epoch(epoch, batches)
+            update_watched(t)
+            recorder.end_epoch(epoch)
             _save(t, recorder)
         seconds: float = recorder.seconds
         return seconds
@@ -137,8 +157,8 @@ def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
     """Whether to stop now: all processes at the same step, or the others would wait for ever."""
     if t.accelerator.num_processes == 1:
         return stopping()
-    if t.step % _ASK_EVERY:
-        return False
+    if t.accelerator.device.type == "cuda" and t.step % _ASK_EVERY:
+        return False  # reading the answer waits for the device
     asked = torch.tensor(float(stopping()), device=t.accelerator.device)
     return bool(t.accelerator.reduce(asked, reduction="sum") > 0)
 
@@ -152,7 +172,7 @@ def _recorder(t: Training, metrics_length: int, track: Track) -> Recorder:
         epochs=t.settings.epochs,
         step=t.step,
         metrics_length=metrics_length,
-        look=lambda: t.monitor.look(t.model.query_encoder.backbone),
+        look=lambda: t.monitor.look(t.watched),
         track=track,
     )
 
@@ -200,12 +220,13 @@ def _set_lr(t: Training) -> float:
 def _save(t: Training, recorder: Recorder) -> None:
     """Everything a run needs to go on as if it had never stopped."""
     recorder.flush()
+    model, optimizer = model_state(t)
     if t.accelerator.is_main_process:
         state = {
             "step": t.step,
-            "model": t.model.state_dict(),
+            "model": model,
             "queue": t.queue.state_dict(),
-            "optimizer": t.optimizer.state_dict(),
+            "optimizer": optimizer,
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "metrics_length": recorder.length,
@@ -230,7 +251,7 @@ def _finish(t: Training, store: Store, seconds: float) -> None:
     """Export the query encoder's backbone and write result.json."""
     settings = t.settings
     arm = settings.recipe.rpartition("/")[2] or settings.intermediate.loss
-    backbone = t.model.query_encoder.backbone
+    backbone = t.watched
     export_backbone(t.folder / "exported", settings.backbone, backbone, t.preprocessing, arm)
     *_, final = read_metrics(t.folder / "metrics.jsonl", "epoch")
     write_result(
@@ -253,6 +274,7 @@ def _finish(t: Training, store: Store, seconds: float) -> None:
             "seconds": seconds,
             "seed": settings.seed,
             "device": device_name(t.accelerator.device),
+            "precision": computed_in(t.accelerator),
             "final": final,
         },
     )

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from medstrata.evaluation import (
     seeded_encoder,
 )
 from medstrata.feature_cache import labelled_features
+from medstrata.features import StoredFeatures
 from medstrata.files import replacing
 from medstrata.frozen import fit_probe
 from medstrata.metrics import metric_for
@@ -94,41 +96,71 @@ def probe(
     save_subset(out, store, parts.train)
     extracted = labelled_features(loaded, store, device, features)
     say(f"{described['arm']}, {len(parts.train)} labelled images, probed stage by stage:")
-    metric = metric_for(resolved.kind)
-    predicted: dict[str, NDArray[np.float32]] = {}
-    stages = {}
-    for stage, values in extracted.layers().items():
-        trials, best = fit_probe(values, extracted.rows, resolved, parts)
-        read = {
-            "linear": trials[best].test,
-            "knn": _by_neighbours(values, extracted.rows, resolved, parts, settings),
-        }
-        predicted |= {f"{stage}.{name}": tested for name, tested in read.items()}
-        scores = {
-            name: scored(metric, store, resolved, parts.test, tested, settings.resamples)
-            for name, tested in read.items()
-        }
-        chosen = {"penalty": trials[best].penalty, "val": trials[best].val_score}
-        stages[stage] = {"linear": {**scores["linear"], **chosen}, "knn": scores["knn"]}
-        say(_line(stage, metric, scores))
-    _save_predictions(out, store, resolved, parts.test, predicted)
+    read = _read_stages(extracted, store, resolved, parts, settings)
+    _save_predictions(out, store, resolved, parts.test, read)
     result = {
         "kind": "probe",
         **described,
         "store": describe_store(store, resolved),
         "subset": describe_subset(store, resolved, parts.train),
-        "metric": metric,
+        "metric": metric_for(resolved.kind),
         "test": {
             "images": len(parts.test),
             "patients": len(np.unique(store.patients[parts.test])),
             "resamples": settings.resamples,
-            "stages": stages,
+            "stages": {stage: one.scores for stage, one in read.items()},
         },
         "seconds": time.perf_counter() - started,
         "device": device_name(device),
     }
     write_result(out, result)
     return out
+
+
+class _ReadOuts(NamedTuple):
+    """What the linear layer and the neighbours make of one stage, by the name of the read-out."""
+
+    test: dict[str, NDArray[np.float32]]  # probabilities of the test images, (N, L)
+    scores: dict[str, dict[str, float]]  # for result.json
+
+
+def _read_stages(
+    extracted: StoredFeatures, store: Store, task: Task, parts: Parts, settings: ProbeSettings
+) -> dict[str, _ReadOuts]:
+    layers = extracted.layers()
+    read: dict[str, _ReadOuts] = {}
+    for stage, values in layers.items():
+        # The pooled features of most networks are those of the last stage.
+        twin = next((one for one in read if np.array_equal(layers[one], values)), None)
+        read[stage] = (
+            read[twin]
+            if twin is not None
+            else _read_stage(values, extracted.rows, store, task, parts, settings)
+        )
+        say(_line(stage, metric_for(task.kind), read[stage].scores))
+    return read
+
+
+def _read_stage(
+    features: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    store: Store,
+    task: Task,
+    parts: Parts,
+    settings: ProbeSettings,
+) -> _ReadOuts:
+    trials, best = fit_probe(features, rows, task, parts)
+    chosen = trials[best]
+    test = {
+        "linear": chosen.test,
+        "knn": _by_neighbours(features, rows, task, parts, settings),
+    }
+    scores = {
+        name: scored(metric_for(task.kind), store, task, parts.test, values, settings.resamples)
+        for name, values in test.items()
+    }
+    scores["linear"] |= {"penalty": chosen.penalty, "val": chosen.val_score}
+    return _ReadOuts(test, scores)
 
 
 def _by_neighbours(
@@ -163,12 +195,13 @@ def _save_predictions(
     store: Store,
     task: Task,
     rows: NDArray[np.int64],
-    predicted: dict[str, NDArray[np.float32]],
+    read: dict[str, _ReadOuts],
 ) -> None:
     """A column `<stage>.<linear|knn>.<class>` for each read-out of each stage."""
     columns = {
-        f"{name}.{label}": values[:, column]
-        for name, values in predicted.items()
+        f"{stage}.{name}.{label}": values[:, column]
+        for stage, one in read.items()
+        for name, values in one.test.items()
         for column, label in enumerate(predicted_classes(task))
     }
     frame = known_answers(store, task, rows, "test").assign(**columns)

@@ -11,6 +11,7 @@ from medstrata.arguments import (
     add_evaluation_arguments,
     add_run_options,
     add_tracker_option,
+    evaluation_options,
     make_parser,
     parse,
     pick_settings,
@@ -31,6 +32,7 @@ _NOT_SETTINGS = {
     "resume",
     "overwrite",
     "track",
+    "profile",
 }
 
 
@@ -44,6 +46,11 @@ def pretrain_command(words: list[str]) -> None:
     parser.add_argument("source", type=str, help="Store, its address, or folder of images.")
     add_run_options(parser)
     add_tracker_option(parser)
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="Watch some steps, and say at the end in words what limits the run (profile.json).",
+    )
     parser.add_class_arguments(PretrainSettings)
     defaults = _recipe(word_after(words, "--recipe"), words)
     parser.set_defaults(defaults)
@@ -62,6 +69,7 @@ def pretrain_command(words: list[str]) -> None:
         resume=parsed.resume,
         overwrite=parsed.overwrite,
         trackers=parsed.track,
+        profile=parsed.profile,
     )
 
 
@@ -108,12 +116,7 @@ def finetune_command(words: list[str]) -> None:
         parsed.fraction,
         parsed.out,
         settings,
-        kind=parsed.kind,
-        backbone=parsed.backbone,
-        arm=parsed.arm,
-        features=parsed.features,
-        resume=parsed.resume,
-        overwrite=parsed.overwrite,
+        **evaluation_options(parsed),
     )
 
 

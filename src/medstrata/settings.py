@@ -125,8 +125,11 @@ class PretrainSettings:
         seed: Decides the start, the order and every view.
         shuffle_shards: Shards of the store whose images are mixed at a time, so that few need to
             lie on this machine; none mixes all images, or 8 shards of a remote store.
-        precision: `auto` is bf16 where the hardware has it, else fp32.
+        precision: `auto` is bf16 where the hardware has it, else fp32; result.json says which. On
+            a CPU bf16 leaves the depthwise convolutions that it would slow down in fp32.
         compile: Compile the encoders with torch.compile.
+        shard: Split weights, gradients and optimizer state over the processes (FSDP), for vision
+            transformers that do not fit on one device.
         knn_task: Task of the k-NN monitor; empty takes the first label column, if any.
         checkpoint_every: Steps between checkpoints; 0 saves after each epoch only.
         keep_checkpoints: Newest checkpoints kept.
@@ -150,6 +153,7 @@ class PretrainSettings:
     shuffle_shards: int | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
+    shard: bool = False
     knn_task: str = ""
     checkpoint_every: int = 0
     keep_checkpoints: int = 2

@@ -17,6 +17,7 @@ from medstrata.backbones import Backbone, Features
 from medstrata.console import progress_bar
 from medstrata.data.labels import Task
 from medstrata.data.store import Store
+from medstrata.devices import spare_slow_convolutions
 from medstrata.errors import MedstrataError
 from medstrata.evaluation import Fitted, Parts, primary_score
 from medstrata.features import forward_all
@@ -64,17 +65,23 @@ def fit_full(
     device = accelerator.device
     outputs = num_outputs(task.kind, len(task.classes))
     model = Classifier(loaded.backbone, outputs).to(device).to(memory_format=torch.channels_last)
+    spare_slow_convolutions(accelerator, model)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
     )
     targets = torch.tensor(task.targets)
     stream = _Stream(store, parts.train, loaded.preprocessing, settings, device)
     per_epoch = max(stream.loader.steps_per_epoch, settings.min_steps)
+    steps = settings.epochs * per_epoch
     metrics, best, best_epoch = Metrics(out), -np.inf, -1
     checkpoint = out / "checkpoints" / "best.safetensors"
     checkpoint.parent.mkdir(exist_ok=True)
+
+    def logits_of(rows: NDArray[np.int64]) -> Tensor:
+        return _predict(model, store, rows, loaded.preprocessing, device)
+
     bar = progress_bar(TextColumn("{task.fields[numbers]}"))
-    shown = bar.add_task(f"fine-tuning {out.name}", total=settings.epochs * per_epoch, numbers="")
+    shown = bar.add_task(f"fine-tuning {out.name}", total=steps, numbers="")
     with bar:
         for epoch in range(settings.epochs):
             model.train()
@@ -82,71 +89,83 @@ def fit_full(
             for _ in range(per_epoch):
                 images, ids = next(stream)
                 factor = lr_factor(
-                    stream.step - 1,
-                    steps=settings.epochs * per_epoch,
-                    warmup_steps=0,
-                    schedule=settings.schedule,
+                    stream.step - 1, steps=steps, warmup_steps=0, schedule=settings.schedule
                 )
                 optimizer.param_groups[0]["lr"] = settings.lr * factor
-                with accelerator.autocast():
-                    logits = model(images)
-                loss = task_loss(logits.float(), targets[ids].to(device), task.kind)
-                loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
-                losses.append(loss.detach())
+                wanted = targets[ids].to(device)
+                losses.append(_step(model, optimizer, images, wanted, task, accelerator))
                 bar.advance(shown)
             train_loss = float(torch.stack(losses).mean())
             _require_finite(train_loss, epoch, out)
-            logits = _predict(model, store, parts.val, loaded.preprocessing, device)
+            logits = logits_of(parts.val)
             value = primary_score(task, parts.val, probabilities(logits, task.kind).numpy())
-            record = {
-                "event": "epoch",
-                "epoch": epoch,
-                "step": stream.step,
-                "train_loss": train_loss,
-                "val_loss": float(task_loss(logits, targets[parts.val], task.kind)),
-                "val_score": value,
-                "metric": metric_for(task.kind),
-                "time": {"seconds": time.perf_counter() - started},
-            }
-            metrics.write(record)
+            metrics.write(
+                {
+                    "event": "epoch",
+                    "epoch": epoch,
+                    "step": stream.step,
+                    "train_loss": train_loss,
+                    "val_loss": float(task_loss(logits, targets[parts.val], task.kind)),
+                    "val_score": value,
+                    "metric": metric_for(task.kind),
+                    "time": {"seconds": time.perf_counter() - started},
+                }
+            )
             bar.update(shown, numbers=f"loss {train_loss:.3f}  val {value:.3f}")
             if value > best:
                 best, best_epoch = value, epoch
-                with replacing(checkpoint) as temporary:
-                    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-                    save_file(state, temporary)
+                _keep(model, checkpoint)
     stream.close()
     metrics.close()
-
-    def predicted(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        logits = _predict(model, store, rows, loaded.preprocessing, device)
-        return np.asarray(probabilities(logits, task.kind).numpy())
-
-    last_test = predicted(parts.test) if settings.legacy else None
+    last_test = probabilities(logits_of(parts.test), task.kind).numpy() if settings.legacy else None
     model.load_state_dict(load_file(checkpoint))
-    return Fitted(best_epoch, predicted(parts.val), predicted(parts.test), last_test)
+    val, test = (
+        probabilities(logits_of(rows), task.kind).numpy() for rows in (parts.val, parts.test)
+    )
+    return Fitted(best_epoch, val, test, last_test)
 
 
-def load_tuned(backbone: Backbone, checkpoint: Path) -> None:
-    """Give a backbone the weights that `fit_full` kept.
+def _step(
+    model: Classifier,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    targets: Tensor,
+    task: Task,
+    accelerator: Accelerator,
+) -> Tensor:
+    """One step of training; gives the loss before it."""
+    with accelerator.autocast():
+        logits = model(images)
+    loss = task_loss(logits.float(), targets, task.kind)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.detach()
+
+
+def _keep(model: Classifier, checkpoint: Path) -> None:
+    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    with replacing(checkpoint) as temporary:
+        save_file(state, temporary)
+
+
+def load_tuned(backbone: Backbone, checkpoint: Path) -> Classifier:
+    """Give a backbone the weights that `fit_full` kept; returns it with the head on it.
 
     Raises:
         MedstrataError: the file is missing or damaged, or is of another network.
     """
     if not checkpoint.is_file():
         raise MedstrataError(f"no fine-tuned weights at {checkpoint}; fine-tune again to have them")
-    prefix = "backbone."
     try:
         state = load_file(checkpoint)
-        backbone.load_state_dict(
-            {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
-        )
-    except (OSError, RuntimeError, SafetensorError) as error:
+        classifier = Classifier(backbone, len(state["head.bias"]))
+        classifier.load_state_dict(state)
+    except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise MedstrataError(
             f"{checkpoint} does not hold this network ({type(error).__name__}); fine-tune again"
         ) from error
+    return classifier
 
 
 class _Stream:

@@ -145,38 +145,31 @@ def annotate(
         MedstrataError: a named column is not there, no row has an image, or rows of one image
             contradict each other.
     """
-    patient_column, site_column = columns.patient, columns.site
-    if patient_column is None:
-        patient_column = guess_patient_column(table)
-    else:
-        find_column(table, patient_column, path, "--patient-column")
-    if site_column is None:
-        site_column = guess_site_column(table)
-    else:
-        find_column(table, site_column, path, "--site-column")
-    if split_column is not None:
-        find_column(table, split_column, path, "--split")
+    for name, option in (
+        (columns.patient, "--patient-column"),
+        (columns.site, "--site-column"),
+        (split_column, "--split"),
+    ):
+        if name is not None:
+            find_column(table, name, path, option)
+    patient_column = columns.patient or guess_patient_column(table)
+    site_column = columns.site or guess_site_column(table)
     taken = {name for name in (patient_column, site_column, split_column) if name}
     names = sources.files
     found = match_files(names, files)
     _say_matches(names, files, found, path)
-    rows = table[found >= 0].assign(**{_PLACE: found[found >= 0]})
-    guessed = columns.labels is None
-    label_columns = columns.labels
-    if label_columns is None:
-        label_columns = guess_label_columns(rows.drop(columns=_PLACE), taken)
-    for name in (*label_columns, *columns.ordinal):
-        find_column(table, name, path, "--label-columns")
-    label_columns = list(dict.fromkeys((*label_columns, *columns.ordinal)))
+    rows = table[found >= 0]
+    label_columns = _label_columns(rows, columns, taken, path)
     used = list(dict.fromkeys((*taken, *label_columns)))
-    aligned = _one_row_a_file(rows[[_PLACE, *used]], names, path)
+    placed = rows[used].assign(**{_PLACE: found[found >= 0]})
+    aligned = _one_row_a_file(placed, names, path)
     labels = pd.DataFrame(
         {name: label_values(aligned[name]) for name in label_columns}, index=aligned.index
     )
     described = {
         name: describe_column(name, labels[name], name in columns.ordinal) for name in label_columns
     }
-    _say_columns(described, guessed, patient_column, path)
+    _say_columns(described, columns.labels is None, patient_column, path)
     nothing = pd.Series(pd.NA, index=aligned.index, dtype="string")
     return Annotations(
         patients=aligned[patient_column] if patient_column else nothing,
@@ -262,6 +255,15 @@ def _unmatched(files: pd.Series, sources: Sources) -> list[tuple[str, str]]:
 def _first(names: Sequence[str] | pd.Series) -> str:
     some = ", ".join(str(name) for name in list(names[:3]))
     return some + (", ..." if len(names) > 3 else "")
+
+
+def _label_columns(rows: pd.DataFrame, columns: Columns, taken: set[str], path: Path) -> list[str]:
+    """The columns that hold labels, as they are named or guessed."""
+    named = guess_label_columns(rows, taken) if columns.labels is None else columns.labels
+    found = list(dict.fromkeys((*named, *columns.ordinal)))
+    for name in found:
+        find_column(rows, name, path, "--label-columns")
+    return found
 
 
 def _one_row_a_file(rows: pd.DataFrame, names: Sequence[str], path: Path) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from medstrata.errors import MedstrataError
-from medstrata.report.collect_layers import Atlas, Probe, Reuse, read_atlas, read_probe, read_reuse
 from medstrata.report.facts import (
     Note,
     RunFiles,
@@ -20,10 +19,11 @@ from medstrata.report.facts import (
     TaskFacts,
     read_fraction,
     read_number,
+    read_origin,
     read_score,
     read_store,
-    read_task,
 )
+from medstrata.report.layers.collect import Atlas, Probe, Reuse, read_atlas, read_probe, read_reuse
 from medstrata.tracking import read_metrics
 
 # Folders inside a run that hold no further runs and may be large.
@@ -249,15 +249,10 @@ def _finetune(result: Mapping[str, Any], files: RunFiles) -> Finetune:
     scored = {name: one for name, one in test["scores"].items() if one["value"] is not None}
     start = str(result["encoder"]).partition("=")[0]
     return Finetune(
-        files=files,
-        arm=str(result["arm"]),
+        **read_origin(result, files),
         start=start if start in ("scratch", "imagenet") else str(result["arm"]),
-        backbone=str(result["backbone"]),
         protocol=str(result["protocol"]),
         fraction=read_fraction(result["fraction"]),
-        seed=int(result["seed"]),
-        store=read_store(result["store"], result.get("store_digest")),
-        task=read_task(result["task"]),
         subset_images=int(subset["images"]),
         subset_patients=int(subset["patients"]),
         per_class={str(name): int(number) for name, number in subset["per_class"].items()},

@@ -9,7 +9,7 @@ from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.report.collect import Finetune
 from medstrata.report.facts import Note, Score, StoreFacts, TaskFacts
 from medstrata.report.predictions import Predictions, read_predictions
-from medstrata.report.words import score_text
+from medstrata.report.words import protocol_clause, protocol_name, score_text
 
 _BASELINES = ("scratch", "imagenet")
 _PROTOCOLS = ("full", "frozen")
@@ -68,6 +68,10 @@ class Comparison:
         run = next(runs[0] for (name, _), runs in self.runs.items() if name == arm)
         return run.start, run.backbone
 
+    def predicted(self, arm: str, fraction: float) -> list[Finetune]:
+        """The runs of an arm at a fraction that have predictions."""
+        return self.predictions.covered(self.runs.get((arm, fraction), ()))
+
     def at(self, fraction: float) -> tuple[Finetune, ...]:
         """Every run at a fraction."""
         return tuple(run for arm in self.arms for run in self.runs.get((arm, fraction), ()))
@@ -88,6 +92,19 @@ class Bench:
     def metric(self) -> str:
         """The metric the task is judged by."""
         return self.metrics[0]
+
+    @property
+    def where(self) -> str:
+        """Task and store in words."""
+        return f"{self.task.name} on {self.store.name}"
+
+    def under(self, comparison: Comparison) -> str:
+        """Task, store and protocol within a sentence."""
+        return f"{self.where}, {protocol_clause(comparison.protocol)}"
+
+    def heading(self, comparison: Comparison) -> str:
+        """The same as a heading."""
+        return f"{protocol_name(comparison.protocol)}: {self.where}"
 
     @property
     def predictions(self) -> Predictions:

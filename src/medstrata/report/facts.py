@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,17 @@ class RunFiles:
     audit: Mapping[str, Any] | None = None
 
 
+class Origin(TypedDict):
+    """What every run on a task of a store tells of itself."""
+
+    files: RunFiles
+    arm: str
+    backbone: str
+    store: StoreFacts
+    task: TaskFacts
+    seed: int
+
+
 def read_number(value: Any) -> float:
     """A finite number, or ValueError."""
     found = float(value)
@@ -107,6 +118,18 @@ def read_task(facts: Mapping[str, Any]) -> TaskFacts:
     return TaskFacts(
         name=str(facts["name"]), kind=str(facts["kind"]), classes=tuple(map(str, facts["classes"]))
     )
+
+
+def read_origin(result: Mapping[str, Any], files: RunFiles) -> Origin:
+    """Which encoder a result is about, on what, from which seed."""
+    return {
+        "files": files,
+        "arm": str(result["arm"]),
+        "backbone": str(result["backbone"]),
+        "store": read_store(result["store"], result.get("store_digest")),
+        "task": read_task(result["task"]),
+        "seed": int(result["seed"]),
+    }
 
 
 def read_fraction(value: Any) -> float:

@@ -108,6 +108,15 @@ def claim(artists: Iterable[Artist], style: Style) -> None:
         artist.set_gid(style.tag)
 
 
+def unit_square(axes: Axes) -> None:
+    """Both axes from 0 to 1, with three ticks each."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator([0, 0.5, 1]))
+        axis.set_major_formatter(FixedFormatter(["0", "0.5", "1"]))
+
+
 def swatch(style: Style) -> Markup:
     """The symbol of an arm for keys and tables, to be shown with <use href="#tag">."""
     figure = Figure(figsize=(30 / 72, 12 / 72))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.report.compare import Bench, Comparison, Summary, best, ranked
-from medstrata.report.differences import Family
+from medstrata.report.evidence.differences import Family
 from medstrata.report.words import (
     counted,
     interval_text,

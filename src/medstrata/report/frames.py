@@ -7,7 +7,7 @@ import pandas as pd
 
 from medstrata.report.collect import collect
 from medstrata.report.compare import Bench, Comparison, benches, without_duplicates
-from medstrata.report.differences import families
+from medstrata.report.evidence.differences import families
 
 
 def read_benches(runs: Sequence[Path]) -> tuple[Bench, ...]:

@@ -25,7 +25,7 @@ def gaps(
             why = "pre-trained, but no fine-tuning run of this arm was given: it has no score"
             notes.append(Note(what=run.files.name, why=why))
     for bench in found:
-        where = f"{bench.task.name} on {bench.store.name}"
+        where = bench.where
         absent = [arm for arm in sorted(everywhere) if arm not in bench.arms]
         if absent:
             why = "scored on another task or store only: not comparable here"

@@ -114,7 +114,7 @@ def subset_table(bench: Bench, name: str) -> DataTable:
     return DataTable(
         name=f"{name}-labelled-subsets",
         caption="Labelled training images the arms were given, a range where seeds differ: "
-        f"{bench.task.name} on {bench.store.name}",
+        + bench.where,
         heads=named("Share of labels", "Images", "Patients", *classes),
         rows=tuple(rows),
     )

@@ -16,7 +16,7 @@ from medstrata.report.audits import audits
 from medstrata.report.collect import Collection, Finetune, Pretrain, collect
 from medstrata.report.compare import arm_order, benches, without_duplicates
 from medstrata.report.curves import pretrain_charts, read
-from medstrata.report.evidence import gather
+from medstrata.report.evidence.sections import gather
 from medstrata.report.exhibits import Exhibits
 from medstrata.report.exports import claim_folder, write_files
 from medstrata.report.facts import RunFiles
@@ -24,7 +24,7 @@ from medstrata.report.figures import Style, styles, swatch
 from medstrata.report.findings import headline
 from medstrata.report.gaps import gaps
 from medstrata.report.inventory import data_table, machines, pretrain_table
-from medstrata.report.layer_sections import layer_sections
+from medstrata.report.layers.sections import layer_sections
 from medstrata.report.results import bench_views
 from medstrata.report.views import read_views
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.report.compare import Bench, Comparison, Summary, best
 from medstrata.report.curves import Charts, finetune_charts
-from medstrata.report.differences import Family
+from medstrata.report.evidence.differences import Family
 from medstrata.report.figures import Picture, Style, score_figure, score_limits
 from medstrata.report.findings import Finding, findings
 from medstrata.report.inventory import subset_table
@@ -16,7 +16,6 @@ from medstrata.report.words import (
     interval_text,
     metric_name,
     percent,
-    protocol_clause,
     protocol_name,
     score_text,
     sentence,
@@ -135,7 +134,7 @@ def _picture(
         name=f"{name}-scores",
         title=f"{sentence(metric)}. {protocol}",
         alt=f"{metric} against the labelled share of the training images, {protocol}: "
-        f"{bench.task.name} on {bench.store.name}; the numbers are in the table of the same "
+        f"{bench.where}; the numbers are in the table of the same "
         "protocol.",
     )
 
@@ -147,7 +146,7 @@ def _table(bench: Bench, comparison: Comparison, metric: str, name: str) -> Data
     return DataTable(
         name=name,
         caption=f"{sentence(metric_name(metric))} on {tested}, {better} is better: "
-        f"{bench.task.name} on {bench.store.name}, {protocol_clause(comparison.protocol)}",
+        f"{bench.under(comparison)}",
         heads=(Entry(text="Arm"), *(_head(comparison, one) for one in comparison.fractions)),
         rows=tuple(
             (

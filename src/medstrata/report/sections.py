@@ -1,5 +1,6 @@
 """What a section of the page is made of, whatever it is about."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from medstrata.report.figures import Picture
@@ -47,3 +48,18 @@ class Section:
     short: str
     lead: str
     blocks: tuple[Block, ...]
+
+
+def table_block(heading: str, table: DataTable | None) -> Block | None:
+    """A table alone; None without it."""
+    return None if table is None else Block(heading=heading, tables=(table,))
+
+
+def section_of(
+    blocks: Iterable[Block | None], *, anchor: str, title: str, short: str, lead: str
+) -> Section | None:
+    """A section of the blocks there are; None where there is none."""
+    kept = tuple(block for block in blocks if block is not None)
+    if not kept:
+        return None
+    return Section(anchor=anchor, title=title, short=short, lead=lead, blocks=kept)

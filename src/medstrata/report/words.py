@@ -4,6 +4,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from medstrata import console
+
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _SPACE = "\N{NO-BREAK SPACE}"
 
@@ -123,11 +125,5 @@ def run_names(names: Sequence[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in its two largest units."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}{_THIN}s"
-    minutes, hours = whole // 60, whole // 3600
-    if hours:
-        return f"{hours:,}{_THIN}h{_SPACE}{minutes % 60:02d}{_THIN}min"
-    return f"{minutes}{_THIN}min{_SPACE}{whole % 60:02d}{_THIN}s"
+    """A time in its two largest units, which no line breaks apart."""
+    return re.sub("(?<=[0-9]) ", _THIN, console.duration(seconds)).replace(" ", _SPACE)

@@ -1,10 +1,13 @@
 """Cells run as jobs of a cluster, through submitit."""
 
+import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from medstrata.errors import MedstrataError
+from medstrata.errors import MedstrataError, Stopped
 from medstrata.studies.plan import Cell
 from medstrata.studies.settings import StudySettings
 from medstrata.studies.workers import Handle, run_logged
@@ -67,8 +70,23 @@ class ClusterCell:
         self._work = cell, settings, out, root
 
     def __call__(self) -> None:
-        """Run the cell."""
-        run_logged(*self._work)
+        """Run the cell; pre-training saves the step it is at before it asks to be queued again."""
+        requeue: Any = signal.getsignal(signal.SIGUSR2)  # submitit's
+        leaving = threading.Event()
+
+        def leave(number: int, frame: FrameType | None) -> None:
+            leaving.set()
+            if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
+                requeue(number, frame)
+            signal.raise_signal(signal.SIGUSR1)  # taken by what can stop and save
+
+        signal.signal(signal.SIGUSR2, leave)
+        try:
+            run_logged(*self._work)
+        except Stopped:
+            if leaving.is_set():
+                requeue(signal.SIGUSR2, None)
+            raise
 
     def checkpoint(self) -> Any:
         """What to queue again: the same cell, which goes on from its last checkpoint."""

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from medstrata.console import say
+from medstrata.console import duration, say
 from medstrata.run import read_config
 from medstrata.studies.plan import Cell
 from medstrata.tracking import read_metrics
@@ -206,13 +206,3 @@ def _epoch(folder: Path) -> str:
     except (OSError, KeyError, ValueError, TypeError):
         return ""
     return f"epoch {min(records + 1, wanted)} of {wanted}, "
-
-
-def duration(seconds: float) -> str:
-    """A time in its two largest units."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole // 60 % 60:02d} min"

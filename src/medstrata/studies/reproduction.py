@@ -119,31 +119,16 @@ def reproduction(
     """
     original = _ORIGINALS[modality]
     papers = preset == "paper"
-    side = size or original.size
     recipes = _PAPER_ARMS if papers else _FAIR_ARMS
     prefix = f"paper/{modality}" if papers else "fair"
-    prepare = {
-        "source": source,
-        "dataset": original.dataset,
-        "size": size or original.stored,
-        **original.prepare,
-        **({"split": split} if split else {}),
-    }
     changes = {"epochs": epochs, "batch_size": batch_size or (None if papers else _FAIR_BATCH)}
     tuning: dict[str, Any] = {"epochs": tuning_epochs or (100 if papers else 20)}
     if papers:
         tuning |= {"batch_size": 16, "lr": 1e-3, "schedule": "constant", "min_steps": 1}
-    data = {
-        "prepare": prepare,
-        "task": original.task or _catalog_task(original.dataset),
-        "kind": original.kind,
-        "views": {"size": side, **({} if papers else original.flips)},
-        "finetune": {"views": asdict(original.tuning_views(side))} if papers else {},
-    }
     return {
         "title": f"Intermediate layers in momentum contrast: {modality}, preset {preset}",
         "backbone": backbone,
-        "data": {original.dataset: data},
+        "data": {original.dataset: _data(original, source, size, split, papers)},
         "arms": {
             "scratch": {"encoder": "scratch"},
             **({"imagenet": {"encoder": imagenet}} if imagenet else {}),
@@ -154,6 +139,26 @@ def reproduction(
         "pretrain": {name: value for name, value in changes.items() if value is not None},
         "protocols": {"full": {"settings": tuning}, "frozen": {"settings": {}}},
         "legacy": papers,
+    }
+
+
+def _data(
+    original: _Original, source: str, size: int | None, split: str | None, papers: bool
+) -> dict[str, Any]:
+    """The data set's part of the study."""
+    side = size or original.size
+    return {
+        "prepare": {
+            "source": source,
+            "dataset": original.dataset,
+            "size": size or original.stored,
+            **original.prepare,
+            **({"split": split} if split else {}),
+        },
+        "task": original.task or _catalog_task(original.dataset),
+        "kind": original.kind,
+        "views": {"size": side, **({} if papers else original.flips)},
+        "finetune": {"views": asdict(original.tuning_views(side))} if papers else {},
     }
 
 

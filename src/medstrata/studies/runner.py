@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from medstrata.errors import MedstrataError, Stopped
 from medstrata.files import write_text
+from medstrata.interrupts import SCHEDULER_SIGNALS
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan
 from medstrata.studies.progress import Progress
@@ -141,13 +142,14 @@ class _Run:
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a study as Ctrl-C does."""
+    """A scheduler's signals end a study as Ctrl-C does."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in SCHEDULER_SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

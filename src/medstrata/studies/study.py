@@ -61,7 +61,8 @@ def study(
 ) -> Study:
     """Compare encoders on one data set: same labels, several fractions and seeds, both protocols.
 
-    Started again it goes on where it was.
+    Started again it goes on where it was. Cells run in processes of their own, so a script that
+    calls this needs the guard `if __name__ == "__main__":` around the call.
 
     Args:
         store: A store with labels and splits, or its path.

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from medstrata.data.formats.arrays import array_length, read_rows, split_container
 from medstrata.data.formats.dicom import count_frames, is_dicom, read_frames
 from medstrata.data.formats.nifti import count_slices, read_slices
-from medstrata.data.formats.photographs import count_pages, read_photograph
+from medstrata.data.formats.photographs import count_pages, read_photographs
 from medstrata.data.formats.reading import Image, Picture, Reading
 from medstrata.data.formats.refusals import Refused, Unreadable
 from medstrata.errors import MedstrataError
 
+# Bytes at a place, and the format that they tell.
 _MAGIC = (
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -155,7 +156,7 @@ def _images(
     elif name == "DICOM":
         pictures = read_frames(data, frames, reading)
     else:
-        pictures = (read_photograph(data, name, frame, reading, least) for frame in frames)
+        pictures = read_photographs(data, name, frames, reading, least)
     for frame, picture in zip(frames, pictures, strict=True):
         own = digest.copy()
         if frame is not None:
@@ -195,18 +196,22 @@ def _read_bytes(path: Path) -> bytes:
 def _format(path: Path, data: bytes) -> str:
     if is_dicom(data):
         return "DICOM"
-    for place, magic, name in _MAGIC:
-        if data[place : place + len(magic)] == magic:
-            return name
+    known = _told_by(_MAGIC, data)
+    if known is not None:
+        return known
     lower = path.name.lower()
     if lower.endswith(".nii.gz"):
         return "NIfTI"
     if lower.endswith(_DICOM_NAMES):
         return "DICOM"  # old archives leave the preamble out
-    for place, magic, name in _UNSUPPORTED:
-        if data[place : place + len(magic)] == magic:
-            raise Unreadable(path, f"unsupported format {name}")
-    raise Unreadable(path, "not an image")
+    unsupported = _told_by(_UNSUPPORTED, data)
+    raise Unreadable(path, f"unsupported format {unsupported}" if unsupported else "not an image")
+
+
+def _told_by(signatures: Sequence[tuple[int, bytes, str]], data: bytes) -> str | None:
+    """The name of the first signature that stands at its place in the data."""
+    names = (name for place, magic, name in signatures if data.startswith(magic, place))
+    return next(names, None)
 
 
 def _fault(error: Exception) -> str:
