@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from medstrata.settings import PretrainSettings as PretrainSettings
     from medstrata.studies.study import run_study as run_study
     from medstrata.studies.study import study as study
+    from medstrata.weights_import import import_weights as import_weights
 
 # Public name -> where it lives. Loaded on first use: importing the package costs nothing.
 _PUBLIC = {
@@ -49,6 +50,7 @@ _PUBLIC = {
     "demo": ("medstrata.demonstration", "demo"),
     "export": ("medstrata.exporting.export", "export"),
     "finetune": ("medstrata.finetuning", "finetune"),
+    "import_weights": ("medstrata.weights_import", "import_weights"),
     "make_task": ("medstrata.data.labels", "make_task"),
     "open_store": ("medstrata.data.store", "open_store"),
     "prepare": ("medstrata.data.prepare", "prepare"),

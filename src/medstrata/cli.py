@@ -14,6 +14,7 @@ from medstrata.arguments import underscored, usage_error
 from medstrata.console import say
 from medstrata.data_commands import audit_command, datasets_command, prepare_command, push_command
 from medstrata.errors import MedstrataError, Stopped
+from medstrata.import_commands import import_weights_command
 from medstrata.run_commands import (
     demo_command,
     finetune_command,
@@ -37,16 +38,18 @@ commands:
   datasets  [NAME | check NAME ROOT]       known data sets: list, explain one, check a copy
   audit     STORE [--allow-leakage]        copies, leakage, label counts, shortcuts
   pretrain  STORE|FOLDER --out RUN         momentum contrast, with losses on intermediate stages
+  import-weights FILE --backbone NAME --out FOLDER
+                                           an encoder of another program, in place of a run
   push      STORE s3://BUCKET/NAME         put a store into object storage, to train from there
-  finetune  RUN|scratch|imagenet STORE --task T --fraction F --out RUN
+  finetune  RUN|FILE|scratch|imagenet STORE --task T --fraction F --out RUN
                                            train on few labels, score on test with intervals
   study     STUDY.yaml --out DIR           every arm x data set x fraction x seed, and the report
   reproduce chest|histopathology|retina ROOT --out DIR
                                            the paper's exhibits from the raw download
   reuse     RUN STORE --out RUN            what fine-tuning left of each stage's features
-  probe     RUN|scratch|imagenet STORE --task T --out RUN
+  probe     RUN|FILE|scratch|imagenet STORE --task T --out RUN
                                            what each stage of a frozen encoder knows of a task
-  atlas     RUN|scratch|imagenet STORE --task T --out RUN
+  atlas     RUN|FILE|scratch|imagenet STORE --task T --out RUN
                                            spectra, neighbours and a map of its features
   export    RUN --to timm|torchvision|huggingface|monai|onnx|torch-export --out FOLDER
                                            the encoder as another program loads it, proved
@@ -105,6 +108,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "datasets": datasets_command,
     "audit": audit_command,
     "pretrain": pretrain_command,
+    "import-weights": import_weights_command,
     "push": push_command,
     "finetune": finetune_command,
     "study": study_command,

@@ -103,9 +103,9 @@ def seeded_encoder(
     """Load an encoder for a store's images; weights that are drawn are a function of the seed.
 
     Args:
-        encoder: A pre-training run, `scratch`, `imagenet`, or `imagenet=FILE`.
-        store: The images.
-        backbone: timm's name, for `scratch` and `imagenet`.
+        encoder: A pre-training run, a weights file, `scratch`, `imagenet`, or `imagenet=FILE`.
+        store: Where the images are.
+        backbone: timm's name, for all but runs.
         image_size: Side in pixels, for `scratch` and `imagenet`; 0 takes the store's.
         seed: Of random weights; sets torch's generator, which initialises them.
 

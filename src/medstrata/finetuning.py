@@ -58,14 +58,14 @@ def finetune(
     """Train on a fraction of the labels, choose by validation, score every test image once.
 
     Args:
-        encoder: A pre-training run, `scratch`, `imagenet`, or `imagenet=FILE`.
+        encoder: A pre-training run, a weights file, `scratch`, `imagenet`, or `imagenet=FILE`.
         store: Images and labels.
         task: Label column or task; see `medstrata.data.labels.make_task`.
         fraction: Share of the labelled training images, above 0 up to 1; whole patients.
         out: The run folder.
         settings: How to train.
         kind: Overrides the guessed kind of the labels.
-        backbone: timm's name, for `scratch` and `imagenet`.
+        backbone: timm's name, for all but runs.
         arm: Name in tables; by default the run's recipe, `scratch` or `imagenet`.
         features: A folder in which the frozen protocol keeps features, for other runs that use the
             same encoder and store; none keeps none. Scores do not depend on it.

@@ -97,7 +97,7 @@ def finetune_command(words: list[str]) -> None:
     """Train on few labels and score."""
     parser = make_parser(
         "finetune",
-        "RUN|scratch|imagenet|imagenet=FILE STORE --task T --fraction F --out RUN [options]",
+        "RUN|FILE|scratch|imagenet|imagenet=FILE STORE --task T --fraction F --out RUN [options]",
         "Train a classifier on a fraction of the labels; score every test image once.",
     )
     add_evaluation_arguments(parser)
