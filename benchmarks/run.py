@@ -44,6 +44,7 @@ STEP = tuple(f"step-{case.name}" for case in (*TARGETS, *GRID))
 SEQUENCE = (
     Benchmark("ceiling.py", "what one core can do at most", 1),
     Benchmark("step.py", "the training step against its peers", 35, STEP),
+    Benchmark("ideas.py", "what was tried to make the step faster", 10),
     Benchmark("pooling.py", "pooling the taps", 2),
     Benchmark("views.py", "two views of an image", 2),
     Benchmark("bootstrap.py", "intervals over patients", 2),
