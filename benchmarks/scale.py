@@ -71,6 +71,7 @@ def write_store(folder: Path, images: int, size: int, shard_rows: int) -> None:
         "format": FORMAT,
         "size": size,
         "channels": 1,
+        "bits": 8,
         "mean": [0.5],
         "std": [0.29],
         "shards": shards,
