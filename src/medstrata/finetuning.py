@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from medstrata.metrics import metric_for, metrics_for, score
 from medstrata.run import settings_dict, write_result
 from medstrata.settings import REMOTE_SHUFFLE_SHARDS, FinetuneSettings
 from medstrata.supervised import fit_full
+from medstrata.trackers import Tracker, require_installed, tracking
 from medstrata.weighted import Kind
 
 
@@ -54,6 +56,7 @@ def finetune(
     features: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    trackers: Sequence[Tracker] = (),
 ) -> Path:
     """Train on a fraction of the labels, choose by validation, score every test image once.
 
@@ -71,6 +74,7 @@ def finetune(
             same encoder and store; none keeps none. Scores do not depend on it.
         resume: Leave a finished run as it is; start an unfinished one again.
         overwrite: Delete a run in `out` first.
+        trackers: Where the numbers of metrics.jsonl go as well; see `medstrata.trackers`.
 
     Returns:
         The run folder, with `result.json`, `predictions.parquet`, `subset.csv` and the classifier
@@ -82,6 +86,7 @@ def finetune(
     out, settings = Path(out), settings or FinetuneSettings()
     if store.is_remote and settings.shuffle_shards is None:
         settings = replace(settings, shuffle_shards=REMOTE_SHUFFLE_SHARDS)
+    require_installed(trackers)
     started = time.perf_counter()
     resolved = make_task(store, task, kind)
     parts = labelled_parts(store, resolved, fraction, settings.subset_seed)
@@ -97,11 +102,12 @@ def finetune(
     if not begin_evaluation(out, store, described, resume=resume, overwrite=overwrite):
         return out
     save_subset(out, store, parts.train)
-    if settings.protocol == "full":
-        fitted = fit_full(loaded, store, resolved, parts, settings, accelerator, out)
-    else:
-        extracted = labelled_features(loaded, store, accelerator.device, features)
-        fitted = fit_frozen(extracted, resolved, parts, out)
+    with tracking(trackers, out, described, step=0) as track:
+        if settings.protocol == "full":
+            fitted = fit_full(loaded, store, resolved, parts, settings, accelerator, out, track)
+        else:
+            extracted = labelled_features(loaded, store, accelerator.device, features)
+            fitted = fit_frozen(extracted, resolved, parts, out, track)
     _save_predictions(out, store, resolved, parts, fitted)
     thresholds = choose_thresholds(resolved, parts.val, fitted.val)
     export_classifier(

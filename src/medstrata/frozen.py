@@ -13,6 +13,7 @@ from medstrata.evaluation import Fitted, Parts, primary_score
 from medstrata.features import StoredFeatures
 from medstrata.heads import Head, num_outputs, probabilities, task_loss
 from medstrata.metrics import metric_for
+from medstrata.trackers import Track
 from medstrata.tracking import Metrics
 from medstrata.weighted import Kind
 
@@ -33,10 +34,12 @@ class PenaltyTrial:
     head: Head
 
 
-def fit_frozen(features: StoredFeatures, task: Task, parts: Parts, out: Path) -> Fitted:
+def fit_frozen(
+    features: StoredFeatures, task: Task, parts: Parts, out: Path, track: Track
+) -> Fitted:
     """The frozen protocol: a probe of the pooled features, written down like epochs."""
     trials, best = fit_probe(features.pooled, features.rows, task, parts)
-    metrics = Metrics(out)
+    metrics = Metrics(out, track=track)
     for epoch, trial in enumerate(trials):
         metrics.write(
             {

@@ -103,6 +103,7 @@ def finetune_command(words: list[str]) -> None:
     add_evaluation_arguments(parser)
     parser.add_argument("--fraction", type=float, default=1.0, help="Share of the labels, 0 to 1.")
     add_run_options(parser)
+    add_tracker_option(parser)
     parser.add_class_arguments(FinetuneSettings)
     parsed = parse(parser, "finetune", words)
     settings = pick_settings(FinetuneSettings, parsed, "finetune")
@@ -117,6 +118,7 @@ def finetune_command(words: list[str]) -> None:
         parsed.out,
         settings,
         **evaluation_options(parsed),
+        trackers=parsed.track,
     )
 
 

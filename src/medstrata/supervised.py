@@ -29,6 +29,7 @@ from medstrata.preprocessing import Preprocessing
 from medstrata.randomness import derive_seed
 from medstrata.schedule import lr_factor
 from medstrata.settings import FinetuneSettings
+from medstrata.trackers import Track
 from medstrata.tracking import Metrics
 from medstrata.weights import LoadedEncoder
 
@@ -60,6 +61,7 @@ def fit_full(
     settings: FinetuneSettings,
     accelerator: Accelerator,
     out: Path,
+    track: Track,
 ) -> Fitted:
     """Train every weight with Adam; the epoch that validates best is the one that is tested."""
     device = accelerator.device
@@ -73,7 +75,7 @@ def fit_full(
     stream = _Stream(store, parts.train, loaded.preprocessing, settings, device)
     per_epoch = max(stream.loader.steps_per_epoch, settings.min_steps)
     steps = settings.epochs * per_epoch
-    metrics, best, best_epoch = Metrics(out), -np.inf, -1
+    metrics, best, best_epoch = Metrics(out, track=track), -np.inf, -1
     checkpoint = out / "checkpoints" / "best.safetensors"
     checkpoint.parent.mkdir(exist_ok=True)
 
