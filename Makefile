@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-.PHONY: demo test docs bench clean
+.PHONY: demo test test-minimal docs bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/medstrata demo --out runs/demo
@@ -15,6 +15,17 @@ test: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard.py
+
+# The oldest versions that pyproject.toml allows; PyTorch of that age has wheels up to Python 3.13.
+test-minimal:
+	$(PYTHON) -m venv $(VENV)-minimal
+	$(VENV)-minimal/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off \
+		-e ".[dicom,hdf5,nifti,slurm,streaming,tensorboard]" -c constraints/minimal.txt \
+		"pytest>=8.3" "tifffile>=2024.1.30" "SimpleITK>=2.4" "hypothesis>=6.100"
+	$(VENV)-minimal/bin/python -m pytest -o filterwarnings=default tests/test_losses.py \
+		tests/test_moco.py tests/test_settings.py tests/test_store.py tests/test_metrics.py \
+		tests/test_photographs.py tests/test_arrays.py tests/test_nifti.py tests/test_report.py \
+		tests/test_finetuning.py tests/test_pretraining.py tests/test_cli.py tests/test_tables.py
 
 docs: $(VENV)/installed-dev
 	$(BIN)/mkdocs build --strict

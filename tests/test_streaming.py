@@ -18,11 +18,11 @@ import torch
 from medstrata.cli import main
 from medstrata.data import remote
 from medstrata.data.push import push
-from medstrata.data.shard_cache import cache_folder
 from medstrata.data.store import Store, open_store
 from medstrata.errors import MedstrataError
 from medstrata.features import extract_features
 from medstrata.finetuning import finetune
+from medstrata.kept import cache_folder
 from medstrata.loader import Batch, Loader
 from medstrata.preprocessing import identity
 from medstrata.run import read_result

@@ -1,5 +1,6 @@
 """Arguments of the command line: parsing them, and what a usage error looks like."""
 
+import json
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from medstrata.console import say
 from medstrata.settings import FinetuneSettings, PretrainSettings, ProbeSettings
 
 Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings, ProbeSettings)
+
+DESCRIBE = "--describe_arguments"
 
 # Of the options added below, those that every function that evaluates an encoder takes by name.
 _EVALUATION_OPTIONS = ("kind", "backbone", "arm", "features", "resume", "overwrite")
@@ -90,12 +93,39 @@ def add_evaluation_arguments(parser: ArgumentParser) -> None:
 
 
 def parse(parser: ArgumentParser, command: str, words: list[str]) -> Namespace:
-    """Parse the words after a command; leaves with status 2 where they are wrong."""
+    """Parse the words after a command; leaves with status 2 where they are wrong.
+
+    The one word `DESCRIBE` prints what the parser takes, for the completion of shells.
+    """
+    if words == [DESCRIBE]:
+        sys.stdout.write(json.dumps(_described(parser)))
+        sys.exit(0)
     try:
         parsed: Namespace = parser.instantiate(parser.parse_args(words))
     except (ArgumentError, ValueError, TypeError) as error:
         usage_error(command, str(error))
     return parsed
+
+
+def _described(parser: ArgumentParser) -> list[dict[str, Any]]:
+    """Each argument: its option names (none where it goes by place), and what values it takes."""
+    described = []
+    for action in parser._actions:  # noqa: SLF001  (argparse offers no public list)
+        metavar = action.metavar if isinstance(action.metavar, str) else ""
+        listed = metavar[1:-1].split(",") if metavar.startswith("{") else []
+        described.append(
+            {
+                "options": [
+                    name
+                    for name in action.option_strings
+                    if name.startswith("--") and not name.endswith("+")  # jsonargparse's append
+                ],
+                "takes_value": action.nargs != 0 and action.dest != "print_config",
+                "choices": listed or [str(choice) for choice in action.choices or ()],
+                "help": (action.help or "").partition(".")[0],
+            }
+        )
+    return described
 
 
 def pick_settings(kind: type[Settings], parsed: Namespace, command: str) -> Settings:

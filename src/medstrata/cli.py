@@ -8,9 +8,10 @@ have been understood, so that help and usage errors are quick.
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from medstrata.analysis_commands import atlas_command, probe_command, reuse_command
-from medstrata.arguments import underscored, usage_error
+from medstrata.arguments import make_parser, parse, underscored, usage_error
 from medstrata.console import say
 from medstrata.data_commands import audit_command, datasets_command, prepare_command, push_command
 from medstrata.errors import MedstrataError, Stopped
@@ -22,6 +23,7 @@ from medstrata.run_commands import (
     recipes_command,
     report_command,
 )
+from medstrata.setup_commands import doctor_command
 from medstrata.speed_commands import bench_command
 from medstrata.study_commands import reproduce_command, study_command
 from medstrata.use_commands import embed_command, predict_command
@@ -61,6 +63,8 @@ commands:
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
   bench     [--store STORE]                how fast this machine is, and the hours of a run
   recipes                                  list the pre-training recipes
+  doctor    [--store STORE] [--json]       what is wrong with this machine, and how to mend it
+  completion bash|zsh|fish                 a script that completes all this in a shell
 
 options:
   --version  print the version
@@ -103,6 +107,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
+def completion_command(words: list[str]) -> None:
+    """Print a script that completes the commands in a shell."""
+    parser = make_parser(
+        "completion",
+        "bash|zsh|fish",
+        "Print a script that completes commands, options and their values. Bash: medstrata "
+        "completion bash > ~/.local/share/bash-completion/completions/medstrata. Zsh: into a file "
+        "_medstrata in a folder of $fpath. Fish: into ~/.config/fish/completions/medstrata.fish.",
+    )
+    parser.add_argument("shell", type=Literal["bash", "zsh", "fish"], help="Which shell.")
+    parsed = parse(parser, "completion", words)
+    from medstrata.completion import WRITERS, describe_commands
+
+    sys.stdout.write(WRITERS[parsed.shell](describe_commands(COMMANDS)))
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "prepare": prepare_command,
     "datasets": datasets_command,
@@ -123,4 +143,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "demo": demo_command,
     "bench": bench_command,
     "recipes": recipes_command,
+    "doctor": doctor_command,
+    "completion": completion_command,
 }

@@ -95,7 +95,7 @@ def assemble(
         "quarantined": len(bad),
         "splits": _count_splits(manifest),
         "label_columns": {name: asdict(column) for name, column in known.columns.items()},
-        "digest": _digest(form, known.columns, manifest),
+        "digest": store_digest(_geometry(form), known.columns, manifest),
         "shards": manifest.groupby("shard").size().reset_index().to_numpy().tolist(),
         "plan": plan,
     }
@@ -231,10 +231,23 @@ def _geometry(form: Form) -> dict[str, Any]:
     }
 
 
-def _digest(form: Form, columns: dict[str, LabelColumn], manifest: pd.DataFrame) -> str:
+def store_digest(
+    geometry: dict[str, Any], columns: dict[str, LabelColumn], manifest: pd.DataFrame
+) -> str:
+    """What names pixels, splits and labels of a store.
+
+    Args:
+        geometry: With at least size, channels, bits and fit of the stored images.
+        columns: Its label columns.
+        manifest: A row per image.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     digest = hashlib.blake2b(digest_size=16)
+    form = {name: geometry[name] for name in ("size", "channels", "bits", "fit")}
     described = {name: asdict(column) for name, column in columns.items()}
-    digest.update(json.dumps([_geometry(form), described]).encode())
+    digest.update(json.dumps([form, described]).encode())
     labels = [f"label.{name}" for name in columns]
     named = manifest[["sample_id", "patient_id", "split", "checksum", *labels]]
     digest.update(named.to_csv(index=False, lineterminator="\n").encode())

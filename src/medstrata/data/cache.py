@@ -7,9 +7,9 @@ from pathlib import Path
 
 from medstrata.console import say
 from medstrata.data.prepare import prepare
-from medstrata.data.shard_cache import cache_folder
 from medstrata.data.store import Store, is_address, open_store
 from medstrata.errors import MedstrataError
+from medstrata.kept import cache_folder
 
 
 def open_or_prepare(source: Path | str) -> Store:

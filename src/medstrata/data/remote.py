@@ -8,10 +8,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from medstrata.data.shard_cache import ShardCache, cache_folder, cache_limit
+from medstrata.data.shard_cache import ShardCache, cache_limit
 from medstrata.data.store import Store, checked, damaged, read_header
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing, write_text
+from medstrata.kept import cache_folder
 
 # With doubling pauses of at most 15 s this outlasts about a minute without a network.
 _RETRIES = 10

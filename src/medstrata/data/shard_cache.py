@@ -17,11 +17,6 @@ _AHEAD = 3  # shards on their way for which there must be room beside those in u
 _HEADER = 4096  # bytes; more than the header of a shard has
 
 
-def cache_folder() -> Path:
-    """What the program keeps by itself lies here: $MEDSTRATA_CACHE, else ~/.cache/medstrata."""
-    return Path(os.environ.get("MEDSTRATA_CACHE", Path.home() / ".cache" / "medstrata"))
-
-
 def cache_limit() -> int:
     """Bytes that the shards of all remote stores may take: $MEDSTRATA_CACHE_GB, else 50 GB.
 
