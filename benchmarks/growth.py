@@ -28,6 +28,7 @@ from wording import number, paragraphs, picture, table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 ALLOWED = 0.15  # of a slope, above the exponent of the work
 FITTED = 3  # the largest sizes, where fixed costs hide least
@@ -201,32 +202,60 @@ def figure(found: Mapping[str, Points]) -> "Figure":
     rows = math.ceil(len(shown) / columns)
     style = {"font.size": 7.5, "axes.spines.top": False, "axes.linewidth": 0.7}
     with rc_context(style):
-        sheet = Figure(figsize=(7.2, 1.75 * rows), layout="constrained")
+        sheet = Figure(figsize=(7.2, 1.75 * rows + 0.3), layout="constrained")
+        lines: list[Line2D] = []
         for place, name in enumerate(shown):
             axes = sheet.add_subplot(rows, columns, place + 1)
-            _draw(axes, name, found[name], first=place % columns == 0)
+            lines = _draw(axes, name, found[name])
+        names = [str(line.get_label()) for line in lines]
+        sheet.legend(lines, names, loc="outside upper center", ncols=3, frameon=False)
     return sheet
 
 
-def _draw(axes: "Axes", name: str, points: Points, *, first: bool) -> None:
-    series, values = SERIES[name], list(points.values())
-    work = [one["work"] for one in values]
-    last = values[-1]
+def _draw(axes: "Axes", name: str, points: Points) -> "list[Line2D]":
+    """The lines, for the key."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    series = SERIES[name]
+    values = sorted(points.values(), key=lambda one: one["work"])
+    work, last = [one["work"] for one in values], values[-1]
     expected = [last["s"] * (x / last["work"]) ** series.time for x in work]
-    axes.plot(work, expected, "--", color=GREY, lw=1, label="time, were it the work alone")
-    axes.plot(work, [one["s"] for one in values], "o-", color=BLUE, ms=3.5, lw=1.3, label="time")
-    axes.set(xscale="log", yscale="log", xlabel=series.axis, ylabel="time (s)")
-    axes.set_title(series.title, fontsize=8, loc="left")
-    axes.grid(color="#dddddd", lw=0.5)
-    axes.set_axisbelow(True)
-    twin = axes.twinx()
+    seconds = [one["s"] for one in values]
     gib = [max(one["gib"], 1e-3) for one in values]
-    twin.plot(work, gib, "s:", color=RED, ms=3, lw=1.2, label="memory")
-    twin.set(yscale="log", ylabel="memory (GiB)")
+    twin = axes.twinx()
+    lines = [
+        *axes.plot(work, seconds, "o-", color=BLUE, ms=3.5, lw=1.3, label="time"),
+        *axes.plot(work, expected, "--", color=GREY, lw=1, label="time, were it the work alone"),
+        *twin.plot(work, gib, "s:", color=RED, ms=3, lw=1.2, label="memory"),
+    ]
+    axes.set(xscale="log", xlabel=series.axis, ylabel="time (s)")
+    twin.set_ylabel("memory (GiB)")
+    axes.set_title(series.title, fontsize=8, loc="left")
+    axes.xaxis.set_major_locator(FixedLocator(work))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+    for one, shown in ((axes, seconds + expected), (twin, gib)):
+        one.set_yscale("log")
+        # Whole decades at least: within less, a log axis would make noise look like growth.
+        low, high = (math.floor(math.log10(min(shown))), math.ceil(math.log10(max(shown))))
+        one.set_ylim(10.0**low, 10.0 ** max(high, low + 1))
+        one.yaxis.set_minor_locator(NullLocator())
+        one.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     twin.spines["right"].set_visible(True)
-    if first and name == next(iter(SERIES)):
-        lines = axes.get_lines() + twin.get_lines()
-        axes.legend(lines, [str(one.get_label()) for one in lines], fontsize=6, frameon=False)
+    axes.grid(color="#dddddd", lw=0.5)
+    return lines
+
+
+def _short(value: float) -> str:
+    """4096 as 4.1k, 1,000,000 as 1M."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return (
+                f"{value / size:.2g}{letter}"
+                if value < 10 * size
+                else f"{value / size:.0f}{letter}"
+            )
+    return f"{value:.0f}"
 
 
 if __name__ == "__main__":
