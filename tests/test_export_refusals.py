@@ -64,7 +64,7 @@ def test_damaged_weights(run: Path, tmp_path: Path) -> None:
 def test_weights_of_another_network(run: Path, tmp_path: Path) -> None:
     config = run / "exported" / "config.json"
     config.write_text(config.read_text().replace("resnet10t", "resnet18"))
-    refused(run, "timm", tmp_path, "does not fit the backbone")
+    refused(run, "timm", tmp_path, "does not fit resnet18")
 
 
 @pytest.mark.parametrize("to", ["torchvision", "monai"])
