@@ -14,6 +14,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard.py
 
 # The oldest versions that pyproject.toml allows; PyTorch of that age has wheels up to Python 3.13.
 test-minimal:
@@ -29,16 +30,9 @@ test-minimal:
 docs: $(VENV)/installed-dev
 	$(BIN)/mkdocs build --strict
 
+# AGAIN=1 measures anew what this machine has measured; QUICK=1 tries everything in minutes.
 bench: $(VENV)/installed-bench
-	$(BIN)/python benchmarks/views.py
-	$(BIN)/python benchmarks/ceiling.py
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/bootstrap.py
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/scale.py
-	$(BIN)/python benchmarks/prepare.py
-	$(BIN)/python benchmarks/audit.py
-	$(BIN)/python benchmarks/similarity.py
+	$(BIN)/python benchmarks/run.py $(if $(filter 1,$(AGAIN)),--again) $(if $(filter 1,$(QUICK)),--quick)
 
 clean:
 	rm -rf $(VENV) runs/demo site
@@ -55,6 +49,6 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) -e ".[dev]"
 	touch $@
 
-$(VENV)/installed-bench: $(VENV)/installed-dev
+$(VENV)/installed-bench: $(VENV)/installed
 	$(PIP) -e ".[bench]"
 	touch $@

@@ -1,50 +1,90 @@
-"""What one core can do at most: products of the sizes that a training step holds.
+"""What this machine can do at most, with one thread and with all: `medstrata.ceiling`, in turns.
 
-    python benchmarks/ceiling.py [--repeats 9]
+    python benchmarks/ceiling.py [--repeats 5] [--quick]
 
-GFLOP/s of a large product and of a projector's (256 x 2048 by 2048 x 2048), in float32 and, where
-the processor computes it natively, in bfloat16. A step's share of these is its distance from what
-is possible on the machine.
+Large products and a ResNet's convolutions in float32 and, where the hardware computes it natively,
+in bfloat16, and copying. A step's share of these is its distance from what is possible.
 """
 
 import argparse
-import math
-from collections.abc import Callable
-from functools import partial
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
-from harness import interleave, spread, write_result
-from medstrata.devices import has_native_bf16
+from harness import Section, read_result, spread, write_result
+from medstrata.ceiling import Ceiling, measure_ceiling
+from medstrata.machine import usable_cores
 
-SHAPES = {"large": (4096, 4096, 4096), "projector": (256, 2048, 2048)}
+COPY = "copy, GB/s read and written"
 
 
-def product(shape: tuple[int, int, int], dtype: torch.dtype) -> Callable[[], object]:
-    rows, inner, columns = shape
-    first, second = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
-    return partial(torch.mm, first, second)
+def flat(ceiling: Ceiling) -> dict[str, float]:
+    """GFLOP/s by name, and the copy's GB/s."""
+    products = {f"large product, {name}": rate for name, rate in ceiling.product.items()}
+    convolutions = {
+        f"convolution {shape}, {name}": rate
+        for name, rates in ceiling.convolution.items()
+        for shape, rate in rates.items()
+    }
+    return products | convolutions | {COPY: ceiling.copy_gb_per_s}
+
+
+def measure(repeats: int) -> dict[str, dict[str, list[float]]]:
+    """Rates of every turn, by threads (or the GPU) and by name."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cores = max(1, round(usable_cores()))
+    settings: Mapping[str, tuple[torch.device, int]] = {
+        f"{threads} thread{'s' if threads > 1 else ''}": (torch.device("cpu"), threads)
+        for threads in dict.fromkeys((1, cores))
+    }
+    if device.type == "cuda":
+        settings = {**settings, torch.cuda.get_device_name(): (device, cores)}
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in settings}
+    for _ in range(repeats):
+        for name, (where, threads) in settings.items():
+            torch.set_num_threads(threads)
+            for what, rate in flat(measure_ceiling(where)).items():
+                found[name].setdefault(what, []).append(rate)
+    return found
+
+
+def table(rates: Mapping[str, Mapping[str, Any]]) -> str:
+    names = list(rates)
+    lines = [f"| GFLOP/s | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for what in next(iter(rates.values())):
+        cells = (f"{rates[name][what]['median']:.0f}" for name in names)
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def section() -> Section:
+    rates = read_result("ceiling")["rates"]
+    text = (
+        "`python benchmarks/ceiling.py`: the highest rates of this machine, medians of turns; each "
+        "turn keeps the fastest of three runs. `medstrata bench` and `pretrain --profile` measure "
+        f"the same with the same code.\n\n{table(rates)}\n"
+    )
+    return Section(title="What the machine can do at most", text=text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one turn, no file")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    kinds = {"float32": torch.float32} | ({"bfloat16": torch.bfloat16} if has_native_bf16() else {})
-    cases = {
-        f"{name}, {kind}": (shape, dtype)
-        for name, shape in SHAPES.items()
-        for kind, dtype in kinds.items()
-    }
-    tasks = {name: product(shape, dtype) for name, (shape, dtype) in cases.items()}
+    found = measure(1 if arguments.quick else arguments.repeats)
+
+    def summary(values: Sequence[float]) -> dict[str, float]:
+        return {"median": statistics.median(values)} if len(values) < 2 else spread(values)
+
     rates = {
-        name: spread([2 * math.prod(cases[name][0]) / seconds / 1e9 for seconds in runs])
-        for name, runs in interleave(tasks, arguments.repeats).items()
+        name: {what: summary(values) for what, values in one.items()} for name, one in found.items()
     }
-    for name, rate in rates.items():
-        print(f"{name:<22}{rate['median']:8.0f} GFLOP/s")
-    print(write_result("ceiling", {"GFLOP_per_s": rates}))
+    print(table(rates))
+    if not arguments.quick:
+        print(write_result("ceiling", {"rates": rates}))
 
 
 if __name__ == "__main__":

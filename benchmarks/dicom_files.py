@@ -2,30 +2,26 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import gdcm
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import (
-    DigitalXRayImageStorageForPresentation,
-    ExplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLosslessSV1,
-    RLELossless,
-    generate_uid,
-)
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+# Transfer syntaxes of the standard, PS3.6 table A-1, and what GDCM calls those it compresses to.
+_PLAIN = "1.2.840.10008.1.2.1"
 COMPRESSIONS = {
-    "uncompressed": ExplicitVRLittleEndian,
-    "RLE": RLELossless,
-    "JPEG 2000": JPEG2000Lossless,
-    "JPEG lossless": JPEGLosslessSV1,
+    "uncompressed": _PLAIN,
+    "RLE": "1.2.840.10008.1.2.5",
+    "JPEG 2000": "1.2.840.10008.1.2.4.90",
+    "JPEG lossless": "1.2.840.10008.1.2.4.70",
 }
 _BY_GDCM = {
-    RLELossless: gdcm.TransferSyntax.RLELossless,
-    JPEG2000Lossless: gdcm.TransferSyntax.JPEG2000Lossless,
-    JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
+    COMPRESSIONS["RLE"]: "RLELossless",
+    COMPRESSIONS["JPEG 2000"]: "JPEG2000Lossless",
+    COMPRESSIONS["JPEG lossless"]: "JPEGLosslessProcess14_1",
 }
 
 
@@ -41,11 +37,14 @@ def write_dicom(syntax: str) -> Callable[[Path, NDArray[np.uint16]], None]:
     return write
 
 
-def _data_set(pixels: NDArray[np.uint16]) -> Dataset:
+def _data_set(pixels: NDArray[np.uint16]) -> "Dataset":
     """A radiograph of 12 bits with a window, as an archive would send it."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, generate_uid
+
     data = Dataset()
     data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.TransferSyntaxUID = _PLAIN
     data.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
     data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID
@@ -60,12 +59,14 @@ def _data_set(pixels: NDArray[np.uint16]) -> Dataset:
     return data
 
 
-def _compress(file: Path, syntax: int) -> None:
+def _compress(file: Path, syntax: str) -> None:
+    import gdcm
+
     reader = gdcm.ImageReader()
     reader.SetFileName(str(file))
     assert reader.Read()
     change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
     change.SetInput(reader.GetImage())
     assert change.Change()
     writer = gdcm.ImageWriter()

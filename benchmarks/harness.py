@@ -3,14 +3,19 @@
 import json
 import os
 import platform
+import shutil
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from medstrata.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,11 +35,12 @@ class Target(NamedTuple):
     why: str = ""  # what a profile says stands in the way, where it is missed
 
     @property
-    def met(self) -> bool:
-        """Whether the measurement reaches the aim."""
+    def verdict(self) -> Literal["met", "missed", "not measured here"]:
+        """What became of the aim."""
         if self.measured is None:
-            return False
-        return self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
+            return "not measured here"
+        reached = self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
+        return "met" if reached else "missed"
 
 
 class Section(NamedTuple):
@@ -43,7 +49,8 @@ class Section(NamedTuple):
     title: str
     text: str  # Markdown: the command, what was measured, tables
     targets: Sequence[Target] = ()
-    figures: Mapping[str, "Figure"] = {}  # file stem -> plot; the text places them by that name
+    figures: Mapping[str, "Figure"] = {}  # stem -> plot; the text places it by wording.picture
+    claim: str = ""  # one sentence with its figure for the top of the page; few sections make one
 
 
 def in_turns(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -109,22 +116,53 @@ def held_memory(field: Literal["VmRSS", "VmHWM"]) -> float:
 
 
 def environment() -> dict[str, Any]:
-    """What a figure depends on besides the code: machine, load, versions, date."""
+    """What a figure depends on besides the settings: machine, load, code, versions, date."""
     import torch
 
+    from medstrata.devices import has_native_bf16
+
     cpu = Path("/proc/cpuinfo")
-    models = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
+    lines = cpu.read_text().splitlines() if cpu.is_file() else []
+    models = [line for line in lines if line.startswith("model name")]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
         "platform": platform.platform(),
         "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
         "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "native_bf16": has_native_bf16(),  # of the GPU where there is one
         "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that figures depend on, of those that are installed."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def commit() -> str | None:
+    """The commit of this checkout, with "-dirty" where code differs from it; None outside git."""
+    root, git = RESULTS.parent.parent, shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    # Results that other benchmarks have just written are no other code.
+    code = ["--", "src", "benchmarks", ":!benchmarks/results"]
+    name = subprocess.run(
+        [git, "describe", "--always"], cwd=root, capture_output=True, text=True, check=False
+    )
+    changed = subprocess.run([git, "diff", "--quiet", "HEAD", *code], cwd=root, check=False)
+    if name.returncode:
+        return None
+    return name.stdout.strip() + ("-dirty" if changed.returncode else "")
 
 
 def write_result(name: str, payload: Mapping[str, Any]) -> Path:
@@ -132,7 +170,7 @@ def write_result(name: str, payload: Mapping[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     record = {"environment": environment(), **payload}
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return path
 
 
@@ -142,5 +180,5 @@ def read_result(name: str) -> dict[str, Any]:
     Raises:
         FileNotFoundError: nothing was measured yet.
     """
-    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
     return result

@@ -27,9 +27,10 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pandas as pd
 
-from harness import spread, write_result
+from harness import Section, read_result, spread, write_result
 from medstrata.data.push import push
 from medstrata.data.store import FORMAT, shard_path
+from wording import gib, number, paragraphs, table
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 BATCH = 256
@@ -70,6 +71,7 @@ def write_store(folder: Path, images: int, size: int, shard_rows: int) -> None:
         "format": FORMAT,
         "size": size,
         "channels": 1,
+        "bits": 8,
         "mean": [0.5],
         "std": [0.29],
         "shards": shards,
@@ -263,6 +265,43 @@ def main() -> None:
     if not arguments.quick:
         settings = {"batch": BATCH, "images in storage": images}
         print(write_result("scale", settings | {"disk": disk, "storage": storage}))
+
+
+def section() -> Section:
+    """Of docs/performance.md."""
+    found = read_result("scale")
+    rows = [
+        [
+            number(int(images)),
+            f"{case['open_s']:.2f} s",
+            f"{case['loader_s']:.2g} s",
+            f"{case['permutation_s']:.2g} s",
+            number(case["samples_per_s"]),
+            gib((case["peak"] - case["imported"]) / 1024),
+        ]
+        for images, case in found["disk"].items()
+        if case["samples_per_s"]  # not where there was one batch
+    ]
+    storage = found["storage"]
+    rates = "; ".join(
+        f"{name} {number(rate['median'])} ({number(rate['lower_quartile'])} to "
+        f"{number(rate['upper_quartile'])})"
+        for name, rate in storage["samples_per_s"].items()
+    )
+    head = (
+        "`python benchmarks/scale.py`: stores of 32 px images with long names, batches of "
+        f"{found['batch']}, two views, a process each. Memory is anonymous, at its peak, above "
+        "the imports."
+    )
+    heads = ["images", "open", "make the loader", "order of an epoch", "two-view samples a second"]
+    streaming = (
+        f"Streaming: {found['images in storage']:,} images of 64 px in 40 shards, from the disk "
+        "and from an S3 server on loopback, with a cache for half of them. Two-view samples a "
+        f"second: {rates}. The first batch from S3 came after "
+        f"{storage['first_batch_s']['median']:.1f} s. Differences within these ranges say nothing."
+    )
+    text = paragraphs(head, table([*heads, "memory"], rows, "rrrrrr"), streaming)
+    return Section("Scale", text)
 
 
 if __name__ == "__main__":

@@ -1,248 +1,186 @@
-"""Training step against lightly's MoCo blocks, put together as lightly's own example shows.
+"""The training step against lightly's blocks, plain PyTorch and stable-pretraining.
 
-    python benchmarks/step.py [--case resnet50-224-32] [--repeats 7] [--quick]
+    python benchmarks/step.py [--case resnet50-224-32-65536 ...] [--set targets grid] [--again]
+                              [--quick]
 
 Each program runs in a process of its own, in turns with those it is compared with, on a batch made
-before the clock starts; the step's time is taken where it runs, the most memory that its process
-ever held is read at the end. Four comparisons: as they ship (lightly: float32, contiguous memory;
-ours: recipe `fair/moco` in the precision the hardware has, channels-last memory, shuffled key
-sub-batches, freed memory kept), like for like (the same precision, memory format and allocator for
-both, no sub-batches), ours with and without keeping freed memory, and what the intermediate losses
-add to plain MoCo.
+before the clock starts; its time is taken where it runs, the most memory that its process ever held
+is read at the end. What a case means stands in docs/performance.md. One result file a case: a case
+that this machine has measured with the same versions is not measured again.
 """
 
 import argparse
-import copy
-import multiprocessing
 import tempfile
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from multiprocessing.connection import Connection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from accelerate import Accelerator
-from lightly.loss import NTXentLoss
-from lightly.models.modules import MoCoProjectionHead
-from lightly.models.utils import deactivate_requires_grad, update_momentum
 
-from harness import held_memory, in_turns, spread, write_result
+import step_page
+from harness import Section, environment, read_result, write_result
 from medstrata.assembly import build
+from medstrata.console import say
 from medstrata.data.prepare import prepare
-from medstrata.data.store import Store, open_store
+from medstrata.data.store import open_store
 from medstrata.data.synthetic import make_images
 from medstrata.devices import has_native_bf16, keep_freed_memory, mixed_precision
 from medstrata.pretraining import training_step
 from medstrata.recipes import recipe
+from peers import AS_IT_SHIPS, LIKE_FOR_LIKE, SAME_ALLOCATOR, Case, installed, peer_step
+from wording import hardware
+from workers import Program, Step, compare, product_step, show
 
-CASES = {  # name -> backbone, pixels, batch, queue
-    "resnet50-224-32": ("resnet50", 224, 32, 65_536),
-    "resnet18-64-128": ("resnet18", 64, 128, 65_536),
-    "resnet18-64-128-queue4096": ("resnet18", 64, 128, 4096),
+TARGETS = (
+    Case("resnet50", 224, 32, 65_536),
+    Case("resnet50", 64, 128, 65_536),
+    Case("resnet18", 64, 128, 65_536),
+    Case("resnet18", 28, 256, 65_536),
+    Case("resnet18", 28, 256, 4_096),
+)
+BATCHES = {28: 256, 64: 128, 128: 64, 224: 32}  # pixels -> images a step
+# ConvNeXt halves 28 px away before its last stage; 28 px are no whole number of ViT's patches.
+LEFT_OUT = {("convnext_tiny", 28), ("vit_small_patch16_224", 28)}
+GRID = tuple(
+    Case(backbone, size, batch, 65_536)
+    for backbone in ("resnet18", "resnet50", "convnext_tiny", "vit_small_patch16_224")
+    for size, batch in BATCHES.items()
+    if (backbone, size) not in LEFT_OUT
+)
+SMALLEST = Case("resnet18", 28, 16, 512)
+LOSSES = {
+    "MSE": "fair/moco_mse",
+    "centred cosine": "fair/moco_cosine",
+    "Barlow Twins": "fair/moco_bt",
 }
-Step = Callable[[], object]
-
-
-class Peer(torch.nn.Module):
-    """MoCo v2 from lightly's blocks."""
-
-    def __init__(self, backbone: str, queue: int) -> None:
-        super().__init__()
-        self.backbone = timm.create_model(backbone, num_classes=0, in_chans=3)
-        width = self.backbone.num_features
-        self.head = MoCoProjectionHead(width, width, 128)
-        self.backbone_momentum = copy.deepcopy(self.backbone)
-        self.head_momentum = copy.deepcopy(self.head)
-        deactivate_requires_grad(self.backbone_momentum)
-        deactivate_requires_grad(self.head_momentum)
-        self.criterion = NTXentLoss(temperature=0.2, memory_bank_size=(queue, 128))
-
-    def loss(self, query_view: torch.Tensor, key_view: torch.Tensor) -> torch.Tensor:
-        """One direction, as in lightly's example."""
-        query = self.head(self.backbone(query_view))
-        with torch.no_grad():
-            key = self.head_momentum(self.backbone_momentum(key_view))
-        return self.criterion(query, key)
-
-
-def peer_step(case: str, *, like_ours: bool) -> Step:
-    backbone, size, batch, queue = CASES[case]
-    if like_ours:
-        keep_freed_memory()
-    peer = Peer(backbone, queue)
-    views = [torch.rand(batch, 3, size, size) for _ in range(2)]
-    if like_ours:
-        peer = peer.to(memory_format=torch.channels_last)
-        views = [view.to(memory_format=torch.channels_last) for view in views]
-    optimizer = torch.optim.SGD(
-        [weight for weight in peer.parameters() if weight.requires_grad],
-        lr=0.03,
-        momentum=0.9,
-        weight_decay=1e-4,
-    )
-
-    def step() -> None:
-        update_momentum(peer.backbone, peer.backbone_momentum, m=0.999)
-        update_momentum(peer.head, peer.head_momentum, m=0.999)
-        with torch.autocast("cpu", torch.bfloat16, enabled=like_ours and has_native_bf16()):
-            loss = peer.loss(*views)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+OURS, YARDSTICK = "ours", "large bfloat16 product"
 
 
 def our_step(
-    case: str, store: Store, name: str, *, like_peer: bool = False, keep_memory: bool = True
+    case: Case,
+    store: Path,
+    name: str,
+    *,
+    like_peer: bool = False,
+    keep_memory: bool = True,
 ) -> Step:
-    backbone, size, batch, queue = CASES[case]
-    contrastive = {"queue_size": queue, "cap_queue": False}
+    """A training step as `medstrata pretrain` takes it, on a batch made beforehand."""
+    contrastive: dict[str, Any] = {"queue_size": case.queue, "cap_queue": False}
     if like_peer:
         contrastive |= {"key_sub_batches": 1, "mask_own_keys": False}
     settings = recipe(
         name,
-        backbone=backbone,
-        batch_size=batch,
+        backbone=case.backbone,
+        batch_size=case.batch,
         in_channels=3,
         contrastive=contrastive,
-        views={"size": size},
+        views={"size": case.size},
     )
     if keep_memory:
         keep_freed_memory()
     accelerator = Accelerator(cpu=True, mixed_precision=mixed_precision("auto"))
-    training = build(accelerator, settings, store, Path(tempfile.mkdtemp()))
-    batch_of_views = next(training.loader.epoch(0))
+    training = build(accelerator, settings, open_store(store), Path(tempfile.mkdtemp()))
+    batches = training.loader.epoch(0)
+    batch = next(batches)
+    batches.close()  # its threads would compete with the step
     training.wrapped.train()
-    return lambda: training_step(training, batch_of_views)
+    return lambda: training_step(training, batch)
 
 
-PROGRAMS: dict[str, Callable[[str, Store], Step]] = {
-    "lightly, as it ships": lambda case, _: peer_step(case, like_ours=False),
-    "lightly, like for like": lambda case, _: peer_step(case, like_ours=True),
-    "ours, as it ships": lambda case, store: our_step(case, store, "fair/moco"),
-    "ours, like for like": lambda case, store: our_step(case, store, "fair/moco", like_peer=True),
-    "ours, memory given back": lambda case, store: our_step(
-        case, store, "fair/moco", keep_memory=False
-    ),
-    "ours + MSE": lambda case, store: our_step(case, store, "fair/moco_mse"),
-    "ours + centred cosine": lambda case, store: our_step(case, store, "fair/moco_cosine"),
-    "ours + Barlow Twins": lambda case, store: our_step(case, store, "fair/moco_bt"),
-}
-# In each comparison everything is measured against the first.
-COMPARISONS = {
-    "as they ship": ("ours, as it ships", "lightly, as it ships"),
-    "like for like": ("ours, like for like", "lightly, like for like"),
-    "freed memory": ("ours, as it ships", "ours, memory given back"),
-    "what the losses add": (
-        "ours, as it ships",
-        "ours + MSE",
-        "ours + centred cosine",
-        "ours + Barlow Twins",
-    ),
-}
+def like_peer(case: Case, store: Path) -> Step:
+    """Ours without what the peers do not do: shuffled sub-batches, own old keys left out."""
+    return our_step(case, store, "fair/moco", like_peer=True)
 
 
-class Worker:
-    """A program in a process of its own, which takes a step when asked.
-
-    Args:
-        name: One of PROGRAMS.
-        case: One of CASES.
-        store: Path of the images.
-    """
-
-    def __init__(self, name: str, case: str, store: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, name, case, store))
-        self.process.start()
-
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.pipe.send("end")
-        self.process.join()
-
-    def step(self) -> float:
-        """Seconds of one step."""
-        return float(self._ask("step"))
-
-    def peak(self) -> float:
-        """The most memory the process has held so far, GiB."""
-        return float(self._ask("peak"))
-
-    def _ask(self, question: str) -> float:
-        self.pipe.send(question)
-        return float(self.pipe.recv())
+def given_back(case: Case, store: Path) -> Step:
+    """Ours with the allocator as the system sets it."""
+    return our_step(case, store, "fair/moco", keep_memory=False)
 
 
-def _serve(pipe: Connection, name: str, case: str, store: Path) -> None:
-    step = PROGRAMS[name](case, open_store(store))
-    while (question := pipe.recv()) != "end":
-        if question == "step":
-            started = time.perf_counter()
-            step()
-            pipe.send(time.perf_counter() - started)
-        else:
-            pipe.send(held_memory("VmHWM"))
-
-
-def compare(names: tuple[str, ...], case: str, store: Path, repeats: int) -> dict[str, Any]:
-    """Time and memory of each program, and the time as a ratio to that of the first in its turn."""
-    with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(name, case, store)) for name in names}
-        seconds = in_turns({name: worker.step for name, worker in workers.items()}, repeats)
-        peaks = {name: worker.peak() for name, worker in workers.items()}
-    first = seconds[names[0]]
-    return {
-        name: {
-            "seconds": spread(seconds[name]),
-            "ratio": spread([one / ours for one, ours in zip(seconds[name], first, strict=True)]),
-            "peak_GiB": peaks[name],
-        }
-        for name in names
+def comparisons(case: Case, store: Path, *, whole: bool) -> dict[str, dict[str, Program]]:
+    """Title -> programs in turns, the first of which the others are measured against."""
+    shipped = Program(our_step, (case, store, "fair/moco"))
+    alike = Program(like_peer, (case, store))
+    peers = installed() if whole else ["lightly"]
+    chosen = {"as they ship": (shipped, AS_IT_SHIPS), "like for like": (alike, LIKE_FOR_LIKE)}
+    if whole:
+        chosen["same allocator too"] = (alike, SAME_ALLOCATOR)
+    found = {
+        title: {OURS: ours} | {name: Program(peer_step, (name, case, how)) for name in peers}
+        for title, (ours, how) in chosen.items()
     }
+    found["as they ship"] |= {YARDSTICK: Program(product_step, ())}
+    if whole:
+        found["freed memory given back"] = {
+            OURS: shipped,
+            "memory given back": Program(given_back, (case, store)),
+        }
+        found["what the losses add"] = {OURS: shipped} | {
+            name: Program(our_step, (case, store, arm)) for name, arm in LOSSES.items()
+        }
+    return found
 
 
-def show(title: str, rows: dict[str, Any]) -> None:
-    print(f"  {title:<26}{'s a step':>10}{'ratio':>8}{'quartiles':>16}{'peak GiB':>10}")
-    for name, row in rows.items():
-        ratio = row["ratio"]
-        ends = f"{ratio['lower_quartile']:.2f} - {ratio['upper_quartile']:.2f}"
-        print(
-            f"    {name:<24}{row['seconds']['median']:10.3f}{ratio['median']:8.2f}{ends:>16}"
-            f"{row['peak_GiB']:10.2f}"
-        )
+def measure(case: Case, store: Path, repeats: int, *, whole: bool) -> dict[str, Any]:
+    """All comparisons of a case; `whole` has all peers, the losses and the allocator."""
+    print(f"\n{case.words}, queue {case.queue}", flush=True)
+    result: dict[str, Any] = {"case": case._asdict(), "turns": repeats}
+    for title, programs in comparisons(case, store, whole=whole).items():
+        look = {"as they ship": (OURS,), "what the losses add": tuple(LOSSES)}.get(title, ())
+        result[title] = compare(programs, repeats, look)
+        show(title, result[title])
+    return result
+
+
+def is_measured(name: str, here: Mapping[str, Any], *, whole: bool) -> bool:
+    """Whether a result file holds this case, from such a machine and the same versions."""
+    try:
+        result = read_result(name)
+    except FileNotFoundError:
+        return False
+    then = result["environment"]
+    alike = hardware(then) == hardware(here) and then["packages"] == here["packages"]
+    return alike and (not whole or "what the losses add" in result)
+
+
+def section() -> Section:
+    """The training step, from the files of all cases."""
+    return step_page.section(TARGETS, GRID)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--case", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--compare", nargs="+", choices=list(COMPARISONS), default=[])
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="smallest case, no file")
+    known = {case.name: case for case in (*TARGETS, *GRID)}
+    parser.add_argument("--case", nargs="+", choices=list(known), default=[])
+    parser.add_argument(
+        "--set", nargs="+", choices=["targets", "grid"], default=["targets", "grid"]
+    )
+    parser.add_argument("--repeats", type=int, help="turns; 5 of a target, 2 of the grid")
+    parser.add_argument("--again", action="store_true", help="also what has been measured here")
+    parser.add_argument("--quick", action="store_true", help="a small case, no file")
     arguments = parser.parse_args()
-    cases = ["resnet18-64-128-queue4096"] if arguments.quick else arguments.case
-    precision = "bf16" if has_native_bf16() else "float32 (no native bf16 on this processor)"
-    print(f"precision of ours: {precision}")
+    sets = {"targets": TARGETS, "grid": GRID}
+    # A case of both sets is measured whole, once.
+    cases = list(dict.fromkeys(case for name in arguments.set for case in sets[name]))
+    cases = [known[name] for name in arguments.case] or cases
+    torch.set_num_threads(1)
+    here = environment()
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         make_images(images, images=400, size=64)
         store = prepare(images, Path(folder) / "store", size=64).path
+        if arguments.quick:
+            measure(SMALLEST, store, 2, whole=False)
+            return
         for case in cases:
-            print(f"\n{case}")
-            result = {}
-            for title in arguments.compare or COMPARISONS:
-                result[title] = compare(COMPARISONS[title], case, store, arguments.repeats)
-                show(title, result[title])
-            if not arguments.quick:
-                name = "-".join(["step", case, *arguments.compare]).replace(" ", "-")
-                print(write_result(name, {"precision": precision, **result}))
+            name, whole = f"step-{case.name}", case in TARGETS
+            if not arguments.again and is_measured(name, here, whole=whole):
+                say(f"{name}: measured with these versions, kept (--again: anew)")
+                continue
+            result = measure(case, store, arguments.repeats or (5 if whole else 2), whole=whole)
+            precision = "bfloat16" if has_native_bf16() else "float32"
+            say(str(write_result(name, {"precision": precision, **result})))
 
 
 if __name__ == "__main__":

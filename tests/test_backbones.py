@@ -1,18 +1,14 @@
-"""Stage taps of timm models, and local weights files."""
+"""Stage taps of timm models."""
 
 import copy
-import os
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 import timm
 import torch
-import torchvision
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from medstrata.backbones import Backbone, Features, create_backbone, load_weights
+from medstrata.backbones import Backbone, Features, create_backbone
 from medstrata.errors import MedstrataError
 
 # Channels of the stages, and the first stage's stride; each later stage halves the maps.
@@ -137,120 +133,6 @@ def test_residual_blocks_start_as_the_identity_when_asked(zero: bool, scales: se
     last = [value for key, value in model.named_parameters() if key.endswith("bn2.weight")]
     assert len(last) == 8
     assert set(torch.cat(last).tolist()) == scales
-
-
-# --- Local weights ---------------------------------------------------------------------------
-
-
-def reference(tmp_path: Path, suffix: str, *, extra: dict[str, Tensor] | None = None) -> Path:
-    """Weights of a three-channel test_resnet, away from their start so that loading shows."""
-    state = build("test_resnet", in_channels=3, zero_init_residual=False).model.state_dict()
-    state = {
-        key: value + 0.01 if value.is_floating_point() else value for key, value in state.items()
-    }
-    path = tmp_path / f"weights{suffix}"
-    if suffix == ".safetensors":
-        save_file({**state, **(extra or {})}, path)
-    else:
-        torch.save({**state, **(extra or {})}, path)
-    return path
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_colour_weights_in_a_grey_model_equal_three_equal_channels(
-    tmp_path: Path, suffix: str
-) -> None:
-    classifier = {"fc.weight": torch.zeros(7, 96), "fc.bias": torch.zeros(7)}
-    path = reference(tmp_path, suffix, extra=classifier)
-    grey = build("test_resnet", in_channels=1, weights=str(path))
-    colour = build("test_resnet", in_channels=3, weights=str(path))
-    untrained = build("test_resnet", in_channels=1)
-    batch = images(2, 1, 32)
-    one, three = features(grey, batch), features(colour, batch.expand(2, 3, 32, 32))
-    for stage in STAGES:
-        torch.testing.assert_close(one.stages[stage], three.stages[stage], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(one.pooled, three.pooled, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(one.pooled, features(untrained, batch).pooled, rtol=0.1)
-
-
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_torchvision_resnet_weights_fit(tmp_path: Path, wrapped: bool) -> None:
-    theirs = torchvision.models.resnet18(weights=None).eval()
-    state = theirs.state_dict()
-    ours = build("resnet18", in_channels=3)
-    assert set(ours.model.state_dict()) == {key for key in state if not key.startswith("fc.")}
-    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, tmp_path / "theirs.pth")
-    load_weights(ours.model, tmp_path / "theirs.pth")
-    theirs.fc = nn.Identity()
-    batch = images(2, 3, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(features(ours, batch).pooled, theirs(batch))
-
-
-class _RunsCode:
-    """What a malicious weights file holds: a call made while it is unpickled."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.file),)
-
-
-def test_a_weights_file_with_code_is_refused_unrun(tmp_path: Path) -> None:
-    torch.save({"conv1.weight": _RunsCode(tmp_path / "ran")}, tmp_path / "evil.pth")
-    with pytest.raises(MedstrataError, match=r"evil\.pth cannot be read as weights") as caught:
-        build("test_resnet", weights=str(tmp_path / "evil.pth"))
-    # PyTorch's message proposes weights_only=False, which would run the code.
-    assert "weights_only" not in the_line(caught)
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("content", [b"", b"no weights"])
-def test_a_file_of_another_kind_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
-    path = tmp_path / f"notes{suffix}"
-    path.write_bytes(content)
-    with pytest.raises(MedstrataError, match="cannot be read as weights") as caught:
-        build("test_resnet", weights=str(path))
-    assert str(path) in the_line(caught)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [torch.zeros(3), [1, 2], {"state_dict": 5}, {"model": {"fc.weight": torch.zeros(1)}}],
-    ids=["tensor", "list", "number", "checkpoint"],
-)
-def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, content: object) -> None:
-    torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(MedstrataError, match="holds no state dict of tensors") as caught:
-        build("test_resnet", weights=str(tmp_path / "other.pth"))
-    the_line(caught)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MedstrataError, match=r"no weights file at .*nowhere\.pth") as caught:
-        build("test_resnet", weights=str(tmp_path / "nowhere.pth"))
-    the_line(caught)
-
-
-def test_weights_that_do_not_fit_are_listed(tmp_path: Path) -> None:
-    state = build("test_resnet").model.state_dict()
-    before = {key: value.clone() for key, value in state.items()}
-    faults = {
-        "missing": ({key: value for key, value in state.items() if key != "bn1.bias"}, "bn1.bias"),
-        "unknown": ({**state, "extra.weight": torch.zeros(1)}, "extra.weight"),
-        "of other shape": ({**state, "bn1.bias": torch.zeros(3)}, "bn1.bias"),
-    }
-    model = build("test_resnet").model
-    for fault, (content, key) in faults.items():
-        save_file({name: value + 1 for name, value in content.items()}, tmp_path / "w.safetensors")
-        with pytest.raises(MedstrataError, match="does not fit the backbone") as caught:
-            load_weights(model, tmp_path / "w.safetensors")
-        line = the_line(caught)
-        assert f"{fault} 1 ['{key}']" in line
-        assert all(f"{other} 0 []" in line for other in faults if other != fault)
-        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 # --- Names and ImageNet weights --------------------------------------------------------------

@@ -16,7 +16,7 @@ DESCRIBED = cache(lambda: describe_commands(COMMANDS))
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        (["pre"], {"prepare", "pretrain"}),
+        (["pre"], {"predict", "prepare", "pretrain"}),
         (["pretrain", "x", "--prec"], {"--precision"}),
         (["pretrain", "x", "--precision", ""], {"auto", "fp32", "bf16"}),
         (["pretrain", "x", "--precision", "=", "b"], {"bf16"}),

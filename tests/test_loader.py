@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -63,3 +65,12 @@ def test_closing_early_stops_the_thread(tiny_store: Store) -> None:
     batches.close()
     assert not batches._thread.is_alive()
     assert batches.waited_s > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_batches_on_a_gpu_are_those_of_the_cpu(tiny_store: Store) -> None:
+    on_gpu = replace(loader(tiny_store), device=torch.device("cuda"))
+    for here, there in zip(loader(tiny_store).epoch(0), on_gpu.epoch(0), strict=True):
+        assert there.copied is not None
+        assert all(torch.equal(a, b.cpu()) for a, b in zip(here.views, there.views, strict=True))
+        assert torch.equal(here.ids, there.ids.cpu())

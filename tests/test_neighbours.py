@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,14 @@ from medstrata.neighbours import knn_probabilities, nearest, neighbour_probabili
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks smaller than the queries of these tests."""
     monkeypatch.setattr(neighbours, "_BLOCK", 3)
+
+
+@pytest.fixture
+def screening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates by bfloat16, on any processor and at any size; blocks of some size."""
+    monkeypatch.setattr(neighbours, "_BLOCK", 64)
+    monkeypatch.setattr(neighbours, "_SCREEN_FROM", 1)
+    monkeypatch.setattr(neighbours, "processor_has_native_bf16", lambda: True)
 
 
 def test_neighbours_against_a_plain_loop() -> None:
@@ -84,3 +94,71 @@ def test_nearest_when_the_other_groups_are_few() -> None:
     assert places.shape == (5, 4)
     assert np.isfinite(cosines).sum(axis=1).tolist() == [1, 1, 1, 1, 4]
     assert (places[:4, 0] == 4).all()
+
+
+def gaussian(generator: np.random.Generator) -> np.ndarray:
+    return generator.normal(size=(400, 32))
+
+
+def positive(generator: np.random.Generator) -> np.ndarray:
+    return np.maximum(gaussian(generator) + 0.5, 0)
+
+
+def duplicated(generator: np.random.Generator) -> np.ndarray:
+    """Each image 40 times: more ties than candidates."""
+    return gaussian(generator)[:10].repeat(40, axis=0)
+
+
+def nearly_duplicated(generator: np.random.Generator) -> np.ndarray:
+    """Differences far below the steps of bfloat16."""
+    return duplicated(generator) + 1e-4 * gaussian(generator)
+
+
+def alike(generator: np.random.Generator) -> np.ndarray:
+    return 1 + 1e-3 * gaussian(generator)
+
+
+MADE = [gaussian, positive, duplicated, nearly_duplicated, alike]
+
+
+@pytest.mark.usefixtures("screening")
+@pytest.mark.parametrize("make", MADE, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("group_size", [1, 3])
+def test_screening_finds_the_neighbours_of_float64(
+    make: Callable[[np.random.Generator], np.ndarray], group_size: int
+) -> None:
+    features = make(np.random.default_rng(0)).astype(np.float32)
+    groups = np.arange(len(features)) // group_size
+    unit = features / np.linalg.norm(features.astype(np.float64), axis=1)[:, None]
+    exact = unit @ unit.T
+    exact[groups[:, None] == groups] = -np.inf
+    places, cosines = nearest(features, groups, 6)
+    found = np.take_along_axis(exact, places, axis=1)
+    # Ties may go either way: the cosines of the neighbours are what must be the greatest.
+    np.testing.assert_allclose(found, -np.sort(-exact, axis=1)[:, :6], atol=5e-7)
+    np.testing.assert_allclose(cosines, found, atol=5e-7)
+    assert all(len(set(row)) == 6 for row in places.tolist())
+
+
+@pytest.mark.usefixtures("screening")
+def test_screening_where_few_images_are_not_hidden() -> None:
+    features = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)
+    groups = np.where(np.arange(200) < 197, 0, np.arange(200))
+    places, cosines = nearest(features, groups, 5)
+    assert np.isfinite(cosines[:197]).sum(axis=1).tolist() == [3] * 197
+    assert all(sorted(row[:3]) == [197, 198, 199] for row in places[:197].tolist())
+
+
+def test_the_error_of_screening_is_bounded_as_it_says() -> None:
+    """A query between two images that bfloat16 puts in the wrong order is not called certain."""
+    torch.manual_seed(0)
+    bank = torch.nn.functional.normalize(torch.randn(2000, 1024), dim=1)
+    queries = torch.nn.functional.normalize(torch.randn(300, 1024), dim=1)
+    cosine = (queries.double() @ bank.double().T).float()
+    mean, features = bank.mean(0), (bank - bank.mean(0)).bfloat16()
+    lost = float((bank - mean - features.float()).norm(dim=1).max())
+    coarse = neighbours._Coarse(features, float(features.float().norm(dim=1).max()), lost)
+    _, places, certain = neighbours._screened(queries, bank, coarse, 5, None)
+    assert 0.3 < certain.float().mean() < 1  # both kinds are among them
+    exact = cosine.topk(5).indices
+    assert torch.equal(places[certain].sort(1).values, exact[certain].sort(1).values)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Pillow
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from medstrata.data.formats.readers import count_images, read_image, read_images
 from medstrata.data.formats.reading import Reading
@@ -117,6 +118,29 @@ def test_missing_strips_are_not_black(tmp_path):
     path.write_bytes(data)
     with pytest.raises(Unreadable, match="not all of its strips"):
         read_image(path)
+
+
+def test_pages_of_a_file_are_walked_through_once(tmp_path, monkeypatch):
+    pages = GENERATOR.integers(0, 256, (40, 8, 9), dtype=np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pages, photometric="minisblack")
+    loaded = []
+    load = ImageFileDirectory_v2.load
+    monkeypatch.setattr(
+        ImageFileDirectory_v2, "load", lambda self, file: loaded.append(1) or load(self, file)
+    )
+    for image, page in zip(read_images(path, range(40), Reading()), pages, strict=True):
+        np.testing.assert_array_equal(image.pixels, page)
+    assert len(loaded) < 8 * len(pages)
+
+
+def test_a_page_that_is_asked_for_twice(tmp_path):
+    pages = GENERATOR.integers(0, 256, (3, 8, 9), dtype=np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pages, photometric="minisblack")
+    wanted = [None, 0, 1, 1, 2]
+    for image, page in zip(read_images(path, wanted, Reading()), wanted, strict=True):
+        np.testing.assert_array_equal(image.pixels, pages[page or 0])
 
 
 def test_pages_are_frames(tmp_path):

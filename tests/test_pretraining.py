@@ -215,7 +215,9 @@ def test_every_recipe_builds_and_its_loss_is_finite(
 def test_ablation_is_a_setting() -> None:
     backbone = create_backbone("resnet10t", in_channels=1, image_size=32)
     weights = {"stage3": 0.5, "stage4": 0.0}
-    losses = build_intermediate(IntermediateSettings(loss="mse", weights=weights), backbone)
+    losses = build_intermediate(
+        IntermediateSettings(loss="mse", weights=weights), backbone.stage_channels
+    )
     assert losses.weights == {"stage3": 0.5}
 
 

@@ -77,11 +77,8 @@ def test_values_are_those_of_the_two_networks_on_the_test_images(
     ids = predictions["sample_id"].tolist()
     network.model.load_state_dict(load_file(pretrained / "exported" / "backbone.safetensors"))
     before = plain_stages(network, tiny_store, ids)
-    state = load_file(tuned / "checkpoints" / "best.safetensors")
     model = timm.create_model("resnet10t", num_classes=0, in_chans=1)
-    model.load_state_dict(
-        {key.removeprefix("backbone.model."): state[key] for key in state if "head" not in key}
-    )
+    model.load_state_dict(load_file(tuned / "exported" / "backbone.safetensors"))
     network.model = model
     after = plain_stages(network, tiny_store, ids)
     cells = result(found)["cka"]
@@ -169,7 +166,7 @@ def test_runs_that_cannot_be_compared_are_refused(
     for damage, match in ((b"x" * 100, "does not hold this network"), (None, "no fine-tuned")):
         copy = tmp_path / f"copy-{match.split()[0]}"
         shutil.copytree(tuned, copy)
-        weights = copy / "checkpoints" / "best.safetensors"
+        weights = copy / "exported" / "backbone.safetensors"
         weights.write_bytes(damage) if damage else weights.unlink()
         refused(copy, tiny_store, match)
     copy = tmp_path / "elsewhere"

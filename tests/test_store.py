@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medstrata.data import assemble, shards
+from medstrata.data import assemble, decoding, shards
 from medstrata.data import store as store_format
 from medstrata.data.formats.readers import AS_IT_COMES
 from medstrata.data.labels import make_task
@@ -27,7 +27,7 @@ from medstrata.errors import MedstrataError
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten images a shard, so that small sets have several."""
-    monkeypatch.setattr(shards, "SHARD_ROWS", 10)
+    monkeypatch.setattr(decoding, "SHARD_ROWS", 10)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -189,11 +189,11 @@ def test_killed_goes_on_and_ends_the_same(image_folder, tmp_path):
     prepare(image_folder, tmp_path / "whole", size=16, channels=1)
     code = (
         "import sys, time\n"
-        "from medstrata.data import shards\n"
+        "from medstrata.data import decoding\n"
         "from medstrata.data.prepare import prepare\n"
-        "shards.SHARD_ROWS = 10\n"
-        "read = shards.read_images\n"
-        "shards.read_images = lambda *given: time.sleep(0.02) or read(*given)\n"
+        "decoding.SHARD_ROWS = 10\n"
+        "read = decoding.read_images\n"
+        "decoding.read_images = lambda *given: time.sleep(0.02) or read(*given)\n"
         "prepare(sys.argv[1], sys.argv[2], size=16, channels=1, workers=1)\n"
     )
     out = tmp_path / "killed"

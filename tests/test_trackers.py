@@ -163,3 +163,16 @@ def test_a_tracker_that_is_not_installed_leaves_no_folder(
     with pytest.raises(MedstrataError, match=r"wandb is not installed: pip install 'medstrata\[w"):
         ms.pretrain(tiny_store, settings(), tmp_path / "run", trackers=["wandb"])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("quiet")
+def test_fine_tuning_is_tracked_too(tiny_store: Store, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    few = ms.FinetuneSettings(epochs=2, min_steps=1, resamples=10)
+    task = {"backbone": "resnet10t", "trackers": ["tensorboard"]}
+    run = ms.finetune("scratch", tiny_store, "finding", 0.5, tmp_path / "run", few, **task)
+    events = EventAccumulator(str(run / "tensorboard" / "medstrata"))
+    events.Reload()
+    shown = [one.value for one in events.Scalars("epoch/val_score")]
+    assert shown == pytest.approx([record["val_score"] for record in records(run, "epoch")])

@@ -10,7 +10,7 @@ from medstrata.losses import INTERMEDIATE_LOSSES, StageLoss, global_average_pool
 class SmoothL1(nn.Module):
     """Mean Huber distance of the pooled features of the two views."""
 
-    def __init__(self, channels: int) -> None:  # noqa: ARG002
+    def __init__(self, channels: int) -> None:
         super().__init__()
 
     def pool(self, maps: Tensor) -> Tensor:

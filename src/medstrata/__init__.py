@@ -9,9 +9,19 @@ if TYPE_CHECKING:
     from medstrata.data.prepare import prepare as prepare
     from medstrata.data.store import open_store as open_store
     from medstrata.demonstration import demo as demo
+    from medstrata.embedding import embed as embed
+    from medstrata.encoder_transformer import Encoder as Encoder
+    from medstrata.exporting.card import Statements as Statements
+    from medstrata.exporting.export import export as export
     from medstrata.feature_atlas import atlas as atlas
     from medstrata.feature_reuse import reuse as reuse
     from medstrata.finetuning import finetune as finetune
+    from medstrata.intermediate import intermediate_losses as intermediate_losses
+    from medstrata.notebook import plot_metrics as plot_metrics
+    from medstrata.notebook import plot_results as plot_results
+    from medstrata.notebook import results as results
+    from medstrata.notebook import run_metrics as run_metrics
+    from medstrata.predicting import predict as predict
     from medstrata.pretraining import pretrain as pretrain
     from medstrata.probing import probe as probe
     from medstrata.recipes import recipe as recipe
@@ -20,15 +30,27 @@ if TYPE_CHECKING:
     from medstrata.settings import PretrainSettings as PretrainSettings
     from medstrata.studies.study import run_study as run_study
     from medstrata.studies.study import study as study
+    from medstrata.weights_import import import_weights as import_weights
 
 # Public name -> where it lives. Loaded on first use: importing the package costs nothing.
 _PUBLIC = {
+    "Encoder": ("medstrata.encoder_transformer", "Encoder"),
+    "embed": ("medstrata.embedding", "embed"),
+    "intermediate_losses": ("medstrata.intermediate", "intermediate_losses"),
+    "plot_metrics": ("medstrata.notebook", "plot_metrics"),
+    "plot_results": ("medstrata.notebook", "plot_results"),
+    "predict": ("medstrata.predicting", "predict"),
+    "results": ("medstrata.notebook", "results"),
+    "run_metrics": ("medstrata.notebook", "run_metrics"),
     "FinetuneSettings": ("medstrata.settings", "FinetuneSettings"),
     "PretrainSettings": ("medstrata.settings", "PretrainSettings"),
+    "Statements": ("medstrata.exporting.card", "Statements"),
     "atlas": ("medstrata.feature_atlas", "atlas"),
     "audit": ("medstrata.data.audit", "audit"),
     "demo": ("medstrata.demonstration", "demo"),
+    "export": ("medstrata.exporting.export", "export"),
     "finetune": ("medstrata.finetuning", "finetune"),
+    "import_weights": ("medstrata.weights_import", "import_weights"),
     "make_task": ("medstrata.data.labels", "make_task"),
     "open_store": ("medstrata.data.store", "open_store"),
     "prepare": ("medstrata.data.prepare", "prepare"),

@@ -13,7 +13,7 @@ from medstrata.arguments import (
 )
 from medstrata.settings import ProbeSettings
 
-_ENCODER_USAGE = "RUN|scratch|imagenet|imagenet=FILE STORE --task T"
+_ENCODER_USAGE = "RUN|FILE|scratch|imagenet|imagenet=FILE STORE --task T"
 
 
 def probe_command(words: list[str]) -> None:

@@ -74,7 +74,7 @@ def add_tracker_option(parser: ArgumentParser) -> None:
 def add_evaluation_arguments(parser: ArgumentParser) -> None:
     """Arguments of every command that evaluates an encoder on a task."""
     add = parser.add_argument
-    add("encoder", type=str, help="Run folder, scratch, imagenet, imagenet=FILE.")
+    add("encoder", type=str, help="Run folder, weights file, scratch, imagenet, imagenet=FILE.")
     add("store", type=str, help="Store with labels and splits, or its address.")
     add(
         "--task",
@@ -83,7 +83,7 @@ def add_evaluation_arguments(parser: ArgumentParser) -> None:
         help="Label column, or 'column: a vs b+c', or several 0/1 columns 'a,b,c'.",
     )
     add("--kind", type=str | None, help="binary, multiclass, multilabel, ordinal.")
-    add("--backbone", type=str | None, help="timm name, for scratch and imagenet.")
+    add("--backbone", type=str | None, help="timm name, for all but run folders.")
     add("--arm", type=str | None, help="Name of this arm in tables.")
     add(
         "--features",

@@ -15,7 +15,7 @@ from medstrata.backbones import Backbone, create_backbone
 from medstrata.console import say, warn
 from medstrata.data.labels import make_task
 from medstrata.data.store import Store
-from medstrata.devices import gather
+from medstrata.devices import gather, spare_slow_convolutions
 from medstrata.errors import MedstrataError
 from medstrata.loader import Loader
 from medstrata.losses import INTERMEDIATE_LOSSES, IntermediateLosses
@@ -68,6 +68,7 @@ def build(
     expected = _preprocessing(settings, store)
     model = _build_model(settings, expected, settings.batch_size // accelerator.num_processes)
     model = model.to(accelerator.device).to(memory_format=torch.channels_last)
+    spare_slow_convolutions(accelerator, model)
     watched = model.query_encoder.backbone
     if settings.shard:
         watched = copy.deepcopy(watched)
@@ -148,21 +149,23 @@ def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batc
         )
     return MoCo(
         encoder,
-        build_intermediate(settings.intermediate, backbone),
+        build_intermediate(settings.intermediate, backbone.stage_channels),
         temperature=contrastive.temperature,
         key_sub_batches=parts,
         gather=gather,
     )
 
 
-def build_intermediate(settings: IntermediateSettings, backbone: Backbone) -> IntermediateLosses:
+def build_intermediate(
+    settings: IntermediateSettings, stage_channels: Mapping[str, int]
+) -> IntermediateLosses:
     """The intermediate losses that the settings name, sized for a backbone's stages."""
     if settings.loss == "none":
         return IntermediateLosses({}, {})
     weights = {stage: weight for stage, weight in settings.weights.items() if weight > 0}
-    absent = weights.keys() - backbone.stage_channels.keys()
+    absent = weights.keys() - stage_channels.keys()
     if absent:
-        raise MedstrataError(f"the backbone has no {sorted(absent)}; it has {list(backbone.taps)}")
+        raise MedstrataError(f"the backbone has no {sorted(absent)}; it has {list(stage_channels)}")
     constructor = INTERMEDIATE_LOSSES[settings.loss]
     options: dict[str, dict[str, Any]] = {
         "mse": {},
@@ -178,7 +181,7 @@ def build_intermediate(settings: IntermediateSettings, backbone: Backbone) -> In
         chosen = dict(options[settings.loss])
         if settings.loss == "mse":
             chosen["grid"] = settings.grids.get(stage, 1)
-        losses[stage] = constructor(backbone.stage_channels[stage], **chosen)
+        losses[stage] = constructor(stage_channels[stage], **chosen)
     return IntermediateLosses(losses, weights)
 
 

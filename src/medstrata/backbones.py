@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import timm
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from medstrata.console import say, warn
 from medstrata.errors import MedstrataError
+from medstrata.importing.finding import Found, find_encoder
+from medstrata.importing.matching import Match, match
 
 NUM_STAGES = 4
 
@@ -47,7 +48,7 @@ class Backbone(nn.Module):
         return Features(dict(zip(self.taps, maps, strict=True)), pooled)
 
 
-def _stage_taps(model: Any) -> tuple[dict[str, int], dict[str, int]]:
+def stage_taps(model: Any) -> tuple[dict[str, int], dict[str, int]]:
     """Pick four taps: the last of each resolution, or the quarters of an isotropic model."""
     info = list(
         model.feature_info.info if hasattr(model.feature_info, "info") else model.feature_info
@@ -77,8 +78,8 @@ def create_backbone(
         in_channels: 1 or 3. Three-channel weights are summed for one channel, as timm does.
         image_size: Side of the input in pixels; only models of fixed input size need it.
         weights: None for random; `imagenet` for timm's default weights, which needs the network
-            or timm's cache; else a local .safetensors or .pth file with timm's keys (which
-            torchvision's ResNet and DenseNet share), matched strictly but for the classifier.
+            or timm's cache; else a local file in any layout of `importing.layouts`, of which
+            every tensor of the backbone must match.
         zero_init_residual: Start each residual block as the identity (He et al. 2019,
             arXiv:1812.01187, section 3.1), where the model has the option.
 
@@ -110,57 +111,22 @@ def create_backbone(
         ) from error
     if not hasattr(model, "forward_intermediates"):
         raise MedstrataError(f"timm's {name} offers no intermediate features; choose another")
+    backbone = Backbone(model, *stage_taps(model))
     if weights not in (None, "imagenet"):
-        load_weights(model, Path(weights))
-    return Backbone(model, *_stage_taps(model))
+        take_weights(backbone, find_encoder(Path(weights)))
+    return backbone
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a local weights file into a timm model: every key must match, but for the classifier.
-
-    Three-channel first layers are summed over the channels for a one-channel model, so that a
-    grey image gives what it gave as three equal channels.
+def take_weights(backbone: Backbone, found: Found) -> Match:
+    """Give a backbone the encoder found in a file, and say what was matched and converted.
 
     Raises:
-        MedstrataError: the file is missing, is not plain tensors, or does not fit the model.
+        MedstrataError: the encoder does not fit; the model is as it was.
     """
-    if not path.is_file():
-        raise MedstrataError(f"no weights file at {path}")
-    try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # each format fails in its own way
-        # PyTorch's own words advise to load without protection.
-        raise MedstrataError(
-            f"{path} cannot be read as weights ({type(error).__name__}); give a .safetensors file, "
-            "or a state dict of plain tensors written by torch.save"
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not (isinstance(state, dict) and all(torch.is_tensor(value) for value in state.values())):
-        raise MedstrataError(f"{path} holds no state dict of tensors; give the weights alone")
-    expected = model.state_dict()
-    state = {
-        key: value.sum(1, keepdim=True)
-        if key in expected
-        and value.ndim == 4
-        and value.shape[1] == 3
-        and expected[key].shape[1] == 1
-        else value
-        for key, value in state.items()
-    }
-    missing = sorted(expected.keys() - state.keys())
-    extra = sorted(state.keys() - expected.keys())
-    classifier = tuple(f"{part}." for part in ("fc", "head", "classifier"))
-    unknown = [key for key in extra if not key.startswith(classifier)]
-    wrong = [
-        key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape
-    ]
-    if missing or unknown or wrong:
-        raise MedstrataError(
-            f"{path} does not fit the backbone: missing {len(missing)} {missing[:3]}, "
-            f"unknown {len(unknown)} {unknown[:3]}, of other shape {len(wrong)} {wrong[:3]}"
-        )
-    model.load_state_dict({key: state[key] for key in expected}, strict=True)
+    matched = match(backbone.model, found)
+    say(f"{found.path.name}: {matched.line}")
+    for note in matched.notes:
+        say(f"{found.path.name}: {note}")
+    for caution in matched.cautions:
+        warn(f"{found.path.name}: {caution}")
+    return matched

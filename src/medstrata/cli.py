@@ -15,6 +15,7 @@ from medstrata.arguments import make_parser, parse, underscored, usage_error
 from medstrata.console import say
 from medstrata.data_commands import audit_command, datasets_command, prepare_command, push_command
 from medstrata.errors import MedstrataError, Stopped
+from medstrata.import_commands import import_weights_command
 from medstrata.run_commands import (
     demo_command,
     finetune_command,
@@ -23,7 +24,10 @@ from medstrata.run_commands import (
     report_command,
 )
 from medstrata.setup_commands import doctor_command
+from medstrata.speed_commands import bench_command
 from medstrata.study_commands import reproduce_command, study_command
+from medstrata.use_commands import embed_command, predict_command
+from medstrata.weight_commands import export_command
 
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
 
@@ -36,19 +40,28 @@ commands:
   datasets  [NAME | check NAME ROOT]       known data sets: list, explain one, check a copy
   audit     STORE [--allow-leakage]        copies, leakage, label counts, shortcuts
   pretrain  STORE|FOLDER --out RUN         momentum contrast, with losses on intermediate stages
+  import-weights FILE --backbone NAME --out FOLDER
+                                           an encoder of another program, in place of a run
   push      STORE s3://BUCKET/NAME         put a store into object storage, to train from there
-  finetune  RUN|scratch|imagenet STORE --task T --fraction F --out RUN
+  finetune  RUN|FILE|scratch|imagenet STORE --task T --fraction F --out RUN
                                            train on few labels, score on test with intervals
   study     STUDY.yaml --out DIR           every arm x data set x fraction x seed, and the report
   reproduce chest|histopathology|retina ROOT --out DIR
                                            the paper's exhibits from the raw download
   reuse     RUN STORE --out RUN            what fine-tuning left of each stage's features
-  probe     RUN|scratch|imagenet STORE --task T --out RUN
+  probe     RUN|FILE|scratch|imagenet STORE --task T --out RUN
                                            what each stage of a frozen encoder knows of a task
-  atlas     RUN|scratch|imagenet STORE --task T --out RUN
+  atlas     RUN|FILE|scratch|imagenet STORE --task T --out RUN
                                            spectra, neighbours and a map of its features
+  export    RUN --to timm|torchvision|huggingface|monai|onnx|torch-export --out FOLDER
+                                           the encoder as another program loads it, proved
+  embed     RUN|scratch|imagenet SOURCE --out features.parquet
+                                           features of a store, a folder, a file or stdin's paths
+  predict   RUN SOURCE --out predictions.csv
+                                           probabilities and classes by a fine-tuned run
   report    RUNS... --to report.html       one self-contained page
   demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
+  bench     [--store STORE]                how fast this machine is, and the hours of a run
   recipes                                  list the pre-training recipes
   doctor    [--store STORE] [--json]       what is wrong with this machine, and how to mend it
   completion bash|zsh|fish                 a script that completes all this in a shell
@@ -115,6 +128,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "datasets": datasets_command,
     "audit": audit_command,
     "pretrain": pretrain_command,
+    "import-weights": import_weights_command,
     "push": push_command,
     "finetune": finetune_command,
     "study": study_command,
@@ -122,8 +136,12 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "reuse": reuse_command,
     "probe": probe_command,
     "atlas": atlas_command,
+    "export": export_command,
+    "embed": embed_command,
+    "predict": predict_command,
     "report": report_command,
     "demo": demo_command,
+    "bench": bench_command,
     "recipes": recipes_command,
     "doctor": doctor_command,
     "completion": completion_command,

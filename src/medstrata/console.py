@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 
 def say(message: str) -> None:
@@ -28,6 +29,11 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """Print one line on stderr, marked as a warning."""
     say(f"warning: {message}")
+
+
+def show(table: Table) -> None:
+    """Print a table on stderr."""
+    Console(stderr=True).print(table, highlight=False)
 
 
 def duration(seconds: float) -> str:

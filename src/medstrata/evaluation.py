@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,36 @@ from medstrata.data.splits import known, label_subset
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing
+from medstrata.heads import Head
 from medstrata.metrics import bootstrap_interval, metric_for, score
 from medstrata.randomness import derive_seed
 from medstrata.run import keep_audit, open_run, read_result
 from medstrata.weights import LoadedEncoder, load_encoder
 
 _START = 1010  # what a random number is for
+
+
+class ImageFacts(Protocol):
+    """What an encoder that comes from no run is told of the images it will see.
+
+    A store knows all of it.
+    """
+
+    @property
+    def size(self) -> int:
+        """H and W in pixels."""
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of each channel, pixel values scaled to 0..1."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Likewise."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,7 @@ class Fitted:
     best_epoch: int
     val: NDArray[np.float32]  # probabilities, (N, L)
     test: NDArray[np.float32]
+    head: Head  # on the CPU
     last_test: NDArray[np.float32] | None = None  # of the last epoch, for the legacy figures
 
 
@@ -73,14 +98,14 @@ def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> Part
 
 
 def seeded_encoder(
-    encoder: str, store: Store, *, backbone: str | None, image_size: int, seed: int
+    encoder: str, store: ImageFacts, *, backbone: str | None, image_size: int, seed: int
 ) -> LoadedEncoder:
     """Load an encoder for a store's images; weights that are drawn are a function of the seed.
 
     Args:
-        encoder: A pre-training run, `scratch`, `imagenet`, or `imagenet=FILE`.
+        encoder: A pre-training run, a weights file, `scratch`, `imagenet`, or `imagenet=FILE`.
         store: Where the images are.
-        backbone: timm's name, for `scratch` and `imagenet`.
+        backbone: timm's name, for all but runs.
         image_size: Side in pixels, for `scratch` and `imagenet`; 0 takes the store's.
         seed: Of random weights; sets torch's generator, which initialises them.
 

@@ -58,7 +58,7 @@ def atlas(
     """Show what a frozen encoder's features of the test images look like; nothing is trained.
 
     Args:
-        encoder: A pre-training run, `scratch`, `imagenet`, or `imagenet=FILE`.
+        encoder: A pre-training run, a weights file, `scratch`, `imagenet`, or `imagenet=FILE`.
         store: Images and labels.
         task: Label column or task; see `medstrata.data.labels.make_task`.
         out: The run folder.
@@ -68,7 +68,7 @@ def atlas(
         seed: Decides the weights of `scratch`, the queries and the images on the map.
         image_size: Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's.
         kind: Overrides the guessed kind of the labels.
-        backbone: timm's name, for `scratch` and `imagenet`.
+        backbone: timm's name, for all but runs.
         arm: Name in tables; by default the run's recipe, `scratch` or `imagenet`.
         features: A folder in which features are kept, for other runs that use the same encoder
             and store; none keeps none.

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,6 +101,19 @@ def _digest(loaded: LoadedEncoder, store: Store, device: torch.device) -> str:
         "store": store.digest,
         "device": device.type,
     }
+    return _with_weights(described, loaded)
+
+
+def encoder_digest(loaded: LoadedEncoder) -> str:
+    """Names an encoder: its network, weights, statistics and what it expects of its input."""
+    described = {
+        "architecture": loaded.architecture,
+        "preprocessing": asdict(loaded.preprocessing),
+    }
+    return _with_weights(described, loaded)
+
+
+def _with_weights(described: dict[str, Any], loaded: LoadedEncoder) -> str:
     digest = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=16)
     for key, value in sorted(loaded.backbone.model.state_dict().items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())

@@ -173,7 +173,7 @@ class _Networks:
             )
             for _ in range(2)
         )
-        load_tuned(self._after, run / "checkpoints" / "best.safetensors")
+        load_tuned(self._after, run / "exported" / "backbone.safetensors")
 
     def stages(self, rows: NDArray[np.int64]) -> tuple[Stages, Stages, Stages]:
         """Stage features of the same images in the same order, by each of the three."""

@@ -8,12 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from medstrata.augment import make_views
+from medstrata.augment import Images, make_views
 from medstrata.backbones import Backbone, Features
 from medstrata.data.store import Store
 from medstrata.losses import global_average_pool
 from medstrata.preprocessing import Preprocessing
 from medstrata.view_settings import evaluation
+
+# What is kept of a network's output.
+Keep = Callable[[object], list[torch.Tensor]]
 
 
 class StoredFeatures(NamedTuple):
@@ -36,13 +39,40 @@ class StoredFeatures(NamedTuple):
 
 
 @torch.no_grad()
+def forward_batch(
+    network: nn.Module,
+    images: Images,
+    rows: NDArray[np.int64],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    keep: Keep,
+) -> list[NDArray[np.float32]]:
+    """Pass some images through a network, whole and unaugmented.
+
+    Args:
+        network: Any network, in evaluation mode.
+        images: Where the pixels are.
+        rows: Which of them, shape (B,).
+        preprocessing: What the network expects.
+        device: Where the network is.
+        keep: Picks the tensors to keep, each (B, ...), from the network's output.
+
+    Returns:
+        One array per kept tensor, shape (B, ...).
+    """
+    settings = evaluation(preprocessing.image_size)
+    pixels, _ = make_views(images, rows, settings, seed=0, epoch=0, views=1, executor=None)
+    output = network(preprocessing(torch.from_numpy(pixels[0]).to(device)))
+    return [tensor.float().cpu().numpy() for tensor in keep(output)]
+
+
 def forward_all(
     network: nn.Module,
     store: Store,
     rows: NDArray[np.int64],
     preprocessing: Preprocessing,
     device: torch.device,
-    keep: Callable[[object], list[torch.Tensor]],
+    keep: Keep,
     *,
     batch_size: int = 256,
     advance: Callable[[int], None] | None = None,
@@ -53,9 +83,9 @@ def forward_all(
         network: Any network; its mode is restored afterwards.
         store: Where the pixels are.
         rows: Sample numbers, shape (N,), in the order wanted.
-        preprocessing: What the network expects.
-        device: Where the network is.
-        keep: Picks the tensors to keep, each (B, ...), from the network's output.
+        preprocessing: As in `forward_batch`.
+        device: As in `forward_batch`.
+        keep: As in `forward_batch`.
         batch_size: Images at a time.
         advance: Called with the number of images after each batch.
 
@@ -64,19 +94,22 @@ def forward_all(
     """
     was_training = network.training
     network.eval()
-    settings = evaluation(preprocessing.image_size)
     kept: list[list[NDArray[np.float32]]] = []
     ahead = batch_size + store.look_ahead(rows)
     for start in range(0, len(rows), batch_size):
         store.expect(rows[start : start + ahead])
         part = rows[start : start + batch_size]
-        pixels, _ = make_views(store, part, settings, seed=0, epoch=0, views=1, executor=None)
-        output = network(preprocessing(torch.from_numpy(pixels[0]).to(device)))
-        kept.append([tensor.float().cpu().numpy() for tensor in keep(output)])
+        kept.append(forward_batch(network, store, part, preprocessing, device, keep))
         if advance is not None:
             advance(len(part))
     network.train(was_training)
     return [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
+
+
+def every_layer(output: object) -> list[torch.Tensor]:
+    """Every stage of a backbone's output, globally pooled to (B, C), and last `pooled` (B, D)."""
+    assert isinstance(output, Features)
+    return [*(global_average_pool(maps) for maps in output.stages.values()), output.pooled]
 
 
 def extract_features(
@@ -89,12 +122,7 @@ def extract_features(
     advance: Callable[[int], None] | None = None,
 ) -> StoredFeatures:
     """Globally pooled features of every stage, and what a classifier would read."""
-
-    def keep(output: object) -> list[torch.Tensor]:
-        assert isinstance(output, Features)
-        return [*(global_average_pool(maps) for maps in output.stages.values()), output.pooled]
-
     *stages, pooled = forward_all(
-        backbone, store, rows, preprocessing, device, keep, advance=advance
+        backbone, store, rows, preprocessing, device, every_layer, advance=advance
     )
     return StoredFeatures(rows, dict(zip(backbone.taps, stages, strict=True)), pooled)

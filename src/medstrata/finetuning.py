@@ -1,6 +1,8 @@
 """Low-label evaluation: train a classifier on a fraction of the labels, score it on test once."""
 
+import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from medstrata import legacy
+from medstrata.classifiers import choose_thresholds, export_classifier
 from medstrata.console import say
 from medstrata.data.labels import Task, make_task
 from medstrata.data.store import Store
-from medstrata.devices import device_name, make_accelerator
+from medstrata.devices import computed_in, device_name, make_accelerator
 from medstrata.evaluation import (
     Fitted,
     Parts,
@@ -35,6 +38,7 @@ from medstrata.metrics import metric_for, metrics_for, score
 from medstrata.run import settings_dict, write_result
 from medstrata.settings import REMOTE_SHUFFLE_SHARDS, FinetuneSettings
 from medstrata.supervised import fit_full
+from medstrata.trackers import Tracker, require_installed, tracking
 from medstrata.weighted import Kind
 
 
@@ -52,26 +56,29 @@ def finetune(
     features: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    trackers: Sequence[Tracker] = (),
 ) -> Path:
     """Train on a fraction of the labels, choose by validation, score every test image once.
 
     Args:
-        encoder: A pre-training run, `scratch`, `imagenet`, or `imagenet=FILE`.
+        encoder: A pre-training run, a weights file, `scratch`, `imagenet`, or `imagenet=FILE`.
         store: Images and labels.
         task: Label column or task; see `medstrata.data.labels.make_task`.
         fraction: Share of the labelled training images, above 0 up to 1; whole patients.
         out: The run folder.
         settings: How to train.
         kind: Overrides the guessed kind of the labels.
-        backbone: timm's name, for `scratch` and `imagenet`.
+        backbone: timm's name, for all but runs.
         arm: Name in tables; by default the run's recipe, `scratch` or `imagenet`.
         features: A folder in which the frozen protocol keeps features, for other runs that use the
             same encoder and store; none keeps none. Scores do not depend on it.
         resume: Leave a finished run as it is; start an unfinished one again.
         overwrite: Delete a run in `out` first.
+        trackers: Where the numbers of metrics.jsonl go as well; see `medstrata.trackers`.
 
     Returns:
-        The run folder, with `result.json`, `predictions.parquet` and `subset.csv`.
+        The run folder, with `result.json`, `predictions.parquet`, `subset.csv` and the classifier
+        in `exported/`.
 
     Raises:
         MedstrataError: the task or the encoder does not exist, or a split lacks a class.
@@ -79,6 +86,7 @@ def finetune(
     out, settings = Path(out), settings or FinetuneSettings()
     if store.is_remote and settings.shuffle_shards is None:
         settings = replace(settings, shuffle_shards=REMOTE_SHUFFLE_SHARDS)
+    require_installed(trackers)
     started = time.perf_counter()
     resolved = make_task(store, task, kind)
     parts = labelled_parts(store, resolved, fraction, settings.subset_seed)
@@ -94,20 +102,38 @@ def finetune(
     if not begin_evaluation(out, store, described, resume=resume, overwrite=overwrite):
         return out
     save_subset(out, store, parts.train)
-    if settings.protocol == "full":
-        fitted = fit_full(loaded, store, resolved, parts, settings, accelerator, out)
-    else:
-        extracted = labelled_features(loaded, store, accelerator.device, features)
-        fitted = fit_frozen(extracted, resolved, parts, out)
+    with tracking(trackers, out, described, step=0) as track:
+        if settings.protocol == "full":
+            fitted = fit_full(loaded, store, resolved, parts, settings, accelerator, out, track)
+        else:
+            extracted = labelled_features(loaded, store, accelerator.device, features)
+            fitted = fit_frozen(extracted, resolved, parts, out, track)
     _save_predictions(out, store, resolved, parts, fitted)
+    thresholds = choose_thresholds(resolved, parts.val, fitted.val)
+    export_classifier(
+        out,
+        loaded,
+        fitted.head,
+        store,
+        resolved,
+        thresholds,
+        encoder=None if settings.protocol == "full" else described["encoder"],
+        seed=settings.seed,
+        image_size=settings.views.size,
+    )
+    # The best epoch's weights are in exported/ now; a study need not hold them twice.
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
     result = {
         "kind": "finetune",
         **described,
         "store": describe_store(store, resolved),
         "subset": describe_subset(store, resolved, parts.train),
         **_scores(store, resolved, parts, fitted, settings.resamples),
+        "thresholds": thresholds,
         "seconds": time.perf_counter() - started,
         "device": device_name(accelerator.device),
+        # What was computed in; config.yaml has what was asked for. Features are always float32.
+        "precision": computed_in(accelerator) if settings.protocol == "full" else "fp32",
     }
     if settings.legacy:
         result["legacy"] = _legacy_figures(resolved, parts, fitted)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from medstrata.data.labels import Task
 from medstrata.evaluation import Fitted, Parts, primary_score
 from medstrata.features import StoredFeatures
-from medstrata.heads import num_outputs, probabilities, task_loss
+from medstrata.heads import Head, num_outputs, probabilities, task_loss
 from medstrata.metrics import metric_for
+from medstrata.trackers import Track
 from medstrata.tracking import Metrics
 from medstrata.weighted import Kind
 
@@ -30,12 +31,15 @@ class PenaltyTrial:
     val_score: float
     val: NDArray[np.float32]  # probabilities, (N, L)
     test: NDArray[np.float32]
+    head: Head
 
 
-def fit_frozen(features: StoredFeatures, task: Task, parts: Parts, out: Path) -> Fitted:
+def fit_frozen(
+    features: StoredFeatures, task: Task, parts: Parts, out: Path, track: Track
+) -> Fitted:
     """The frozen protocol: a probe of the pooled features, written down like epochs."""
     trials, best = fit_probe(features.pooled, features.rows, task, parts)
-    metrics = Metrics(out)
+    metrics = Metrics(out, track=track)
     for epoch, trial in enumerate(trials):
         metrics.write(
             {
@@ -51,7 +55,7 @@ def fit_frozen(features: StoredFeatures, task: Task, parts: Parts, out: Path) ->
             }
         )
     metrics.close()
-    return Fitted(best, trials[best].val, trials[best].test)
+    return Fitted(best, trials[best].val, trials[best].test, trials[best].head)
 
 
 def fit_probe(
@@ -78,14 +82,15 @@ def fit_probe(
     outputs = num_outputs(task.kind, len(task.classes))
     trials = []
     for penalty in _PENALTIES:
-        head, train_loss = fit_linear(train, targets, task.kind, outputs, penalty)
+        layer, train_loss = fit_linear(train, targets, task.kind, outputs, penalty)
         with torch.no_grad():
-            logits = head(val)
+            logits = layer(val)
             values = probabilities(logits, task.kind).numpy()
-            tested = probabilities(head(test), task.kind).numpy()
+            tested = probabilities(layer(test), task.kind).numpy()
         val_loss = float(task_loss(logits, known, task.kind))
         val_score = primary_score(task, parts.val, values)
-        trials.append(PenaltyTrial(penalty, train_loss, val_loss, val_score, values, tested))
+        head = Head(layer.weight.detach(), layer.bias.detach(), mean, std)
+        trials.append(PenaltyTrial(penalty, train_loss, val_loss, val_score, values, tested, head))
     return trials, int(np.argmax([trial.val_score for trial in trials]))
 
 

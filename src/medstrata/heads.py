@@ -3,11 +3,28 @@
 Shapes: B batch, N samples, L labels or classes.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from medstrata.weighted import Kind
+
+
+class Head(NamedTuple):
+    """A fitted linear layer on pooled features, of D dimensions."""
+
+    weight: Tensor  # (outputs, D)
+    bias: Tensor  # (outputs,)
+    mean: Tensor | None = None  # (D,), subtracted from the features first; None is 0
+    std: Tensor | None = None  # (D,), divides them afterwards; None is 1
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Logits, shape (B, outputs), of features of shape (B, D)."""
+        if self.mean is not None and self.std is not None:
+            features = (features - self.mean) / self.std
+        return F.linear(features, self.weight, self.bias)
 
 
 def num_outputs(kind: Kind, classes: int) -> int:

@@ -31,6 +31,41 @@ class Batch(NamedTuple):
 
     views: tuple[Tensor, ...]  # uint8, each (B, H, W, C)
     ids: Tensor  # sample numbers, (B,)
+    copied: torch.cuda.Event | None = None  # on a GPU, happens once the batch has arrived there
+
+
+class _Copies:
+    """Copies batches to a GPU on a stream of its own, while the step runs on another.
+
+    Args:
+        device: The GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+
+    def start(self, batch: Batch) -> Batch:
+        """Begin to copy; the batch that is returned may be used after `_wait_for_copy`."""
+        # The context also makes the device current, which a new thread has yet to choose.
+        with torch.cuda.stream(self._stream):
+            # From pinned memory the copy needs no processor; the allocator keeps it till then.
+            views = tuple(
+                view.pin_memory().to(self._device, non_blocking=True) for view in batch.views
+            )
+            ids = batch.ids.pin_memory().to(self._device, non_blocking=True)
+            return Batch(views, ids, self._stream.record_event())
+
+
+def _wait_for_copy(batch: Batch) -> None:
+    """Let the consumer's stream wait for this batch; the consumer itself goes on at once."""
+    if batch.copied is None:
+        return
+    consumer = torch.cuda.current_stream(batch.ids.device)
+    consumer.wait_event(batch.copied)
+    for tensor in (*batch.views, batch.ids):
+        # Memory of the copying stream, not to be filled anew before the consumer has read it.
+        tensor.record_stream(consumer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +131,10 @@ class Loader:
 
     def epoch(self, epoch: int, first_step: int = 0) -> "Prefetched":
         """The batches of an epoch, from a step on, made ahead in the background."""
-        return Prefetched(self._batches(epoch, first_step))
+        batches = self._batches(epoch, first_step)
+        if self.device.type == "cuda":
+            batches = map(_Copies(self.device).start, batches)
+        return Prefetched(batches)
 
     def _batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         # Samples are spread over threads below; OpenCV's own threads would only compete.
@@ -116,13 +154,9 @@ class Loader:
                     views=self.views,
                     executor=executor,
                 )
-                yield Batch(tuple(self._to_device(view) for view in pixels), self._to_device(rows))
-
-    def _to_device(self, array: NDArray[np.uint8] | NDArray[np.int64]) -> Tensor:
-        tensor = torch.from_numpy(array)
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+                yield Batch(
+                    tuple(torch.from_numpy(view) for view in pixels), torch.from_numpy(rows)
+                )
 
 
 class Prefetched(Iterator[Batch]):
@@ -162,6 +196,7 @@ class Prefetched(Iterator[Batch]):
         item = self._ready.get()
         self.waited_s += time.perf_counter() - start
         if isinstance(item, Batch):
+            _wait_for_copy(item)
             return item
         self.close()
         if item is None:

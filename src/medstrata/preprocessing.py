@@ -1,12 +1,22 @@
 """What an encoder expects of its input: stored with the weights, applied on the device."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Normalisation = Literal["imagenet", "none", "torchxrayvision"]
+# What encoders of other programs expect, in words.
+NORMALISATIONS: Mapping[Normalisation, str] = {
+    "imagenet": "ImageNet's mean and deviation",
+    "none": "values in 0..1",
+    "torchxrayvision": "values in -1024..1024",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,4 +83,16 @@ def by_store(
     std = tuple(max(value, 1 / 255) for value in std)
     return Preprocessing(
         image_size=image_size, channels=channels, mean=tuple(mean) * repeat, std=tuple(std) * repeat
+    )
+
+
+def by_convention(convention: Normalisation, image_size: int, channels: int) -> Preprocessing:
+    """What other programs feed their encoders."""
+    if convention == "imagenet":
+        return imagenet(image_size, channels)
+    if convention == "none":
+        return identity(image_size, channels)
+    # 0..1 to -1024..1024: (value - 0.5) * 2048.
+    return Preprocessing(
+        image_size=image_size, channels=channels, mean=(0.5,) * channels, std=(1 / 2048,) * channels
     )

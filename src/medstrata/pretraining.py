@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,12 +21,13 @@ from medstrata.assembly import (
 from medstrata.augment import make_views
 from medstrata.console import say
 from medstrata.data.store import Store
-from medstrata.devices import device_name, gather, make_accelerator
+from medstrata.devices import computed_in, device_name, gather, make_accelerator
 from medstrata.errors import Stopped
 from medstrata.files import replacing
 from medstrata.interrupts import stop_requests
 from medstrata.loader import Batch
 from medstrata.moco import Loss, update_key_encoder
+from medstrata.profiling import Watch, profiling, unwatched
 from medstrata.randomness import permutation
 from medstrata.recorder import Recorder
 from medstrata.run import (
@@ -56,6 +58,7 @@ def pretrain(
     resume: bool = False,
     overwrite: bool = False,
     trackers: Sequence[Tracker] = (),
+    profile: bool = False,
 ) -> Path:
     """Pre-train an encoder on a store's images, without their labels.
 
@@ -66,6 +69,8 @@ def pretrain(
         resume: Go on exactly where the run in `out` was cut, if there is one.
         overwrite: Delete a run in `out` first.
         trackers: Where the numbers of metrics.jsonl go as well; see `medstrata.trackers`.
+        profile: Watch some steps, and say at the end what limits the run (profile.json); what is
+            trained stays the same.
 
     Returns:
         The run folder, with `exported/backbone.safetensors` and `result.json`.
@@ -97,7 +102,8 @@ def pretrain(
     named = trackers if accelerator.is_main_process else ()
     with tracking(named, out, described, step=training.step) as track:
         length = state["metrics_length"] if state else 0
-        seconds = train(training, metrics_length=length, track=track)
+        with profiling(training, wanted=profile) as watch:
+            seconds = train(training, metrics_length=length, track=track, watch=watch)
     if accelerator.is_main_process:
         _finish(training, store, seconds)
     accelerator.wait_for_everyone()
@@ -117,7 +123,13 @@ def _resolve(settings: PretrainSettings, store: Store) -> PretrainSettings:
     )
 
 
-def train(training: Training, *, metrics_length: int = 0, track: Track = nowhere) -> float:
+def train(
+    training: Training,
+    *,
+    metrics_length: int = 0,
+    track: Track = nowhere,
+    watch: Watch = unwatched,
+) -> float:
     """Run from `training.step` to the end; returns the seconds of all parts of the run."""
     t, per_epoch = training, training.loader.steps_per_epoch
     with stop_requests() as stopping, _recorder(t, metrics_length, track) as recorder:
@@ -125,7 +137,7 @@ def train(training: Training, *, metrics_length: int = 0, track: Track = nowhere
             batches = t.loader.epoch(epoch, first_step=t.step % per_epoch)
             for batch in batches:
                 lr = _set_lr(t)
-                loss = training_step(t, batch)
+                loss = watch(partial(training_step, t, batch), batches)
                 t.step += 1
                 recorder.add(t.step, epoch, loss, lr, batches)
                 if t.settings.checkpoint_every and t.step % t.settings.checkpoint_every == 0:
@@ -135,7 +147,7 @@ def train(training: Training, *, metrics_length: int = 0, track: Track = nowhere
                     batches.close()
                     raise Stopped(f"stopped at step {t.step}; go on with --resume")
             update_watched(t)
-            recorder.end_epoch(epoch, batches)
+            recorder.end_epoch(epoch)
             _save(t, recorder)
         seconds: float = recorder.seconds
         return seconds
@@ -262,6 +274,7 @@ def _finish(t: Training, store: Store, seconds: float) -> None:
             "seconds": seconds,
             "seed": settings.seed,
             "device": device_name(t.accelerator.device),
+            "precision": computed_in(t.accelerator),
             "final": final,
         },
     )

@@ -57,14 +57,14 @@ def probe(
     are those that `finetune` takes at the same fraction and `subset_seed`.
 
     Args:
-        encoder: A pre-training run, `scratch`, `imagenet`, or `imagenet=FILE`.
+        encoder: A pre-training run, a weights file, `scratch`, `imagenet`, or `imagenet=FILE`.
         store: Images and labels.
         task: Label column or task; see `medstrata.data.labels.make_task`.
         out: The run folder.
         fraction: Share of the labelled training images, above 0 up to 1; whole patients.
         settings: How stages are read out.
         kind: Overrides the guessed kind of the labels.
-        backbone: timm's name, for `scratch` and `imagenet`.
+        backbone: timm's name, for all but runs.
         arm: Name in tables; by default the run's recipe, `scratch` or `imagenet`.
         features: A folder in which features are kept, for other runs that use the same encoder
             and store; none keeps none. Scores do not depend on it.

@@ -65,6 +65,7 @@ class Recorder:
         self._epoch_records = self._recorded("step", step // steps_per_epoch)
         self.seconds = sum(record["time"]["seconds"] for record in self._recorded("epoch", None))
         self._clock, self._waited = time.perf_counter(), 0.0
+        self._batches: Prefetched | None = None
 
     def __enter__(self) -> "Recorder":
         if self._bar is not None:
@@ -90,6 +91,7 @@ class Recorder:
 
     def add(self, step: int, epoch: int, loss: Loss, lr: float, batches: Prefetched) -> None:
         """Keep a step's numbers, on the device."""
+        self._batches = batches
         record: dict[str, Any] = {"event": "step", "step": step, "epoch": epoch, "lr": lr}
         record["stages"] = {
             stage: list(one.diagnostics) for stage, one in loss.intermediate.items()
@@ -104,9 +106,9 @@ class Recorder:
             values += [one.loss.detach(), *one.diagnostics.values()]
         self._waiting.append((record, torch.stack(values)))
         if len(self._waiting) == _RECORD_EVERY:
-            self.flush(batches)
+            self.flush()
 
-    def flush(self, batches: Prefetched | None = None) -> None:
+    def flush(self) -> None:
         """Read the waiting losses, check them, write them.
 
         Raises:
@@ -118,10 +120,10 @@ class Recorder:
         # The mean over processes; each holds an equal share of the batch.
         rows = self._accelerator.reduce(table, reduction="mean").cpu().tolist()
         elapsed = time.perf_counter() - self._clock
-        waited = (batches.waited_s if batches else self._waited) - self._waited
+        waited = self._batches.waited_s if self._batches else 0.0
         speed = {
             "samples_per_s": len(rows) * self._batch_size / elapsed,
-            "data_wait": max(0.0, waited) / elapsed,
+            "data_wait": (waited - self._waited) / elapsed,
         }
         for (record, _), values in zip(self._waiting, rows, strict=True):
             full = _step_record(record, values, speed)
@@ -131,7 +133,7 @@ class Recorder:
                 self._metrics.write(full)
         self._waiting.clear()
         self._clock = time.perf_counter()
-        self._waited = batches.waited_s if batches else self._waited
+        self._waited = waited
         if self._bar is not None:
             self._bar.update(
                 self._bar.task_ids[0], completed=full["step"], numbers=_bar_numbers(full)
@@ -147,9 +149,9 @@ class Recorder:
             "checkpoint is good: lower --optimizer.lr or check the images, and start again"
         )
 
-    def end_epoch(self, epoch: int, batches: Prefetched) -> None:
+    def end_epoch(self, epoch: int) -> None:
         """Average the epoch, look at the encoder, warn in words, write the record."""
-        self.flush(batches)
+        self.flush()
         started = time.perf_counter()
         if self._metrics is not None:
             record = self._epoch_record(epoch)
@@ -164,8 +166,8 @@ class Recorder:
 
     def _epoch_record(self, epoch: int) -> dict[str, Any]:
         records = self._epoch_records
-        seconds = sum(self._batch_size / r["time"]["samples_per_s"] for r in records)
-        waiting = [r["time"]["data_wait"] for r in records]
+        taken = [self._batch_size / r["time"]["samples_per_s"] for r in records]
+        seconds = sum(taken)
         return {
             "event": "epoch",
             "epoch": epoch,
@@ -179,7 +181,9 @@ class Recorder:
             "time": {
                 "seconds": seconds,
                 "samples_per_s": len(records) * self._batch_size / seconds,
-                "data_wait": float(np.mean(waiting)),
+                "data_wait": float(
+                    np.average([r["time"]["data_wait"] for r in records], weights=taken)
+                ),
             },
         }
 

@@ -32,6 +32,7 @@ _NOT_SETTINGS = {
     "resume",
     "overwrite",
     "track",
+    "profile",
 }
 
 
@@ -45,6 +46,11 @@ def pretrain_command(words: list[str]) -> None:
     parser.add_argument("source", type=str, help="Store, its address, or folder of images.")
     add_run_options(parser)
     add_tracker_option(parser)
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="Watch some steps, and say at the end in words what limits the run (profile.json).",
+    )
     parser.add_class_arguments(PretrainSettings)
     defaults = _recipe(word_after(words, "--recipe"), words)
     parser.set_defaults(defaults)
@@ -63,6 +69,7 @@ def pretrain_command(words: list[str]) -> None:
         resume=parsed.resume,
         overwrite=parsed.overwrite,
         trackers=parsed.track,
+        profile=parsed.profile,
     )
 
 
@@ -90,12 +97,13 @@ def finetune_command(words: list[str]) -> None:
     """Train on few labels and score."""
     parser = make_parser(
         "finetune",
-        "RUN|scratch|imagenet|imagenet=FILE STORE --task T --fraction F --out RUN [options]",
+        "RUN|FILE|scratch|imagenet|imagenet=FILE STORE --task T --fraction F --out RUN [options]",
         "Train a classifier on a fraction of the labels; score every test image once.",
     )
     add_evaluation_arguments(parser)
     parser.add_argument("--fraction", type=float, default=1.0, help="Share of the labels, 0 to 1.")
     add_run_options(parser)
+    add_tracker_option(parser)
     parser.add_class_arguments(FinetuneSettings)
     parsed = parse(parser, "finetune", words)
     settings = pick_settings(FinetuneSettings, parsed, "finetune")
@@ -110,6 +118,7 @@ def finetune_command(words: list[str]) -> None:
         parsed.out,
         settings,
         **evaluation_options(parsed),
+        trackers=parsed.track,
     )
 
 

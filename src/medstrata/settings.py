@@ -125,7 +125,8 @@ class PretrainSettings:
         seed: Decides the start, the order and every view.
         shuffle_shards: Shards of the store whose images are mixed at a time, so that few need to
             lie on this machine; none mixes all images, or 8 shards of a remote store.
-        precision: `auto` is bf16 where the hardware has it, else fp32.
+        precision: `auto` is bf16 where the hardware has it, else fp32; result.json says which. On
+            a CPU bf16 leaves the depthwise convolutions that it would slow down in fp32.
         compile: Compile the encoders with torch.compile.
         shard: Split weights, gradients and optimizer state over the processes (FSDP), for vision
             transformers that do not fit on one device.

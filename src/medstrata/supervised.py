@@ -17,17 +17,19 @@ from medstrata.backbones import Backbone, Features
 from medstrata.console import progress_bar
 from medstrata.data.labels import Task
 from medstrata.data.store import Store
+from medstrata.devices import spare_slow_convolutions
 from medstrata.errors import MedstrataError
 from medstrata.evaluation import Fitted, Parts, primary_score
 from medstrata.features import forward_all
 from medstrata.files import replacing
-from medstrata.heads import num_outputs, probabilities, task_loss
+from medstrata.heads import Head, num_outputs, probabilities, task_loss
 from medstrata.loader import Loader
 from medstrata.metrics import metric_for
 from medstrata.preprocessing import Preprocessing
 from medstrata.randomness import derive_seed
 from medstrata.schedule import lr_factor
 from medstrata.settings import FinetuneSettings
+from medstrata.trackers import Track
 from medstrata.tracking import Metrics
 from medstrata.weights import LoadedEncoder
 
@@ -59,11 +61,13 @@ def fit_full(
     settings: FinetuneSettings,
     accelerator: Accelerator,
     out: Path,
+    track: Track,
 ) -> Fitted:
     """Train every weight with Adam; the epoch that validates best is the one that is tested."""
     device = accelerator.device
     outputs = num_outputs(task.kind, len(task.classes))
     model = Classifier(loaded.backbone, outputs).to(device).to(memory_format=torch.channels_last)
+    spare_slow_convolutions(accelerator, model)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
     )
@@ -71,7 +75,7 @@ def fit_full(
     stream = _Stream(store, parts.train, loaded.preprocessing, settings, device)
     per_epoch = max(stream.loader.steps_per_epoch, settings.min_steps)
     steps = settings.epochs * per_epoch
-    metrics, best, best_epoch = Metrics(out), -np.inf, -1
+    metrics, best, best_epoch = Metrics(out, track=track), -np.inf, -1
     checkpoint = out / "checkpoints" / "best.safetensors"
     checkpoint.parent.mkdir(exist_ok=True)
 
@@ -120,7 +124,8 @@ def fit_full(
     val, test = (
         probabilities(logits_of(rows), task.kind).numpy() for rows in (parts.val, parts.test)
     )
-    return Fitted(best_epoch, val, test, last_test)
+    head = Head(model.head.weight.detach().cpu(), model.head.bias.detach().cpu())
+    return Fitted(best_epoch, val, test, head, last_test)
 
 
 def _step(
@@ -147,23 +152,19 @@ def _keep(model: Classifier, checkpoint: Path) -> None:
         save_file(state, temporary)
 
 
-def load_tuned(backbone: Backbone, checkpoint: Path) -> None:
-    """Give a backbone the weights that `fit_full` kept.
+def load_tuned(backbone: Backbone, weights: Path) -> None:
+    """Give a backbone the weights of a full fine-tuning.
 
     Raises:
         MedstrataError: the file is missing or damaged, or is of another network.
     """
-    if not checkpoint.is_file():
-        raise MedstrataError(f"no fine-tuned weights at {checkpoint}; fine-tune again to have them")
-    prefix = "backbone."
+    if not weights.is_file():
+        raise MedstrataError(f"no fine-tuned weights at {weights}; fine-tune again to have them")
     try:
-        state = load_file(checkpoint)
-        backbone.load_state_dict(
-            {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
-        )
+        backbone.model.load_state_dict(load_file(weights))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise MedstrataError(
-            f"{checkpoint} does not hold this network ({type(error).__name__}); fine-tune again"
+            f"{weights} does not hold this network ({type(error).__name__}); fine-tune again"
         ) from error
 
 

@@ -1,16 +1,20 @@
 """Encoders on disk: safetensors with timm's own keys, and what they expect of their input."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors.torch import save_file
 
-from medstrata.backbones import Backbone, create_backbone
+from medstrata.backbones import Backbone, create_backbone, take_weights
+from medstrata.console import say
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing, write_text
-from medstrata.preprocessing import Preprocessing, imagenet
+from medstrata.importing.finding import Found, find_encoder
+from medstrata.importing.matching import Match, channels_of, match
+from medstrata.preprocessing import NORMALISATIONS, Preprocessing, by_convention, imagenet
 
 _WEIGHTS = "backbone.safetensors"
 
@@ -48,7 +52,8 @@ def load_encoder(
     """Load what `finetune` and `probe` are given.
 
     Args:
-        encoder: A run folder, `scratch`, `imagenet`, or `imagenet=FILE` with local weights.
+        encoder: A run folder, a weights file of any layout that is known, `scratch`, `imagenet`,
+            or `imagenet=FILE` for local weights that expect ImageNet's mean and deviation.
         backbone: timm's name; needed unless a run folder says it.
         image_size: Input side in pixels for encoders that do not come from a run.
         channels: Channels of the store's images.
@@ -58,25 +63,77 @@ def load_encoder(
         MedstrataError: nothing can be loaded from what is named.
     """
     kind, _, file = encoder.partition("=")
-    if kind in ("scratch", "imagenet"):
-        if backbone is None:
-            raise MedstrataError(f"{encoder} needs to know the network: add --backbone resnet18")
-        if kind == "scratch":
-            mean, std = store_stats
-            preprocessing = Preprocessing(
-                image_size=image_size, channels=channels, mean=mean, std=std
-            )
-            weights = None
-        else:
-            preprocessing, weights = imagenet(image_size, 3), file or "imagenet"
-        network = create_backbone(
-            backbone,
-            in_channels=preprocessing.channels,
-            image_size=image_size,
-            weights=weights,
+    if kind not in ("scratch", "imagenet") and not Path(encoder).is_file():
+        return _load_run(Path(encoder), backbone)
+    if backbone is None:
+        raise MedstrataError(f"{encoder} needs to know the network: add --backbone resnet18")
+    if kind == "scratch":
+        mean, std = store_stats
+        preprocessing = Preprocessing(image_size=image_size, channels=channels, mean=mean, std=std)
+        weights = None
+    elif kind == "imagenet":
+        preprocessing, weights = imagenet(image_size, 3), file or "imagenet"
+    else:
+        loaded, _ = load_foreign(
+            find_encoder(Path(encoder)), backbone, image_size=image_size, least_channels=channels
         )
-        return LoadedEncoder(kind, backbone, network, preprocessing)
-    return _load_run(Path(encoder), backbone)
+        return loaded
+    network = create_backbone(
+        backbone, in_channels=preprocessing.channels, image_size=image_size, weights=weights
+    )
+    return LoadedEncoder(kind, backbone, network, preprocessing)
+
+
+def load_foreign(
+    found: Found,
+    backbone: str,
+    *,
+    image_size: int,
+    in_channels: int | None = None,
+    least_channels: int = 1,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> tuple[LoadedEncoder, Match]:
+    """Build the encoder that was found in another program's file, and say what was assumed.
+
+    Args:
+        found: The encoder in the file.
+        backbone: timm's name.
+        image_size: Input side in pixels.
+        in_channels: 1 or 3; None takes the file's.
+        least_channels: Of the images, where `in_channels` is None.
+        mean: Subtracted from values in 0..1, one or one a channel; None for the layout's own.
+        std: Divides afterwards, likewise.
+
+    Raises:
+        MedstrataError: the encoder does not fit the backbone, or the numbers not its channels.
+    """
+    channels = in_channels or max(channels_of(found, backbone) or 3, least_channels)
+    network = create_backbone(backbone, in_channels=channels, image_size=image_size)
+    matched = take_weights(network, found)
+    preprocessing = by_convention(found.normalisation, image_size, channels)
+    if mean is None and std is None:
+        say(
+            f"{found.path.name}: input as {NORMALISATIONS[found.normalisation]}, usual for the "
+            f"{found.layout} layout but not in the file (import-weights takes --mean and --std)"
+        )
+    else:
+        preprocessing = replace(
+            preprocessing,
+            mean=_per_channel("mean", mean, preprocessing.mean),
+            std=_per_channel("std", std, preprocessing.std),
+        )
+    return LoadedEncoder(found.path.stem, backbone, network, preprocessing), matched
+
+
+def _per_channel(
+    name: str, given: Sequence[float] | None, usual: tuple[float, ...]
+) -> tuple[float, ...]:
+    if given is None:
+        return usual
+    if len(given) not in (1, len(usual)):
+        raise MedstrataError(f"{name} has {len(given)} values; give one, or one of {len(usual)}")
+    return tuple(float(value) for value in given) * (len(usual) // len(given))
 
 
 def _load_run(run: Path, backbone: str | None) -> LoadedEncoder:
@@ -84,7 +141,8 @@ def _load_run(run: Path, backbone: str | None) -> LoadedEncoder:
     if not (exported / "config.json").is_file():
         what = "is not finished" if (run / "config.yaml").is_file() else "is not a run folder"
         raise MedstrataError(
-            f"{run} {what}; give a finished pre-training run, `scratch` or `imagenet`"
+            f"{run} {what}; give a finished pre-training run, a weights file, `scratch` or "
+            "`imagenet`"
         )
     config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
     if backbone not in (None, config["architecture"]):
@@ -100,6 +158,6 @@ def _load_run(run: Path, backbone: str | None) -> LoadedEncoder:
         config["architecture"],
         in_channels=preprocessing.channels,
         image_size=preprocessing.image_size,
-        weights=str(exported / _WEIGHTS),
     )
+    match(network.model, find_encoder(exported / _WEIGHTS))
     return LoadedEncoder(config["arm"], config["architecture"], network, preprocessing)

@@ -21,8 +21,9 @@ from medstrata.data.annotations import Annotations
 from medstrata.data.auditing.duplicates import Duplicates, bound_patients, find_duplicates
 from medstrata.data.auditing.fingerprints import DESCRIPTION
 from medstrata.data.auditing.likeness import ReadImage
+from medstrata.data.decoding import Form
 from medstrata.data.preview import write_preview
-from medstrata.data.shards import DICOM_COLUMNS, Form, read_parts
+from medstrata.data.shards import DICOM_COLUMNS, read_parts
 from medstrata.data.sources import Sources, without_suffix
 from medstrata.data.split_rules import SplitRule, apply_rule
 from medstrata.data.store import FORMAT, SPLITS, LabelColumn, Store

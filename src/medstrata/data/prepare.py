@@ -16,9 +16,10 @@ from medstrata.data.annotations import Columns
 from medstrata.data.assemble import assemble
 from medstrata.data.audit import audit, read_audit, refuse_leakage
 from medstrata.data.auditing.duplicates import Duplicates
+from medstrata.data.decoding import Form, default_workers
 from medstrata.data.formats.reading import Image, Reading
 from medstrata.data.found import find_images, find_known
-from medstrata.data.shards import Form, default_workers, probe_images, write_shards
+from medstrata.data.shards import probe_images, write_shards
 from medstrata.data.sources import Sources
 from medstrata.data.squares import FITS
 from medstrata.data.store import FORMAT, Store, open_store

@@ -8,13 +8,8 @@ Legend: C channels, H W height and width, equal here.
 """
 
 import hashlib
-import os
-import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise, repeat
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,55 +20,17 @@ from numpy.typing import NDArray
 
 from medstrata.console import progress_bar
 from medstrata.data.auditing.fingerprints import DESCRIPTION, describe
+from medstrata.data.decoding import Form, decoding_threads, read_inside, to_squares
 from medstrata.data.formats.dicom_facts import FACTS
-from medstrata.data.formats.readers import read_images
 from medstrata.data.formats.reading import Image, Reading
-from medstrata.data.formats.refusals import Refused, Unreadable
-from medstrata.data.sources import OUTSIDE, Sources
-from medstrata.data.squares import fit_square
-from medstrata.data.store import SHARD_BYTES, SHARD_ROWS, shard_path
+from medstrata.data.formats.refusals import Unreadable
+from medstrata.data.sources import Sources
+from medstrata.data.store import shard_path
 from medstrata.files import replacing
 
 PROBES = 64
 DICOM_COLUMNS = tuple(f"dicom.{name}" for name in FACTS)
 _PROBED_SIDE = 256  # pixels; enough to tell grey from colour
-
-
-@dataclass(frozen=True)
-class Form:
-    """The form that stored images have.
-
-    Attributes:
-        size: H and W in pixels.
-        channels: C, 1 or 3.
-        fit: As `fit_square` takes it.
-        reading: How files are read.
-    """
-
-    size: int
-    channels: int
-    fit: str
-    reading: Reading
-
-    @property
-    def dtype(self) -> type[np.uint8] | type[np.uint16]:
-        """Of the stored pixels."""
-        return np.uint8 if self.reading.bits == 8 else np.uint16
-
-    @property
-    def rows(self) -> int:
-        """Samples a run."""
-        image = self.size**2 * self.channels * self.reading.bits // 8
-        return min(SHARD_ROWS, max(1, SHARD_BYTES // image))
-
-    @property
-    def least(self) -> int | None:
-        """Sides in pixels that a decoded image needs; None for all that the file has.
-
-        Twice the size leaves the last step of shrinking to area resampling; a fundus is about as
-        wide as its image but may be narrower.
-        """
-        return {"keep": None, "fundus": 3 * self.size}.get(self.fit, 2 * self.size)
 
 
 def probe_images(sources: Sources, reading: Reading, workers: int) -> list[Image | Unreadable]:
@@ -82,10 +39,12 @@ def probe_images(sources: Sources, reading: Reading, workers: int) -> list[Image
 
     def probe(sample: int) -> Image | Unreadable:
         file = sources.files[sources.places[sample]]
-        (image,) = _read(sources.root, file, [int(sources.frames[sample])], reading, _PROBED_SIDE)
+        (image,) = read_inside(
+            sources.root, file, [int(sources.frames[sample])], reading, _PROBED_SIDE
+        )
         return image
 
-    with _decoding(workers) as executor:
+    with decoding_threads(workers) as executor:
         return list(executor.map(probe, samples.tolist()))
 
 
@@ -99,7 +58,7 @@ def write_shards(sources: Sources, store: Path, form: Form, salt: bytes, workers
         salt: Makes hashes of DICOM patients that nobody without it can repeat.
         workers: Threads.
     """
-    with _decoding(workers) as executor, progress_bar() as bar:
+    with decoding_threads(workers) as executor, progress_bar() as bar:
         task = bar.add_task("decode", total=len(sources))
         for number, start in enumerate(range(0, len(sources), form.rows)):
             stop = min(start + form.rows, len(sources))
@@ -137,50 +96,18 @@ def read_parts(store: Path, samples: int, form: Form) -> pd.DataFrame:
     )
 
 
-@contextmanager
-def _decoding(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads for decoding, quiet about odd metadata; work not begun is dropped on an error."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # images are spread over threads; OpenCV's own would only compete
-    executor = ThreadPoolExecutor(workers)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
-        cv2.setNumThreads(threads)
-
-
-def _read(
-    root: Path, name: str, frames: Sequence[int], reading: Reading, least: int | None
-) -> Iterator[Image | Unreadable]:
-    path = root / name
-    try:
-        inside = path.resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # as Python 3.11 and 3.12 say of links that lead in a circle
-        return repeat(Unreadable(path, "link that leads nowhere"), len(frames))
-    if not inside:
-        return repeat(Unreadable(path, OUTSIDE), len(frames))
-    return read_images(path, [None if frame < 0 else frame for frame in frames], reading, least)
-
-
 def _decode(
     sources: Sources, first: int, form: Form, salt: bytes, targets: NDArray[Any]
 ) -> Iterator[dict[str, Any]]:
     """Fill in the pixels of samples of one file; gives their rows of the part."""
     name = sources.files[sources.places[first]]
     frames = sources.frames[first : first + len(targets)].tolist()
-    images = _read(sources.root, name, frames, form.reading, form.least)
-    for target, image in zip(targets, images, strict=True):
-        if isinstance(image, Unreadable):
-            yield {"reason": image.reason}
+    images = read_inside(sources.root, name, frames, form.reading, form.least)
+    for target, square in zip(targets, to_squares(images, form), strict=True):
+        if isinstance(square, str):
+            yield {"reason": square}
             continue
-        try:
-            target[:], note = fit_square(image.pixels, form.size, form.channels, form.fit)
-        except Refused as refused:
-            yield {"reason": str(refused)}
-            continue
+        target[:], image, note = square
         yield {
             "width": image.width,
             "height": image.height,
@@ -237,8 +164,3 @@ def _write_run(
 
 def _part_path(store: Path, number: int) -> Path:
     return store / "parts" / f"{number:05d}.parquet"
-
-
-def default_workers() -> int:
-    """One thread a core: decoding releases Python's lock."""
-    return os.cpu_count() or 1

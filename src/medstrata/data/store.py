@@ -19,6 +19,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -89,6 +90,7 @@ class Store:
         std: Standard deviation of each channel, likewise.
         label_columns: Kind and classes of each label column, by its name.
         digest: Names pixels, splits and labels: stores with equal digests hold the same.
+        plan: The settings that `prepare` made it with.
         shards: Shard of each sample, shape (N,).
     """
 
@@ -108,6 +110,7 @@ class Store:
         self.mean = tuple(float(value) for value in header["mean"])
         self.std = tuple(float(value) for value in header["std"])
         self.digest = str(header["digest"])
+        self.plan = dict(header.get("plan", {}))
         self.label_columns = {
             name: LabelColumn(column["kind"], tuple(column["classes"]))
             for name, column in header["label_columns"].items()
@@ -124,6 +127,26 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.shards)
+
+    def __repr__(self) -> str:
+        grey = "grey" if self.channels == 1 else "colour"
+        return f"<Store {self.location}: {len(self)} images of {self.size} px, {grey}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: sizes, splits and labels."""
+        rows = [
+            ("images", str(len(self))),
+            ("size", f"{self.size} px, {self.channels} x {self.dtype}"),
+            *((split, f"{len(self.rows(split))} images") for split in SPLITS),
+            *(
+                (f"label {name}", f"{column.kind}: {', '.join(column.classes)}")
+                for name, column in self.label_columns.items()
+            ),
+        ]
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows
+        )
+        return f"<table><caption>{escape(self.location)}</caption>{cells}</table>"
 
     def __getitem__(self, row: int) -> NDArray[Any]:
         """The pixels of one sample: a read-only view of the file, shape (H, W, C)."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medstrata.data.formats.photographs import read_photograph
+from medstrata.data.formats.photographs import read_photographs
 from medstrata.data.formats.reading import Reading
 from medstrata.doctor.children import report
 
@@ -44,7 +44,8 @@ def _photograph(
     stream = io.BytesIO()
     Image.fromarray(levels).save(stream, written_as, **options)
     reading = Reading(window="full", bits=8 * levels.itemsize)
-    _compare(read_photograph(stream.getvalue(), name, None, reading, None).pixels, levels, slack)
+    (picture,) = read_photographs(stream.getvalue(), name, [None], reading, None)
+    _compare(picture.pixels, levels, slack)
 
 
 def _compare(got: NDArray[np.generic], wanted: NDArray[np.generic], slack: int) -> None:

@@ -151,6 +151,8 @@ def _read_run(folder: Path, name: str, notes: list[Note]) -> Run | None:
         return None
     try:
         result = json.loads(result_path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        if result["kind"] == "import":  # an encoder brought in, not a run
+            return None
         read = _READERS.get(result["kind"])
         if read is not None:
             trained = result["kind"] in ("pretrain", "finetune")

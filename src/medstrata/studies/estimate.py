@@ -13,7 +13,7 @@ from medstrata.console import duration, say
 from medstrata.data.labels import Task, make_task
 from medstrata.data.splits import known
 from medstrata.data.store import Store, open_store
-from medstrata.devices import device_name, make_accelerator
+from medstrata.devices import device_name, make_accelerator, spare_slow_convolutions
 from medstrata.errors import MedstrataError
 from medstrata.settings import FinetuneSettings
 from medstrata.studies.ledger import Ledger
@@ -164,6 +164,7 @@ def _speed(backbone: str, size: int, channels: int, precision: Precision) -> tup
     accelerator = make_accelerator(precision)
     network = create_backbone(backbone, in_channels=channels, image_size=size)
     network = network.to(accelerator.device).to(memory_format=torch.channels_last)
+    spare_slow_convolutions(accelerator, network)
     images = torch.rand(_TIMED_BATCH, channels, size, size, device=accelerator.device)
 
     def step(learning: bool) -> float:

@@ -68,8 +68,8 @@ class ArmSettings:
     """One arm: an encoder that exists, or a recipe to be pre-trained first.
 
     Attributes:
-        encoder: `scratch`, `imagenet`, `imagenet=FILE`, or a run folder, in which `{data}` stands
-            for the name of the data set.
+        encoder: `scratch`, `imagenet`, `imagenet=FILE`, a weights file of another program, or a
+            run folder; in the path `{data}` stands for the name of the data set.
         recipe: Name of a recipe.
         backbone: timm's name, if it differs from the study's.
         pretrain: Changes to the recipe for this arm alone.

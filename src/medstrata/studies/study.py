@@ -67,8 +67,8 @@ def study(
     Args:
         store: A store with labels and splits, or its path.
         task: What is predicted; see `medstrata.data.labels.make_task`.
-        arms: Name -> None (scratch), `imagenet`, `imagenet=FILE`, a pre-training run, or the name
-            of a recipe to be pre-trained first.
+        arms: Name -> None (scratch), `imagenet`, `imagenet=FILE`, a weights file, a pre-training
+            run, or the name of a recipe to be pre-trained first.
         out: Folder of the study.
         fractions: Shares of the labels, each above 0 up to 1.
         seeds: Seeds of fine-tuning, each with its own choice of labels.

@@ -5,6 +5,7 @@ Legend: H W height and width.
 
 import io
 import struct
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,30 +51,46 @@ def count_pages(data: bytes, name: str) -> int:
     return int(getattr(_open(data, name), "n_frames", 1)) if name == "TIFF" else 1
 
 
-def read_photograph(
-    data: bytes, name: str, page: int | None, reading: Reading, least: int | None
-) -> Picture:
-    """Decode one image.
+def read_photographs(
+    data: bytes, name: str, pages: Sequence[int | None], reading: Reading, least: int | None
+) -> Iterator[Picture]:
+    """Decode images of a file.
 
     Args:
         data: The whole file.
         name: Its format, one of `PHOTOGRAPHS`.
-        page: Of a TIFF, from 0; None for the first.
+        pages: Of a TIFF, from 0, ascending; None for the first.
         reading: Window and depth.
         least: Sides in pixels that suffice. A large JPEG is then decoded at 1/2, 1/4 or 1/8, as
             long as both sides are not below it, which takes a fraction of the time.
 
-    Returns:
-        Pixels, upright, and their record.
+    Yields:
+        Pixels of each, upright, and their record.
 
     Raises:
-        Refused: it has more than `MAX_PIXELS` pixels or holds non-finite numbers.
+        Refused: one has more than `MAX_PIXELS` pixels or holds non-finite numbers.
         Exception: whatever Pillow raises on damaged bytes.
     """
     decoded = _open(data, name)
+    for number, page in enumerate(pages):
+        # A page is found by way of all before it, so a file is walked through once. Only a page
+        # that was loaded already is read from the start: Pillow does not load it again.
+        if number and (name != "TIFF" or (page or 0) <= decoded.tell()):
+            decoded = _open(data, name)
+        if page is not None:
+            decoded.seek(page)
+        yield _read(decoded, data, name, page, reading, least)
+
+
+def _read(
+    decoded: ImageFile.ImageFile,
+    data: bytes,
+    name: str,
+    page: int | None,
+    reading: Reading,
+    least: int | None,
+) -> Picture:
     notes = list[str]()
-    if page is not None:
-        decoded.seek(page)
     if decoded.width * decoded.height > MAX_PIXELS:
         raise Refused(f"{decoded.width} x {decoded.height} pixels, more than {MAX_PIXELS:,}")
     if name == "PNG":

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medstrata.data.formats.arrays import array_length, read_rows, split_container
 from medstrata.data.formats.dicom import count_frames, is_dicom, read_frames
 from medstrata.data.formats.nifti import count_slices, read_slices
-from medstrata.data.formats.photographs import count_pages, read_photograph
+from medstrata.data.formats.photographs import count_pages, read_photographs
 from medstrata.data.formats.reading import Image, Picture, Reading
 from medstrata.data.formats.refusals import Refused, Unreadable
 from medstrata.errors import MedstrataError
@@ -156,7 +156,7 @@ def _images(
     elif name == "DICOM":
         pictures = read_frames(data, frames, reading)
     else:
-        pictures = (read_photograph(data, name, frame, reading, least) for frame in frames)
+        pictures = read_photographs(data, name, frames, reading, least)
     for frame, picture in zip(frames, pictures, strict=True):
         own = digest.copy()
         if frame is not None:

@@ -1,0 +1,312 @@
+"""The model card of an export: README.md with YAML front matter, facts from run folders alone."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medstrata.evaluation import located
+from medstrata.exporting.card_text import escaped, plain, table, without_paths, yaml_block
+from medstrata.exporting.citations import citations
+from medstrata.exporting.scores import Score
+from medstrata.exporting.source import Source, base_name, output_names
+from medstrata.exporting.target import Target
+from medstrata.run import read_config, read_result
+
+_NOT_STATED = "not stated"
+_WEIGHTS = {None: "random weights", "imagenet": "timm's ImageNet weights"}
+# What the hub knows; any other licence is `other` with its name.
+_LICENCES: tuple[str, ...] = (
+    "apache-2.0",
+    "mit",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "cc0-1.0",
+    "gpl-3.0",
+    "agpl-3.0",
+)
+_LICENCES += tuple(f"cc-by-{kind}4.0" for kind in ("", "sa-", "nd-", "nc-", "nc-sa-", "nc-nd-"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statements:
+    """What only the user can know.
+
+    Attributes:
+        licence: Of the weights.
+        data_licence: Of the images they were trained on.
+        author: Who made them.
+        modality: What the images are, such as "frontal chest X-ray".
+    """
+
+    licence: str | None = None
+    data_licence: str | None = None
+    author: str | None = None
+    modality: str | None = None
+
+
+def model_card(
+    source: Source,
+    target: Target,
+    folder: Path,
+    scores: Sequence[Score],
+    statements: Statements,
+) -> str:
+    """Compose README.md of an export whose other files lie in `folder`."""
+    title = f"{base_name(source.architecture)}, {plain(source.arm)}"
+    parts = [
+        f"---\n{_front_matter(source, target, scores, statements, title)}---\n",
+        f"# {escaped(title)}\n\n{_summary(source)}\n",
+        f"## Loading\n\nIn this folder:\n\n```python\n{target.snippet(source)}```\n",
+        f"## Input\n\n{_input(source)}",
+        f"## Output\n\n{_output(source)}",
+        f"## Data\n\n{_data(source, statements)}",
+        f"## Training\n\n{_training(source)}",
+        f"## Results\n\n{_results(scores)}",
+        f"## Intended use and limits\n\n{_limits(source)}",
+        f"## Licence and authors\n\n{_rights(statements)}",
+        f"## Citation\n\n{citations(_pretraining(source)[1] is not None)}",
+        f"## Files\n\n{_files(folder)}",
+    ]
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def _front_matter(
+    source: Source,
+    target: Target,
+    scores: Sequence[Score],
+    statements: Statements,
+    title: str,
+) -> str:
+    fields: dict[str, Any] = {}
+    if statements.licence is not None:
+        licence = plain(statements.licence)
+        known = licence.lower() in _LICENCES
+        fields["license"] = licence.lower() if known else "other"
+        if not known:
+            fields["license_name"] = licence
+    fields["library_name"] = target.library
+    fields["pipeline_tag"] = (
+        "image-feature-extraction" if source.head is None else "image-classification"
+    )
+    tags = ["medical-imaging", "medstrata", target.library, base_name(source.architecture)]
+    if _pretraining(source)[1] is not None:
+        tags += ["self-supervised-learning", "moco"]
+    fields["tags"] = tags
+    if source.head is not None and scores:
+        own = scores[0]
+        fields["model-index"] = [
+            {
+                "name": title,
+                "results": [
+                    {
+                        "task": {"type": "image-classification", "name": plain(own.task)},
+                        "dataset": {"type": plain(own.store), "name": plain(own.store)},
+                        "metrics": [{"type": own.metric, "value": round(own.value, 4)}],
+                    }
+                ],
+            }
+        ]
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+
+
+def _summary(source: Source) -> str:
+    parameters = sum(value.numel() for value in source.backbone.parameters())
+    kind = (
+        "An encoder of medical images: it turns an image into features"
+        if source.head is None
+        else f"A classifier of medical images, trained on the task {_task(source)}"
+    )
+    return (
+        f"{kind}. The network is timm's `{base_name(source.architecture)}`, "
+        f"{parameters:,} parameters without a head, written by medstrata "
+        f"{metadata.version('medstrata')}.\n"
+    )
+
+
+def _task(source: Source) -> str:
+    return escaped(source.result["task"]["name"])
+
+
+def _input(source: Source) -> str:
+    options = source.preprocessing
+    colours = "1 (grey)" if options.channels == 1 else "3 (red, green, blue)"
+    rows = [
+        ["size", f"{options.image_size} x {options.image_size} pixels"],
+        ["channels", colours],
+        ["value range", "divide by the largest value of the pixel type (255 of uint8): 0 to 1"],
+        ["mean", ", ".join(f"{value:.6g}" for value in options.mean) + ", subtracted then"],
+        ["std", ", ".join(f"{value:.6g}" for value in options.std) + ", divided by then"],
+    ]
+    return (
+        table(["", ""], rows)
+        + "\nBring images to this size as the training images were: `medstrata prepare` pads to a "
+        "square with black and resizes, unless it was told otherwise.\n"
+    )
+
+
+def _output(source: Source) -> str:
+    lines = [f"- pooled features: {source.backbone.embed_dim} numbers an image\n"]
+    names = output_names(source)
+    if names:
+        how = {
+            "binary": "its sigmoid is the probability of that class",
+            "multiclass": "a softmax over them gives probabilities",
+            "multilabel": "the sigmoid of each is the probability of that label",
+            "ordinal": "the sigmoid of each is the probability of a grade above the one named",
+        }[source.result["task"]["kind"]]
+        shown = ", ".join(escaped(name) for name in names)
+        lines.append(f"- logits: {len(names)} ({shown}); {how}\n")
+    return "".join(lines)
+
+
+def _data(source: Source, statements: Statements) -> str:
+    result = source.result
+    stated = [
+        ["modality", _stated(statements.modality)],
+        ["licence of the images", _stated(statements.data_licence)],
+    ]
+    if result["kind"] == "import":
+        return table(["", ""], [["images", _NOT_STATED], *stated])
+    store = result["store"]
+    trained = result["images"] if result["kind"] == "pretrain" else result["subset"]["images"]
+    rows = [
+        ["store", escaped(store["name"])],
+        ["digest", f"`{plain(source.settings['store_digest'])}`"],
+        ["images", f"{store['images']:,}, of which {trained:,} trained on"],
+        ["stored as", f"{store['size']} x {store['size']} pixels, {store['channels']} channel(s)"],
+        *stated,
+    ]
+    if result["kind"] == "finetune":
+        rows.insert(3, ["patients", f"{store['patients']:,}"])
+        rows.insert(4, ["task", f"{_task(source)} ({result['task']['kind']})"])
+        rows.insert(5, ["share of the labels", f"{result['fraction']:.4g}"])
+    return table(["", ""], rows)
+
+
+def _training(source: Source) -> str:
+    text = ""
+    if source.result["kind"] == "import":
+        file, layout = source.result["file"], source.result["layout"]
+        return (
+            f"Not trained here: imported from {escaped(file)} ({escaped(layout)} layout, SHA-256 "
+            f"`{plain(source.result['sha256'])}`).\n"
+        )
+    settings, pretrained = _pretraining(source)
+    if pretrained is not None and settings is not None:
+        text += _run_table("Pre-training", pretrained, settings)
+    if source.result["kind"] == "finetune":
+        if pretrained is None:
+            text += f"Started from {_start(source)}.\n\n"
+        text += _run_table("Fine-tuning", source.result, source.settings)
+    return text
+
+
+def _start(source: Source) -> str:
+    kind = str(source.result["encoder"]).partition("=")[0]
+    if kind == "scratch":
+        return "random weights"
+    if kind == "imagenet":
+        return "ImageNet weights"
+    name = escaped(Path(source.result["encoder"]).name)
+    return f"the encoder {name}; its training is not known here"
+
+
+def _pretraining(source: Source) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Settings and result of the pre-training run behind the encoder; None where there is none."""
+    if source.result["kind"] == "pretrain":
+        return dict(source.settings), dict(source.result)
+    encoder = str(source.result.get("encoder", "scratch"))
+    if source.result["kind"] == "import" or encoder.partition("=")[0] in ("scratch", "imagenet"):
+        return None, None
+    run = Path(located(source.result["encoder"], source.run))
+    result = read_result(run)
+    if result is None or result.get("kind") != "pretrain":
+        return None, None
+    return read_config(run / "config.yaml"), result
+
+
+def _run_table(title: str, result: dict[str, Any] | Any, settings: dict[str, Any] | Any) -> str:
+    told = {
+        "recipe": result.get("recipe"),
+        "started from": _WEIGHTS.get(settings["weights"], "a file of weights")
+        if "weights" in settings
+        else None,
+        "epochs": settings.get("epochs"),
+        "steps": result.get("steps"),
+        "batch size": settings.get("batch_size"),
+        "seed": settings.get("seed"),
+        "device": result.get("device"),
+        "hours": f"{result['seconds'] / 3600:.2g}",
+    }
+    rows = [[name, escaped(value)] for name, value in told.items() if value is not None]
+    return (
+        f"### {title}\n\n{table(['', ''], rows)}\n<details><summary>All settings</summary>\n\n"
+        f"{yaml_block(without_paths(settings))}\n</details>\n\n"
+    )
+
+
+def _results(scores: Sequence[Score]) -> str:
+    if not scores:
+        return "No scores were given with `--results`; judge it on your own data before use.\n"
+    rows = [
+        [
+            escaped(score.task),
+            score.how,
+            f"{score.fraction:.4g} ({score.labelled:,} images)",
+            score.metric,
+            f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})",
+            f"{score.images:,} of {score.patients:,} patients",
+            escaped(score.store),
+        ]
+        for score in scores
+    ]
+    return (
+        table(
+            ["task", "how", "labels", "metric", "value (95 % interval)", "test images", "store"],
+            rows,
+        )
+        + "\nIntervals are percentiles over resampled patients of the test split of that store.\n"
+    )
+
+
+def _limits(source: Source) -> str:
+    use = (
+        "to start from when training on few labels, or as fixed features; it diagnoses nothing"
+        if source.head is None
+        else "research on the task above; its probabilities were not calibrated"
+    )
+    return (
+        f"- For {use}.\n"
+        "- Not a medical device. It was not validated for clinical use.\n"
+        "- Other scanners, hospitals, populations and ways of preparing images than those of its "
+        "training images are untested.\n"
+        "- Differences between groups of patients (age, sex, origin) were not examined here.\n"
+        "- That something of single training images can be recovered from weights is not excluded: "
+        "mind the terms of the images when passing it on.\n"
+    )
+
+
+def _rights(statements: Statements) -> str:
+    rows = [
+        ["licence of the weights", _stated(statements.licence)],
+        ["author", _stated(statements.author)],
+    ]
+    return table(["", ""], rows)
+
+
+def _stated(text: str | None) -> str:
+    return _NOT_STATED if text is None or not plain(text) else escaped(text)
+
+
+def _files(folder: Path) -> str:
+    rows = []
+    for file in sorted(folder.iterdir()):
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        rows.append([f"`{file.name}`", f"{file.stat().st_size:,}", f"`{digest}`"])
+    return table(["file", "bytes", "SHA-256"], rows)

@@ -1,0 +1,72 @@
+"""What evaluations of an encoder found, as its model card shows it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medstrata.errors import MedstrataError
+from medstrata.evaluation import located
+from medstrata.exporting.source import Source
+from medstrata.run import read_result
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score on test images, with its interval over patients."""
+
+    how: str
+    store: str
+    task: str
+    fraction: float
+    labelled: int  # images
+    metric: str
+    value: float
+    low: float
+    high: float
+    images: int
+    patients: int
+
+
+def scores_of(source: Source, runs: Sequence[Path]) -> list[Score]:
+    """Scores of evaluation runs, and first of the exported run's own test images.
+
+    Raises:
+        MedstrataError: a run is not finished, is of another kind, or is of another encoder.
+    """
+    found = [_score(source.result)] if source.result["kind"] == "finetune" else []
+    for run in runs:
+        result = read_result(run)
+        if result is None or result.get("kind") not in ("finetune", "probe"):
+            raise MedstrataError(f"{run} is not a finished fine-tuning or probe run with scores")
+        if run.resolve() == source.run.resolve():
+            continue
+        if Path(located(result["encoder"], run)).resolve() != source.run.resolve():
+            raise MedstrataError(
+                f"{run} evaluates {Path(result['encoder']).name}, not {source.run.name}; a card "
+                "only shows scores of its own encoder"
+            )
+        found.append(_score(result))
+    return found
+
+
+def _score(result: Any) -> Score:
+    metric, test = result["metric"], result["test"]
+    if result["kind"] == "probe":
+        cell, how = test["stages"]["pooled"]["linear"], "linear probe of pooled features"
+    else:
+        cell = test["scores"][metric]
+        how = "every weight fine-tuned" if result["protocol"] == "full" else "frozen, linear layer"
+    return Score(
+        how=how,
+        store=str(result["store"]["name"]),
+        task=str(result["task"]["name"]),
+        fraction=float(result["fraction"]),
+        labelled=int(result["subset"]["images"]),
+        metric=str(metric),
+        value=cell["value"],
+        low=cell["low"],
+        high=cell["high"],
+        images=int(test["images"]),
+        patients=int(test["patients"]),
+    )

@@ -1,0 +1,81 @@
+"""What every format of an export offers, and what plain weights have in common."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from medstrata.exporting.source import Source
+from medstrata.files import write_text
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a consumer gave after loading an export with its own function.
+
+    Attributes:
+        outputs: Some of `pooled`, `stage1`..., `logits`, on the fixed pixels.
+        tensors: How many tensors it took from the file; None where it does not say.
+        of: How many tensors the file holds.
+    """
+
+    outputs: Mapping[str, Tensor]
+    tensors: int | None = None
+    of: int = 0
+
+
+class Target(Protocol):
+    """A format, written and then loaded as its users load it."""
+
+    library: ClassVar[str]  # what model cards call it
+    consumer: ClassVar[str]  # the package that loads it
+    tolerance: ClassVar[float]  # largest difference, relative to the largest output or 1
+    takes_head: ClassVar[bool]
+
+    def require(self, source: Source) -> None:
+        """Raise MedstrataError, before anything is written, where it has no counterpart there."""
+
+    def write(self, source: Source, folder: Path) -> None:
+        """Write weights and config.json into an empty folder."""
+
+    def load(self, source: Source, folder: Path, pixels: Tensor) -> Loaded:
+        """Load with the consumer's own function; run uint8 pixels (B, H, W, C) through it."""
+
+    def snippet(self, source: Source) -> str:
+        """The same as lines of Python, run in the folder, for the model card."""
+
+
+def save_weights(model: nn.Module, folder: Path) -> None:
+    """Write the model's state dict, keys without prefix."""
+    state = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
+    # Not save_file, which makes a file that nobody else may read.
+    (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
+
+
+def save_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write config.json."""
+    write_text(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+
+
+def load_strictly(model: nn.Module, folder: Path) -> tuple[int, int]:
+    """Give a model the weights of an export, every key matched; returns tensors taken, of all."""
+    state = load_file(folder / WEIGHTS)
+    model.load_state_dict(state, strict=True)
+    return len(model.state_dict()), len(state)
+
+
+def input_words(source: Source) -> str:
+    """The input as a comment of a snippet."""
+    side, channels = source.preprocessing.image_size, source.preprocessing.channels
+    return f"float32, (B, {channels}, {side}, {side}), normalised as below"
+
+
+def result_name(source: Source) -> str:
+    """What a snippet calls what the model gives."""
+    return "features" if source.head is None else "logits"

@@ -1,0 +1,81 @@
+"""A folder as the Hugging Face hub holds timm models; transformers loads it by its timm wrapper."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from medstrata.errors import MedstrataError
+from medstrata.exporting.source import Source
+from medstrata.exporting.target import Loaded, input_words, save_config
+from medstrata.exporting.to_timm import whole_model, write_timm
+
+# What transformers needs to know to train such a head on.
+_PROBLEMS = {
+    "binary": "multi_label_classification",
+    "ordinal": "multi_label_classification",
+    "multilabel": "multi_label_classification",
+    "multiclass": "single_label_classification",
+}
+
+
+@dataclass(frozen=True)
+class HuggingFace:
+    """timm's folder, loaded by `AutoModel` or `AutoModelForImageClassification`."""
+
+    library: ClassVar[str] = "timm"
+    consumer: ClassVar[str] = "transformers"
+    tolerance: ClassVar[float] = 1e-5
+    takes_head: ClassVar[bool] = True
+
+    def require(self, source: Source) -> None:
+        """See `Target.require`."""
+        whole_model(source)
+
+    def write(self, source: Source, folder: Path) -> None:
+        """See `Target.write`."""
+        write_timm(source, folder)
+        if source.head is not None:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config["problem_type"] = _PROBLEMS[source.result["task"]["kind"]]
+            save_config(folder, config)
+
+    def load(self, source: Source, folder: Path, pixels: Tensor) -> Loaded:
+        """See `Target.load`."""
+        from transformers import AutoModel, AutoModelForImageClassification
+        from transformers.utils import logging
+
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
+        chosen: Any = AutoModel if source.head is None else AutoModelForImageClassification
+        model, found = chosen.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True
+        )
+        if shown:
+            logging.enable_progress_bar()
+        apart = [*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"]]
+        if apart:
+            raise MedstrataError(f"transformers does not match {len(apart)} keys: {apart[:3]}")
+        with torch.inference_mode():
+            given = model.eval()(source.preprocessing(pixels))
+        outputs = (
+            {"pooled": given.pooler_output} if source.head is None else {"logits": given.logits}
+        )
+        tensors = len(model.state_dict())
+        return Loaded(outputs, tensors, tensors)
+
+    def snippet(self, source: Source) -> str:
+        """See `Target.snippet`."""
+        name, given = (
+            ("AutoModel", "features = model(images).pooler_output")
+            if source.head is None
+            else ("AutoModelForImageClassification", "logits = model(images).logits")
+        )
+        return (
+            f"from transformers import {name}\n\n"
+            f'model = {name}.from_pretrained("./").eval()  # this folder, or its name on the hub\n'
+            f"{given}  # images: {input_words(source)}\n"
+        )

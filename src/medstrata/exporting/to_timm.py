@@ -1,0 +1,125 @@
+"""A folder that timm loads: `timm.create_model("local-dir:FOLDER", pretrained=True)`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from medstrata.errors import MedstrataError
+from medstrata.exporting.source import Source, base_name, describe
+from medstrata.exporting.target import (
+    WEIGHTS,
+    Loaded,
+    input_words,
+    result_name,
+    save_config,
+    save_weights,
+)
+
+
+@dataclass(frozen=True)
+class Timm:
+    """timm's own model, with its classifier where there is a head."""
+
+    library: ClassVar[str] = "timm"
+    consumer: ClassVar[str] = "timm"
+    tolerance: ClassVar[float] = 1e-5
+    takes_head: ClassVar[bool] = True
+
+    def require(self, source: Source) -> None:
+        """See `Target.require`."""
+        whole_model(source)
+
+    def write(self, source: Source, folder: Path) -> None:
+        """See `Target.write`."""
+        write_timm(source, folder)
+
+    def load(self, source: Source, folder: Path, pixels: Tensor) -> Loaded:
+        """See `Target.load`."""
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        with torch.inference_mode():
+            given = model(source.preprocessing(pixels))
+        name = "pooled" if source.head is None else "logits"
+        return Loaded({name: given}, len(model.state_dict()), len(load_file(folder / WEIGHTS)))
+
+    def snippet(self, source: Source) -> str:
+        """See `Target.snippet`."""
+        return (
+            "import timm\n\n"
+            'model = timm.create_model("local-dir:.", pretrained=True).eval()  # this folder\n'
+            f"{result_name(source)} = model(images)  # images: {input_words(source)}\n"
+        )
+
+
+def write_timm(source: Source, folder: Path) -> None:
+    """Write model.safetensors and config.json in the form that timm and the hub share."""
+    model = whole_model(source)
+    options = source.preprocessing
+    config = describe(source)
+    arguments: dict[str, Any] = {"in_chans": options.channels}
+    if model.default_cfg.get("fixed_input_size"):
+        arguments["img_size"] = options.image_size
+    save_weights(model, folder)
+    save_config(
+        folder,
+        {
+            **config,
+            "model_args": arguments,
+            "pretrained_cfg": {
+                "custom_load": False,
+                "input_size": [options.channels, options.image_size, options.image_size],
+                "fixed_input_size": bool(model.default_cfg.get("fixed_input_size")),
+                "interpolation": "bilinear",
+                # Whole images with black borders, as `prepare` makes them unless told otherwise.
+                "crop_pct": 1.0,
+                "crop_mode": "border",
+                "mean": list(options.mean),
+                "std": list(options.std),
+                "num_classes": config["num_classes"],
+                "pool_size": None,
+                "first_conv": model.default_cfg.get("first_conv"),
+                "classifier": model.default_cfg.get("classifier"),
+            },
+        },
+    )
+
+
+def whole_model(source: Source) -> Any:
+    """The model of timm with the head as its classifier; the bare one without a head.
+
+    Raises:
+        MedstrataError: timm's classifier of this network is no linear layer on pooled features.
+    """
+    if source.head is None:
+        return source.backbone.model
+    head = {name: value.detach() for name, value in source.head.named_parameters()}
+    options: dict[str, Any] = {}
+    if source.backbone.model.default_cfg.get("fixed_input_size"):
+        options["img_size"] = source.preprocessing.image_size
+    model: Any = timm.create_model(
+        base_name(source.architecture),
+        num_classes=source.head.out_features,
+        in_chans=source.preprocessing.channels,
+        **options,
+    )
+    state = source.backbone.model.state_dict()
+    names = [key for key in model.state_dict() if key not in state]
+    classifier = model.get_classifier()
+    fits = (
+        isinstance(classifier, nn.Linear)
+        and classifier.weight.shape == source.head.weight.shape
+        and len(names) == len(head)
+    )
+    if not fits:
+        raise MedstrataError(
+            f"timm's {source.architecture} has no plain linear classifier to hold the head; "
+            "export its backbone alone with --no-head"
+        )
+    model.load_state_dict(
+        state | {name: head[name.rpartition(".")[2]] for name in names}, strict=True
+    )
+    return model.eval()

@@ -1,0 +1,103 @@
+"""A folder that serves as a run, from a weights file of another program."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import timm
+
+from medstrata.console import say
+from medstrata.errors import MedstrataError
+from medstrata.importing.finding import find_encoder
+from medstrata.run import open_run, write_result
+from medstrata.weights import export_backbone, load_foreign
+
+_USUAL_SIZE = 224
+
+
+def import_weights(
+    file: Path | str,
+    out: Path | str,
+    *,
+    backbone: str,
+    prefix: str | None = None,
+    encoder: str | None = None,
+    in_channels: int | None = None,
+    image_size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    arm: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Make an encoder of another program usable wherever a pre-training run is.
+
+    Args:
+        file: Safetensors, or what torch.save wrote; in any layout of docs/weights.md.
+        out: Folder to write.
+        backbone: timm's name of the network.
+        prefix: What the names of its tensors begin with; None recognises the layout.
+        encoder: Which of several, such as `key` or `teacher`; None takes the layout's default.
+        in_channels: 1 or 3; None takes the file's.
+        image_size: Side of the input in pixels; None takes the size timm names for the backbone.
+        mean: Subtracted from values in 0..1, one or one a channel; None for the layout's own.
+        std: Divides afterwards, likewise.
+        arm: Name in tables; by default the file's.
+        overwrite: Delete an earlier import in the folder first.
+
+    Returns:
+        The folder, with `exported/backbone.safetensors` and `result.json`.
+
+    Raises:
+        MedstrataError: the file cannot be read safely, or does not hold every tensor of the
+            backbone; nothing is written then.
+    """
+    file, out = Path(file), Path(out)
+    if in_channels not in (None, 1, 3):
+        raise MedstrataError(f"in_channels must be 1 or 3, got {in_channels}")
+    found = find_encoder(file, prefix=prefix, encoder=encoder)
+    loaded, matched = load_foreign(
+        found,
+        backbone,
+        image_size=image_size or _size_of(backbone),
+        in_channels=in_channels,
+        mean=mean,
+        std=std,
+    )
+    settings = {
+        "file": file.name,
+        "sha256": _sha256(file),
+        "backbone": backbone,
+        "prefix": found.prefix,
+        "encoder": found.encoder,
+        "arm": arm or loaded.arm,
+        "preprocessing": asdict(loaded.preprocessing),
+    }
+    open_run(out, settings, overwrite=overwrite)
+    export_backbone(
+        out / "exported", backbone, loaded.backbone, loaded.preprocessing, arm or loaded.arm
+    )
+    write_result(
+        out,
+        {
+            "kind": "import",
+            **settings,
+            "layout": found.layout,
+            "matched": matched.matched,
+            "total": matched.total,
+            "dropped": matched.dropped,
+            "notes": [*matched.notes, *matched.cautions],
+        },
+    )
+    say(f"encoder in {out}: give it wherever a run is asked for")
+    return out
+
+
+def _size_of(backbone: str) -> int:
+    config = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
+    return int(config.input_size[-1]) if config is not None else _USUAL_SIZE
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

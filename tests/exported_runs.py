@@ -1,0 +1,153 @@
+"""Tiny finished runs to export: an untrained network in the folders that training writes."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from medstrata.backbones import Backbone, create_backbone
+from medstrata.feature_cache import encoder_digest
+from medstrata.preprocessing import Preprocessing
+from medstrata.weights import LoadedEncoder, export_backbone
+
+SIZE = 32
+STORE = {"name": "chests.store", "images": 60, "patients": 20, "size": SIZE, "channels": 1}
+
+
+def lively_backbone(architecture: str, channels: int) -> Backbone:
+    """A network whose statistics, scales and shifts are all drawn: none is lost unseen."""
+    backbone = create_backbone(architecture, in_channels=channels, image_size=SIZE)
+    generator = torch.Generator().manual_seed(1)
+    state = backbone.state_dict()
+    for key, value in state.items():
+        if value.ndim == 1 and value.is_floating_point():
+            drawn = torch.rand(value.shape, generator=generator)
+            positive = key.endswith(("running_var", "weight", "gamma"))
+            state[key] = 0.5 + drawn if positive else drawn - 0.5
+    backbone.load_state_dict(state)
+    return backbone
+
+
+def preprocessing_of(channels: int) -> Preprocessing:
+    """One that differs in every channel."""
+    mean = tuple(0.4 + 0.05 * number for number in range(channels))
+    std = tuple(0.2 + 0.05 * number for number in range(channels))
+    return Preprocessing(image_size=SIZE, channels=channels, mean=mean, std=std)
+
+
+def pretrained_run(folder: Path, architecture: str, channels: int = 1) -> Path:
+    """What a finished pre-training run leaves behind."""
+    folder.mkdir(parents=True)
+    backbone = lively_backbone(architecture, channels)
+    export_backbone(
+        folder / "exported", architecture, backbone, preprocessing_of(channels), "moco_mse"
+    )
+    settings = {
+        "store": "chests.store",
+        "store_digest": "0123abcd",
+        "recipe": "fair/moco_mse",
+        "backbone": architecture,
+        "weights": "/home/jane.doe/secret.safetensors",
+        "epochs": 3,
+        "batch_size": 8,
+        "seed": 7,
+    }
+    _write(folder, settings)
+    result = {
+        "kind": "pretrain",
+        "arm": "moco_mse",
+        "recipe": "fair/moco_mse",
+        "backbone": architecture,
+        "store": STORE,
+        "images": 30,
+        "steps": 12,
+        "seconds": 36.0,
+        "device": "cpu",
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def tuned_run(
+    folder: Path,
+    architecture: str,
+    *,
+    encoder: str,
+    channels: int = 1,
+    task: dict[str, Any] | None = None,
+    outputs: int = 1,
+) -> Path:
+    """What a finished full fine-tuning leaves behind."""
+    folder.mkdir(parents=True)
+    task = task or {"name": "finding", "kind": "binary", "classes": ["clear", "opaque"]}
+    _write_classifier(folder / "exported", architecture, channels, task, outputs)
+    described = {
+        "encoder": encoder,
+        "arm": "moco_mse",
+        "backbone": architecture,
+        "store_digest": "0123abcd",
+        "task": task,
+        "fraction": 0.5,
+        "protocol": "full",
+        "seed": 7,
+        "epochs": 3,
+        "batch_size": 8,
+    }
+    _write(folder, {**described, "store": "chests.store"})
+    cell = {"value": 0.8125, "low": 0.7, "high": 0.9}
+    result = {
+        "kind": "finetune",
+        **described,
+        "store": STORE,
+        "subset": {"images": 15},
+        "metric": "auroc",
+        "test": {"images": 15, "patients": 5, "resamples": 20, "scores": {"auroc": cell}},
+        "seconds": 36.0,
+        "device": "cpu",
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def _write_classifier(
+    folder: Path, architecture: str, channels: int, task: dict[str, Any], outputs: int
+) -> None:
+    backbone, expected = lively_backbone(architecture, channels), preprocessing_of(channels)
+    export_backbone(folder, architecture, backbone, expected, "moco_mse")
+    generator = torch.Generator().manual_seed(2)
+    head = {
+        "weight": torch.randn(outputs, backbone.embed_dim, generator=generator),
+        "bias": torch.randn(outputs, generator=generator),
+    }
+    save_file(head, folder / "head.safetensors")
+    loaded = LoadedEncoder("moco_mse", architecture, backbone, expected)
+    model = {
+        "task": task,
+        "columns": task["classes"],
+        "thresholds": {"values": {}},
+        "architecture": architecture,
+        "encoder": None,
+        "encoder_digest": encoder_digest(loaded),
+        "seed": 7,
+        "image_size": SIZE,
+        "preprocessing": asdict(expected),
+        "preparation": {
+            "size": SIZE,
+            "channels": channels,
+            "fit": "pad",
+            "window": "first",
+            "frames": "middle",
+            "axis": "axial",
+            "bits": 8,
+        },
+        "store": {"name": STORE["name"], "mean": [0.5] * channels, "std": [0.2] * channels},
+    }
+    (folder / "model.json").write_text(json.dumps(model))
+
+
+def _write(folder: Path, settings: dict[str, Any]) -> None:
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))

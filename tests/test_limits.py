@@ -1,0 +1,119 @@
+"""What limits a run, in words, and what the words rest on."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from medstrata.ceiling import Ceiling, measure_ceiling
+from medstrata.limits import LOOP, WAITING, Observed, explain, main_limit
+from medstrata.machine import Memory, busy_seconds, memory, usable_cores
+from medstrata.tracing import PYTHON, as_shares
+
+CEILING = Ceiling(
+    device="cpu",
+    threads=2,
+    product={"fp32": 100.0, "bf16": 200.0},
+    convolution={"fp32": {"one": 80.0}, "bf16": {"one": 400.0}},
+    copy_gb_per_s=10.0,
+)
+SEEN = Observed(
+    on_gpu=False,
+    batch_size=10,
+    step_seconds=0.5,
+    shares={WAITING: 0.01, "convolutions": 0.6, "BatchNorm": 0.3, PYTHON: 0.05, LOOP: 0.04},
+    precision="bf16",
+    flop=100e9,
+    ceiling=CEILING,
+    loader_rate=1000.0,
+    loader_rate_per_core=500.0,
+    cores=2.0,
+    threads=2,
+    own_cores=1.9,
+    other_cores=0.05,
+    memory=Memory(2.0, 16.0),
+)
+
+
+def sentence(seen: Observed, about: str) -> str:
+    (found,) = (one for one in explain(seen) if one.startswith(f"{about}:"))
+    return found
+
+
+def waiting(seen: Observed, share: float, part: str = WAITING) -> Observed:
+    rest = 1 - share
+    scaled = {name: value * rest for name, value in seen.shares.items()}
+    return replace(seen, shares={**scaled, part: scaled[part] + share})
+
+
+def test_quiet_run_is_limited_by_its_device() -> None:
+    assert main_limit(SEEN) == "device"
+    assert "50% of the 400 GFLOP/s" in sentence(SEEN, "device")
+    assert "Nothing to gain here" in sentence(SEEN, "data")
+
+
+def test_waiting_is_a_limit_of_data() -> None:
+    slow = waiting(SEEN, 0.3)
+    assert main_limit(slow) == "data"
+    assert explain(slow)[:2] == ["limit: data", sentence(slow, "data")]
+    assert "smaller size" in sentence(slow, "data")
+
+
+def test_python_is_a_limit_of_the_cpu() -> None:
+    slow = waiting(SEEN, 0.4, PYTHON)
+    assert main_limit(slow) == "CPU"
+    assert "--batch-size" in sentence(slow, "CPU")
+
+
+@pytest.mark.parametrize(
+    ("change", "limit"),
+    [
+        ({"other_cores": 1.0, "own_cores": 1.0}, "CPU"),
+        ({"other_cores": 1.0, "own_cores": 1.0, "cores": 8.0}, "device"),
+        ({"other_cores": None}, "device"),
+        ({"threads": 4}, "CPU"),
+        ({"threads": 4, "on_gpu": True}, "device"),
+    ],
+)
+def test_cores_that_others_take(change: dict[str, object], limit: str) -> None:
+    assert main_limit(replace(SEEN, **change)) == limit  # type: ignore[arg-type]
+
+
+def test_advice_on_precision_loader_and_memory() -> None:
+    assert "4.0 times as fast here: --precision auto" in sentence(
+        replace(SEEN, precision="fp32"), "device"
+    )
+    costly = replace(SEEN, loader_rate_per_core=25.0)
+    assert costly.loader_share == pytest.approx(20 / 25 / 2)
+    assert "40% of the processor time" in sentence(costly, "data")
+    assert "--accumulate" in sentence(replace(SEEN, memory=Memory(15.0, 16.0)), "memory")
+    assert "Nearly full" not in sentence(SEEN, "memory")
+    assert "16.0 GiB" in sentence(replace(SEEN, memory=Memory(None, 16.0)), "memory")
+
+
+def test_shares_add_up_and_name_the_remainder() -> None:
+    assert as_shares({"a": 1.0, "b": 2.0}, 4.0) == {"a": 0.25, "b": 0.5, PYTHON: 0.25}
+    overlapping = as_shares({"a": 3.0, "b": 2.0}, 4.0)
+    assert sum(overlapping.values()) == pytest.approx(1)
+    assert overlapping[PYTHON] == pytest.approx(0)
+
+
+def test_ceiling_of_this_device_leaves_random_state_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medstrata.ceiling._SIDE", {"cpu": 64})
+    monkeypatch.setattr("medstrata.ceiling._IMAGES", {"cpu": 1})
+    monkeypatch.setattr("medstrata.ceiling._COPIED_MIB", {"cpu": 1})
+    before = torch.get_rng_state()
+    found = measure_ceiling(torch.device("cpu"), repeats=1)
+    assert torch.equal(before, torch.get_rng_state())
+    assert found.product.keys() == found.convolution.keys() >= {"fp32"}
+    assert min(found.copy_gb_per_s, *found.product.values()) > 0
+    assert found.best("fp32") >= max(found.convolution["fp32"].values())
+
+
+def test_machine_is_described() -> None:
+    assert 0 < usable_cores() <= 4096
+    peak, total = memory(torch.device("cpu"))
+    assert total > 0.1
+    assert peak is None or 0.01 < peak < total
+    busy = busy_seconds()
+    assert busy is None or busy > 0
