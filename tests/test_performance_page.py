@@ -302,7 +302,13 @@ def test_interrupt_waits_until_the_benchmark_has_tidied_up(tmp_path: Path, end: 
         f"run.FOLDER = pathlib.Path({str(tmp_path)!r})\n"
         "run.SEQUENCE = (run.Benchmark('slow.py', 'waits', 1),)\nsys.exit(run.main(['--quick']))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background, SIGINT is ignored and the child would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not (tmp_path / "started").exists():
         assert process.poll() is None
         time.sleep(0.02)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from medstrata.data.decoding import Form
 from medstrata.data.formats.reading import Reading
@@ -124,7 +124,7 @@ def export_classifier(
         )
     tensors = {name: value for name, value in head._asdict().items() if value is not None}
     with replacing(folder / "head.safetensors") as temporary:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
+        temporary.write_bytes(save({name: one.contiguous() for name, one in tensors.items()}))
     plan = store.plan
     model = {
         "format": _FORMAT,

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from medstrata.backbones import Backbone, create_backbone, take_weights
 from medstrata.console import say
@@ -35,7 +35,8 @@ def export_backbone(
     folder.mkdir(exist_ok=True)
     state = {key: value.contiguous().cpu() for key, value in backbone.model.state_dict().items()}
     with replacing(folder / _WEIGHTS) as temporary:
-        save_file(state, temporary, metadata={"format": "pt"})
+        # Not save_file, whose files no one but their owner can read.
+        temporary.write_bytes(save(state, metadata={"format": "pt"}))
     config = {
         "architecture": architecture,
         "num_classes": 0,
