@@ -307,7 +307,7 @@ def test_interrupt_waits_until_the_benchmark_has_tidied_up(tmp_path: Path, end: 
         stderr=subprocess.PIPE,
         text=True,
         # Where the tests run in the background, SIGINT is ignored and the child would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     while not (tmp_path / "started").exists():
         assert process.poll() is None
@@ -327,8 +327,6 @@ def probed() -> dict[str, Any]:
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
-    if not found["help"]:
-        pytest.skip("no benchmark makes a section yet")
     return found
 
 
