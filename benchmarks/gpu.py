@@ -283,8 +283,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, no compiling, no file")
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
-        words = "no GPU here; --device cpu --quick tries the program\n"
-        parser.exit(int(not given.quick), words)
+        parser.exit(0, "no GPU here, nothing measured; --device cpu --quick tries the program\n")
     if (given.device == "cpu") == torch.cuda.is_available():
         parser.error("--device cpu needs CUDA_VISIBLE_DEVICES= where there is a GPU")
     case = Case(given.backbone, given.size, given.batch, 65_536)

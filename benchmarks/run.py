@@ -45,6 +45,7 @@ SEQUENCE = (
     Benchmark("ceiling.py", "what one core can do at most", 1),
     Benchmark("step.py", "the training step against its peers", 35, STEP),
     Benchmark("ideas.py", "what was tried to make the step faster", 10),
+    Benchmark("gpu.py", "the step on a GPU, where there is one", 10),
     Benchmark("pooling.py", "pooling the taps", 2),
     Benchmark("views.py", "two views of an image", 2),
     Benchmark("bootstrap.py", "intervals over patients", 2),
@@ -58,6 +59,7 @@ SEQUENCE = (
     Benchmark("growth.py", "how time and memory grow with the work", 10),
     Benchmark("startup.py", "how soon the command line answers", 3),
 )
+BY_HAND = ("exactness.py",)  # needs a set of real images
 PAGE = Benchmark("page.py", "docs/performance.md", 0.1)
 QUICKER = 10  # how many times as fast `--quick` is, about
 
