@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,11 @@ class RunsCode:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(MedstrataError) as caught:
-        read_tensors(path)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(MedstrataError) as caught:
+            read_tensors(path)
+    assert not warned
     line = str(caught.value)
     assert len(line.splitlines()) == 1
     assert str(path) in line

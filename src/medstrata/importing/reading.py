@@ -1,6 +1,7 @@
 """A weights file of any program as tensors by name; nothing in it can run code."""
 
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -61,7 +62,9 @@ def _load(path: Path, start: bytes) -> Any:
         if path.suffix == ".safetensors" or (start[8:9] == b"{" and not zipped):
             return load_file(path)
         # Mapped, an optimizer's state beside the weights costs no memory.
-        with torch.serialization.safe_globals(_SCALARS):
+        with torch.serialization.safe_globals(_SCALARS), warnings.catch_warnings():
+            # Of pickle's protocols, before the file is refused or read all the same.
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # each format fails in its own way
         # PyTorch's own words advise to load without protection.
