@@ -14,6 +14,7 @@ from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracke
 from medstrata.console import say, warn
 from medstrata.errors import MedstrataError
 from medstrata.files import write_text
+from medstrata.run import flat
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 Track = Callable[[Mapping[str, float], int], None]  # numbers by name, and their step
@@ -83,7 +84,7 @@ def _start(name: Tracker, folder: Path, settings: Mapping[str, Any], step: int) 
     try:
         started.start()
         if name != "tensorboard":  # its table of settings wants final scores; config.yaml has them
-            started.store_init_configuration(_flat(settings))
+            started.store_init_configuration(_shown(settings))
     except Exception as error:
         raise MedstrataError(f"the tracker {name} does not start: {_first_line(error)}") from error
     if isinstance(started, MLflowTracker):
@@ -150,14 +151,13 @@ def _remember(folder: Path, name: Tracker, identity: str) -> None:
     write_text(path, json.dumps({**known, name: identity}, indent=2) + "\n")
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value if isinstance(value, bool | int | float) else str(value)
-    return flat
+def _shown(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as trackers take them: numbers and truth values as they are, else text."""
+    plain = (bool, int, float)
+    return {
+        name: value if isinstance(value, plain) else str(value)
+        for name, value in flat(settings).items()
+    }
 
 
 def _first_line(error: BaseException) -> str:
