@@ -33,10 +33,11 @@ def _step(size: int, batch: int, queue: int, folder: Path) -> Point:
     import torch
     from accelerate import Accelerator
 
+    from harness import cpu_precision
     from medstrata.assembly import build
     from medstrata.data.prepare import prepare
     from medstrata.data.synthetic import make_images
-    from medstrata.devices import keep_freed_memory, mixed_precision
+    from medstrata.devices import keep_freed_memory
     from medstrata.pretraining import training_step
     from medstrata.recipes import recipe
 
@@ -53,7 +54,7 @@ def _step(size: int, batch: int, queue: int, folder: Path) -> Point:
         views={"size": size},
     )
     keep_freed_memory()
-    accelerator = Accelerator(cpu=True, mixed_precision=mixed_precision("auto"))
+    accelerator = Accelerator(cpu=True, mixed_precision=cpu_precision())
     training = build(accelerator, settings, store, folder / "run")
     views = next(training.loader.epoch(0))
     training.wrapped.train()

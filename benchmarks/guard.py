@@ -23,16 +23,17 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness import RESULTS, interleave, read_result, write_result
+from harness import RESULTS, cpu_precision, interleave, read_result, write_result
 from medstrata.assembly import build
 from medstrata.augment import make_views
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.data.synthetic import make_images
-from medstrata.devices import has_native_bf16, make_accelerator
+from medstrata.devices import keep_freed_memory
 from medstrata.metrics import resampled_scores
 from medstrata.neighbours import knn_probabilities
 from medstrata.pretraining import training_step
@@ -82,7 +83,9 @@ def our_step(store: Store) -> Task:
         contrastive={"queue_size": QUEUE, "cap_queue": False, "key_sub_batches": 1},
         views={"size": 64},
     )
-    training = build(make_accelerator("auto"), settings, store, Path(tempfile.gettempdir()))
+    keep_freed_memory()
+    accelerator = Accelerator(cpu=True, mixed_precision=cpu_precision())
+    training = build(accelerator, settings, store, Path(tempfile.gettempdir()))
     source = training.loader.epoch(0)
     batch = next(source)
     source.close()
@@ -219,7 +222,7 @@ def measure() -> dict[str, float]:
 
 
 def kind_of_machine() -> str:
-    bf16 = "bf16" if has_native_bf16() else "no bf16"
+    bf16 = "bf16" if cpu_precision() == "bf16" else "no bf16"
     return f"{torch.backends.cpu.get_cpu_capability()}, {bf16}"
 
 

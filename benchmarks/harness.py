@@ -33,6 +33,7 @@ class Target(NamedTuple):
     unit: str  # "x", "%", "samples/s"
     at_most: bool = False  # the aim is not to exceed `wanted`
     why: str = ""  # what a profile says stands in the way, where it is missed
+    on: str = ""  # the processor, where those of one section differ
 
     @property
     def verdict(self) -> Literal["met", "missed", "not measured here"]:
@@ -51,6 +52,7 @@ class Section(NamedTuple):
     targets: Sequence[Target] = ()
     figures: Mapping[str, "Figure"] = {}  # stem -> plot; the text places it by wording.picture
     claim: str = ""  # one sentence with its figure for the top of the page; few sections make one
+    processors: str = ""  # that its result files come from, in short; the page fills it in
 
 
 def in_turns(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -113,6 +115,13 @@ def held_memory(field: Literal["VmRSS", "VmHWM"]) -> float:
     status = Path("/proc/self/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith(field))
     return int(line.split()[1]) / 2**20
+
+
+def cpu_precision() -> Literal["no", "bf16"]:
+    """What `--precision auto` takes on this machine's processor, whatever GPU there is."""
+    from medstrata.devices import processor_has_native_bf16
+
+    return "bf16" if processor_has_native_bf16() else "no"
 
 
 def environment() -> dict[str, Any]:

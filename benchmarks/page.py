@@ -35,7 +35,7 @@ from rich.table import Table
 
 from harness import RESULTS, Section, Target, read_result
 from medstrata.files import replacing, write_text
-from wording import PICTURES, UNKNOWN, hardware, number, paragraphs, table
+from wording import PICTURES, measured_on, number, paragraphs, processor, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,8 +44,8 @@ PAGE = RESULTS.parent.parent / "docs" / "performance.md"
 HEAD = (
     "`make bench` measures all of this anew; `python benchmarks/page.py` writes this page from "
     "`benchmarks/results/`, so change a benchmark's `section()` and not the page. Ratios come from "
-    "interleaved runs on one machine; only ratios carry over. A figure with two others in brackets "
-    "is a median with its quartiles."
+    "interleaved runs on one machine, which stands under each heading; only ratios carry over. A "
+    "figure with two others in brackets is a median with its quartiles."
 )
 
 
@@ -90,7 +90,10 @@ def _section(module: ModuleType) -> Section:
         missing = f"Not measured: run `python benchmarks/{module.__name__}.py`."
         return Section(title, missing, claim=missing)
     _check(section)
-    return section
+    if not (known := environments(module.__name__)):
+        return section
+    text = paragraphs(f"*{measured_on(known)}*", section.text)
+    return section._replace(text=text, processors="; ".join(dict.fromkeys(map(processor, known))))
 
 
 def _check(section: Section) -> None:
@@ -105,19 +108,21 @@ def _check(section: Section) -> None:
         raise ValueError(f"{section.title}: a picture without words for those who cannot see it")
 
 
-def records() -> dict[str, dict[str, Any]]:
-    """The environment of every result file, by name."""
+def environments(name: str) -> list[dict[str, Any]]:
+    """Of the result files of one benchmark."""
     names = sorted(path.stem for path in RESULTS.glob("*.json"))
-    return {name: read_result(name).get("environment", {}) for name in names}
+    own = [one for one in names if one == name or one.startswith(f"{name}-")]
+    return [read_result(one)["environment"] for one in own]
 
 
-def page_text(sections: Sequence[Section], environments: Mapping[str, Mapping[str, Any]]) -> str:
-    """The whole page, from its sections and the record of each result file."""
+def page_text(sections: Sequence[Section]) -> str:
+    """The whole page, from its sections."""
     targets = [aim for section in sections for aim in section.targets]
     claims = [f"- {line}" for line in (tally(targets), *(s.claim for s in sections)) if line]
-    rows = table(["target", "aim", "measured", ""], rows_of(targets), "lrrl")
+    rows = [row for section in sections for row in rows_of(section)]
+    aims = table(["target", "aim", "measured", "on", ""], rows, "lrrll")
     parts = ["# Performance", HEAD, "\n".join(claims)]
-    parts += ["## Machines", "\n".join(machines(environments)), "## Targets", rows]
+    parts += ["## Targets", aims]
     for section in sections:
         parts += [f"## {section.title}", section.text.strip()]
     return paragraphs(*parts) + "\n"
@@ -132,28 +137,18 @@ def tally(targets: Sequence[Target]) -> str:
     return f"Targets set before anything was measured: {', '.join(parts) or 'none'}."
 
 
-def rows_of(targets: Sequence[Target]) -> list[list[str]]:
-    """What, aim, measured value, and what became of it."""
+def rows_of(section: Section) -> list[list[str]]:
+    """What, aim, measured value, what measured it, and what became of it."""
     return [
         [
             target.what,
             f"{'at most' if target.at_most else 'at least'} {number(target.wanted)} {target.unit}",
             "-" if target.measured is None else f"{number(target.measured)} {target.unit}",
+            "-" if target.measured is None else target.on or section.processors,
             target.verdict + (f": {target.why}" if target.why else ""),
         ]
-        for target in targets
+        for target in section.targets
     ]
-
-
-def machines(environments: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One line a machine: what it is, then the results that come from it, day, load and commit."""
-    found: dict[str, list[str]] = {}
-    for name, environment in environments.items():
-        day, load = environment.get("date", f"day {UNKNOWN}")[:10], environment.get("load_average")
-        words = [f"load {UNKNOWN if load is None else f'{load:.1f}'}"]
-        words += [environment["commit"]] if environment.get("commit") else []
-        found.setdefault(hardware(environment), []).append(f"`{name}` ({day}, {', '.join(words)})")
-    return [f"- **{machine}**: {', '.join(names)}." for machine, names in found.items()]
 
 
 def pictures(sections: Iterable[Section], page: Path) -> dict[Path, "Figure"]:
@@ -198,7 +193,7 @@ def differences(text: str, figures: Iterable[Path], page: Path) -> list[str]:
     return [*lines, *(f"missing or not wanted: {path.name}" for path in wrong)]
 
 
-def show(targets: Sequence[Target], console: Console) -> None:
+def show(sections: Sequence[Section], console: Console) -> None:
     """Every target beside its figure; a narrow terminal folds words, never numbers."""
     colours = {"met": "green", "missed": "red", "not measured here": "yellow"}
     grid = Table(box=None, pad_edge=False, header_style="bold")
@@ -206,8 +201,10 @@ def show(targets: Sequence[Target], console: Console) -> None:
     grid.add_column("aim", justify="right", overflow="fold")
     grid.add_column("measured", justify="right", no_wrap=True)
     grid.add_column("", overflow="fold")
-    for target, row in zip(targets, rows_of(targets), strict=True):
-        what, aim, measured, _ = (escape(cell) for cell in row)
+    targets = [target for section in sections for target in section.targets]
+    rows = [row for section in sections for row in rows_of(section)]
+    for target, row in zip(targets, rows, strict=True):
+        what, aim, measured, *_ = (escape(cell) for cell in row)
         colour = colours[target.verdict]
         grid.add_row(what, aim, measured, f"[{colour}]{target.verdict}[/]")
     console.print(grid)
@@ -222,10 +219,10 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     check = parser.parse_args(words).check
     sections = collect(benchmarks())
-    text, figures = page_text(sections, records()), pictures(sections, PAGE)
+    text, figures = page_text(sections), pictures(sections, PAGE)
     if not check:
         write(text, figures, PAGE)
-        show([target for section in sections for target in section.targets], Console())
+        show(sections, Console())
         print(PAGE)
         return 0
     wrong = differences(text, figures, PAGE)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from harness import cpu_precision
 from medstrata.devices import has_native_bf16, keep_freed_memory
 
 HEAD = 128  # size of a key, everywhere
@@ -191,7 +192,8 @@ def peer_step(
         momentum=0.9,
         weight_decay=1e-4,
     )
-    mixed = manner.fast and has_native_bf16()
+    native = cpu_precision() == "bf16" if device.type == "cpu" else has_native_bf16()
+    mixed = manner.fast and native
 
     def step() -> None:
         model.update_keys()

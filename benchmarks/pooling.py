@@ -9,8 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from harness import Section, interleave, read_result, spread, write_result
-from medstrata.devices import has_native_bf16
+from harness import Section, cpu_precision, interleave, read_result, spread, write_result
 from medstrata.losses import global_average_pool
 from wording import number, paragraphs, table
 
@@ -44,7 +43,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the smallest maps, no file")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
-    dtype = torch.bfloat16 if has_native_bf16() else torch.float32
+    dtype = torch.bfloat16 if cpu_precision() == "bf16" else torch.float32
     results = {}
     for shape in SHAPES[1:2] if quick else SHAPES:
         maps = torch.randn(shape, dtype=dtype).to(memory_format=torch.channels_last)

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from harness import environment, read_result
 from medstrata.console import say
-from step import GRID, TARGETS
+from step import GRID, TARGETS, precision
+from step_page import result_name
 from wording import hardware
 
 FOLDER = Path(__file__).parent
@@ -39,7 +40,7 @@ class Benchmark(NamedTuple):
         return self.results or (Path(self.script).stem,)
 
 
-STEP = tuple(f"step-{case.name}" for case in (*TARGETS, *GRID))
+STEP = tuple(result_name(case, precision()) for case in (*TARGETS, *GRID))
 # What others are measured by comes first, then what is claimed, then what takes long.
 SEQUENCE = (
     Benchmark("ceiling.py", "what one core can do at most", 1),

@@ -5,8 +5,8 @@
 
 Each program runs in a process of its own, in turns with those it is compared with, on a batch made
 before the clock starts; its time is taken where it runs, the most memory that its process ever held
-is read at the end. What a case means stands in docs/performance.md. One result file a case: a case
-that this machine has measured with the same versions is not measured again.
+is read at the end. What a case means stands in docs/performance.md. One result file a case and
+precision: one that this machine has measured with the same versions is not measured again.
 """
 
 import argparse
@@ -19,18 +19,19 @@ import torch
 from accelerate import Accelerator
 
 import step_page
-from harness import Section, environment, read_result, write_result
+from harness import Section, cpu_precision, environment, read_result, write_result
 from medstrata.assembly import build
 from medstrata.console import say
 from medstrata.data.prepare import prepare
 from medstrata.data.store import open_store
 from medstrata.data.synthetic import make_images
-from medstrata.devices import has_native_bf16, keep_freed_memory, mixed_precision
+from medstrata.devices import keep_freed_memory
 from medstrata.pretraining import training_step
 from medstrata.recipes import recipe
 from peers import AS_IT_SHIPS, LIKE_FOR_LIKE, SAME_ALLOCATOR, Case, installed, peer_step
+from step_page import result_name, yardstick
 from wording import hardware
-from workers import Program, Step, compare, product_step, show
+from workers import Precision, Program, Step, compare, product_step, show
 
 TARGETS = (
     Case("resnet50", 224, 32, 65_536),
@@ -54,7 +55,7 @@ LOSSES = {
     "centred cosine": "fair/moco_cosine",
     "Barlow Twins": "fair/moco_bt",
 }
-OURS, YARDSTICK = "ours", "large bfloat16 product"
+OURS = "ours"
 
 
 def our_step(
@@ -79,13 +80,18 @@ def our_step(
     )
     if keep_memory:
         keep_freed_memory()
-    accelerator = Accelerator(cpu=True, mixed_precision=mixed_precision("auto"))
+    accelerator = Accelerator(cpu=True, mixed_precision=cpu_precision())
     training = build(accelerator, settings, open_store(store), Path(tempfile.mkdtemp()))
     batches = training.loader.epoch(0)
     batch = next(batches)
     batches.close()  # its threads would compete with the step
     training.wrapped.train()
     return lambda: training_step(training, batch)
+
+
+def precision() -> Precision:
+    """In which this machine's processor takes a step."""
+    return "bfloat16" if cpu_precision() == "bf16" else "float32"
 
 
 def like_peer(case: Case, store: Path) -> Step:
@@ -110,7 +116,8 @@ def comparisons(case: Case, store: Path, *, whole: bool) -> dict[str, dict[str, 
         title: {OURS: ours} | {name: Program(peer_step, (name, case, how)) for name in peers}
         for title, (ours, how) in chosen.items()
     }
-    found["as they ship"] |= {YARDSTICK: Program(product_step, ())}
+    here = precision()
+    found["as they ship"] |= {yardstick(here): Program(product_step, (here,))}
     if whole:
         found["freed memory given back"] = {
             OURS: shipped,
@@ -174,13 +181,12 @@ def main() -> None:
             measure(SMALLEST, store, 2, whole=False)
             return
         for case in cases:
-            name, whole = f"step-{case.name}", case in TARGETS
+            name, whole = result_name(case, precision()), case in TARGETS
             if not arguments.again and is_measured(name, here, whole=whole):
                 say(f"{name}: measured with these versions, kept (--again: anew)")
                 continue
             result = measure(case, store, arguments.repeats or (5 if whole else 2), whole=whole)
-            precision = "bfloat16" if has_native_bf16() else "float32"
-            say(str(write_result(name, {"precision": precision, **result})))
+            say(str(write_result(name, {"precision": precision(), **result})))
 
 
 if __name__ == "__main__":

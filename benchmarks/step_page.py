@@ -5,10 +5,11 @@ from typing import Any
 
 from harness import Section, Target, read_result
 from peers import PEERS, Case
-from wording import change, number, paragraphs, ratio, table
-from workers import PRODUCT_FLOPS
+from wording import change, number, paragraphs, processor, ratio, table
+from workers import PRODUCT_FLOPS, Precision
 
-OURS, YARDSTICK = "ours", "large bfloat16 product"
+OURS = "ours"
+PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")
 COLUMNS = ("as they ship", "like for like", "same allocator too")
 LOSSES = ("MSE", "centred cosine", "Barlow Twins")
 WANTED = {  # pixels of a network -> aim against lightly as it ships
@@ -49,26 +50,47 @@ def section(targets: Sequence[Case], grid: Sequence[Case]) -> Section:
     Raises:
         FileNotFoundError: none was measured.
     """
-    found = {case: result for case in (*targets, *grid) if (result := _read(case))}
-    if not found:
-        read_result(f"step-{targets[0].name}")
-    whole = {case: found[case] for case in targets if case in found}
-    missing = [case.name for case in dict.fromkeys((*targets, *grid)) if case not in found]
-    parts = [WORDS, MEANING, _against_peers(whole), _losses(whole), _where_time_goes(whole)]
-    parts += [_given_back(whole), GRID_WORDS, _grid(found)]
-    if missing:
-        parts.append(f"Not measured yet: {', '.join(missing)} (`--case NAME`).")
-    aims = [aim for case in targets for aim in _aims(case, found.get(case))]
-    claim = ""
-    if targets[0] in whole and "lightly" in whole[targets[0]][COLUMNS[0]]:
-        against = whole[targets[0]][COLUMNS[0]]["lightly"]["ratio"]
-        claim = f"{targets[0].words}: {ratio(against, 1)} times as fast as lightly as it ships."
+    cases = list(dict.fromkeys((*targets, *grid)))
+    parts, claims = [WORDS, MEANING], []
+    aims = [aim for case in targets for aim in _shipped_aim(case, _read(case, "bfloat16"))]
+    for precision in PRECISIONS:
+        found = {case: result for case in cases if (result := _read(case, precision))}
+        whole = {case: found[case] for case in targets if case in found}
+        if not found:
+            continue
+        parts += [f"### In {precision}", *_tables(found, whole)]
+        if missing := [case.name for case in cases if case not in found]:
+            parts.append(f"Not measured yet: {', '.join(missing)} (`--case NAME`).")
+        aims += [_alike_aim(case, result) for case, result in found.items()]
+        aims += [aim for case, result in whole.items() for aim in _loss_aims(case, result)]
+        if "lightly" in whole.get(targets[0], {}).get(COLUMNS[0], {}):
+            against = ratio(whole[targets[0]][COLUMNS[0]]["lightly"]["ratio"], 1)
+            claims.append(f"{against} times as fast as lightly as it ships, ours in {precision}")
+    if len(parts) == 2:
+        read_result(result_name(targets[0], PRECISIONS[0]))
+    claim = f"{targets[0].words}: {'; '.join(claims)}." if claims else ""
     return Section("Training step", paragraphs(*parts), aims, claim=claim)
 
 
-def _read(case: Case) -> Result | None:
+def _tables(found: Mapping[Case, Result], whole: Mapping[Case, Result]) -> list[str]:
+    """Of one precision: all cases that were measured, and those of them with all comparisons."""
+    detailed = [_against_peers(whole), _losses(whole), _where_time_goes(whole), _given_back(whole)]
+    return [*(detailed if whole else []), GRID_WORDS, _grid(found)]
+
+
+def result_name(case: Case, precision: Precision) -> str:
+    """Of the result file of a case, measured in a precision."""
+    return f"step-{case.name}" + ("" if precision == "bfloat16" else f"-{precision}")
+
+
+def yardstick(precision: Precision) -> str:
+    """Name of the large product that a step's rate is compared with."""
+    return f"large {precision} product"
+
+
+def _read(case: Case, precision: Precision) -> Result | None:
     try:
-        return read_result(f"step-{case.name}")
+        return read_result(result_name(case, precision))
     except FileNotFoundError:
         return None
 
@@ -107,22 +129,29 @@ def _losses(found: Mapping[Case, Result]) -> str:
 
 def _where_time_goes(found: Mapping[Case, Result]) -> str:
     """Shares of a step, and what it computes beside a large product."""
-    names = list(next(iter(found.values()))[COLUMNS[0]][OURS]["parts"]) if found else []
+    first = next(iter(found.values()))
+    names = list(first[COLUMNS[0]][OURS]["parts"])
     rows = []
     for case, result in found.items():
         ours = result[COLUMNS[0]][OURS]
         shares = [f"{100 * ours['parts'][name]:.0f} %" for name in names]
         rate, share = _rate(result, ours)
         rows.append([_named(case), *shares, f"{rate:.0f}", f"{100 * share:.0f} %"])
-    head = ["our step, shares of its time", *names, "GFLOP/s", "of a large bfloat16 product"]
+    most = f"of a {yardstick(first['precision'])}"
+    head = ["our step, shares of its time", *names, "GFLOP/s", most]
     return table(head, rows)
 
 
 def _rate(result: Result, row: Mapping[str, Any]) -> tuple[float, float]:
     """GFLOP/s of a step, and its share of what a large product reached in the same turns."""
     rate = row["flops"] / row["seconds"]["median"] / 1e9
-    most = PRODUCT_FLOPS / result[COLUMNS[0]][YARDSTICK]["seconds"]["median"] / 1e9
-    return rate, rate / most
+    return rate, rate / (PRODUCT_FLOPS / _product_seconds(result) / 1e9)
+
+
+def _product_seconds(result: Result) -> float:
+    """Of the large product, in turns with the programs as they ship."""
+    row = result[COLUMNS[0]][yardstick(result["precision"])]
+    return float(row["seconds"]["median"])
 
 
 def _given_back(found: Mapping[Case, Result]) -> str:
@@ -147,42 +176,57 @@ def _grid(found: Mapping[Case, Result]) -> str:
     return table(["network, pixels, batch", *COLUMNS[:2]], rows)
 
 
-def _aims(case: Case, result: Result | None) -> list[Target]:
-    """The aims of one case: ratios against lightly, and what the losses may add."""
-    why = _why(result) if result else ""
-    aims = []
-    if wanted := WANTED.get((case.backbone, case.size)):
-        measured = _median(result, COLUMNS[0], "lightly")
-        what = f"step as it ships, against lightly's: {_named(case)}"
-        aims.append(Target(what, wanted, measured, "x", why=_needed(wanted, result) + why))
+def _shipped_aim(case: Case, result: Result | None) -> list[Target]:
+    """Against lightly as it ships; set for processors with bfloat16, and judged on these alone."""
+    wanted = WANTED.get((case.backbone, case.size))
+    if wanted is None:
+        return []
+    what = f"step as it ships, against lightly's: {_named(case)}, bfloat16"
+    if result is None:
+        return [Target(what, wanted, None, "x")]
+    measured, why = _median(result, COLUMNS[0], "lightly"), _needed(wanted, result) + _why(result)
+    return [Target(what, wanted, measured, "x", why=why, on=_processor(result))]
+
+
+def _alike_aim(case: Case, result: Result) -> Target:
+    """Against lightly in the same precision and memory format."""
     wanted = 1.3 if case.queue == 65_536 and case.size < 64 else 1.1
-    measured = _median(result, COLUMNS[1], "lightly")
-    what = f"step like for like, against lightly's: {_named(case)}"
-    aims.append(Target(what, wanted, measured, "x", why=why))
-    if case.size >= 64:
-        for loss, most in ADDED.items():
-            middle = _median(result, "what the losses add", loss)
-            added = None if middle is None else 100 * (middle - 1)
-            what = f"{loss} on four stages, added to the step: {_named(case)}"
-            aims.append(Target(what, most, added, "%", True, _why_loss(result, loss)))
+    measured, why = _median(result, COLUMNS[1], "lightly"), _why(result)
+    what = f"step like for like, against lightly's: {_named(case)}, {result['precision']}"
+    return Target(what, wanted, measured, "x", why=why, on=_processor(result))
+
+
+def _loss_aims(case: Case, result: Result) -> list[Target]:
+    """What intermediate losses may add to the step."""
+    if case.size < 64:
+        return []
+    aims = []
+    for loss, most in ADDED.items():
+        middle = _median(result, "what the losses add", loss)
+        added, why = None if middle is None else 100 * (middle - 1), _why_loss(result, loss)
+        what = f"{loss} on four stages, added to the step: {_named(case)}, {result['precision']}"
+        aims.append(Target(what, most, added, "%", True, why, _processor(result)))
     return aims
 
 
-def _median(result: Result | None, column: str, name: str) -> float | None:
-    if result is None or name not in result[column]:
+def _processor(result: Result) -> str:
+    return processor(result["environment"])
+
+
+def _median(result: Result, column: str, name: str) -> float | None:
+    if name not in result[column]:
         return None
     return float(result[column][name]["ratio"]["median"])
 
 
-def _needed(wanted: float, result: Result | None) -> str:
+def _needed(wanted: float, result: Result) -> str:
     """The share of a large product's rate at which the step would have to compute for an aim."""
     measured = _median(result, COLUMNS[0], "lightly")
-    if result is None or measured is None:
+    if measured is None:
         return ""
     _, share = _rate(result, result[COLUMNS[0]][OURS])
-    return (
-        f"would take {100 * share * wanted / measured:.0f} % of a large bfloat16 product's rate; "
-    )
+    most = yardstick(result["precision"])
+    return f"would take {100 * share * wanted / measured:.0f} % of a {most}'s rate; "
 
 
 def _why(result: Result) -> str:
@@ -191,18 +235,16 @@ def _why(result: Result) -> str:
     largest = sorted(ours["parts"].items(), key=lambda part: -part[1])[:3]
     shares = ", ".join(f"{100 * share:.0f} % {name}" for name, share in largest)
     _, share = _rate(result, ours)
-    return f"profile of our step: {shares}; {100 * share:.0f} % of a large bfloat16 product's rate"
+    most = yardstick(result["precision"])
+    return f"profile of our step: {shares}; {100 * share:.0f} % of a {most}'s rate"
 
 
-def _why_loss(result: Result | None, loss: str) -> str:
+def _why_loss(result: Result, loss: str) -> str:
     """How much arithmetic the loss adds, and at what rate products run here."""
-    if result is None:
-        return ""
     added = result["what the losses add"][loss]["flops"] - result[COLUMNS[0]][OURS]["flops"]
     plain = result["what the losses add"][OURS]["seconds"]["median"]
-    product = result[COLUMNS[0]][YARDSTICK]["seconds"]["median"]
-    least = added / PRODUCT_FLOPS * product / plain
+    least = added / PRODUCT_FLOPS * _product_seconds(result) / plain
     return (
-        f"its products are {number(added / 1e9)} GFLOP a step; at the rate of a large bfloat16 "
-        f"product alone they add {100 * least:.1f} %"
+        f"its products are {number(added / 1e9)} GFLOP a step; at the rate of a "
+        f"{yardstick(result['precision'])} alone they add {100 * least:.1f} %"
     )

@@ -76,10 +76,7 @@ def hardware(environment: Mapping[str, Any]) -> str:
     cores = environment.get("cores", UNKNOWN)
     article = "an" if processor[0].lower() in "aeiou" else "a"
     vectors = environment.get("vector_instructions", f"{UNKNOWN} vector instructions")
-    native = environment.get("native_bf16")
-    bfloat16 = {True: " with bfloat16", False: " without bfloat16"}.get(
-        native, f", bfloat16 {UNKNOWN}"
-    )
+    bfloat16 = _bfloat16(environment)
     host = f"{cores} core{'' if cores == 1 else 's'} of {article} {processor}, {vectors}"
     gpu = environment.get("gpu")
     what = f"{gpu}{bfloat16} in a host of {host}" if gpu else f"{host}{bfloat16}"
@@ -87,14 +84,34 @@ def hardware(environment: Mapping[str, Any]) -> str:
     return f"{what}, PyTorch {'.'.join(torch.split('.')[:2])}"
 
 
-def machine(environment: Mapping[str, Any]) -> str:
-    """The hardware, then the day and the load of the machine as the result was written.
+def _bfloat16(environment: Mapping[str, Any]) -> str:
+    words = {True: " with bfloat16", False: " without bfloat16"}
+    return words.get(environment.get("native_bf16"), f", bfloat16 {UNKNOWN}")
 
-    2 cores of an AMD EPYC, AVX512 with bfloat16, PyTorch 2.15, 2026-11-24, load 0.7.
+
+def processor(environment: Mapping[str, Any]) -> str:
+    """What computed, in short: AVX512 with bfloat16, or the GPU's name."""
+    vectors = environment.get("vector_instructions", f"{UNKNOWN} vector instructions")
+    return str(environment.get("gpu") or vectors + _bfloat16(environment))
+
+
+def measured_on(environments: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence for each hardware: what it is, then days, loads as results were written, commits.
+
+    Measured on 2 cores of an AMD EPYC, AVX512 with bfloat16, PyTorch 2.15, 2026-11-24, load 0.7.
     """
-    day = environment["date"][:10] if "date" in environment else f"{UNKNOWN} day"
-    load = environment.get("load_average")
-    return f"{hardware(environment)}, {day}, load {UNKNOWN if load is None else f'{load:.1f}'}"
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for environment in environments:
+        found.setdefault(hardware(environment), []).append(environment)
+    sentences = []
+    for what, records in found.items():
+        days = [one["date"][:10] if "date" in one else f"{UNKNOWN} day" for one in records]
+        loads = [f"{one['load_average']:.1f}" for one in records if "load_average" in one]
+        ends = sorted(loads, key=float)[:: max(1, len(loads) - 1)] or [UNKNOWN]
+        commits = sorted({one["commit"] for one in records if one.get("commit")})
+        words = [*sorted(set(days)), f"load {' to '.join(dict.fromkeys(ends))}", *commits]
+        sentences.append(f"Measured on {what}, {', '.join(words)}.")
+    return " ".join(sentences)
 
 
 def picture(stem: str, alt: str) -> str:

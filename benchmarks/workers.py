@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness import held_memory, in_turns, spread
 
 Step = Callable[[], object]
+Precision = Literal["bfloat16", "float32"]
 # Parts of a step, each with the words by which its operations are known; the first that fits.
 _PARTS = {
     "convolutions": ("convolution",),
@@ -106,14 +107,16 @@ def parts(step: Step) -> dict[str, float]:
     return {part: share / total for part, share in shares.items()}
 
 
-def product_step(size: int = 2048) -> Step:
-    """A large bfloat16 product, a yardstick of what the processor computes at most."""
+def product_step(precision: Precision) -> Step:
+    """A large product, a yardstick of what the processor computes at most."""
     torch.set_num_threads(1)
-    first, second = (torch.randn(size, size).to(torch.bfloat16) for _ in range(2))
+    dtype = {"bfloat16": torch.bfloat16, "float32": torch.float32}[precision]
+    first, second = (torch.randn(_PRODUCT, _PRODUCT, dtype=dtype) for _ in range(2))
     return lambda: torch.mm(first, second)
 
 
-PRODUCT_FLOPS = 2 * 2048**3
+_PRODUCT = 2048
+PRODUCT_FLOPS = 2 * _PRODUCT**3
 
 
 def compare(
