@@ -1,11 +1,12 @@
 """The training step's part of docs/performance.md, from the result files of benchmarks/step.py."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import Section, Target, read_result
 from peers import PEERS, Case
-from wording import change, number, paragraphs, processor, ratio, table
+from plots import times_as_fast
+from wording import change, number, paragraphs, picture, processor, ratio, table
 from workers import PRODUCT_FLOPS, Precision
 
 OURS = "ours"
@@ -19,6 +20,9 @@ WANTED = {  # pixels of a network -> aim against lightly as it ships
 }
 ADDED = {"MSE": 2.0, "Barlow Twins": 12.0}  # per cent over plain MoCo, at most
 Result = Mapping[str, Any]
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WORDS = (
     "`python benchmarks/step.py`: every program has a process of its own and one thread; they take "
@@ -51,13 +55,19 @@ def section(targets: Sequence[Case], grid: Sequence[Case]) -> Section:
         FileNotFoundError: none was measured.
     """
     cases = list(dict.fromkeys((*targets, *grid)))
-    parts, claims = [WORDS, MEANING], []
-    aims = [aim for case in targets for aim in _shipped_aim(case, _read(case, "bfloat16"))]
-    for precision in PRECISIONS:
-        found = {case: result for case in cases if (result := _read(case, precision))}
-        whole = {case: found[case] for case in targets if case in found}
+    measured = {
+        precision: {case: result for case in cases if (result := _read(case, precision))}
+        for precision in PRECISIONS
+    }
+    if not any(measured.values()):
+        read_result(result_name(targets[0], PRECISIONS[0]))
+    words = "Each network and size: how many times as fast our step is as lightly's"
+    parts, claims = [WORDS, MEANING, picture("step", words)], []
+    aims = [aim for case in targets for aim in _shipped_aim(case, measured["bfloat16"].get(case))]
+    for precision, found in measured.items():
         if not found:
             continue
+        whole = {case: found[case] for case in targets if case in found}
         parts += [f"### In {precision}", *_tables(found, whole)]
         if missing := [case.name for case in cases if case not in found]:
             parts.append(f"Not measured yet: {', '.join(missing)} (`--case NAME`).")
@@ -66,10 +76,22 @@ def section(targets: Sequence[Case], grid: Sequence[Case]) -> Section:
         if "lightly" in whole.get(targets[0], {}).get(COLUMNS[0], {}):
             against = ratio(whole[targets[0]][COLUMNS[0]]["lightly"]["ratio"], 1)
             claims.append(f"{against} times as fast as lightly as it ships, ours in {precision}")
-    if len(parts) == 2:
-        read_result(result_name(targets[0], PRECISIONS[0]))
     claim = f"{targets[0].words}: {'; '.join(claims)}." if claims else ""
-    return Section("Training step", paragraphs(*parts), aims, claim=claim)
+    figures = {"step": _figure([pair for found in measured.values() for pair in found.items()])}
+    return Section("Training step", paragraphs(*parts), aims, figures, claim)
+
+
+def _figure(found: Sequence[tuple[Case, Result]]) -> "Figure":
+    """Ratios to lightly of every case and precision that was measured."""
+    rows = [
+        (
+            f"{_named(case)}, {result['precision']}",
+            {name: result[name]["lightly"]["ratio"] for name in COLUMNS if name in result},
+        )
+        for case, result in found
+        if "lightly" in result[COLUMNS[0]]
+    ]
+    return times_as_fast(rows, "time(lightly) / time(ours), median and quartiles")
 
 
 def _tables(found: Mapping[Case, Result], whole: Mapping[Case, Result]) -> list[str]:

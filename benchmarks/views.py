@@ -27,8 +27,9 @@ from medstrata.augment import make_views
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.view_settings import moco_v2
+from plots import times_as_fast
 from view_peers import peers
-from wording import number, paragraphs, ratio, table
+from wording import number, paragraphs, picture, ratio, table
 
 VIEW_SIZE = 224
 PEER_SIZE = 256
@@ -169,7 +170,15 @@ def section() -> Section:
         "(`tests/test_augment.py`, `tests/test_augment_pixels.py`). Through the whole pipeline "
         "with equal parameters the mean distance is 0.4 to 0.9 grey levels."
     )
-    text = paragraphs(head, table(["", *heads], rows_shown), differ, checked)
+    curve = picture("views", "Each way to make two views: how many times as fast ours is")
+    rates = table(["", *heads], rows_shown)
+    text = paragraphs(head, rates, curve, differ, checked)
+    drawn = [
+        (name, {title: rows[name]["ours_to_it"] for title, rows in cases.items() if name in rows})
+        for name in names
+        if not name.startswith("ours")
+    ]
+    figures = {"views": times_as_fast(drawn, f"{OURS}: samples a second / those of the row")}
     targets = [
         Target(
             f"two-view samples a second and core, {title}, {PEER_SIZE} px store",
@@ -179,7 +188,7 @@ def section() -> Section:
         )
         for title, rows in cases.items()
     ]
-    return Section("Two views from the store", text, targets)
+    return Section("Two views from the store", text, targets, figures)
 
 
 if __name__ == "__main__":
