@@ -97,6 +97,7 @@ def flops(step: Step) -> int:
 
 def parts(step: Step) -> dict[str, float]:
     """Shares of a step's processor time, by kind of operation."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it writes its own lines to stderr
     with profile(activities=[ProfilerActivity.CPU]) as watched:
         step()
     shares = dict.fromkeys([*_PARTS, "element by element, copies"], 0.0)
