@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # docker build -t medstrata .
-# docker run --rm -v "$PWD:/work" medstrata prepare images --out images.store     (GPU: add --gpus all)
+# docker run --rm -v "$PWD:/data" medstrata prepare images --out images.store     (GPU: add --gpus all)
 FROM python:3.12-slim
 
 # Address of PyTorch's builds for another device (CPU alone, another CUDA); empty takes the registry
@@ -17,7 +17,7 @@ RUN python -m pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDE
     && python -m pip install --no-cache-dir ".[${EXTRAS}]"
 
 USER 1000
-WORKDIR /work
+WORKDIR /data
 HEALTHCHECK --interval=1h --timeout=2m CMD ["medstrata", "doctor"]
 ENTRYPOINT ["medstrata"]
 CMD ["--help"]

@@ -1,11 +1,13 @@
 """The training step and a whole run on a GPU, against lightly's blocks in the same precision.
 
     python benchmarks/gpu.py [--backbone resnet50] [--size 224] [--batch 256] [--no-compile]
-                             [--device cpu --quick]
+                             [--out FOLDER] [--device cpu --quick]
 
 Makes its images on the spot. First the step alone, on a batch made beforehand, one program after
-another with plain MoCo once more at the end, so that drift shows; then real runs of `pretrain` on
-grey and on colour images of 256 px, for what the loader costs. Writes results/gpu-<name>.json.
+another with plain MoCo twice, so that drift shows; each once more compiled, lightly's encoders too.
+Then real runs of `pretrain --profile` on grey and on colour images of 256 px, for what the loader
+costs. Every figure is written as soon as it is there, to results/gpu-<name>.json or to --out; a
+program that fails is named there, and the others go on.
 """
 
 import argparse
@@ -16,27 +18,33 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from harness import RESULTS, Section, Target, read_result, spread, write_result
-from images import write_images
+from images import write_linked
 from medstrata.assembly import build
 from medstrata.console import say
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.devices import device_name, make_accelerator
+from medstrata.files import write_text
+from medstrata.limits import LOOP, WAITING
+from medstrata.operations import count_operations
 from medstrata.pretraining import pretrain, training_step
 from medstrata.recipes import recipe
 from medstrata.settings import PretrainSettings
-from peers import SAME_ALLOCATOR, Case, peer_step
+from medstrata.tracing import PYTHON
+from peers import SAME_ALLOCATOR, Case, installed, peer_step
 from wording import change, number, paragraphs, ratio, table
-from workers import Step, flops
+from workers import Step
 
 LOSSES = {"plain MoCo": "moco", "+ MSE": "moco_mse", "+ Barlow Twins": "moco_bt"}
 PLAIN, COMPILED, AGAIN, PEER = "plain MoCo", ", compiled", "plain MoCo, again", "lightly"
+_DISTINCT = 256  # made-up images; the others are the same files by another name
 _COPIES = 3  # of the product that gives the ceiling, after a warm-up
 
 
@@ -113,11 +121,17 @@ def steps(
     def ours(name: str, compiled: bool) -> Callable[[], Step]:
         return lambda: our_step(store, settings(name, sizes, 3, compiled=compiled))
 
+    def lightly(compiled: bool) -> Callable[[], Step]:
+        return lambda: peer_step("lightly", sizes.case, SAME_ALLOCATOR, device, compiled=compiled)
+
     made = {title: ours(name, False) for title, name in LOSSES.items()}
+    if PEER in installed():
+        made[PEER] = lightly(False)
+    made[AGAIN] = ours(LOSSES[PLAIN], False)
     if compile_too:
         made |= {f"{title}{COMPILED}": ours(name, True) for title, name in LOSSES.items()}
-    made[PEER] = lambda: peer_step("lightly", sizes.case, SAME_ALLOCATOR, device)
-    made[AGAIN] = ours(LOSSES[PLAIN], False)
+        if PEER in installed():
+            made[PEER + COMPILED] = lightly(True)
     return made
 
 
@@ -130,7 +144,7 @@ def measure_step(
     step = make()
     taken = seconds(step, device, sizes.turns)
     peak = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
-    operations = flops(step) if counted is None else counted
+    operations = count_operations(step) if counted is None else counted
     del step
     gc.collect()
     if device.type == "cuda":
@@ -144,27 +158,25 @@ def measure_step(
     }
 
 
-def measure_run(
-    store: Store, folder: Path, sizes: Sizes, step_s: float, *, compiled: bool
-) -> dict[str, float]:
+def measure_run(store: Store, folder: Path, sizes: Sizes, *, compiled: bool) -> dict[str, float]:
     """A run of plain MoCo through the loader; its first epoch, which warms up, is left out.
 
     Args:
         store: The images.
         folder: New, for the run.
         sizes: How much is measured.
-        step_s: Seconds of a step alone, to tell how long the device was at work.
         compiled: Whether to compile the encoders.
     """
     chosen = settings("moco", sizes, store.channels, compiled=compiled)
-    run = pretrain(store, chosen, folder)
+    run = pretrain(store, chosen, folder, profile=True)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     times = [line["time"] for line in lines if line["event"] == "epoch" and line["epoch"] > 0]
-    rate = statistics.median(one["samples_per_s"] for one in times)
+    shares = json.loads((run / "profile.json").read_text())["shares"]
     return {
-        "samples_per_s": rate,
+        "samples_per_s": statistics.median(one["samples_per_s"] for one in times),
         "data_wait": statistics.median(one["data_wait"] for one in times),
-        "busy": rate / sizes.case.batch * step_s,
+        # Of a GPU the parts are times of its kernels, and what is left it had nothing to do.
+        "busy": 1 - sum(shares.get(name, 0.0) for name in (WAITING, PYTHON, LOOP)),
     }
 
 
@@ -172,34 +184,46 @@ def make_store(folder: Path, sizes: Sizes, channels: int) -> Store:
     """A store of made-up images with structure at every scale."""
     ending = "png" if channels == 1 else "jpg"
     images = folder / f"images-{channels}"
-    write_images(images, sizes.images, sizes.pixels, channels, ending)
+    write_linked(images, sizes.images, sizes.pixels, channels, ending, distinct=_DISTINCT)
     return prepare(images, folder / f"store-{channels}", size=sizes.pixels, channels=channels)
 
 
-def measure(sizes: Sizes, device: torch.device, *, compile_too: bool) -> dict[str, Any]:
+def measure(
+    sizes: Sizes, device: torch.device, keep: Callable[[Mapping[str, Any]], object], *,
+    compile_too: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """All of it; `keep` gets what there is after each figure."""
     result: dict[str, Any] = {
         "case": sizes.case._asdict(),
         "device": device_name(device),
         "ceiling_flops_per_s": ceiling(device, sizes.product),
         "steps": {},
         "runs": {},
+        "failed": {},
     }
+
+    def note(part: str, name: str, work: Callable[[], dict[str, Any]]) -> None:
+        try:
+            row = result[part][name] = work()
+        except Exception as error:  # noqa: BLE001  (one program's trouble is not the others')
+            result["failed"][name] = f"{type(error).__name__}: {error}"[:400]
+            say(f"{name} failed: {result['failed'][name]}")
+        else:
+            rate = row["samples_per_s"]
+            rate = rate["median"] if isinstance(rate, Mapping) else rate
+            say(f"{name}: {rate:.0f} two-view samples/s")
+        keep(result)
+
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         stores = {"colour": make_store(folder, sizes, 3), "grey": make_store(folder, sizes, 1)}
-        made = steps(stores["colour"], sizes, device, compile_too=compile_too)
-        for name, make in made.items():
+        for name, make in steps(stores["colour"], sizes, device, compile_too=compile_too).items():
             # A compiled step does the same products, which cannot be counted in it.
             plain = result["steps"].get(name.removesuffix(COMPILED), {}).get("flops")
-            row = result["steps"][name] = measure_step(make, sizes, device, counted=plain)
-            say(f"{name}: {row['samples_per_s']['median']:.0f} two-view samples/s")
-        fastest = COMPILED if compile_too else ""
-        step_s = result["steps"][PLAIN + fastest]["seconds"]["median"]
+            note("steps", name, partial(measure_step, make, sizes, device, counted=plain))
         for name, store in stores.items():
-            out = folder / f"run-{name}"
-            row = measure_run(store, out, sizes, step_s, compiled=compile_too)
-            result["runs"][name] = row
-            say(f"run, {name}: {row['samples_per_s']:.0f} samples/s, busy {row['busy']:.0%}")
+            run = partial(measure_run, store, folder / f"run-{name}", sizes, compiled=compile_too)
+            note("runs", name, run)
     return result
 
 
@@ -207,15 +231,16 @@ def section() -> Section:
     """What each GPU measured, and the aims for one H100."""
     results = [read_result(path.stem) for path in sorted(RESULTS.glob("gpu-*.json"))]
     words = (
-        "`python benchmarks/gpu.py`: images made on the spot, ResNet-50 at 224 px, batch 256, "
-        "bfloat16, channels-last; lightly's blocks in the same precision and memory format. A "
-        "sample is two views. `busy` is the share of a run's time that its steps would take alone."
+        "`python benchmarks/gpu.py`: images made on the spot, bfloat16, channels-last; lightly's "
+        "blocks in the same precision and memory format, and compiled where ours are. A sample is "
+        "two views. `busy` is the time of the GPU's kernels in a step of a run (`--profile`)."
     )
     if not results:
         words += " **No GPU has measured them yet**; the aims stand as they were set."
         return Section("On a GPU", words, _aims({}))
     tables = [_table(result) for result in results]
-    h100 = next((one for one in results if "H100" in one["device"]), {})
+    aimed = Case("resnet50", 224, 256, 65_536)
+    h100 = next((r for r in results if "H100" in r["device"] and Case(**r["case"]) == aimed), {})
     return Section("On a GPU", paragraphs(words, *tables), _aims(h100))
 
 
@@ -238,36 +263,37 @@ def _table(result: Mapping[str, Any]) -> str:
 
 
 def _over(result: Mapping[str, Any], name: str) -> dict[str, float]:
-    """A program's time over plain MoCo's median."""
-    plain = result["steps"][PLAIN]["seconds"]["median"]
-    return {key: value / plain for key, value in result["steps"][name]["seconds"].items()}
+    """A program's time over the median of plain MoCo, compiled as it is compiled."""
+    plain = result["steps"][PLAIN + (COMPILED if name.endswith(COMPILED) else "")]
+    seconds = result["steps"][name]["seconds"]
+    return {key: value / plain["seconds"]["median"] for key, value in seconds.items()}
 
 
 def _aims(result: Mapping[str, Any]) -> list[Target]:
-    found: dict[str, float | None] = dict.fromkeys(("rate", "busy", "peer", *LOSSES))
-    why = ""
-    if result:
-        best = min(
-            (name for name in result["steps"] if name.startswith(PLAIN)),
-            key=lambda name: result["steps"][name]["seconds"]["median"],
-        )
-        row = result["steps"][best]
-        found["rate"] = row["samples_per_s"]["median"]
-        found["busy"] = 100 * min(run["busy"] for run in result["runs"].values())
-        found["peer"] = _over(result, PEER)["median"] / _over(result, best)["median"]
-        found |= {name: 100 * (_over(result, name)["median"] - 1) for name in LOSSES}
+    measured = result.get("steps", {})
+    rates = [row["samples_per_s"]["median"] for name, row in measured.items() if PLAIN in name]
+    busy = [run["busy"] for run in result.get("runs", {}).values()]
+    why, on = "", "ResNet-50, 224 px, batch 256, one H100"
+    if PLAIN in measured:
+        row = measured[PLAIN]
         share = row["flops"] / row["seconds"]["median"] / result["ceiling_flops_per_s"]
         why = f"the step computes at {100 * share:.0f} % of a large bfloat16 product's rate"
-    on = "ResNet-50, 224 px, batch 256, one H100"
-    return [
-        Target(f"two-view samples a second: {on}", 2500, found["rate"], "samples/s", why=why),
-        Target(f"the GPU at work in a run: {on}", 95, found["busy"], "%", why=why),
-        Target(f"step against lightly's, same precision: {on}", 1.5, found["peer"], "x", why=why),
-        *(
-            Target(f"{name[2:]} on four stages, added: {on}", 3, found[name], "%", True, why)
-            for name in list(LOSSES)[1:]
-        ),
+
+    def over(name: str, scale: float = 1.0, less: float = 0.0) -> float | None:
+        return scale * (_over(result, name)["median"] - less) if name in measured else None
+
+    best, least = max(rates, default=None), 100 * min(busy) if busy else None
+    aims = [
+        Target(f"two-view samples a second: {on}", 2500, best, "samples/s", why=why),
+        Target(f"the GPU at work in a run: {on}", 95, least, "%", why=why),
     ]
+    for how, ending in (("eager", ""), ("compiled", COMPILED)):
+        what = f"step against lightly's, same precision, both {how}: {on}"
+        aims.append(Target(what, 1.5, over(PEER + ending), "x", why=why))
+    for name in list(LOSSES)[1:]:
+        what = f"{name[2:]} on four stages, added: {on}"
+        aims.append(Target(what, 3, over(name, 100, 1), "%", True, why))
+    return aims
 
 
 def main() -> None:
@@ -276,10 +302,11 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--images", type=int, default=4096)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--images", type=int, default=25_600)  # 100 steps between checkpoints
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--out", type=Path, help="folder for the result, instead of results/")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, no compiling, no file")
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
@@ -290,12 +317,17 @@ def main() -> None:
     full = Sizes(case, 256, given.images, given.epochs, given.turns, product=8192)
     sizes = QUICK if given.quick else full
     device = torch.device(given.device)
-    result = measure(sizes, device, compile_too=given.compile and not given.quick)
-    if given.quick:
-        print(_table(result))
-        return
-    name = re.sub(r"[^a-z0-9]+", "-", result["device"].lower()).strip("-")
-    print(write_result(f"gpu-{name}", result))
+    chip = re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
+    name = f"gpu-{chip}-{case.backbone}-{case.size}-{case.batch}"
+
+    def keep(found: Mapping[str, Any]) -> None:
+        if not given.quick:
+            path = write_result(name, found)
+            if given.out is not None:
+                write_text(given.out / path.name, path.read_text("utf-8"))
+
+    result = measure(sizes, device, keep, compile_too=given.compile and not given.quick)
+    print(_table(result))
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def features(samples: int, size: int, seed: int) -> NDArray[np.float32]:
 
 
 def naive_cka() -> Task:
-    """Whole kernels, centred by products with the centring matrix, as published."""
+    """Whole kernels, centred by products with the centring matrix."""
     first, second = (features(1000, 128, seed).astype(np.float64) for seed in (0, 1))
     centring = np.eye(1000) - 1 / 1000
 
@@ -202,7 +202,7 @@ def pairs(folder: Path) -> dict[str, tuple[Task, Task]]:
             our_views(large_store, 16),
         ),
         "bootstrap, against scikit-learn": (sklearn_bootstrap(), our_bootstrap()),
-        "linear CKA, against whole kernels": (
+        "linear CKA, against H K H": (
             naive_cka(),
             lambda: linear_cka(first, second, debiased=False),
         ),

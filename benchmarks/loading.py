@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from harness import Section, Target, interleave, read_result, spread, write_result
-from images import write_images
+from images import write_images, write_linked
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.loader import Loader
@@ -74,9 +74,7 @@ def scaling(folder: Path, *, quick: bool) -> dict[str, Any]:
 def waiting(name: str, folder: Path) -> dict[str, Any]:
     """Of a run that is started as a user would."""
     backbone, size, batch, images = RUNS[name]
-    write_images(folder / name, min(images, 96), max(size, 128), 3, "jpg")
-    for copy in range(96, images):  # which a step takes as long for
-        os.link(folder / name / f"{copy % 96:04d}.jpg", folder / name / f"{copy:04d}.jpg")
+    write_linked(folder / name, images, max(size, 128), 3, "jpg", distinct=96)
     prepare(folder / name, folder / f"{name}.store", size=size)
     command = [sys.executable, "-m", "medstrata", "pretrain", str(folder / f"{name}.store")]
     command += ["--out", str(folder / f"{name}.run"), "--images", "all", "--epochs", "2"]

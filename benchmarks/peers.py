@@ -173,9 +173,14 @@ def installed() -> list[str]:
 
 
 def peer_step(
-    name: str, case: Case, manner: Manner, device: torch.device | str = "cpu"
+    name: str,
+    case: Case,
+    manner: Manner,
+    device: torch.device | str = "cpu",
+    *,
+    compiled: bool = False,
 ) -> Callable[[], object]:
-    """A training step of a peer on a batch made beforehand."""
+    """A training step of a peer on a batch made beforehand; `compiled` compiles its encoders."""
     if manner.keep_memory:
         keep_freed_memory()
     device = torch.device(device)
@@ -186,6 +191,10 @@ def peer_step(
     ]
     model: Any = PEERS[name](case).to(device, memory_format=layout)
     model.train()
+    if compiled:
+        for part in ("backbone", "backbone_momentum", "query", "key"):
+            if hasattr(model, part):
+                getattr(model, part).compile(dynamic=False)
     optimizer = torch.optim.SGD(
         [weight for weight in model.parameters() if weight.requires_grad],
         lr=0.03,

@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from harness import held_memory, in_turns, spread
+from medstrata.operations import count_operations
 
 Step = Callable[[], object]
 Precision = Literal["bfloat16", "float32"]
@@ -70,11 +70,12 @@ class Worker:
 
 
 def _serve(pipe: Connection, make: Callable[..., Step], arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)  # what the process that started it has set does not reach here
     step = make(*arguments)
     answers: dict[str, Callable[[], Any]] = {
         "step": lambda: timed(step),
         "peak": lambda: held_memory("VmHWM"),
-        "flops": lambda: flops(step),
+        "flops": lambda: count_operations(step),
         "parts": lambda: parts(step),
     }
     while (question := pipe.recv()) != "end":
@@ -86,13 +87,6 @@ def timed(step: Step) -> float:
     started = time.perf_counter()
     step()
     return time.perf_counter() - started
-
-
-def flops(step: Step) -> int:
-    """Floating-point operations of a step's convolutions and products."""
-    with FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops()
 
 
 def parts(step: Step) -> dict[str, float]:
@@ -110,7 +104,6 @@ def parts(step: Step) -> dict[str, float]:
 
 def product_step(precision: Precision) -> Step:
     """A large product, a yardstick of what the processor computes at most."""
-    torch.set_num_threads(1)
     dtype = {"bfloat16": torch.bfloat16, "float32": torch.float32}[precision]
     first, second = (torch.randn(_PRODUCT, _PRODUCT, dtype=dtype) for _ in range(2))
     return lambda: torch.mm(first, second)

@@ -8,7 +8,7 @@ python3 -m venv "$work/venv"
 python="$work/venv/bin/python"
 "$python" -m pip install --quiet build
 "$python" -m build --outdir "$work/dist" .
-"$python" -m zipfile -l "$work"/dist/*.whl | grep -q medstrata/py.typed
+"$python" -m zipfile -l "$work"/dist/*.whl | grep medstrata/py.typed > /dev/null
 "$python" -m pip install --quiet "$work"/dist/*.whl
 cd "$work"
 venv/bin/medstrata --help > /dev/null

@@ -10,9 +10,9 @@ import yaml
 from safetensors.torch import save_file
 
 from medstrata.backbones import Backbone, create_backbone
-from medstrata.feature_cache import encoder_digest
 from medstrata.preprocessing import Preprocessing
-from medstrata.weights import LoadedEncoder, export_backbone
+from medstrata.run import read_result
+from medstrata.weights import LoadedEncoder, encoder_digest, export_backbone
 
 SIZE = 32
 STORE = {"name": "chests.store", "images": 60, "patients": 20, "size": SIZE, "channels": 1}
@@ -43,9 +43,8 @@ def pretrained_run(folder: Path, architecture: str, channels: int = 1) -> Path:
     """What a finished pre-training run leaves behind."""
     folder.mkdir(parents=True)
     backbone = lively_backbone(architecture, channels)
-    export_backbone(
-        folder / "exported", architecture, backbone, preprocessing_of(channels), "moco_mse"
-    )
+    loaded = LoadedEncoder("moco_mse", architecture, backbone, preprocessing_of(channels))
+    export_backbone(folder / "exported", loaded)
     settings = {
         "store": "chests.store",
         "store_digest": "0123abcd",
@@ -60,6 +59,7 @@ def pretrained_run(folder: Path, architecture: str, channels: int = 1) -> Path:
     result = {
         "kind": "pretrain",
         "arm": "moco_mse",
+        "encoder_digest": encoder_digest(loaded),
         "recipe": "fair/moco_mse",
         "backbone": architecture,
         "store": STORE,
@@ -99,9 +99,11 @@ def tuned_run(
     }
     _write(folder, {**described, "store": "chests.store"})
     cell = {"value": 0.8125, "low": 0.7, "high": 0.9}
+    start = read_result(folder / encoder) or {}
     result = {
         "kind": "finetune",
         **described,
+        "encoder_digest": start.get("encoder_digest"),
         "store": STORE,
         "subset": {"images": 15},
         "metric": "auroc",
@@ -117,14 +119,14 @@ def _write_classifier(
     folder: Path, architecture: str, channels: int, task: dict[str, Any], outputs: int
 ) -> None:
     backbone, expected = lively_backbone(architecture, channels), preprocessing_of(channels)
-    export_backbone(folder, architecture, backbone, expected, "moco_mse")
+    loaded = LoadedEncoder("moco_mse", architecture, backbone, expected)
+    export_backbone(folder, loaded)
     generator = torch.Generator().manual_seed(2)
     head = {
         "weight": torch.randn(outputs, backbone.embed_dim, generator=generator),
         "bias": torch.randn(outputs, generator=generator),
     }
     save_file(head, folder / "head.safetensors")
-    loaded = LoadedEncoder("moco_mse", architecture, backbone, expected)
     model = {
         "task": task,
         "columns": task["classes"],

@@ -136,7 +136,7 @@ def test_the_papers_encoders_expect_values_in_0_to_1(
 def test_a_folder_in_use_is_refused(file: Path, tmp_path: Path) -> None:
     out = import_weights(file, tmp_path / "out", backbone="test_resnet")
     before = (out / "result.json").read_bytes()
-    with pytest.raises(MedstrataError, match="already holds a run"):
+    with pytest.raises(MedstrataError, match="holds an earlier import; add --overwrite"):
         import_weights(file, out, backbone="test_resnet")
     assert (out / "result.json").read_bytes() == before
     import_weights(file, out, backbone="test_resnet", encoder="key", overwrite=True)

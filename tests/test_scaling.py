@@ -97,7 +97,8 @@ SRUN = """#!/usr/bin/env python3
 import os, signal, subprocess, sys
 numbers = map(str, range(int(os.environ["SLURM_NTASKS"])))
 ranks = [{"SLURM_PROCID": n, "SLURM_LOCALID": n} for n in numbers]
-tasks = [subprocess.Popen(sys.argv[1:], env={**os.environ, **rank}) for rank in ranks]
+assert sys.argv[1] == "--cpus-per-task=1"
+tasks = [subprocess.Popen(sys.argv[2:], env={**os.environ, **rank}) for rank in ranks]
 signal.signal(signal.SIGUSR1, lambda *_: [task.send_signal(signal.SIGUSR1) for task in tasks])
 open(os.environ["JOB"] + "/srun.pid", "w").write(str(os.getpid()))
 sys.exit(max(task.wait() for task in tasks))

@@ -80,8 +80,9 @@ def build(
         weight_decay=settings.optimizer.weight_decay,
     )
     if settings.compile:
-        model.query_encoder.compile()
-        model.key_encoder.compile()
+        # For the very shapes: sub-batches of keys would else make the batch a variable.
+        model.query_encoder.compile(dynamic=False)
+        model.key_encoder.compile(dynamic=False)
     # What is split needs no wrapper to average gradients.
     wrapped = accelerator.prepare_model(model, evaluation_mode=settings.shard)
     optimizer = accelerator.prepare_optimizer(optimizer)
@@ -218,7 +219,7 @@ def update_watched(training: Training) -> None:
 
 
 def restore(training: Training, state: Mapping[str, Any]) -> None:
-    """Put a checkpoint's state back."""
+    """Put a checkpoint's state back; all processes must call this."""
     training.step = state["step"]
     training.queue.load_state_dict(state["queue"])
     if training.settings.shard:
@@ -230,3 +231,4 @@ def restore(training: Training, state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch_rng"])
     if state["cuda_rng"]:
         torch.cuda.set_rng_state_all(state["cuda_rng"])
+    update_watched(training)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from medstrata.console import say, warn
 from medstrata.errors import MedstrataError
+from medstrata.importing.conversions import timm_config
 from medstrata.importing.finding import Found, find_encoder
 from medstrata.importing.matching import Match, match
 
@@ -90,10 +91,7 @@ def create_backbone(
         near = ", ".join(timm.list_models(f"*{name}*")[:5]) or "see timm.list_models()"
         raise MedstrataError(f"backbone {name!r} is not a timm model; near: {near}")
     options: dict[str, Any] = {}
-    try:
-        config = timm.get_pretrained_cfg(name)
-    except RuntimeError as error:
-        raise MedstrataError(f"backbone {name!r} is not a timm model: {error}") from error
+    config = timm_config(name)
     if config is not None and config.fixed_input_size:
         options["img_size"] = image_size
     if name.partition(".")[0] in timm.list_models(module="resnet"):

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 
 from medstrata.assembly import Training, build
 from medstrata.ceiling import Ceiling, measure_ceiling
@@ -26,6 +25,7 @@ from medstrata.errors import MedstrataError
 from medstrata.files import write_text
 from medstrata.machine import memory, usable_cores
 from medstrata.moco import Queue
+from medstrata.operations import count_operations
 from medstrata.pretraining import training_step
 from medstrata.profiling import loader_rates
 from medstrata.recipes import recipe
@@ -170,9 +170,8 @@ def _time_steps(
     with progress_bar() as bar:
         task = bar.add_task("training steps", total=(steps + 1) * len(trainings))
         for name, training in trainings.items():
-            with FlopCounterMode(display=False) as counter:
-                _seconds(training, partial(training_step, training, batches[name]))
-            flop[name] = counter.get_total_flops()
+            step = partial(training_step, training, batches[name])
+            flop[name] = count_operations(partial(_seconds, training, step))
             bar.advance(task)
         started = time.perf_counter()
         for turn in range(steps):
@@ -211,7 +210,7 @@ def _step_record(
         "precision": precision,
         "gflop": flop / 1e9,
         "ceiling_share": flop / taken / 1e9 / ceiling.best(precision),
-        # On a CPU of the whole process, so of all recipes so far.
+        # What the other recipes hold counts, too; on a CPU at its largest so far.
         "peak_memory_gib": peak,
     }
 

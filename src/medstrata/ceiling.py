@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from medstrata.devices import device_name, has_native_bf16
+from medstrata.devices import device_name, has_native_bf16, processor_has_native_bf16
 
 
 class _Convolution(NamedTuple):
@@ -54,7 +54,8 @@ class Ceiling:
     copy_gb_per_s: float
 
     def best(self, precision: str) -> float:
-        """GFLOP/s that nothing measured in a precision exceeds."""
+        """GFLOP/s that nothing measured in a precision exceeds; of fp32 where it is emulated."""
+        precision = precision if precision in self.product else "fp32"
         return max(self.product[precision], *self.convolution[precision].values())
 
 
@@ -66,7 +67,8 @@ def measure_ceiling(device: torch.device, *, repeats: int = 3) -> Ceiling:
         repeats: Timed runs of each measurement; the fastest counts.
     """
     kind = "cuda" if device.type == "cuda" else "cpu"
-    precisions = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if has_native_bf16() else {})
+    native = has_native_bf16() if kind == "cuda" else processor_has_native_bf16()
+    precisions = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if native else {})
     seconds = partial(_fastest, device, repeats)
     with torch.no_grad():
         return Ceiling(

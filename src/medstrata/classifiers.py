@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from medstrata.card_text import escaped
 from medstrata.data.decoding import Form
 from medstrata.data.formats.reading import Reading
 from medstrata.data.labels import Task
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.evaluation import located, predicted_classes, seeded_encoder
-from medstrata.feature_cache import encoder_digest
 from medstrata.files import replacing, write_text
 from medstrata.heads import Head
 from medstrata.operating_point import OperatingPoint, youden
 from medstrata.weighted import Kind
-from medstrata.weights import LoadedEncoder, export_backbone
+from medstrata.weights import LoadedEncoder, encoder_digest, export_backbone
 
 NOTICE = "Research software, not a medical device: not for diagnosis or treatment."
 _FORMAT = 1
@@ -119,9 +119,7 @@ def export_classifier(
     folder = run / "exported"
     folder.mkdir(exist_ok=True)
     if encoder is None:
-        export_backbone(
-            folder, loaded.architecture, loaded.backbone, loaded.preprocessing, loaded.arm
-        )
+        export_backbone(folder, loaded)
     tensors = {name: value for name, value in head._asdict().items() if value is not None}
     with replacing(folder / "head.safetensors") as temporary:
         temporary.write_bytes(save({name: one.contiguous() for name, one in tensors.items()}))
@@ -207,12 +205,12 @@ def _card(model: dict[str, Any]) -> str:
     """The README of an exported classifier."""
     task, head = model["task"], model["head"]
     lines = [
-        f"# {task['name']}: a {task['kind']} classifier",
+        f"# {escaped(task['name'])}: a {task['kind']} classifier",
         "",
         f"**{NOTICE}**",
         "",
         f"A linear layer on the {head['weight'][1]} pooled features of a {model['architecture']} "
-        f"(timm's name), fitted by medstrata. Classes: {', '.join(task['classes'])}.",
+        f"(timm's name), fitted by medstrata. Classes: {', '.join(map(escaped, task['classes']))}.",
         "",
     ]
     points = model["thresholds"]["values"]
@@ -223,7 +221,7 @@ def _card(model: dict[str, Any]) -> str:
             "| class | threshold | sensitivity | specificity | positives | negatives |",
             "|---|---|---|---|---|---|",
             *(
-                f"| {name} | {point['threshold']:.4f} | {_share(point['sensitivity'])} | "
+                f"| {escaped(name)} | {point['threshold']:.4f} | {_share(point['sensitivity'])} | "
                 f"{_share(point['specificity'])} | {point['positives']} | {point['negatives']} |"
                 for name, point in points.items()
             ),
@@ -236,7 +234,7 @@ def _card(model: dict[str, Any]) -> str:
         _ACTIVATIONS[task["kind"]],
         "",
         "The features are those of "
-        + ("backbone.safetensors" if model["encoder"] is None else f"`{model['encoder']}`")
+        + ("backbone.safetensors" if model["encoder"] is None else escaped(model["encoder"]))
         + ", a state dict with timm's keys for `timm.create_model("
         + f'"{model["architecture"]}", num_classes=0, '
         + f"in_chans={model['preprocessing']['channels']})`. Input: model.json, `preprocessing`.",

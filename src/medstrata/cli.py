@@ -95,16 +95,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Stopped as stopped:
         say(f"medstrata {command}: {stopped}")
         sys.exit(UNFINISHED)
-    except (MedstrataError, ValueError) as error:
+    except (MedstrataError, ValueError, OSError) as error:
         if debug:
             raise
-        say(f"medstrata {command}: {' '.join(str(error).split())}")
+        say(f"medstrata {command}: {_words(error)}")
         sys.exit(1)
     except KeyboardInterrupt:
         resumable = ("pretrain", "finetune", "probe", "reuse", "atlas")
         how = "with --resume " if command in resumable else ""
         say(f"medstrata {command}: stopped; {how}the same command goes on or starts again")
         sys.exit(130)
+
+
+def _words(error: Exception) -> str:
+    """One line; of the system's errors what it could not do and where, without their number."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 def completion_command(words: list[str]) -> None:

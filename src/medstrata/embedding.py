@@ -17,12 +17,11 @@ from medstrata.data.squares import FITS
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.evaluation import seeded_encoder
-from medstrata.feature_cache import encoder_digest
 from medstrata.feature_files import check_suffix, feature_file
 from medstrata.features import every_layer
 from medstrata.passing import Tally, pass_images, quarantine_beside
 from medstrata.preprocessing import Preprocessing
-from medstrata.weights import LoadedEncoder
+from medstrata.weights import LoadedEncoder, encoder_digest
 
 
 @dataclass(frozen=True)

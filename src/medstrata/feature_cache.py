@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from medstrata.console import progress_bar, say, warn
 from medstrata.data.store import Store
 from medstrata.features import StoredFeatures, extract_features
 from medstrata.files import replacing
-from medstrata.weights import LoadedEncoder
+from medstrata.weights import LoadedEncoder, encoder_digest
 
 # To be raised when the same encoder and store give other features.
 _FORMAT = 1
@@ -96,29 +94,12 @@ def _digest(loaded: LoadedEncoder, store: Store, device: torch.device) -> str:
     """Names all that decides the features; another kind of device rounds otherwise."""
     described = {
         "format": _FORMAT,
-        "architecture": loaded.architecture,
-        "preprocessing": asdict(loaded.preprocessing),
+        "encoder": encoder_digest(loaded),
         "store": store.digest,
         "device": device.type,
     }
-    return _with_weights(described, loaded)
-
-
-def encoder_digest(loaded: LoadedEncoder) -> str:
-    """Names an encoder: its network, weights, statistics and what it expects of its input."""
-    described = {
-        "architecture": loaded.architecture,
-        "preprocessing": asdict(loaded.preprocessing),
-    }
-    return _with_weights(described, loaded)
-
-
-def _with_weights(described: dict[str, Any], loaded: LoadedEncoder) -> str:
-    digest = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=16)
-    for key, value in sorted(loaded.backbone.model.state_dict().items()):
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    text = json.dumps(described, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _read(path: Path, loaded: LoadedEncoder, rows: NDArray[np.int64]) -> StoredFeatures | None:

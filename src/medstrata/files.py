@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success make it durable and move it into place.
 
-    On an error the temporary file is removed and `path` is as it was.
+    On an error the temporary file is removed and `path` is as it was. Folders above it are made.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -29,9 +31,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     A folder at `path` is deleted then, and only then; on an error it is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    former = temporary.with_suffix(".old")
-    temporary.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: in a container every process may have the number of one that was killed.
+    around = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    temporary, former = around / "new", around / "old"
+    temporary.mkdir()  # with the rights of any folder; mkdtemp's is its owner's alone
     try:
         yield temporary
         for file in temporary.rglob("*"):
@@ -40,10 +44,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                     os.fsync(written.fileno())
         if path.exists():
             path.rename(former)
-        temporary.rename(path)
-        shutil.rmtree(former, ignore_errors=True)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if former.exists():
+                former.rename(path)
+            raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(around, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

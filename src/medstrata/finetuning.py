@@ -40,6 +40,7 @@ from medstrata.settings import REMOTE_SHUFFLE_SHARDS, FinetuneSettings
 from medstrata.supervised import fit_full
 from medstrata.trackers import Tracker, require_installed, tracking
 from medstrata.weighted import Kind
+from medstrata.weights import encoder_digest
 
 
 def finetune(
@@ -102,6 +103,7 @@ def finetune(
     if not begin_evaluation(out, store, described, resume=resume, overwrite=overwrite):
         return out
     save_subset(out, store, parts.train)
+    start = encoder_digest(loaded)  # full fine-tuning changes it
     with tracking(trackers, out, described, step=0) as track:
         if settings.protocol == "full":
             fitted = fit_full(loaded, store, resolved, parts, settings, accelerator, out, track)
@@ -126,6 +128,7 @@ def finetune(
     result = {
         "kind": "finetune",
         **described,
+        "encoder_digest": start,
         "store": describe_store(store, resolved),
         "subset": describe_subset(store, resolved, parts.train),
         **_scores(store, resolved, parts, fitted, settings.resamples),

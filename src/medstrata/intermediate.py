@@ -50,9 +50,12 @@ class TappedLosses(nn.Module):
     ) -> None:
         super().__init__()
         self.losses = losses
-        depth = 2 if key is None else 1
-        self._passes: dict[str, deque[Tensor]] = {stage: deque(maxlen=depth) for stage in query}
-        self._key_passes: dict[str, deque[Tensor]] = {stage: deque(maxlen=1) for stage in key or {}}
+        self._depth = 2 if key is None else 1
+        # One place more than is wanted: that there were too many passes must show.
+        self._passes: dict[str, deque[Tensor]] = {
+            stage: deque(maxlen=self._depth + 1) for stage in query
+        }
+        self._key_passes: dict[str, deque[Tensor]] = {stage: deque(maxlen=2) for stage in key or {}}
         self._hooks = [
             _tap(stages[name], losses, name, noted[name])
             for stages, noted in ((query, self._passes), (key or {}, self._key_passes))
@@ -63,17 +66,23 @@ class TappedLosses(nn.Module):
         """The weighted sum over the stages, scalar, of the passes since the last call.
 
         Raises:
-            MedstrataError: there were not two passes in training mode.
+            MedstrataError: there were not two passes in training mode, one through each network
+                where there are two.
         """
         first, second = {}, {}
         for stage, passes in self._passes.items():
-            found = [*passes, *self._key_passes.get(stage, ())]
-            if len(found) != 2:
+            keys = self._key_passes.get(stage, deque())
+            seen = _counted(passes, self._depth)
+            if self._key_passes:
+                seen += f" and, in the momentum encoder, {_counted(keys, 1)}"
+            if (len(passes), len(keys)) != (self._depth, 2 - self._depth):
+                if len(passes) > self._depth or len(keys) > 1:
+                    self.forget()
                 raise MedstrataError(
-                    f"{stage} has seen {len(found)} of 2 views in training mode since the last "
-                    "loss; pass each view through the network by itself, then ask for the loss"
+                    f"{stage} has seen {seen} views in training mode since the last loss; pass "
+                    "each view through the network by itself, then ask for the loss"
                 )
-            first[stage], second[stage] = found
+            first[stage], second[stage] = [*passes, *keys]
         self.forget()
         total, _ = self.losses(first, second)
         return torch.as_tensor(total)
@@ -90,8 +99,8 @@ class TappedLosses(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TappedLosses":
         raise MedstrataError(
-            "a network with taps cannot be copied: build the intermediate losses after the copy, "
-            "and give a momentum encoder as key="
+            "intermediate losses cannot be copied: they read the network they were built for; "
+            "build others for the copy, or give a momentum encoder as key="
         )
 
 
@@ -166,10 +175,15 @@ def _tap(
     loss = cast(IntermediateLoss, losses.losses[name])
 
     def note(module: nn.Module, _inputs: object, output: Tensor) -> None:
-        if module.training:
+        # A copy of the network takes its hooks along, and is not the network.
+        if module.training and module is stage.module:
             noted.append(loss.pool(_maps(output, stage)))
 
     return stage.module.register_forward_hook(note)
+
+
+def _counted(passes: deque[Tensor], wanted: int) -> str:
+    return f"{len(passes)}{' or more' if len(passes) > wanted else ''} of {wanted}"
 
 
 def _maps(output: Tensor, stage: _Stage) -> Tensor:

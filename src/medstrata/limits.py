@@ -144,11 +144,13 @@ def _device(seen: Observed) -> str:
         key=lambda name: seen.shares[name],
     )
     words = f"device: {largest} {seen.shares[largest]:.0%} of the time"
-    if seen.ceiling_share is not None:
+    if seen.ceiling_share is not None and seen.precision in seen.ceiling.product:
         words += (
             f"; {seen.ceiling_share:.0%} of the {seen.ceiling.best(seen.precision):.0f} GFLOP/s "
             f"that {seen.ceiling.device} reaches in {seen.precision}"
         )
+    if seen.precision not in seen.ceiling.product:
+        return words + f". {seen.precision} is emulated here, many times slower: --precision auto."
     if seen.precision == "fp32" and "bf16" in seen.ceiling.product:
         gain = seen.ceiling.best("bf16") / seen.ceiling.best("fp32")
         return words + f". bf16 is up to {gain:.1f} times as fast here: --precision auto."

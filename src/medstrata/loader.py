@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -55,6 +56,12 @@ class _Copies:
             )
             ids = batch.ids.pin_memory().to(self._device, non_blocking=True)
             return Batch(views, ids, self._stream.record_event())
+
+
+@cache
+def _copies_to(device: torch.device) -> _Copies:
+    """One for all epochs: memory is kept for each stream, and would grow with their number."""
+    return _Copies(device)
 
 
 def _wait_for_copy(batch: Batch) -> None:
@@ -133,7 +140,7 @@ class Loader:
         """The batches of an epoch, from a step on, made ahead in the background."""
         batches = self._batches(epoch, first_step)
         if self.device.type == "cuda":
-            batches = map(_Copies(self.device).start, batches)
+            batches = map(_copies_to(self.device).start, batches)
         return Prefetched(batches)
 
     def _batches(self, epoch: int, first_step: int) -> Iterator[Batch]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -46,11 +47,20 @@ class Preprocessing:
         if pixels.shape[-1] not in (1, self.channels):
             raise ValueError(f"{pixels.shape[-1]} channels for an encoder of {self.channels}")
         images = pixels.permute(0, 3, 1, 2).float()
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        # To bring them to a GPU waits for all that it has been told to do: once is enough.
+        column = _column_there if images.is_cuda else _column
+        mean, std = (column(values, images.device) for values in (self.mean, self.std))
         top = torch.iinfo(pixels.dtype).max
         images = (images - top * mean) / (top * std)
         return images.contiguous(memory_format=torch.channels_last)
+
+
+def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(mode=False):  # what is kept must serve training, too
+        return torch.tensor(values, device=device).view(1, -1, 1, 1)
+
+
+_column_there = lru_cache(maxsize=32)(_column)
 
 
 def identity(image_size: int, channels: int) -> Preprocessing:

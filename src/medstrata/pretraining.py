@@ -44,7 +44,7 @@ from medstrata.schedule import lr_factor
 from medstrata.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
 from medstrata.trackers import Track, Tracker, nowhere, require_installed, tracking
 from medstrata.tracking import read_metrics
-from medstrata.weights import export_backbone
+from medstrata.weights import LoadedEncoder, encoder_digest, export_backbone
 
 _SHUFFLE = 1003  # what a random number is for
 _ASK_EVERY = 10  # steps between agreements of several processes with GPUs on whether to stop
@@ -140,17 +140,26 @@ def train(
                 loss = watch(partial(training_step, t, batch), batches)
                 t.step += 1
                 recorder.add(t.step, epoch, loss, lr, batches)
+                if t.step % per_epoch == 0:
+                    break  # what is saved must hold the epoch's record
                 if t.settings.checkpoint_every and t.step % t.settings.checkpoint_every == 0:
                     _save(t, recorder)
                 if _stop_together(t, stopping):
                     _save(t, recorder)
                     batches.close()
-                    raise Stopped(f"stopped at step {t.step}; go on with --resume")
+                    raise _stopped(t)
+            batches.close()
             update_watched(t)
             recorder.end_epoch(epoch)
             _save(t, recorder)
+            if epoch + 1 < t.settings.epochs and _stop_together(t, stopping):
+                raise _stopped(t)
         seconds: float = recorder.seconds
         return seconds
+
+
+def _stopped(t: Training) -> Stopped:
+    return Stopped(f"stopped at step {t.step}; go on with --resume")
 
 
 def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
@@ -200,8 +209,10 @@ def training_step(t: Training, batch: Batch) -> Loss:
 
 
 def _shuffle(t: Training, batch: int) -> Tensor:
-    order = permutation(batch, t.settings.seed, _SHUFFLE, t.step, t.loader.rank)
-    return torch.from_numpy(order).to(t.accelerator.device)
+    order = torch.from_numpy(permutation(batch, t.settings.seed, _SHUFFLE, t.step, t.loader.rank))
+    if t.accelerator.device.type == "cuda":
+        order = order.pin_memory()  # else the copy would wait for the step before
+    return order.to(t.accelerator.device, non_blocking=True)
 
 
 def _set_lr(t: Training) -> float:
@@ -252,7 +263,8 @@ def _finish(t: Training, store: Store, seconds: float) -> None:
     settings = t.settings
     arm = settings.recipe.rpartition("/")[2] or settings.intermediate.loss
     backbone = t.watched
-    export_backbone(t.folder / "exported", settings.backbone, backbone, t.preprocessing, arm)
+    trained = LoadedEncoder(arm, settings.backbone, backbone, t.preprocessing)
+    export_backbone(t.folder / "exported", trained)
     *_, final = read_metrics(t.folder / "metrics.jsonl", "epoch")
     write_result(
         t.folder,
@@ -261,6 +273,7 @@ def _finish(t: Training, store: Store, seconds: float) -> None:
             "arm": arm,
             "recipe": settings.recipe,
             "backbone": settings.backbone,
+            "encoder_digest": encoder_digest(trained),
             "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
             "store": {
                 "name": store.path.name,

@@ -33,6 +33,7 @@ from medstrata.neighbours import knn_probabilities
 from medstrata.run import settings_dict, write_result
 from medstrata.settings import ProbeSettings
 from medstrata.weighted import Kind
+from medstrata.weights import encoder_digest
 
 
 def probe(
@@ -101,6 +102,7 @@ def probe(
     result = {
         "kind": "probe",
         **described,
+        "encoder_digest": encoder_digest(loaded),
         "store": describe_store(store, resolved),
         "subset": describe_subset(store, resolved, parts.train),
         "metric": metric_for(resolved.kind),

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import torch
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 
 from medstrata.assembly import Training
 from medstrata.augment import make_views
@@ -29,6 +28,7 @@ from medstrata.limits import LOOP, WAITING, Observed, explain, main_limit
 from medstrata.loader import Loader, Prefetched
 from medstrata.machine import busy_seconds, memory, usable_cores
 from medstrata.moco import Loss
+from medstrata.operations import count_operations
 from medstrata.run import environment
 from medstrata.tracing import PYTHON, as_shares, trace_steps
 
@@ -125,10 +125,9 @@ class _Observer:
         return losses[0]
 
     def _counted(self, step: Callable[[], Loss]) -> Loss:
-        with FlopCounterMode(display=False) as counter:
-            loss = step()
-        self._flop = float(counter.get_total_flops())
-        return loss
+        losses: list[Loss] = []
+        self._flop = float(count_operations(lambda: losses.append(step())))
+        return losses[0]
 
     def conclude(self) -> None:
         """Measure device and loader by themselves, write profile.json, show it."""

@@ -50,6 +50,8 @@ def open_run(
             than a run, or was started with other settings.
     """
     config = folder / "config.yaml"
+    if folder.exists() and not folder.is_dir():
+        raise MedstrataError(f"{folder} is a file; choose another --out")
     if folder.exists() and any(folder.iterdir()):
         if not config.is_file():
             raise MedstrataError(f"{folder} exists and is not a run folder; choose another --out")
@@ -75,8 +77,15 @@ def keep_audit(store: Path, folder: Path) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a config.yaml."""
-    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    """Read a config.yaml.
+
+    Raises:
+        MedstrataError: it is no YAML, or holds no settings.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MedstrataError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(loaded, dict):
         raise MedstrataError(f"{path} is not a mapping of settings")
     return loaded
@@ -144,13 +153,20 @@ def _git_state() -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    described = subprocess.run(  # noqa: S603  (fixed arguments)
-        [git, "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or None
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(  # noqa: S603  (fixed arguments)
+            [git, "-C", str(Path(__file__).parent), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.strip()
+
+    # An installed package may lie in a repository of the user's, which does not hold it.
+    if not ask("ls-files", Path(__file__).name):
+        return None
+    return ask("describe", "--always", "--dirty", "--abbrev=12") or None
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:

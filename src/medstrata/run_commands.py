@@ -5,8 +5,6 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from medstrata.arguments import (
     add_evaluation_arguments,
     add_run_options,
@@ -19,6 +17,7 @@ from medstrata.arguments import (
     word_after,
 )
 from medstrata.console import say
+from medstrata.errors import MedstrataError
 from medstrata.recipes import RECIPES
 from medstrata.settings import FinetuneSettings, PretrainSettings
 
@@ -52,13 +51,13 @@ def pretrain_command(words: list[str]) -> None:
         help="Watch some steps, and say at the end in words what limits the run (profile.json).",
     )
     parser.add_class_arguments(PretrainSettings)
-    defaults = _recipe(word_after(words, "--recipe"), words)
+    named = word_after(words, "--recipe")
+    defaults = _recipe(named or _recipe_of_config(words), words)
     parser.set_defaults(defaults)
     parsed = parse(parser, "pretrain", words)
-    # --recipe may have named a file, whose own recipe is the one to be remembered.
-    settings = replace(
-        pick_settings(PretrainSettings, parsed, "pretrain"), recipe=defaults["recipe"]
-    )
+    settings = pick_settings(PretrainSettings, parsed, "pretrain")
+    if named is not None:  # perhaps a file, whose own recipe is the one to be remembered
+        settings = replace(settings, recipe=defaults["recipe"])
     from medstrata.data.cache import open_or_prepare
     from medstrata.pretraining import pretrain
 
@@ -73,6 +72,19 @@ def pretrain_command(words: list[str]) -> None:
     )
 
 
+def _recipe_of_config(words: list[str]) -> str | None:
+    """The recipe that a --config file names, and so completes; the parser says what is wrong."""
+    file = word_after(words, "--config")
+    if file is None or not Path(file).is_file():
+        return None
+    from medstrata.run import read_config
+
+    try:
+        return read_config(Path(file)).get("recipe") or None
+    except MedstrataError:
+        return None
+
+
 def _recipe(name: str | None, words: list[str]) -> dict[str, Any]:
     """Defaults from a recipe, a config.yaml, or on --resume from the run itself."""
     out = word_after(words, "--out")
@@ -85,7 +97,9 @@ def _recipe(name: str | None, words: list[str]) -> dict[str, Any]:
     path = Path(name)
     if not path.is_file():
         usage_error("pretrain", f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    settings = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    from medstrata.run import read_config
+
+    settings = read_config(path)
     settings = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
     unknown = settings.keys() - {field.name for field in fields(PretrainSettings)}
     if unknown:

@@ -89,11 +89,17 @@ def _sum_up(events: Any, cuda: bool) -> dict[str, float]:
     }
     parts: dict[str, float] = {}
     for event in events:
+        if event.device_type.name != "CPU":
+            continue  # a kernel, whose time stands with the operation that started it as well
         micros = event.self_device_time_total if cuda else event.self_cpu_time_total
-        if micros <= 0 or event.is_user_annotation or any(word in event.name for word in _IDLE):
+        # What is compiled starts its kernels under an annotation alone.
+        compiled = event.is_user_annotation and cuda and event.kernels
+        if micros <= 0 or any(word in event.name for word in _IDLE):
+            continue
+        if event.is_user_annotation and not compiled:
             continue
         part = INTERMEDIATE if _root(event).sequence_nr in marked else _place(event)
-        part = part or _kind(event.name)
+        part = part or _kind(event.kernels[0].name if compiled else event.name)
         parts[part] = parts.get(part, 0.0) + micros / 1e6
     return parts
 

@@ -58,12 +58,19 @@ def tracking(
                     running[name].log(dict(values), step=at)
                 except Exception as error:  # noqa: BLE001  (a server's troubles must not end a run)
                     warn(f"{name} failed ({_first_line(error)}); the run goes on without it")
-                    del running[name]
+                    _finish(name, running.pop(name))
 
         yield track
     finally:
-        for tracker in running.values():
-            tracker.finish()
+        for name, tracker in running.items():
+            _finish(name, tracker)
+
+
+def _finish(name: Tracker, tracker: GeneralTracker) -> None:
+    try:
+        tracker.finish()
+    except Exception as error:  # noqa: BLE001  (what was trained must still be written)
+        warn(f"{name} did not end well ({_first_line(error)}); metrics.jsonl has all numbers")
 
 
 def require_installed(names: Sequence[Tracker]) -> None:
@@ -98,9 +105,9 @@ def _tensorboard(folder: Path, step: int) -> GeneralTracker:
 
 
 def _wandb(folder: Path, _step: int) -> GeneralTracker:
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
     import wandb
 
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     identity = _remembered(folder, "wandb") or uuid.uuid4().hex
     _remember(folder, "wandb", identity)
     mode = os.environ.get("WANDB_MODE", "offline")
@@ -135,8 +142,15 @@ def _mlflow(folder: Path, _step: int) -> GeneralTracker:
     if "MLFLOW_TRACKING_URI" not in os.environ:
         database = folder.resolve().parent / "mlflow.db"
         mlflow.set_tracking_uri(f"sqlite:///{database}")
+        os.environ.pop("MLFLOW_TRACKING_URI", None)  # it may set it; the next run has its own place
         say(f"mlflow writes into {database}; MLFLOW_TRACKING_URI names a server")
-    return MLflowTracker(_PROJECT, run_id=_remembered(folder, "mlflow"), run_name=folder.name)
+    return MLflowTracker(
+        _PROJECT,
+        run_id=_remembered(folder, "mlflow"),
+        run_name=folder.name,
+        # Else the name of the user, and where the program lies.
+        tags={"mlflow.user": "", "mlflow.source.name": _PROJECT},
+    )
 
 
 def _remembered(folder: Path, name: Tracker) -> str | None:

@@ -1,11 +1,14 @@
 """Encoders on disk: safetensors with timm's own keys, and what they expect of their input."""
 
+import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors.torch import save
 
 from medstrata.backbones import Backbone, create_backbone, take_weights
@@ -28,21 +31,33 @@ class LoadedEncoder(NamedTuple):
     preprocessing: Preprocessing
 
 
-def export_backbone(
-    folder: Path, architecture: str, backbone: Backbone, preprocessing: Preprocessing, arm: str
-) -> None:
+def encoder_digest(loaded: LoadedEncoder) -> str:
+    """Names an encoder: its network, weights, statistics and what it expects of its input."""
+    described = {
+        "architecture": loaded.architecture,
+        "preprocessing": asdict(loaded.preprocessing),
+    }
+    digest = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=16)
+    for key, value in sorted(loaded.backbone.model.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def export_backbone(folder: Path, loaded: LoadedEncoder) -> None:
     """Write `backbone.safetensors` (keys as in timm) and `config.json` into a folder."""
     folder.mkdir(exist_ok=True)
-    state = {key: value.contiguous().cpu() for key, value in backbone.model.state_dict().items()}
+    state = loaded.backbone.model.state_dict()
+    state = {key: value.contiguous().cpu() for key, value in state.items()}
     with replacing(folder / _WEIGHTS) as temporary:
         # Not save_file, whose files no one but their owner can read.
         temporary.write_bytes(save(state, metadata={"format": "pt"}))
     config = {
-        "architecture": architecture,
+        "architecture": loaded.architecture,
         "num_classes": 0,
-        "num_features": backbone.embed_dim,
-        "arm": arm,
-        "preprocessing": asdict(preprocessing),
+        "num_features": loaded.backbone.embed_dim,
+        "arm": loaded.arm,
+        "preprocessing": asdict(loaded.preprocessing),
     }
     write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
@@ -109,21 +124,29 @@ def load_foreign(
     Raises:
         MedstrataError: the encoder does not fit the backbone, or the numbers not its channels.
     """
-    channels = in_channels or max(channels_of(found, backbone) or 3, least_channels)
+    own = channels_of(found, backbone)
+    if own not in (None, 1, 3):
+        raise MedstrataError(
+            f"{found.path} was trained on images of {own} channels; 1 or 3 are supported"
+        )
+    if image_size < 1:
+        raise MedstrataError(f"image_size must be 1 or more, got {image_size}")
+    channels = in_channels or max(own or 3, least_channels)
     network = create_backbone(backbone, in_channels=channels, image_size=image_size)
     matched = take_weights(network, found)
     preprocessing = by_convention(found.normalisation, image_size, channels)
-    if mean is None and std is None:
+    assumed = [name for name, given in (("mean", mean), ("std", std)) if given is None]
+    if assumed:
+        which = "" if len(assumed) == 2 else f"{assumed[0]} of the "
         say(
-            f"{found.path.name}: input as {NORMALISATIONS[found.normalisation]}, usual for the "
-            f"{found.layout} layout but not in the file (import-weights takes --mean and --std)"
+            f"{found.path.name}: {which}input as {NORMALISATIONS[found.normalisation]}, usual for "
+            f"the {found.layout} layout but not in the file (import-weights takes --mean and --std)"
         )
-    else:
-        preprocessing = replace(
-            preprocessing,
-            mean=_per_channel("mean", mean, preprocessing.mean),
-            std=_per_channel("std", std, preprocessing.std),
-        )
+    preprocessing = replace(
+        preprocessing,
+        mean=_per_channel("mean", mean, preprocessing.mean),
+        std=_per_channel("std", std, preprocessing.std),
+    )
     return LoadedEncoder(found.path.stem, backbone, network, preprocessing), matched
 
 
@@ -134,6 +157,12 @@ def _per_channel(
         return usual
     if len(given) not in (1, len(usual)):
         raise MedstrataError(f"{name} has {len(given)} values; give one, or one of {len(usual)}")
+    least = 0.0 if name == "mean" else math.nextafter(0.0, 1.0)  # a deviation of 0 divides by 0
+    if not all(least <= value <= 1 for value in given):
+        shown = ", ".join(f"{value:g}" for value in given)
+        raise MedstrataError(
+            f"{name} {shown} is not of values in 0..1; divide by 255 what is of values in 0..255"
+        )
     return tuple(float(value) for value in given) * (len(usual) // len(given))
 
 
@@ -145,20 +174,24 @@ def _load_run(run: Path, backbone: str | None) -> LoadedEncoder:
             f"{run} {what}; give a finished pre-training run, a weights file, `scratch` or "
             "`imagenet`"
         )
-    config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
-    if backbone not in (None, config["architecture"]):
-        raise MedstrataError(f"{run} holds a {config['architecture']}, not a {backbone}")
-    options = config["preprocessing"]
-    preprocessing = Preprocessing(
-        image_size=options["image_size"],
-        channels=options["channels"],
-        mean=tuple(options["mean"]),
-        std=tuple(options["std"]),
-    )
+    try:
+        config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
+        arm, architecture = str(config["arm"]), str(config["architecture"])
+        options = config["preprocessing"]
+        preprocessing = Preprocessing(
+            image_size=int(options["image_size"]),
+            channels=int(options["channels"]),
+            mean=tuple(options["mean"]),
+            std=tuple(options["std"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MedstrataError(
+            f"{exported / 'config.json'} is damaged ({type(error).__name__}); make the run again"
+        ) from error
+    if backbone not in (None, architecture):
+        raise MedstrataError(f"{run} holds a {architecture}, not a {backbone}")
     network = create_backbone(
-        config["architecture"],
-        in_channels=preprocessing.channels,
-        image_size=preprocessing.image_size,
+        architecture, in_channels=preprocessing.channels, image_size=preprocessing.image_size
     )
     match(network.model, find_encoder(exported / _WEIGHTS))
-    return LoadedEncoder(config["arm"], config["architecture"], network, preprocessing)
+    return LoadedEncoder(arm, architecture, network, preprocessing)

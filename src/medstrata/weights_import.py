@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import timm
-
 from medstrata.console import say
 from medstrata.errors import MedstrataError
+from medstrata.importing.conversions import timm_config
 from medstrata.importing.finding import find_encoder
-from medstrata.run import open_run, write_result
-from medstrata.weights import export_backbone, load_foreign
+from medstrata.run import open_run, read_result, write_result
+from medstrata.weights import encoder_digest, export_backbone, load_foreign
 
 _USUAL_SIZE = 224
 
@@ -50,11 +49,12 @@ def import_weights(
 
     Raises:
         MedstrataError: the file cannot be read safely, or does not hold every tensor of the
-            backbone; nothing is written then.
+            backbone, or the folder holds something else than an import; nothing is written then.
     """
     file, out = Path(file), Path(out)
     if in_channels not in (None, 1, 3):
         raise MedstrataError(f"in_channels must be 1 or 3, got {in_channels}")
+    _require_room(file, out, overwrite=overwrite)
     found = find_encoder(file, prefix=prefix, encoder=encoder)
     loaded, matched = load_foreign(
         found,
@@ -64,24 +64,24 @@ def import_weights(
         mean=mean,
         std=std,
     )
+    loaded = loaded._replace(arm=arm or loaded.arm)
     settings = {
         "file": file.name,
         "sha256": _sha256(file),
         "backbone": backbone,
         "prefix": found.prefix,
         "encoder": found.encoder,
-        "arm": arm or loaded.arm,
+        "arm": loaded.arm,
         "preprocessing": asdict(loaded.preprocessing),
     }
     open_run(out, settings, overwrite=overwrite)
-    export_backbone(
-        out / "exported", backbone, loaded.backbone, loaded.preprocessing, arm or loaded.arm
-    )
+    export_backbone(out / "exported", loaded)
     write_result(
         out,
         {
             "kind": "import",
             **settings,
+            "encoder_digest": encoder_digest(loaded),
             "layout": found.layout,
             "matched": matched.matched,
             "total": matched.total,
@@ -93,8 +93,21 @@ def import_weights(
     return out
 
 
+def _require_room(file: Path, out: Path, *, overwrite: bool) -> None:
+    """Refuse to delete anything but an earlier import, and the file itself."""
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    earlier = read_result(out)
+    if earlier is None or earlier.get("kind") != "import":
+        raise MedstrataError(f"{out} exists and holds no earlier import; choose another --out")
+    if not overwrite:
+        raise MedstrataError(f"{out} holds an earlier import; add --overwrite to replace it")
+    if file.resolve().is_relative_to(out.resolve()):
+        raise MedstrataError(f"{file} lies in {out} and would be deleted; choose another --out")
+
+
 def _size_of(backbone: str) -> int:
-    config = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
+    config = timm_config(backbone)
     return int(config.input_size[-1]) if config is not None else _USUAL_SIZE
 
 

@@ -90,7 +90,7 @@ def find_inputs(source: Store | Path | str) -> Store | Files:
         return Files(named, len(named), found.refused)
     if not path.is_file():
         raise MedstrataError(f"{path} does not exist; give a store, a folder of images or an image")
-    return Files([Named(path.name, path)], 1, [])
+    return Files([Named(os.fsencode(path.name).decode("utf-8", "replace"), path)], 1, [])
 
 
 def named_on(descriptor: int) -> Iterator[Named | None]:

@@ -25,8 +25,8 @@ def disk_findings() -> list[Finding]:
 
 
 def _folder_findings(subject: str, folder: Path, elsewhere: str) -> list[Finding]:
-    there = next(place for place in (folder, *folder.parents) if place.is_dir())
     try:
+        there = next(place for place in (folder, *folder.parents) if place.is_dir())
         free = shutil.disk_usage(there).free
         with tempfile.TemporaryDirectory(dir=there, prefix=".medstrata-doctor-") as trial:
             speed = _try(Path(trial))

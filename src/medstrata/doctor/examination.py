@@ -35,11 +35,12 @@ def examine(store: str | None = None) -> list[Finding]:
         opened = executor.submit(ask, "opened", store) if store is not None else None
         disks = disk_findings()
     device = training.result().facts.get("device")
+    silent = training.result().errors.get("device", "")
     machine = look()
     return [
         python_finding(sys.version_info[:3]),
         *library_findings(training.result(), reading.result()),
-        *device_findings(machine, device),
+        *device_findings(machine, device, silent),
         *processor_findings(machine, device and device["threads"]),
         *memory_findings(machine),
         *codec_findings(codecs.result()),

@@ -62,13 +62,19 @@ def memory_findings(machine: Machine) -> list[Finding]:
     return findings
 
 
-def device_findings(machine: Machine, torch: dict[str, Any] | None) -> list[Finding]:
+def device_findings(
+    machine: Machine, torch: dict[str, Any] | None, silent: str = ""
+) -> list[Finding]:
     """Whether a GPU is there, and PyTorch can use it.
 
     Args:
         machine: Its facts.
-        torch: What PyTorch said of its device; None where it does not load.
+        torch: What PyTorch said of its device; None where it does not load, or does not say.
+        silent: Why it does not say, though it loads.
     """
+    if torch is None and silent:
+        mend = "look at nvidia-smi; set CUDA_VISIBLE_DEVICES= (empty) to do without the GPU"
+        return [Finding("wrong", "device", f"PyTorch loads, but not its device: {silent}", mend)]
     if torch is None:
         return [Finding("wrong", "device", "PyTorch does not load", "mend torch first, see above")]
     if torch["available"]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from medstrata.card_text import escaped, plain, table, without_paths, yaml_block
 from medstrata.evaluation import located
-from medstrata.exporting.card_text import escaped, plain, table, without_paths, yaml_block
 from medstrata.exporting.citations import citations
 from medstrata.exporting.scores import Score
 from medstrata.exporting.source import Source, base_name, output_names
@@ -142,10 +142,17 @@ def _input(source: Source) -> str:
         ["mean", ", ".join(f"{value:.6g}" for value in options.mean) + ", subtracted then"],
         ["std", ", ".join(f"{value:.6g}" for value in options.std) + ", divided by then"],
     ]
+    told = (
+        f"`medstrata prepare --fit {source.fit}`"
+        if source.fit is not None
+        else "`medstrata prepare` pads to a square with black and resizes, unless it was told "
+        "otherwise"
+    )
     return (
         table(["", ""], rows)
-        + "\nBring images to this size as the training images were: `medstrata prepare` pads to a "
-        "square with black and resizes, unless it was told otherwise.\n"
+        + f"\nBring images to this size as the training images were: {told}. The transforms that "
+        "timm and transformers make from config.json pad with the mean colour instead: give them "
+        "squares.\n"
     )
 
 
@@ -227,6 +234,8 @@ def _pretraining(source: Source) -> tuple[dict[str, Any] | None, dict[str, Any] 
     result = read_result(run)
     if result is None or result.get("kind") != "pretrain":
         return None, None
+    if result.get("encoder_digest") != source.result.get("encoder_digest"):
+        return None, None  # what lies there now is not what the run started from
     return read_config(run / "config.yaml"), result
 
 

@@ -9,6 +9,7 @@ from medstrata.errors import MedstrataError
 from medstrata.evaluation import located
 from medstrata.exporting.source import Source
 from medstrata.run import read_result
+from medstrata.weights import LoadedEncoder, encoder_digest
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ def scores_of(source: Source, runs: Sequence[Path]) -> list[Score]:
         MedstrataError: a run is not finished, is of another kind, or is of another encoder.
     """
     found = [_score(source.result)] if source.result["kind"] == "finetune" else []
+    own = LoadedEncoder(source.arm, source.architecture, source.backbone, source.preprocessing)
+    digest = encoder_digest(own) if runs else None
     for run in runs:
         result = read_result(run)
         if result is None or result.get("kind") not in ("finetune", "probe"):
@@ -45,6 +48,10 @@ def scores_of(source: Source, runs: Sequence[Path]) -> list[Score]:
             raise MedstrataError(
                 f"{run} evaluates {Path(result['encoder']).name}, not {source.run.name}; a card "
                 "only shows scores of its own encoder"
+            )
+        if result.get("encoder_digest") != digest:
+            raise MedstrataError(
+                f"{run} was made with other weights than {source.run} holds now; evaluate it again"
             )
         found.append(_score(result))
     return found

@@ -33,6 +33,7 @@ class Source:
         preprocessing: What the encoder expects of its input.
         result: What result.json holds.
         settings: What config.yaml holds.
+        fit: How images were brought to a square, as in `prepare`; None where the run does not say.
     """
 
     run: Path
@@ -43,6 +44,7 @@ class Source:
     preprocessing: Preprocessing
     result: Mapping[str, Any]
     settings: Mapping[str, Any]
+    fit: str | None
 
 
 def open_source(run: Path, *, head: bool) -> Source:
@@ -72,6 +74,7 @@ def open_source(run: Path, *, head: bool) -> Source:
             loaded.preprocessing,
             result,
             settings,
+            None,
         )
     if kind != "finetune":
         raise MedstrataError(
@@ -92,6 +95,7 @@ def open_source(run: Path, *, head: bool) -> Source:
         stored.loaded.preprocessing,
         result,
         settings,
+        stored.form.fit,
     )
 
 

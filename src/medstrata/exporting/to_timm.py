@@ -74,7 +74,8 @@ def write_timm(source: Source, folder: Path) -> None:
                 "input_size": [options.channels, options.image_size, options.image_size],
                 "fixed_input_size": bool(model.default_cfg.get("fixed_input_size")),
                 "interpolation": "bilinear",
-                # Whole images with black borders, as `prepare` makes them unless told otherwise.
+                # Whole images. timm's borders have the mean colour and `prepare`'s are black, so
+                # the card asks for squares, which get none.
                 "crop_pct": 1.0,
                 "crop_mode": "border",
                 "mean": list(options.mean),

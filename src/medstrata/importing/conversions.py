@@ -13,6 +13,8 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
+from medstrata.errors import MedstrataError
+
 State = dict[str, Tensor]
 _BIAS = r"(layer\d\.0\.downsample)\.0\.bias$"
 _BATCHES = "num_batches_tracked"
@@ -20,10 +22,22 @@ _BATCHES = "num_batches_tracked"
 
 def first_convolution(backbone: str) -> str | None:
     """Name of the weight that reads the image, where timm says it of a model."""
-    config = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
+    config = timm_config(backbone)
     named = None if config is None else config.first_conv
     first = named[0] if isinstance(named, tuple | list) else named
     return None if first is None else f"{first}.weight"
+
+
+def timm_config(name: str) -> Any:
+    """What timm says of a model's usual input and layers; None of what is no model of timm.
+
+    Raises:
+        MedstrataError: timm has no weights of that tag.
+    """
+    try:
+        return timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    except RuntimeError as error:
+        raise MedstrataError(f"backbone {name!r} is not a timm model: {error}") from error
 
 
 def architecture_of(model: Any) -> str:

@@ -44,10 +44,12 @@ def match(model: Any, found: Found) -> Match:
     wrong = [name for name in expected if name in state and not _fits(state[name], expected[name])]
     if missing or unknown or wrong:
         raise MedstrataError(_misfit(model, found, state, (missing, unknown, wrong)))
-    damaged = [name for name in expected if not bool(torch.isfinite(state[name]).all())]
+    # As the model will hold them: a value may be finite in the file and too large for float32.
+    state = {name: state[name].to(one.dtype) for name, one in expected.items()}
+    damaged = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
     if damaged:
         raise MedstrataError(f"{found.path} holds NaN or infinity ({_listed(damaged)})")
-    model.load_state_dict({name: state[name] for name in expected}, strict=True)
+    model.load_state_dict(state, strict=True)
     dropped = tuple(name for name in found.state if name in extra)
     count = sum(name in expected for name in found.state)
     line = (

@@ -159,6 +159,10 @@ def _leaves(content: Any, path: Path) -> Iterator[tuple[str, Tensor | None]]:
                 raise MedstrataError(
                     f"{path}: {place} is quantised, sparse or empty; save it plain"
                 )
+            if value.numel() * value.element_size() > path.stat().st_size:
+                raise MedstrataError(
+                    f"{path}: {place} claims more than the file holds; do not trust it"
+                )
             yield place, value.detach()
         else:
             yield place, None
