@@ -2,7 +2,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,3 +190,57 @@ def test_ctrl_c_says_how_to_go_on(
     monkeypatch.setitem(cli.COMMANDS, command, interrupted)
     assert leave(command) == 130
     assert how in one_line(capsys)
+
+
+def trained(folder: Path, tmp_path: Path, *words: str | Path) -> dict[str, Any]:
+    """The settings that the loop would have got."""
+    seen: dict[str, Any] = {}
+
+    def keep(_store: object, settings: Any, *_: object, **__: object) -> None:
+        seen.update(asdict(settings))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.pretrain", keep)
+        patch.setattr("medstrata.data.cache.open_or_prepare", lambda source: source)
+        main([str(word) for word in ("pretrain", folder, "--out", tmp_path / "run", *words)])
+    return seen
+
+
+def test_printed_settings_are_a_config_that_trains_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = ("--recipe", "fair/moco_bt", "--epochs", "5")
+    capsys.readouterr()
+    assert leave("pretrain", "s", "--out", "r", *recipe, "--print_config") == 0
+    (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
+    expected = trained(folder, tmp_path, *recipe)
+    assert expected["recipe"] == "fair/moco_bt"
+    assert trained(folder, tmp_path, "--config", tmp_path / "c.yaml") == expected
+
+
+def test_a_config_may_name_a_recipe_and_change_some_of_it(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("recipe: fair/moco_bt\nepochs: 5\n")
+    seen = trained(folder, tmp_path, "--config", tmp_path / "c.yaml")
+    assert (seen["recipe"], seen["epochs"]) == ("fair/moco_bt", 5)
+    assert seen["intermediate"]["loss"] == "barlow_twins"
+
+
+@pytest.mark.parametrize("content", ["", "a: [b", "\x00"])
+def test_a_recipe_file_that_is_none_is_one_line(
+    content: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.yaml").write_text(content)
+    words = ("pretrain", folder, "--out", tmp_path / "r", "--recipe", tmp_path / "bad.yaml")
+    assert leave(*words) == 1
+    assert "bad.yaml" in one_line(capsys)
+
+
+def test_what_the_system_refuses_is_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert leave("pretrain", folder, "--out", tmp_path / "file", "--batch-size", "8") == 1
+    assert "is a file; choose another --out" in capsys.readouterr().err.splitlines()[-1]
+    words = ("prepare", folder / "images", "--out", tmp_path / "file" / "s.store")
+    assert leave(*words) == 1
+    assert "Traceback" not in capsys.readouterr().err

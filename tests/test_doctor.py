@@ -383,3 +383,19 @@ def test_store(damage: Callable[[Path], None], line: str, store: Store) -> None:
 def test_a_store_far_away_is_left_alone() -> None:
     said = lines(store_findings("s3://b/x.store", children.ask("opened", "s3://b/x.store")))
     assert said.startswith("warn   store: s3://b/x.store is not looked at")
+
+
+def test_a_device_that_does_not_answer_is_not_a_torch_that_does_not_load() -> None:
+    said = lines(device_findings(machine(), None, "no answer in 120 s"))
+    assert "PyTorch loads, but not its device: no answer in 120 s" in said
+    assert "mend torch" not in said
+
+
+def test_a_folder_that_may_not_be_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(_: object) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    said = lines(disks.disk_findings())
+    assert said.count("Permission denied") == 2
+    assert "set MEDSTRATA_CACHE to another folder" in said

@@ -35,6 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "frozen": frozen,
         "probed": probed,
         "other": {**frozen, "encoder": "../else"},
+        "stale": {**frozen, "encoder_digest": "0" * 32},
     }.items():
         (folder / name).mkdir()
         (folder / name / "result.json").write_text(json.dumps(result))
@@ -175,3 +176,38 @@ def test_settings_lose_places_and_cannot_end_their_block() -> None:
     block = yaml_block(kept)
     assert block.startswith("````yaml\n")
     assert block.count("````") == 2
+
+
+def test_scores_of_other_weights_are_refused(runs: Path, tmp_path: Path) -> None:
+    """The folder is the one that was evaluated, what lies in it now is not."""
+    with pytest.raises(MedstrataError, match=r"made with other weights than .* holds now"):
+        ms.export(runs / "pre", "timm", tmp_path / "out", results=[runs / "stale"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_pre_training_of_other_weights_is_not_told(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    told = ms.export(tmp_path / "runs" / "tuned", "timm", tmp_path / "out")
+    assert "### Pre-training" in (told / "README.md").read_text()
+    path = tmp_path / "runs" / "pre" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"encoder_digest": "0" * 32}))
+    told = ms.export(tmp_path / "runs" / "tuned", "timm", tmp_path / "again")
+    assert "### Pre-training" not in (told / "README.md").read_text()
+
+
+def test_the_card_says_how_images_become_squares(runs: Path, tmp_path: Path) -> None:
+    card = (ms.export(runs / "tuned", "timm", tmp_path / "out") / "README.md").read_text()
+    assert "`medstrata prepare --fit pad`" in card
+    assert "pad with the mean colour instead: give them squares" in card
+
+
+def test_timm_leaves_squares_without_a_border(runs: Path, tmp_path: Path) -> None:
+    import timm
+    from PIL import Image
+    from timm.data import create_transform, resolve_data_config
+
+    folder = ms.export(runs / "pre", "timm", tmp_path / "out")
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    transform = create_transform(**resolve_data_config(model=model))
+    square = Image.new("L", (64, 64), 200)
+    assert len(transform(square).unique()) == 1  # nothing but the image's one grey

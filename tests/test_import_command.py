@@ -225,3 +225,108 @@ def test_a_file_is_an_arm_of_a_study(file: Path, tmp_path: Path, tiny_store: Sto
     result = json.loads((tmp_path / "out" / cell.folder / "result.json").read_text())
     assert result["arm"] == "theirs"
     assert result["encoder"].endswith("theirs.pth")
+
+
+def test_channels_that_no_image_has_are_refused(tmp_path: Path) -> None:
+    save_file(network(channels=4), tmp_path / "four.safetensors")
+    with pytest.raises(MedstrataError, match="trained on images of 4 channels"):
+        import_weights(tmp_path / "four.safetensors", tmp_path / "out", backbone="test_resnet")
+    with pytest.raises(MedstrataError, match="trained on images of 4 channels"):
+        loaded(tmp_path / "four.safetensors")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"std": [0.0]}, "std 0 is not of values in 0..1"),
+        ({"std": [58.4]}, "divide by 255"),
+        ({"mean": [123.7, 116.3, 103.5]}, "mean 123.7, 116.3, 103.5 is not"),
+        ({"mean": [float("nan")]}, "mean nan is not"),
+        ({"image_size": -5}, "image_size must be 1 or more"),
+    ],
+)
+def test_impossible_numbers_are_refused(
+    file: Path, tmp_path: Path, option: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(MedstrataError, match=words):
+        import_weights(file, tmp_path / "out", backbone="test_resnet", **option)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_half_that_is_assumed_is_said(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_weights(file, tmp_path / "out", backbone="test_resnet", mean=[0.5])
+    assert "theirs.pth: std of the input as ImageNet's mean and" in capsys.readouterr().err
+    import_weights(file, tmp_path / "all", backbone="test_resnet", mean=[0.5], std=[0.25])
+    assert "usual for" not in capsys.readouterr().err
+
+
+def test_what_is_too_large_for_float32_is_refused(tmp_path: Path) -> None:
+    state = network()
+    state["bn1.weight"] = state["bn1.weight"].double()
+    state["bn1.weight"][0] = 1e300
+    torch.save(state, tmp_path / "wide.pth")
+    with pytest.raises(MedstrataError, match="holds NaN or infinity"):
+        loaded(tmp_path / "wide.pth", channels=3)
+
+
+def test_only_an_earlier_import_is_overwritten(
+    file: Path, tiny_store: Store, tmp_path: Path
+) -> None:
+    settings = recipe(
+        "fair/moco", backbone="test_resnet", epochs=1, batch_size=8,
+        contrastive={"queue_size": 8},
+    )  # fmt: skip
+    trained = pretrain(tiny_store, settings, tmp_path / "trained")
+    weights = trained / "exported" / "backbone.safetensors"
+    for given in (file, weights):
+        with pytest.raises(MedstrataError, match="holds no earlier import"):
+            import_weights(given, trained, backbone="test_resnet", overwrite=True)
+    assert list((trained / "checkpoints").iterdir())
+    out = import_weights(file, tmp_path / "out", backbone="test_resnet")
+    inside = out / "exported" / "backbone.safetensors"
+    with pytest.raises(MedstrataError, match="would be deleted"):
+        import_weights(inside, out, backbone="test_resnet", overwrite=True)
+    assert inside.is_file()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "occupied", "words"),
+    [
+        ("test_resnet.nonsense", False, "is not a timm model"),
+        ("test_resnet", True, "is a file; choose another --out"),
+    ],
+)
+def test_no_traceback(
+    backbone: str,
+    occupied: bool,
+    words: str,
+    file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    if occupied:
+        out.touch()
+    assert run("import-weights", file, "--backbone", backbone, "--out", out) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("medstrata import-weights: ")
+    assert words in line
+
+
+def test_a_damaged_config_of_a_run_is_named(file: Path, tmp_path: Path) -> None:
+    out = import_weights(file, tmp_path / "out", backbone="test_resnet")
+    (out / "exported" / "config.json").write_text("{}")
+    with pytest.raises(MedstrataError, match=r"config.json is damaged \(KeyError\)"):
+        loaded(out)
+
+
+def test_eight_bits_are_widened(tmp_path: Path) -> None:
+    state = network()
+    small = {name: value.to(torch.float8_e4m3fn) for name, value in state.items() if value.ndim}
+    counts = {name: value for name, value in state.items() if not value.ndim}
+    save_file(small | counts, tmp_path / "small.safetensors")
+    found = loaded(tmp_path / "small.safetensors", channels=3).backbone.model.state_dict()
+    assert torch.equal(found["bn1.weight"], small["bn1.weight"].float())

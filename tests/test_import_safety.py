@@ -247,3 +247,10 @@ def test_names_from_a_file_cannot_speak_to_the_terminal(tmp_path: Path) -> None:
 def test_tensors_without_plain_values_are_refused(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(3, device="meta")}, tmp_path / "empty.pth")
     assert "quantised, sparse or empty" in refused(tmp_path / "empty.pth")
+
+
+def test_a_tensor_that_repeats_itself_without_end_is_refused(tmp_path: Path) -> None:
+    state = {**STATE, "conv2.weight": torch.zeros(1).expand(10**13, 3, 3, 3)}
+    torch.save(state, tmp_path / "endless.pth")
+    assert (tmp_path / "endless.pth").stat().st_size < 10_000
+    assert "conv2.weight claims more than the file holds" in refused(tmp_path / "endless.pth")

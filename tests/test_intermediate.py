@@ -186,3 +186,37 @@ def test_lightning_module_of_the_page_trains() -> None:
     )
     trainer.fit(model, torch.utils.data.DataLoader(two_views(), batch_size=None))
     assert moved(before, model.backbone)
+
+
+def test_three_passes_are_refused_and_then_forgotten() -> None:
+    model = network()
+    intermediate = intermediate_losses(model, "mse")
+    ((first, second),) = two_views(batches=1)
+    for view in (first, second, first):
+        model(view)
+    with pytest.raises(MedstrataError, match="has seen 3 or more of 2 views"):
+        intermediate()
+    model(first), model(second)
+    assert intermediate() > 0
+
+
+def test_two_passes_of_one_network_are_not_those_of_two() -> None:
+    model = network()
+    momentum = copy.deepcopy(model).requires_grad_(False)
+    intermediate = intermediate_losses(model, "mse", key=momentum)
+    ((first, second),) = two_views(batches=1)
+    model(first), model(second)
+    with pytest.raises(MedstrataError, match="2 or more of 1 and, in the momentum encoder, 0 of 1"):
+        intermediate()
+
+
+def test_a_copy_of_the_network_is_not_the_network() -> None:
+    model = network()
+    intermediate = intermediate_losses(model, "mse")
+    momentum = copy.deepcopy(model)  # takes the hooks along
+    ((first, second),) = two_views(batches=1)
+    model(first), model(second)
+    momentum(second), momentum(first)
+    loss = intermediate()
+    loss.backward()
+    assert model.layer2[0].bn2.weight.grad.abs().sum() > 0

@@ -1,6 +1,8 @@
 """What limits a run, in words, and what the words rest on."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +10,8 @@ import torch
 from medstrata.ceiling import Ceiling, measure_ceiling
 from medstrata.limits import LOOP, WAITING, Observed, explain, main_limit
 from medstrata.machine import Memory, busy_seconds, memory, usable_cores
-from medstrata.tracing import PYTHON, as_shares
+from medstrata.operations import count_operations
+from medstrata.tracing import PYTHON, _sum_up, as_shares
 
 CEILING = Ceiling(
     device="cpu",
@@ -117,3 +120,49 @@ def test_machine_is_described() -> None:
     assert peak is None or 0.01 < peak < total
     busy = busy_seconds()
     assert busy is None or busy > 0
+
+
+def test_emulated_precision_is_measured_by_what_the_device_has() -> None:
+    bare = replace(CEILING, product={"fp32": 100.0}, convolution={"fp32": {"one": 80.0}})
+    assert bare.best("bf16") == 100
+    words = sentence(replace(SEEN, ceiling=bare), "device")
+    assert "bf16 is emulated here, many times slower: --precision auto" in words
+    assert "GFLOP/s" not in words
+
+
+def kernel(name: str, micros: float, **more: Any) -> SimpleNamespace:
+    given = {"name": name, "self_device_time_total": micros, "self_cpu_time_total": 5.0,
+             "device_type": SimpleNamespace(name="CPU"), "is_user_annotation": False,
+             "cpu_parent": None, "sequence_nr": -1, "kernels": []}  # fmt: skip
+    return SimpleNamespace(**{**given, **more})
+
+
+def test_kernels_of_a_gpu_are_counted_once() -> None:
+    """PyTorch lists each with the operation that started it, and again by itself."""
+    cuda = SimpleNamespace(name="CUDA")
+    own = [SimpleNamespace(name="triton_convolution_1")]
+    events = [
+        kernel("aten::cudnn_convolution", 1000.0),
+        kernel("sm90_xmma_fprop_implicit_gemm", 1000.0, device_type=cuda),
+        kernel("aten::mm", 400.0),
+        kernel("sm90_gemm", 400.0, device_type=cuda),
+        kernel("Torch-Compiled Region", 100.0, is_user_annotation=True, kernels=own),
+        kernel("triton_convolution_1", 100.0, device_type=cuda),
+        kernel("an annotation", 50.0, is_user_annotation=True),
+    ]
+    parts = _sum_up(events, cuda=True)
+    assert parts == pytest.approx({"convolutions": 1.1e-3, "products (heads, linear layers)": 4e-4})
+
+
+@pytest.mark.parametrize("groups", [1, 4, 8])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_gradients_take_twice_the_operations_of_the_pass(groups: int, transposed: bool) -> None:
+    make = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
+    layer = make(8, 8, 3, stride=2, padding=1, groups=groups)
+    images = torch.rand(2, 8, 10, 10, requires_grad=True)
+    forward = count_operations(lambda: layer(images))
+    places = 100 if transposed else 25
+    assert forward == 2 * 2 * places * 8 * (8 // groups) * 9
+    assert count_operations(lambda: layer(images).sum().backward()) == 3 * forward
+    alone = count_operations(lambda: layer(images.detach()).sum().backward())
+    assert alone == 2 * forward  # no gradient of the images

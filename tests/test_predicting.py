@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_curve
 
 from medstrata import predicting
-from medstrata.classifiers import NOTICE, load_classifier
+from medstrata.classifiers import NOTICE, _card, load_classifier
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
@@ -196,3 +197,24 @@ def test_head_standardises() -> None:
     assert Head(weight, bias)(features).item() == 2.5
     mean, std = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0])
     assert Head(weight, bias, mean, std)(features).item() == 2 * 1 - 0.5 + 0.5
+
+
+def test_names_of_classes_are_text_in_the_readme() -> None:
+    hostile = "</td><img src=x onerror=alert(1)> [x](http://e.vil) | b\n# head"
+    model = {
+        "task": {"name": hostile, "kind": "binary", "classes": ["no", hostile]},
+        "head": {"weight": [1, 8]},
+        "architecture": "resnet10t",
+        "encoder": "../a`b",
+        "preprocessing": {"channels": 1},
+        "thresholds": {"values": {hostile: {
+            "threshold": 0.5, "sensitivity": 1.0, "specificity": 1.0, "positives": 1,
+            "negatives": 1,
+        }}},
+    }  # fmt: skip
+    card = _card(model)
+    assert "<img" not in card
+    assert "](http" not in card
+    assert [line for line in card.splitlines() if line.startswith("# ")] == [card.splitlines()[0]]
+    (row,) = (line for line in card.splitlines() if "| 0.5000 |" in line)
+    assert len(re.findall(r"(?<!\\)\|", row)) == 7

@@ -16,7 +16,7 @@ from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.pretraining import pretrain, train, training_step
 from medstrata.recipes import RECIPES, recipe
-from medstrata.run import checkpoints, load_checkpoint
+from medstrata.run import checkpoints, load_checkpoint, save_checkpoint
 from medstrata.settings import IntermediateSettings, PretrainSettings
 from runs import assert_equal_states, final_state, records, without_times
 
@@ -98,6 +98,43 @@ def test_signal_saves_and_resume_goes_on(tiny_store: Store, run: Path, tmp_path:
     assert load_checkpoint(checkpoints(out / "checkpoints")[-1])["step"] == 3
     pretrain(tiny_store, settings, out, resume=True)
     assert_equal_states(final_state(run), final_state(out))
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_signal_at_the_end_of_an_epoch_loses_no_record(
+    tiny_store: Store, tmp_path: Path, epochs: int
+) -> None:
+    settings = small("fair/moco_mse", epochs=epochs, checkpoint_every=1)
+    whole = pretrain(tiny_store, settings, tmp_path / "whole")
+    last = records(whole, "epoch")[0]["step"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.training_step", _stop_at(last))
+        if epochs == 1:  # all is done but to write it down
+            pretrain(tiny_store, settings, tmp_path / "run")
+        else:
+            with pytest.raises(MedstrataError, match=f"stopped at step {last}"):
+                pretrain(tiny_store, settings, tmp_path / "run")
+    pretrain(tiny_store, settings, tmp_path / "run", resume=True)
+    assert without_times(tmp_path / "run") == without_times(whole)
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_no_checkpoint_is_without_its_epochs_record(tiny_store: Store, tmp_path: Path) -> None:
+    """Whatever is killed after it, the run can go on to the same records."""
+    kept = []
+
+    def keeping(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
+        events = [json.loads(line)["event"] for line in
+                  (folder.parent / "metrics.jsonl").read_text().splitlines()]  # fmt: skip
+        kept.append((step, events.count("epoch")))
+        return save_checkpoint(folder, step, state, keep)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.save_checkpoint", keeping)
+        settings = small("fair/moco_mse", epochs=2, checkpoint_every=1)
+        run = pretrain(tiny_store, settings, tmp_path / "run")
+    ends = [record["step"] for record in records(run, "epoch")]
+    assert kept == [(step, sum(step >= end for end in ends)) for step in range(1, ends[-1] + 1)]
 
 
 def _stop_at(step: int) -> Any:

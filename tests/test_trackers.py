@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,6 @@ def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [*os.environ]:
         if name.startswith(("WANDB_", "MLFLOW_")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.chdir(tmp_path)
 
@@ -176,3 +177,69 @@ def test_fine_tuning_is_tracked_too(tiny_store: Store, tmp_path: Path) -> None:
     events.Reload()
     shown = [one.value for one in events.Scalars("epoch/val_score")]
     assert shown == pytest.approx([record["val_score"] for record in records(run, "epoch")])
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_tracker_that_does_not_end_loses_nothing(
+    tiny_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stopped: bool,
+) -> None:
+    def unreachable(*_: object) -> None:
+        raise ConnectionError("server is gone")
+
+    monkeypatch.setattr(TensorBoardTracker, "finish", unreachable)
+    out = tmp_path / "run"
+    if stopped:
+        stop_at(monkeypatch, step=1)
+        with pytest.raises(Stopped):  # not the server's error: the exit status depends on it
+            ms.pretrain(tiny_store, settings(epochs=2), out, trackers=["tensorboard"])
+    else:
+        ms.pretrain(tiny_store, settings(epochs=1), out, trackers=["tensorboard"])
+        assert (out / "result.json").is_file()
+    assert "tensorboard did not end well (server is gone)" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.filterwarnings("ignore")  # MLflow's and its database's own
+def test_mlflow_keeps_each_run_beside_its_folder_and_names_nobody(
+    tiny_store: Store, tmp_path: Path
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        ms.pretrain(tiny_store, settings(epochs=1), tmp_path / place / "run", trackers=["mlflow"])
+        client = MlflowClient(f"sqlite:///{tmp_path / place / 'mlflow.db'}")
+        (experiment,) = client.search_experiments(filter_string="name = 'medstrata'")
+        (run,) = client.search_runs([experiment.experiment_id])
+        assert run.data.tags["mlflow.user"] == ""
+        assert run.data.tags["mlflow.source.name"] == "medstrata"
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_wandb_is_told_before_it_is_imported() -> None:
+    """Its older versions decide on reports of errors when they are imported."""
+    code = (
+        "import os, sys, types, pathlib\n"
+        "class Wandb(types.ModuleType):\n"
+        "    def __getattr__(self, name):\n"
+        "        raise SystemExit(int(os.environ.get('WANDB_ERROR_REPORTING') != 'false'))\n"
+        "from importlib.abc import Loader, MetaPathFinder\n"
+        "from importlib.machinery import ModuleSpec\n"
+        "class Find(MetaPathFinder, Loader):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        return ModuleSpec(name, self) if name == 'wandb' else None\n"
+        "    def create_module(self, spec): return None\n"
+        "    def exec_module(self, module):\n"
+        "        raise SystemExit(int(os.environ.get('WANDB_ERROR_REPORTING') != 'false'))\n"
+        "from medstrata import trackers\n"
+        "sys.modules.pop('wandb', None)\n"
+        "sys.meta_path.insert(0, Find())\n"
+        "trackers._wandb(pathlib.Path('run'), 0)\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    done = subprocess.run([sys.executable, "-c", code], env=clean, check=False)
+    assert done.returncode == 0

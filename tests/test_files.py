@@ -1,0 +1,71 @@
+"""Files and folders appear whole, whatever lies there from a run that was killed."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from medstrata.files import replacing, replacing_folder, write_text
+
+
+def test_folders_above_a_file_are_made(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b" / "file.txt", "text")
+    assert (tmp_path / "a" / "b" / "file.txt").read_text() == "text"
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    for content in ("one", "two"):
+        with replacing_folder(path) as temporary:
+            (temporary / "file.txt").write_text(content)
+    with pytest.raises(RuntimeError), replacing_folder(path) as temporary:  # noqa: PT012
+        (temporary / "file.txt").write_text("half")
+        raise RuntimeError
+    assert (path / "file.txt").read_text() == "two"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    """In a container the next process may have the same number."""
+    for left in (f".out.{os.getpid()}.tmp", f".out.{os.getpid()}.old"):
+        (tmp_path / left).mkdir()
+    with replacing_folder(tmp_path / "out") as temporary:
+        (temporary / "file.txt").touch()
+    assert (tmp_path / "out" / "file.txt").is_file()
+
+
+def test_a_folder_has_the_rights_of_any_folder(tmp_path: Path) -> None:
+    (tmp_path / "usual").mkdir()
+    with replacing_folder(tmp_path / "out") as temporary:
+        (temporary / "file.txt").touch()
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "out")]
+    assert modes[0] == modes[1]
+
+
+def test_the_old_folder_stays_where_the_new_one_cannot_be_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rename = tmp_path / "out", Path.rename
+    with replacing_folder(path) as temporary:
+        (temporary / "file.txt").write_text("old")
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError), replacing_folder(path) as temporary:  # noqa: PT011
+        (temporary / "file.txt").write_text("new")
+    assert (path / "file.txt").read_text() == "old"
