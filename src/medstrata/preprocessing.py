@@ -56,11 +56,13 @@ class Preprocessing:
 
 
 def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device).view(1, -1, 1, 1)
+
+
+@lru_cache(maxsize=32)
+def _column_there(values: tuple[float, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(mode=False):  # what is kept must serve training, too
-        return torch.tensor(values, device=device).view(1, -1, 1, 1)
-
-
-_column_there = lru_cache(maxsize=32)(_column)
+        return _column(values, device)
 
 
 def identity(image_size: int, channels: int) -> Preprocessing:
