@@ -16,6 +16,7 @@ from medstrata.data.store import Store, open_store
 from medstrata.devices import device_name, make_accelerator, spare_slow_convolutions
 from medstrata.errors import MedstrataError
 from medstrata.settings import FinetuneSettings
+from medstrata.studies.given import given_contents
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan, store_path
 from medstrata.studies.progress import Pace
@@ -45,7 +46,7 @@ def describe(settings: StudySettings, out: Path, root: Path, jobs: int) -> str:
     Returns:
         Lines of text.
     """
-    cells, ledger = plan(settings), Ledger(out)
+    cells, ledger = plan(settings, given_contents(settings, root)), Ledger(out)
     waiting = [cell for cell in cells if not ledger.finished(cell)]
     pace = Pace()
     for cell in cells:

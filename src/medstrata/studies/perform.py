@@ -19,6 +19,7 @@ from medstrata.pretraining import pretrain
 from medstrata.probing import probe
 from medstrata.run import read_result
 from medstrata.settings import FinetuneSettings
+from medstrata.studies.given import named_encoder
 from medstrata.studies.plan import Cell, store_path
 from medstrata.studies.settings import StudySettings, changed
 
@@ -80,7 +81,7 @@ def _encoder(cell: Cell, settings: StudySettings, out: Path, root: Path) -> str:
     for one in cell.needs:
         if one.startswith("pretrain/"):
             return str(out / one)
-    encoder = (settings.arms[cell.arm].encoder or "").replace("{data}", cell.data)
+    encoder = named_encoder(settings.arms[cell.arm].encoder or "", cell.data)
     kind, equals, file = encoder.partition("=")
     if kind in ("scratch", "imagenet"):
         return f"{kind}={root / file}" if equals else kind

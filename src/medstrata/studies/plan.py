@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from medstrata.studies.given import named_encoder
 from medstrata.studies.settings import AnalysisSettings, Protocol, StudySettings
 
 Kind = Literal["prepare", "pretrain", "full", "frozen", "probe", "reuse", "atlas"]
@@ -62,14 +63,19 @@ def _folder(
     return f"{kind}/{data}/{arm}{share}-{seed}"
 
 
-def plan(settings: StudySettings) -> list[Cell]:
-    """Every cell of a study, each after those it needs."""
-    return list(_Planner(settings).cells())
+def plan(settings: StudySettings, given: Mapping[str, str] | None = None) -> list[Cell]:
+    """Every cell of a study, each after those it needs.
+
+    Args:
+        settings: The study.
+        given: Digests of the stores and encoders that it names; see `given.given_contents`.
+    """
+    return list(_Planner(settings, given or {}).cells())
 
 
 class _Planner:
-    def __init__(self, settings: StudySettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: StudySettings, given: Mapping[str, str]) -> None:
+        self.settings, self.given = settings, given
         self.known: dict[str, Cell] = {}
         self.tuning = {
             (data, protocol): asdict(settings.finetune(data, protocol))
@@ -172,6 +178,7 @@ class _Planner:
         decided: dict[str, Any] = dict(what or {})
         if kind != "prepare":
             decided["store"] = chosen.store
+            decided |= self._content("store", chosen.store)
             needs = needs if chosen.prepare is None else (_folder("prepare", data), *needs)
         if kind not in ("prepare", "pretrain"):
             arms = self.settings.arms[arm]
@@ -179,6 +186,7 @@ class _Planner:
                 "encoder": arms.encoder,
                 "backbone": arms.backbone or self.settings.backbone,
             }
+            decided |= self._content("encoder", arms.encoder and named_encoder(arms.encoder, data))
             decided |= {"task": chosen.task, "kind": chosen.kind}
         decided["after"] = {one: self.known[one].digest for one in needs}
         cell = Cell(
@@ -192,6 +200,11 @@ class _Planner:
         )
         self.known[cell.folder] = cell
         return cell
+
+    def _content(self, what: str, name: str | None) -> dict[str, str]:
+        """The digest of something that the study was given, where there is one."""
+        digest = self.given.get(name or "")
+        return {} if digest is None else {f"{what}_digest": digest}
 
 
 def store_path(settings: StudySettings, data: str, out: Path, root: Path) -> str:

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from medstrata.errors import MedstrataError, Stopped
 from medstrata.files import write_text
 from medstrata.interrupts import SCHEDULER_SIGNALS
+from medstrata.studies.given import given_contents
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan
 from medstrata.studies.progress import Progress
@@ -27,13 +28,17 @@ _POLL_SECONDS = 0.2
 _ATTEMPTS = 3
 
 
-def run_cells(settings: StudySettings, out: Path, workers: Workers, *, redo: bool = False) -> None:
+def run_cells(
+    settings: StudySettings, out: Path, workers: Workers, *, root: Path | str = ".",
+    redo: bool = False,
+) -> None:  # fmt: skip
     """Run every cell of a study that is not finished yet.
 
     Args:
         settings: The study.
         out: Its folder.
         workers: Where cells run.
+        root: Folder that relative paths in the settings start from.
         redo: Make cells again that were finished with other settings.
 
     Raises:
@@ -44,7 +49,7 @@ def run_cells(settings: StudySettings, out: Path, workers: Workers, *, redo: boo
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / "study.lock", timeout=0):
-            cells, ledger = plan(settings), Ledger(out)
+            cells, ledger = plan(settings, given_contents(settings, Path(root))), Ledger(out)
             _require_unchanged(cells, ledger, out, redo)
             plain = json.loads(json.dumps(asdict(settings)))
             write_text(out / "study.yaml", yaml.safe_dump(plain, sort_keys=False))

@@ -133,7 +133,7 @@ def run_study(
     else:
         workers = ClusterWorkers(settings, out, root, cluster, cluster_options or {}, jobs)
     try:
-        run_cells(settings, out, workers, redo=redo)
+        run_cells(settings, out, workers, root=root, redo=redo)
     finally:
         workers.stop()
     done = Study(out)
