@@ -26,7 +26,9 @@ test-minimal:
 	$(VENV)-minimal/bin/python -m pytest -o filterwarnings=default tests/test_losses.py \
 		tests/test_moco.py tests/test_settings.py tests/test_store.py tests/test_metrics.py \
 		tests/test_photographs.py tests/test_arrays.py tests/test_nifti.py tests/test_report.py \
-		tests/test_finetuning.py tests/test_pretraining.py tests/test_cli.py tests/test_tables.py
+		tests/test_finetuning.py tests/test_pretraining.py tests/test_cli.py tests/test_tables.py \
+		tests/test_dicom.py tests/test_dicom_frames.py tests/test_trackers.py tests/test_profiling.py \
+		-k "not wandb and not mlflow"
 
 docs: $(VENV)/installed-dev
 	$(BIN)/mkdocs build --strict
