@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 from rich.table import Table
 
 
@@ -44,6 +45,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600:,} h {whole // 60 % 60:02d} min"
+
+
+def busy(words: str) -> Status:
+    """A context that shows what is being done, where stderr is a terminal, until it is over."""
+    return Console(stderr=True).status(words)
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:

@@ -5,6 +5,7 @@ import sys
 from dataclasses import asdict
 
 from medstrata.arguments import make_parser, parse
+from medstrata.console import busy
 
 
 def doctor_command(words: list[str]) -> None:
@@ -22,7 +23,8 @@ def doctor_command(words: list[str]) -> None:
     from medstrata.doctor.examination import examine
     from medstrata.doctor.findings import total
 
-    findings = examine(parsed.store)
+    with busy("looking at libraries, formats and disks"):
+        findings = examine(parsed.store)
     if parsed.json:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
     else:
