@@ -244,7 +244,7 @@ SERIES: dict[str, Series] = {
     "step, queue": Series(
         "training step", "keys in the queue", (4096, 16_384, 65_536, 262_144), step_queue, 1, 1
     ),
-    "prepare": Series("prepare with audit", "images", (250, 1000, 4000), preparing, 1, 1),
+    "prepare": Series("prepare with audit", "images", (500, 2000, 8000), preparing, 1, 1),
     "pages": Series("reading one TIFF", "pages", (300, 1000, 3000), tiff_pages, 1, 1),
     "start": Series(
         "open a store, first batch", "images", (10_000, 100_000, 1_000_000), starting, 1, 1

@@ -8,6 +8,7 @@ Legend: S side of the thumbnail, L side of an overlap.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -44,7 +45,7 @@ class Detail:
     values: NDArray[np.float32]
     valid: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def has_structure(self) -> bool:
         """Whether there is enough to compare."""
         return bool(self.values.std() >= _LEAST_DETAIL)
