@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness import Section, read_result, spread, write_result
+from harness import Section, Target, read_result, spread, write_result
 from medstrata.assembly import build
 from medstrata.console import say
 from medstrata.data.prepare import prepare
@@ -184,7 +184,22 @@ def section() -> Section:
         "and InfoNCE stay in float32 in either; bfloat16 is what convolutions and linear layers "
         "compute in."
     )
-    return Section("bfloat16 against float32", text)
+    return Section("bfloat16 against float32", text, _targets(result["pairs"]))
+
+
+def _targets(pairs: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Target]:
+    """What precision changes, as a share of what another seed changes, in either precision."""
+    (own,) = (values for name, values in pairs.items() if name.startswith("bf16 - fp32"))
+    seeds = [values for name, values in pairs.items() if name.startswith("two seeds")]
+    names = {"loss curves": "loss curves", "k-NN": "k-NN scores", "linear": "linear scores"}
+    targets = []
+    for column, words in names.items():
+        noise = np.abs([value for values in seeds for value in values[column]]).mean()
+        share = 100 * float(np.abs(own[column]).mean() / noise)
+        what = f"{words} in bfloat16 and float32 apart, of what two seeds are apart"
+        why = "more than another seed changes" if share > 100 else ""
+        targets.append(Target(what, 100, share, "%", True, why))
+    return targets
 
 
 def main() -> None:

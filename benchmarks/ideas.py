@@ -241,7 +241,8 @@ def measure(name: str, store: Path, repeats: int, case: Case | None = None) -> d
 
 def section() -> Section:
     """What was tried, from the result file."""
-    found = read_result("ideas")["ideas"]
+    result = read_result("ideas")
+    found = result["ideas"]
     rows = []
     for name, idea in IDEAS.items():
         if name not in found:
@@ -253,11 +254,16 @@ def section() -> Section:
         rows.append([name, Case(**one["case"]).words, ratio(one["gain"]), held, kept, idea.why])
     head = ["idea", "network, pixels, batch", "faster by", "peak GiB, without and with", "kept"]
     missing = [name for name in IDEAS if name not in found]
+    noise = (
+        ""
+        if result["environment"]["native_bf16"]
+        else " Without bfloat16 nothing is cast and nothing spared: these lines show the noise."
+    )
     text = paragraphs(
         "`python benchmarks/ideas.py`: each idea is one change to the step, in turns with the step "
-        "as it is. Above 1 it makes the step faster; what gains less than 1.03, costs exactness or "
-        "makes the step longer than a screen is not kept. The lines that are already in the step "
-        "are measured by taking them out.",
+        "as it is. Above 1 it makes the step faster; what gains less than 1.03 at its lower "
+        "quartile, costs exactness or makes the step longer than a screen is not kept. The lines "
+        "that are already in the step are measured by taking them out." + noise,
         table([*head, "why"], rows, "llrrll"),
         NOT_APPLICABLE,
         *([f"Not measured yet: {', '.join(missing)}."] if missing else []),
