@@ -142,6 +142,7 @@ def _leaves(content: Any, path: Path) -> Iterator[tuple[str, Tensor | None]]:
     if not isinstance(content, Mapping):
         raise MedstrataError(f"{path} holds no state dict of tensors; give the weights alone")
     waiting: list[tuple[str, Any, int]] = [("", content, 0)]
+    held = path.stat().st_size
     seen: set[int] = set()  # a container may hold itself
     while waiting:
         place, value, depth = waiting.pop()
@@ -159,7 +160,7 @@ def _leaves(content: Any, path: Path) -> Iterator[tuple[str, Tensor | None]]:
                 raise MedstrataError(
                     f"{path}: {place} is quantised, sparse or empty; save it plain"
                 )
-            if value.numel() * value.element_size() > path.stat().st_size:
+            if value.numel() * value.element_size() > held:
                 raise MedstrataError(
                     f"{path}: {place} claims more than the file holds; do not trust it"
                 )
