@@ -166,3 +166,8 @@ def test_gradients_take_twice_the_operations_of_the_pass(groups: int, transposed
     assert count_operations(lambda: layer(images).sum().backward()) == 3 * forward
     alone = count_operations(lambda: layer(images.detach()).sum().backward())
     assert alone == 2 * forward  # no gradient of the images
+
+
+def test_operations_of_a_product_are_counted() -> None:
+    first, second = torch.rand(3, 4), torch.rand(4, 5)
+    assert count_operations(lambda: first @ second) == 2 * 3 * 4 * 5
