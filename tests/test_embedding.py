@@ -13,7 +13,7 @@ import pytest
 
 from medstrata import cli, features, passing
 from medstrata.data import inputs
-from medstrata.data.inputs import named_on
+from medstrata.data.inputs import Files, find_inputs, named_on
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.embedding import embed
@@ -257,3 +257,15 @@ def test_standard_input_of_the_command(folder: Path, encoder: Path, tmp_path: Pa
     )
     with np.load(tmp_path / "f.npz") as arrays:
         assert arrays["id"].tolist() == names.split()
+
+
+def test_a_name_that_is_no_text_is_written_as_text(tmp_path: Path) -> None:
+    """The id of a single file goes into tables; the path still finds the file."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.png"))
+    path.touch()
+    found = find_inputs(path)
+    assert isinstance(found, Files)
+    (named,) = found.named
+    assert named is not None
+    assert named.id == "a\ufffd.png"
+    assert named.path == path

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.decoding import Form, decoding_threads, read_inside, to_squares
 from medstrata.data.formats.readers import count_images, read_images
-from medstrata.data.sources import from_folder
+from medstrata.data.sources import from_folder, printable
 from medstrata.data.store import Store, is_address, open_store
 from medstrata.errors import MedstrataError
 
@@ -90,7 +90,7 @@ def find_inputs(source: Store | Path | str) -> Store | Files:
         return Files(named, len(named), found.refused)
     if not path.is_file():
         raise MedstrataError(f"{path} does not exist; give a store, a folder of images or an image")
-    return Files([Named(os.fsencode(path.name).decode("utf-8", "replace"), path)], 1, [])
+    return Files([Named(printable(path.name), path)], 1, [])
 
 
 def named_on(descriptor: int) -> Iterator[Named | None]:

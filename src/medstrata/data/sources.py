@@ -84,7 +84,7 @@ def from_folder(folder: Path) -> Sources:
     for name, reason in _walk(root):
         suffix = ".nii.gz" if name.lower().endswith(".nii.gz") else Path(name).suffix.lower()
         if reason:
-            refused.append((_printable(name), reason))
+            refused.append((printable(name), reason))
         elif suffix in _READABLE or (_may_be_dicom(suffix) and _begins_as_dicom(root / name)):
             names.append(name)
         elif suffix in _OTHER_IMAGES:
@@ -253,7 +253,8 @@ def _is_text(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    """A name of a file as text that can be written, whatever bytes it has on the disk."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
