@@ -15,11 +15,14 @@ from medstrata.backbones import Backbone, create_backbone, take_weights
 from medstrata.console import say
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing, write_text
+from medstrata.importing.conversions import timm_config
+from medstrata.importing.described import CONFIG, described_input
 from medstrata.importing.finding import Found, find_encoder
 from medstrata.importing.matching import Match, channels_of, match
 from medstrata.preprocessing import NORMALISATIONS, Preprocessing, by_convention, imagenet
 
 _WEIGHTS = "backbone.safetensors"
+_USUAL_SIZE = 224  # of networks that are not timm's
 
 
 class LoadedEncoder(NamedTuple):
@@ -104,7 +107,7 @@ def load_foreign(
     found: Found,
     backbone: str,
     *,
-    image_size: int,
+    image_size: int | None = None,
     in_channels: int | None = None,
     least_channels: int = 1,
     mean: Sequence[float] | None = None,
@@ -115,10 +118,12 @@ def load_foreign(
     Args:
         found: The encoder in the file.
         backbone: timm's name.
-        image_size: Input side in pixels.
+        image_size: Input side in pixels; None takes what config.json beside the file says, else
+            what timm names for the backbone.
         in_channels: 1 or 3; None takes the file's.
         least_channels: Of the images, where `in_channels` is None.
-        mean: Subtracted from values in 0..1, one or one a channel; None for the layout's own.
+        mean: Subtracted from values in 0..1, one or one a channel; None takes what config.json
+            beside the file says, else the layout's own.
         std: Divides afterwards, likewise.
 
     Raises:
@@ -129,25 +134,48 @@ def load_foreign(
         raise MedstrataError(
             f"{found.path} was trained on images of {own} channels; 1 or 3 are supported"
         )
+    said = described_input(found.path, backbone)
+    if image_size is None:
+        image_size = (said and said.image_size) or _usual_size(backbone)
     if image_size < 1:
         raise MedstrataError(f"image_size must be 1 or more, got {image_size}")
     channels = in_channels or max(own or 3, least_channels)
     network = create_backbone(backbone, in_channels=channels, image_size=image_size)
     matched = take_weights(network, found)
-    preprocessing = by_convention(found.normalisation, image_size, channels)
+    if said is None:
+        preprocessing = by_convention(found.normalisation, image_size, channels)
+        source = (
+            f"{NORMALISATIONS[found.normalisation]}, usual for the {found.layout} layout but not "
+            "in the file (import-weights takes --mean and --std)"
+        )
+    else:
+        preprocessing = Preprocessing(
+            image_size=image_size,
+            channels=channels,
+            mean=_spread(said.mean, channels),
+            std=_spread(said.std, channels),
+        )
+        source = f"{CONFIG} beside it says"
     assumed = [name for name, given in (("mean", mean), ("std", std)) if given is None]
     if assumed:
         which = "" if len(assumed) == 2 else f"{assumed[0]} of the "
-        say(
-            f"{found.path.name}: {which}input as {NORMALISATIONS[found.normalisation]}, usual for "
-            f"the {found.layout} layout but not in the file (import-weights takes --mean and --std)"
-        )
+        say(f"{found.path.name}: {which}input as {source}")
     preprocessing = replace(
         preprocessing,
         mean=_per_channel("mean", mean, preprocessing.mean),
         std=_per_channel("std", std, preprocessing.std),
     )
     return LoadedEncoder(found.path.stem, backbone, network, preprocessing), matched
+
+
+def _usual_size(backbone: str) -> int:
+    config = timm_config(backbone)
+    return int(config.input_size[-1]) if config is not None else _USUAL_SIZE
+
+
+def _spread(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value for all channels; for one channel, the average of three."""
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
 def _per_channel(

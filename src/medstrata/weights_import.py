@@ -7,12 +7,9 @@ from pathlib import Path
 
 from medstrata.console import say
 from medstrata.errors import MedstrataError
-from medstrata.importing.conversions import timm_config
 from medstrata.importing.finding import find_encoder
 from medstrata.run import open_run, read_result, write_result
 from medstrata.weights import encoder_digest, export_backbone, load_foreign
-
-_USUAL_SIZE = 224
 
 
 def import_weights(
@@ -38,8 +35,10 @@ def import_weights(
         prefix: What the names of its tensors begin with; None recognises the layout.
         encoder: Which of several, such as `key` or `teacher`; None takes the layout's default.
         in_channels: 1 or 3; None takes the file's.
-        image_size: Side of the input in pixels; None takes the size timm names for the backbone.
-        mean: Subtracted from values in 0..1, one or one a channel; None for the layout's own.
+        image_size: Side of the input in pixels; None takes what config.json beside the file says,
+            else what timm names for the backbone.
+        mean: Subtracted from values in 0..1, one or one a channel; None takes what config.json
+            beside the file says, else the layout's own.
         std: Divides afterwards, likewise.
         arm: Name in tables; by default the file's.
         overwrite: Delete an earlier import in the folder first.
@@ -59,7 +58,7 @@ def import_weights(
     loaded, matched = load_foreign(
         found,
         backbone,
-        image_size=image_size or _size_of(backbone),
+        image_size=image_size,
         in_channels=in_channels,
         mean=mean,
         std=std,
@@ -104,11 +103,6 @@ def _require_room(file: Path, out: Path, *, overwrite: bool) -> None:
         raise MedstrataError(f"{out} holds an earlier import; add --overwrite to replace it")
     if file.resolve().is_relative_to(out.resolve()):
         raise MedstrataError(f"{file} lies in {out} and would be deleted; choose another --out")
-
-
-def _size_of(backbone: str) -> int:
-    config = timm_config(backbone)
-    return int(config.input_size[-1]) if config is not None else _USUAL_SIZE
 
 
 def _sha256(path: Path) -> str:
