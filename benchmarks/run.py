@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import knn
 from harness import environment, read_result
 from medstrata.console import say
 from step import GRID, TARGETS, precision
@@ -40,6 +41,7 @@ class Benchmark(NamedTuple):
         return self.results or (Path(self.script).stem,)
 
 
+NATIVE = precision() == "bfloat16"
 STEP = tuple(result_name(case, precision()) for case in (*TARGETS, *GRID))
 # What others are measured by comes first, then what is claimed, then what takes long.
 SEQUENCE = (
@@ -51,7 +53,7 @@ SEQUENCE = (
     Benchmark("views.py", "two views of an image", 2),
     Benchmark("bootstrap.py", "intervals over patients", 2),
     Benchmark("similarity.py", "similarity of features", 25),
-    Benchmark("knn.py", "a vote of nearest neighbours", 4),
+    Benchmark("knn.py", "a vote of nearest neighbours", 4, (knn.RECORDS[NATIVE],)),
     Benchmark("prepare.py", "from files to a store", 5),
     Benchmark("audit.py", "the search for copies", 4),
     Benchmark("scale.py", "up to a million images", 8),
