@@ -243,7 +243,7 @@ def describe_subset(store: Store, task: Task, rows: NDArray[np.int64]) -> dict[s
     if targets.ndim == 2:
         counts = np.nansum(targets, axis=0)
     else:
-        counts = np.bincount(targets, minlength=len(task.classes))
+        counts = np.bincount(targets.astype(np.int64), minlength=len(task.classes))
     return {
         "images": len(rows),
         "patients": len(np.unique(store.patients[rows])),
