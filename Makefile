@@ -15,7 +15,8 @@ test: $(VENV)/installed-dev
 	$(BIN)/mypy
 	# One thread: with more, a busy machine makes small sums wait for each other. A file's tests
 	# share what takes long to make, so a file stays with one process.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile \
+		--no-loadscope-reorder
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard.py
 
 # The oldest versions that pyproject.toml allows; PyTorch of that age has wheels up to Python 3.13.

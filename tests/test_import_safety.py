@@ -91,7 +91,7 @@ def test_a_bare_pickle_is_refused_unrun(name: str, tmp_path: Path) -> None:
     [
         (argparse.Namespace(lr=0.1), "argparse.Namespace"),
         (OmegaConf.create({"lr": 0.1}), "omegaconf.dictconfig.DictConfig"),
-        (Path("/data"), "pathlib.PosixPath"),
+        (Path("/data"), f"{type(Path()).__module__}.PosixPath"),  # pathlib._local in Python 3.13
         (np.zeros(3), "numpy._core.multiarray._reconstruct"),
     ],
 )

@@ -15,7 +15,7 @@ NEWEST_TESTED = {
     "torchvision": (0, 29),
     "timm": (1, 0),
     "accelerate": (1, 15),
-    "numpy": (2, 4),
+    "numpy": (2, 5),
     "opencv-python-headless": (5, 0),
     "pandas": (3, 1),
     "pyarrow": (25, 0),
