@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr
+from io import StringIO
 from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple, cast
 
@@ -71,7 +72,8 @@ class Worker:
 
 def _serve(pipe: Connection, make: Callable[..., Step], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)  # what the process that started it has set does not reach here
-    step = make(*arguments)
+    with redirect_stderr(StringIO()):  # of many processes, each would warn of the same small set
+        step = make(*arguments)
     answers: dict[str, Callable[[], Any]] = {
         "step": lambda: timed(step),
         "peak": lambda: held_memory("VmHWM"),
