@@ -40,6 +40,7 @@ from wording import PICTURES, measured_on, number, paragraphs, processor, table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+UNFOLDED = 180  # columns of the table in a log, a target a line
 PAGE = RESULTS.parent.parent / "docs" / "performance.md"
 HEAD = (
     "`make bench` measures all of this anew; `python benchmarks/page.py` writes this page from "
@@ -222,7 +223,7 @@ def main(words: Sequence[str] | None = None) -> int:
     text, figures = page_text(sections), pictures(sections, PAGE)
     if not check:
         write(text, figures, PAGE)
-        show(sections, Console())
+        show(sections, Console(width=None if sys.stdout.isatty() else UNFOLDED))
         print(PAGE)
         return 0
     wrong = differences(text, figures, PAGE)
