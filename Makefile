@@ -13,10 +13,9 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	# One thread: with more, a busy machine makes small sums wait for each other. A file's tests
-	# share what takes long to make, so a file stays with one process.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile \
-		--no-loadscope-reorder
+	# One thread: with more, a busy machine makes small sums wait for each other. Stealing work keeps
+	# tests that share what takes long to make with one process, but for those at the end.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard.py
 
 # The oldest versions that pyproject.toml allows; PyTorch of that age has wheels up to Python 3.13.

@@ -16,7 +16,7 @@ from medstrata.console import say
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing, write_text
 from medstrata.importing.conversions import timm_config
-from medstrata.importing.described import CONFIG, described_input
+from medstrata.importing.described import CONFIG, Described, described_input
 from medstrata.importing.finding import Found, find_encoder
 from medstrata.importing.matching import Match, channels_of, match
 from medstrata.preprocessing import NORMALISATIONS, Preprocessing, by_convention, imagenet
@@ -142,30 +142,29 @@ def load_foreign(
     channels = in_channels or max(own or 3, least_channels)
     network = create_backbone(backbone, in_channels=channels, image_size=image_size)
     matched = take_weights(network, found)
-    if said is None:
-        preprocessing = by_convention(found.normalisation, image_size, channels)
-        source = (
-            f"{NORMALISATIONS[found.normalisation]}, usual for the {found.layout} layout but not "
-            "in the file (import-weights takes --mean and --std)"
-        )
-    else:
-        preprocessing = Preprocessing(
-            image_size=image_size,
-            channels=channels,
-            mean=_spread(said.mean, channels),
-            std=_spread(said.std, channels),
-        )
-        source = f"{CONFIG} beside it says"
+    usual, source = _usual_input(found, said, image_size, channels)
     assumed = [name for name, given in (("mean", mean), ("std", std)) if given is None]
     if assumed:
         which = "" if len(assumed) == 2 else f"{assumed[0]} of the "
         say(f"{found.path.name}: {which}input as {source}")
     preprocessing = replace(
-        preprocessing,
-        mean=_per_channel("mean", mean, preprocessing.mean),
-        std=_per_channel("std", std, preprocessing.std),
+        usual, mean=_per_channel("mean", mean, usual.mean), std=_per_channel("std", std, usual.std)
     )
     return LoadedEncoder(found.path.stem, backbone, network, preprocessing), matched
+
+
+def _usual_input(
+    found: Found, said: Described | None, image_size: int, channels: int
+) -> tuple[Preprocessing, str]:
+    """What an encoder expects unless told otherwise, and who says so."""
+    if said is None:
+        return by_convention(found.normalisation, image_size, channels), (
+            f"{NORMALISATIONS[found.normalisation]}, usual for the {found.layout} layout but not "
+            "in the file (import-weights takes --mean and --std)"
+        )
+    mean, std = (_spread(values, channels) for values in (said.mean, said.std))
+    described = Preprocessing(image_size=image_size, channels=channels, mean=mean, std=std)
+    return described, f"{CONFIG} beside it says"
 
 
 def _usual_size(backbone: str) -> int:
