@@ -5,7 +5,7 @@
 Run by `make test`, in under a minute. Peers and ours take turns in this process, in one thread;
 each ratio is the median over turns, in processor time. It fails (exit 1) only where a ratio is
 below half of the recorded one of the same kind of machine (vector instructions, bf16) in
-results/guard.json; on another kind it prints and passes. `--record` writes the ratios.
+results/guard.json, twice; on another kind it prints and passes. `--record` writes the ratios.
 """
 
 import argparse
@@ -247,6 +247,10 @@ def main() -> None:
         known = known | {kind: measured}
         print(write_result("guard", {"ratios": known}))
     recorded = known.get(kind, {})
+    if fallen(measured, recorded):
+        # A host that was busy for a moment is not now; code that has become slow still is.
+        again = measure()
+        measured = {name: max(ratio, again[name]) for name, ratio in measured.items()}
     print(f"times as fast as the peer ({kind})")
     for name, ratio in measured.items():
         before = f"recorded {recorded[name]:.2f}" if name in recorded else "not recorded"
