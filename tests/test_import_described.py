@@ -121,6 +121,8 @@ def test_what_is_no_description_is_passed_over(
         {"std": [0.0]},
         {"std": ["wide"]},
         {"input_size": ["large"]},
+        {"input_size": []},
+        {"input_size": float("inf")},
     ],
 )
 def test_an_impossible_description_is_refused(wrong: dict[str, Any], tmp_path: Path) -> None:

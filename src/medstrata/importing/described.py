@@ -47,7 +47,7 @@ def described_input(weights: Path, backbone: str) -> Described | None:
             std=_numbers(said["std"], math.nextafter(0.0, 1.0)),  # a deviation of 0 divides by 0
             image_size=_size(said),
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise MedstrataError(
             f"{path} says no mean, deviation and size that an encoder could expect; mend it, or "
             "move the weights away from it and give --mean and --std to import-weights"
