@@ -191,3 +191,11 @@ def read_result(name: str) -> dict[str, Any]:
     """
     result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
     return result
+
+
+def find_result(name: str) -> dict[str, Any] | None:
+    """What `write_result` wrote last under a name; None where nothing was measured yet."""
+    try:
+        return read_result(name)
+    except FileNotFoundError:
+        return None

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from harness import Section, Target, interleave, read_result, spread, write_result
+from harness import Section, Target, find_result, interleave, read_result, spread, write_result
 from medstrata.devices import processor_has_native_bf16
 from medstrata.neighbours import NEIGHBOURS, TEMPERATURE, neighbour_probabilities
 from wording import number, paragraphs, processor, ratio, table
@@ -168,7 +168,7 @@ def main() -> None:
 
 def section() -> Section:
     """Of docs/performance.md, from the result file of each kind of processor."""
-    found = [result for native in RECORDS if (result := _recorded(native=native))]
+    found = [result for name in RECORDS.values() if (result := find_result(name))]
     first = found[0] if found else read_result(RECORDS[True])
     head = (
         f"`python benchmarks/knn.py`: {first['images']:,} queries vote among {first['images']:,} "
@@ -191,13 +191,6 @@ def section() -> Section:
     tables = [part for result in found for part in (f"### {_named(result)}", _times(result))]
     targets = [target for result in found for target in _targets(result)]
     return Section("Nearest neighbours", paragraphs(head, how, equal, *tables), targets)
-
-
-def _recorded(*, native: bool) -> dict[str, Any] | None:
-    try:
-        return read_result(RECORDS[native])
-    except FileNotFoundError:
-        return None
 
 
 def _named(result: dict[str, Any]) -> str:

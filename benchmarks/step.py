@@ -19,7 +19,7 @@ import torch
 from accelerate import Accelerator
 
 import step_page
-from harness import Section, cpu_precision, environment, read_result, write_result
+from harness import Section, cpu_precision, environment, find_result, write_result
 from medstrata.assembly import build
 from medstrata.console import say
 from medstrata.data.prepare import prepare
@@ -150,9 +150,7 @@ def measure(case: Case, store: Path, repeats: int, *, whole: bool) -> dict[str, 
 
 def is_measured(name: str, here: Mapping[str, Any], *, whole: bool) -> bool:
     """Whether a result file holds this case, from such a machine and the same versions."""
-    try:
-        result = read_result(name)
-    except FileNotFoundError:
+    if (result := find_result(name)) is None:
         return False
     then = result["environment"]
     alike = hardware(then) == hardware(here) and then["packages"] == here["packages"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness import Section, Target, read_result
+from harness import Section, Target, find_result, read_result
 from peers import PEERS, Case
 from plots import times_as_fast
 from wording import change, number, paragraphs, picture, processor, ratio, table
@@ -58,7 +58,9 @@ def section(targets: Sequence[Case], grid: Sequence[Case]) -> Section:
     """
     cases = list(dict.fromkeys((*targets, *grid)))
     measured = {
-        precision: {case: result for case in cases if (result := _read(case, precision))}
+        precision: {
+            case: result for case in cases if (result := find_result(result_name(case, precision)))
+        }
         for precision in PRECISIONS
     }
     if not any(measured.values()):
@@ -110,13 +112,6 @@ def result_name(case: Case, precision: Precision) -> str:
 def yardstick(precision: Precision) -> str:
     """Name of the large product that a step's rate is compared with."""
     return f"large {precision} product"
-
-
-def _read(case: Case, precision: Precision) -> Result | None:
-    try:
-        return read_result(result_name(case, precision))
-    except FileNotFoundError:
-        return None
 
 
 def _named(case: Case) -> str:
