@@ -55,25 +55,19 @@ def benchmarks() -> tuple[ModuleType, ...]:
     # Here, so that a test folder's modules of the same names are not found in their place.
     import audit
     import bootstrap
-    import ceiling
-    import exactness
     import gpu
-    import growth
-    import ideas
     import knn
     import loading
     import memory
-    import pooling
     import prepare
-    import scale
     import similarity
     import startup
     import step
     import views
 
-    training = (ceiling, step, ideas, exactness, pooling, memory, gpu)
-    images = (views, loading, prepare, audit, scale)
-    return (*training, *images, bootstrap, similarity, knn, growth, startup)
+    training = (step, memory, gpu)
+    images = (views, loading, prepare, audit)
+    return (*training, *images, bootstrap, similarity, knn, startup)
 
 
 def collect(modules: Iterable[ModuleType]) -> list[Section]:

@@ -43,26 +43,20 @@ class Benchmark(NamedTuple):
 
 NATIVE = precision() == "bfloat16"
 STEP = tuple(result_name(case, precision()) for case in (*TARGETS, *GRID))
-# What others are measured by comes first, then what is claimed, then what takes long.
+# What is claimed comes first, then what takes long.
 SEQUENCE = (
-    Benchmark("ceiling.py", "what one core can do at most", 1),
     Benchmark("step.py", "the training step against its peers", 35 if NATIVE else 110, STEP),
-    Benchmark("ideas.py", "what was tried to make the step faster", 10),
     Benchmark("gpu.py", "the step on a GPU, where there is one", 10),
-    Benchmark("pooling.py", "pooling the taps", 2),
     Benchmark("views.py", "two views of an image", 2),
     Benchmark("bootstrap.py", "intervals over patients", 2),
     Benchmark("similarity.py", "similarity of features", 25),
     Benchmark("knn.py", "a vote of nearest neighbours", 4, (knn.RECORDS[NATIVE],)),
     Benchmark("prepare.py", "from files to a store", 12),
     Benchmark("audit.py", "the search for copies", 6),
-    Benchmark("scale.py", "up to a million images", 8),
     Benchmark("loading.py", "the loader, and waiting for it", 3),
     Benchmark("memory.py", "memory over the epochs", 4),
-    Benchmark("growth.py", "how time and memory grow with the work", 10),
     Benchmark("startup.py", "how soon the command line answers", 3),
 )
-BY_HAND = ("exactness.py",)  # needs a set of real images
 PAGE = Benchmark("page.py", "docs/performance.md", 0.1)
 QUICKER = 10  # how many times as fast `--quick` is, about
 

@@ -364,7 +364,7 @@ def test_page_is_what_the_results_give(probed: dict[str, Any]) -> None:
 
 
 def test_every_section_has_its_place_in_the_run(probed: dict[str, Any]) -> None:
-    scripts = [*run.BY_HAND, *(benchmark.script for benchmark in run.SEQUENCE)]
+    scripts = [benchmark.script for benchmark in run.SEQUENCE]
     assert {f"{name}.py" for name in probed["help"]} <= set(scripts)
     assert len(set(scripts)) == len(scripts)
 
