@@ -25,6 +25,7 @@ ORDER = [
     "operating_point",
     "losses",
     "draws",
+    "kinds",
     "weighted",
     "metrics",
     "paired",
@@ -102,12 +103,13 @@ ORDER = [
 # The statistics are one leaf in several files: what each may import of the others.
 STATISTICS = {
     "draws": set(),
-    "weighted": {"draws"},
-    "metrics": {"draws", "weighted"},
-    "paired": {"draws", "metrics", "weighted"},
-    "efficiency": {"draws", "metrics", "paired", "weighted"},
+    "kinds": set(),
+    "weighted": {"draws", "kinds"},
+    "metrics": {"draws", "kinds", "weighted"},
+    "paired": {"draws", "kinds", "metrics", "weighted"},
+    "efficiency": {"draws", "kinds", "metrics", "paired", "weighted"},
     "distribution": {"draws", "metrics"},
-    "legacy": {"metrics", "weighted"},
+    "legacy": {"kinds", "metrics", "weighted"},
 }
 # Leaves import nothing of the package but their own other half.
 LEAVES: dict[str, set[str]] = {

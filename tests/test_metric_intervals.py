@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from medstrata import draws, metrics
+from medstrata.kinds import Kind
 from medstrata.metrics import bootstrap_interval, mean_interval, resampled_scores, score
-from medstrata.weighted import Kind
 from plain_metrics import CASES, PLAIN, predictions
 
 

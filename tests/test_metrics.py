@@ -5,8 +5,8 @@ import pytest
 
 from medstrata import draws
 from medstrata.draws import Draws
+from medstrata.kinds import Kind
 from medstrata.metrics import METRICS, metric_for, metrics_for, score
-from medstrata.weighted import Kind
 from plain_metrics import CASES, KINDS, PLAIN, predictions
 
 RANKING = ("macro_auroc", "average_precision", "sensitivity_at_90")

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from medstrata.efficiency import Efficiency, label_efficiency
+from medstrata.kinds import Kind
 from medstrata.metrics import READS_ORDER, percentile_ends, resampled_scores, score
 from medstrata.paired import Difference, _ranks, holm, paired_difference
-from medstrata.weighted import Kind
 from plain_metrics import CASES, PLAIN, predictions
 
 PATIENTS = np.repeat(np.arange(20), 3)

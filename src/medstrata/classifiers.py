@@ -29,8 +29,8 @@ from medstrata.errors import MedstrataError
 from medstrata.evaluation import located, predicted_classes, seeded_encoder
 from medstrata.files import replacing, write_text
 from medstrata.heads import Head
+from medstrata.kinds import Kind
 from medstrata.operating_point import OperatingPoint, youden
-from medstrata.weighted import Kind
 from medstrata.weights import LoadedEncoder, encoder_digest, export_backbone
 
 NOTICE = "Research software, not a medical device: not for diagnosis or treatment."

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.draws import Floats
+from medstrata.kinds import Kind
 from medstrata.metrics import LOWER_IS_BETTER, checked_draws, mean_of_models, percentile_ends
 from medstrata.paired import ROUNDING, arm_scores
-from medstrata.weighted import Kind
 
 
 @dataclass(frozen=True, kw_only=True)

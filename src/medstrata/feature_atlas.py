@@ -26,12 +26,12 @@ from medstrata.evaluation import (
 from medstrata.feature_cache import labelled_features
 from medstrata.feature_plane import COMPONENTS, plane
 from medstrata.files import replacing
+from medstrata.kinds import Kind
 from medstrata.neighbour_sheet import Neighbour, Query, Shown, write_sheet
 from medstrata.neighbours import nearest
 from medstrata.randomness import permutation
 from medstrata.run import write_result
 from medstrata.spectrum import effective_rank, feature_norm, rankme, spread
-from medstrata.weighted import Kind
 
 # What a draw is for.
 _QUERIES, _MAP = 1020, 1021

@@ -12,10 +12,10 @@ from medstrata.data.labels import Task
 from medstrata.evaluation import Fitted, Parts, primary_score
 from medstrata.features import StoredFeatures
 from medstrata.heads import Head, num_outputs, probabilities, task_loss
+from medstrata.kinds import Kind
 from medstrata.metrics import metric_for
 from medstrata.trackers import Track
 from medstrata.tracking import Metrics
-from medstrata.weighted import Kind
 
 # Ridge strengths; validation picks one.
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from medstrata.weighted import Kind
+from medstrata.kinds import Kind
 
 
 class Head(NamedTuple):

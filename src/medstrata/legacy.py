@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.kinds import Kind
 from medstrata.metrics import Interval, resampled_scores, score
-from medstrata.weighted import Kind
 
 _DRAWS = 500
 

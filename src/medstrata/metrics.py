@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.draws import Draws, Floats, patient_draws
+from medstrata.kinds import Kind
 from medstrata.weighted import (
-    Kind,
     accuracy,
     average_precision,
     balanced_accuracy,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medstrata.devices import processor_has_native_bf16
-from medstrata.weighted import Kind
+from medstrata.kinds import Kind
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07

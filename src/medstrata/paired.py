@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.draws import Draws, Floats
+from medstrata.kinds import Kind
 from medstrata.metrics import (
     METRICS,
     READS_ORDER,
@@ -19,7 +20,6 @@ from medstrata.metrics import (
     percentile_ends,
     score,
 )
-from medstrata.weighted import Kind
 
 _SWAPS = 1  # what a random number is for; the draws of patients have the plain seed
 # Equal scores may differ by this much: sums of the same numbers in another order.

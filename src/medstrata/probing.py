@@ -28,11 +28,11 @@ from medstrata.feature_cache import labelled_features
 from medstrata.features import StoredFeatures
 from medstrata.files import replacing
 from medstrata.frozen import fit_probe
+from medstrata.kinds import Kind
 from medstrata.metrics import metric_for
 from medstrata.neighbours import knn_probabilities
 from medstrata.run import settings_dict, write_result
 from medstrata.settings import ProbeSettings
-from medstrata.weighted import Kind
 from medstrata.weights import encoder_digest
 
 

@@ -20,14 +20,13 @@ Shape letters: N samples, M columns of probability, R resamples.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.draws import Draws, Floats, each_once, running_sums
-
-Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
+from medstrata.kinds import Kind
 
 CALIBRATION_BINS = 15
 SPECIFICITY = 0.9

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
-from medstrata.weighted import Kind
+from medstrata.kinds import Kind
 
 _UNCERTAIN = "-1"  # as CheXpert writes it
 

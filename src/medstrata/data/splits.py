@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from medstrata.data.labels import Task
 from medstrata.data.store import SPLITS, Store
 from medstrata.errors import MedstrataError
+from medstrata.kinds import Kind
 from medstrata.randomness import permutation
-from medstrata.weighted import Kind
 
 # What a draw is for: the last coordinate of its random numbers.
 _SPLIT, _FRACTION = range(2)

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from medstrata.console import progress_bar
 from medstrata.draws import Draws, Floats, patient_draws
+from medstrata.kinds import Kind
 from medstrata.metrics import METRICS, mean_of_models, metrics_for, percentile_ends, score
 from medstrata.report.collect import Finetune
 from medstrata.report.facts import Note, Score, TaskFacts
 from medstrata.report.layers.collect import Probe
 from medstrata.report.words import metric_name, run_names, score_text
-from medstrata.weighted import Kind
 
 RESAMPLES, LEVEL = 1000, 0.95
 Tested = Finetune | Probe

@@ -15,9 +15,9 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from medstrata.errors import MedstrataError
+from medstrata.kinds import Kind
 from medstrata.recipes import RECIPES, recipe
 from medstrata.settings import FinetuneSettings, PretrainSettings, ProbeSettings
-from medstrata.weighted import Kind
 
 Protocol = Literal["full", "frozen"]
 

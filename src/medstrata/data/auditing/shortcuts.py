@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from medstrata.data.auditing.inventory import plain_conversions
 from medstrata.data.labels import Task
 from medstrata.data.store import Store
+from medstrata.kinds import Kind
 from medstrata.metrics import Interval, bootstrap_interval
 from medstrata.randomness import permutation
-from medstrata.weighted import Kind
 
 CUES = {
     "size": "width, height and aspect of the source image",

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from medstrata.draws import Floats
+from medstrata.kinds import Kind
 from medstrata.report.compare import Bench, Comparison, Summary, best
 from medstrata.report.figures import MUTED, Picture, Style, claim, page_style, picture, unit_square
 from medstrata.report.predictions import LEVEL
@@ -20,7 +21,7 @@ from medstrata.report.words import (
     percent,
     score_text,
 )
-from medstrata.weighted import CALIBRATION_BINS, Kind
+from medstrata.weighted import CALIBRATION_BINS
 
 _SCORES = {"ece": "ECE", "brier": "Brier"}
 

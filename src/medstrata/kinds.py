@@ -1,0 +1,5 @@
+"""The kinds of task that a label column can pose; needs no array library."""
+
+from typing import Literal
+
+Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
