@@ -6,7 +6,7 @@ import pytest
 
 from medstrata import demonstration
 from medstrata.errors import MedstrataError, Stopped
-from medstrata.settings import FinetuneSettings
+from medstrata.evaluation_settings import FinetuneSettings
 
 
 def test_demo_runs_every_arm_says_that_it_is_synthetic_and_goes_on(

@@ -14,11 +14,11 @@ from safetensors.numpy import load_file, save_file
 from medstrata import feature_cache
 from medstrata.data.store import Store
 from medstrata.evaluation import seeded_encoder
+from medstrata.evaluation_settings import FinetuneSettings, ProbeSettings
 from medstrata.feature_cache import labelled_features
 from medstrata.features import StoredFeatures
 from medstrata.finetuning import finetune
 from medstrata.probing import probe
-from medstrata.settings import FinetuneSettings, ProbeSettings
 from medstrata.weights import LoadedEncoder
 
 CPU = torch.device("cpu")

@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 from medstrata.backbones import create_backbone
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.features import extract_features
 from medstrata.finetuning import finetune
 from medstrata.metrics import score
 from medstrata.preprocessing import identity
 from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
-from medstrata.settings import FinetuneSettings
 from medstrata.weights import load_encoder
 
 QUICK = FinetuneSettings(epochs=2, min_steps=3, batch_size=8, resamples=50)

@@ -16,10 +16,10 @@ from medstrata.backbones import create_backbone
 from medstrata.cli import main
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.finetuning import finetune
 from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
-from medstrata.settings import FinetuneSettings
 from medstrata.studies.perform import perform
 from medstrata.studies.plan import plan
 from medstrata.studies.settings import as_study

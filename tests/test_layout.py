@@ -20,6 +20,7 @@ ORDER = [
     "randomness",
     "view_settings",
     "settings",
+    "evaluation_settings",
     "recipes",
     "schedule",
     "operating_point",

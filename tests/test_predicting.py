@@ -15,11 +15,11 @@ from medstrata.classifiers import NOTICE, _card, load_classifier
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.finetuning import finetune
 from medstrata.heads import Head
 from medstrata.operating_point import youden
 from medstrata.predicting import predict
-from medstrata.settings import FinetuneSettings
 from tiny import make_folder
 
 FULL = FinetuneSettings(epochs=2, min_steps=3, batch_size=8, resamples=10)

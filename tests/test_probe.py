@@ -17,12 +17,12 @@ from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.evaluation import labelled_parts, seeded_encoder
+from medstrata.evaluation_settings import FinetuneSettings, ProbeSettings
 from medstrata.features import extract_features
 from medstrata.finetuning import finetune
 from medstrata.frozen import fit_probe
 from medstrata.metrics import score
 from medstrata.probing import probe
-from medstrata.settings import FinetuneSettings, ProbeSettings
 from tiny import make_folder
 
 STAGES = ["stage1", "stage2", "stage3", "stage4", "pooled"]

@@ -18,12 +18,12 @@ from medstrata.backbones import Backbone, create_backbone
 from medstrata.cli import main
 from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.feature_reuse import mismatched, reuse
 from medstrata.finetuning import finetune
 from medstrata.preprocessing import by_store
 from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
-from medstrata.settings import FinetuneSettings
 from medstrata.similarity import MEASURES
 
 # A network without BatchNorm, whose running statistics would move at any learning rate.

@@ -20,13 +20,13 @@ from medstrata.data import remote
 from medstrata.data.push import push
 from medstrata.data.store import Store, open_store
 from medstrata.errors import MedstrataError
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.features import extract_features
 from medstrata.finetuning import finetune
 from medstrata.kept import cache_folder
 from medstrata.loader import Batch, Loader
 from medstrata.preprocessing import identity
 from medstrata.run import read_result
-from medstrata.settings import FinetuneSettings
 from medstrata.view_settings import moco_v2
 from medstrata.weights import load_encoder
 from object_storage import KEYS, S3

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from medstrata.demonstration import demo as demo
     from medstrata.embedding import embed as embed
     from medstrata.encoder_transformer import Encoder as Encoder
+    from medstrata.evaluation_settings import FinetuneSettings as FinetuneSettings
     from medstrata.exporting.card import Statements as Statements
     from medstrata.exporting.export import export as export
     from medstrata.feature_atlas import atlas as atlas
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from medstrata.probing import probe as probe
     from medstrata.recipes import recipe as recipe
     from medstrata.report.page import write_report as write_report
-    from medstrata.settings import FinetuneSettings as FinetuneSettings
     from medstrata.settings import PretrainSettings as PretrainSettings
     from medstrata.studies.study import run_study as run_study
     from medstrata.studies.study import study as study
@@ -42,7 +42,7 @@ _PUBLIC = {
     "predict": ("medstrata.predicting", "predict"),
     "results": ("medstrata.notebook", "results"),
     "run_metrics": ("medstrata.notebook", "run_metrics"),
-    "FinetuneSettings": ("medstrata.settings", "FinetuneSettings"),
+    "FinetuneSettings": ("medstrata.evaluation_settings", "FinetuneSettings"),
     "PretrainSettings": ("medstrata.settings", "PretrainSettings"),
     "Statements": ("medstrata.exporting.card", "Statements"),
     "atlas": ("medstrata.feature_atlas", "atlas"),

@@ -11,7 +11,7 @@ from medstrata.arguments import (
     pick_settings,
     usage_error,
 )
-from medstrata.settings import ProbeSettings
+from medstrata.evaluation_settings import ProbeSettings
 
 _ENCODER_USAGE = "RUN|FILE|scratch|imagenet|imagenet=FILE STORE --task T"
 

@@ -11,7 +11,8 @@ from typing import Any, Literal, NoReturn, TypeVar
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.console import say
-from medstrata.settings import FinetuneSettings, PretrainSettings, ProbeSettings
+from medstrata.evaluation_settings import FinetuneSettings, ProbeSettings
+from medstrata.settings import PretrainSettings
 
 Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings, ProbeSettings)
 

@@ -7,11 +7,12 @@ from medstrata.data.prepare import prepare
 from medstrata.data.store import Store
 from medstrata.data.synthetic import make_images
 from medstrata.errors import MedstrataError, Stopped
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.finetuning import finetune
 from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
 from medstrata.report.page import write_report
-from medstrata.settings import FinetuneSettings, PretrainSettings
+from medstrata.settings import PretrainSettings
 
 # Small enough for two CPU cores; the same for every arm.
 _ARMS = ("fair/moco", "fair/moco_mse", "fair/moco_bt")

@@ -4,3 +4,10 @@ class MedstrataError(Exception):
 
 class Stopped(MedstrataError):  # noqa: N818  (asked for, not a failure)
     """A run that was asked to stop and has saved what it did."""
+
+
+def require(condition: bool, owner: object, name: str, allowed: str) -> None:
+    """Raise ValueError with the name, the value and what is allowed, unless the condition holds."""
+    if not condition:
+        value = getattr(owner, name)
+        raise ValueError(f"{type(owner).__name__}.{name} must be {allowed}, got {value!r}")

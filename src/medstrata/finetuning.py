@@ -31,13 +31,14 @@ from medstrata.evaluation import (
     scored,
     seeded_encoder,
 )
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.feature_cache import labelled_features
 from medstrata.files import replacing
 from medstrata.frozen import fit_frozen
 from medstrata.kinds import Kind
 from medstrata.metrics import metric_for, metrics_for, score
 from medstrata.run import settings_dict, write_result
-from medstrata.settings import REMOTE_SHUFFLE_SHARDS, FinetuneSettings
+from medstrata.settings import REMOTE_SHUFFLE_SHARDS
 from medstrata.supervised import fit_full
 from medstrata.trackers import Tracker, require_installed, tracking
 from medstrata.weights import encoder_digest

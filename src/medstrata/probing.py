@@ -24,6 +24,7 @@ from medstrata.evaluation import (
     scored,
     seeded_encoder,
 )
+from medstrata.evaluation_settings import ProbeSettings
 from medstrata.feature_cache import labelled_features
 from medstrata.features import StoredFeatures
 from medstrata.files import replacing
@@ -32,7 +33,6 @@ from medstrata.kinds import Kind
 from medstrata.metrics import metric_for
 from medstrata.neighbours import knn_probabilities
 from medstrata.run import settings_dict, write_result
-from medstrata.settings import ProbeSettings
 from medstrata.weights import encoder_digest
 
 

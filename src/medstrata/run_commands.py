@@ -18,8 +18,9 @@ from medstrata.arguments import (
 )
 from medstrata.console import say
 from medstrata.errors import MedstrataError
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.recipes import RECIPES
-from medstrata.settings import FinetuneSettings, PretrainSettings
+from medstrata.settings import PretrainSettings
 
 # What config.yaml and --print_config hold beside the settings.
 _NOT_SETTINGS = {

@@ -6,18 +6,12 @@ A run's `config.yaml` is these settings written out; it is accepted wherever a r
 from dataclasses import dataclass, field
 from typing import Literal
 
-from medstrata.view_settings import ViewSettings, mild, moco_v2
+from medstrata.errors import require
+from medstrata.view_settings import ViewSettings, moco_v2
 
 # Of a remote store, shards that are mixed at a time if nothing is said.
 REMOTE_SHUFFLE_SHARDS = 8
-_MIXED = "1 or more, or none"
 STAGES = ("stage1", "stage2", "stage3", "stage4")
-
-
-def _check(condition: bool, owner: object, name: str, allowed: str) -> None:
-    if not condition:
-        value = getattr(owner, name)
-        raise ValueError(f"{type(owner).__name__}.{name} must be {allowed}, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +40,11 @@ class ContrastiveSettings:
     key_sub_batches: int = 4
 
     def __post_init__(self) -> None:
-        _check(self.head_size >= 1, self, "head_size", "1 or more")
-        _check(self.temperature > 0, self, "temperature", "above 0")
-        _check(0 <= self.momentum <= 1, self, "momentum", "between 0 and 1")
-        _check(self.queue_size >= 1, self, "queue_size", "1 or more")
-        _check(self.key_sub_batches >= 1, self, "key_sub_batches", "1 or more")
+        require(self.head_size >= 1, self, "head_size", "1 or more")
+        require(self.temperature > 0, self, "temperature", "above 0")
+        require(0 <= self.momentum <= 1, self, "momentum", "between 0 and 1")
+        require(self.queue_size >= 1, self, "queue_size", "1 or more")
+        require(self.key_sub_batches >= 1, self, "key_sub_batches", "1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +70,8 @@ class IntermediateSettings:
     def __post_init__(self) -> None:
         for name in ("weights", "grids"):
             keys = getattr(self, name).keys()
-            _check(keys <= set(STAGES), self, name, f"a mapping from {', '.join(STAGES)}")
-        _check(self.projector_size >= 2, self, "projector_size", "2 or more")
+            require(keys <= set(STAGES), self, name, f"a mapping from {', '.join(STAGES)}")
+        require(self.projector_size >= 2, self, "projector_size", "2 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +95,9 @@ class OptimizerSettings:
     warmup_epochs: float = 1.0
 
     def __post_init__(self) -> None:
-        _check(self.lr > 0, self, "lr", "above 0")
-        _check(self.lr_batch >= 0, self, "lr_batch", "0 or more")
-        _check(self.warmup_epochs >= 0, self, "warmup_epochs", "0 or more")
+        require(self.lr > 0, self, "lr", "above 0")
+        require(self.lr_batch >= 0, self, "lr_batch", "0 or more")
+        require(self.warmup_epochs >= 0, self, "warmup_epochs", "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,84 +158,12 @@ class PretrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "keep_checkpoints"):
-            _check(getattr(self, name) >= 1, self, name, "1 or more")
-        _check(self.seed >= 0, self, "seed", "0 or more")
-        _check(self.checkpoint_every >= 0, self, "checkpoint_every", "0 or more")
-        _check(
-            self.shuffle_shards is None or self.shuffle_shards >= 1, self, "shuffle_shards", _MIXED
+            require(getattr(self, name) >= 1, self, name, "1 or more")
+        require(self.seed >= 0, self, "seed", "0 or more")
+        require(self.checkpoint_every >= 0, self, "checkpoint_every", "0 or more")
+        require(
+            self.shuffle_shards is None or self.shuffle_shards >= 1,
+            self,
+            "shuffle_shards",
+            "1 or more, or none",
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
-    """How a classifier is trained on a fraction of the labels; the same for every arm.
-
-    Attributes:
-        protocol: `full` trains every weight; `frozen` trains a linear layer on the features of
-            the encoder in evaluation mode.
-        epochs: Validations; the one with the best score gives the weights that are tested.
-        min_steps: Steps between validations are those of one pass, but no fewer than this, so
-            that 1 % of the labels is not trained for a handful of steps.
-        batch_size: Images a step.
-        lr: Learning rate of Adam.
-        weight_decay: L2 penalty of Adam.
-        schedule: Of the learning rate.
-        seed: Decides the head's start, the order and the views.
-        shuffle_shards: As in pre-training.
-        subset_seed: Decides which labels a fraction holds; keep it equal over arms.
-        precision: `auto` is bf16 where the hardware has it, else fp32.
-        resamples: Draws of the patients behind each interval.
-        legacy: Write also the figures of the paper's published code, to compare with: the score of
-            the last epoch, and an interval that is far too narrow.
-        views: How training images are varied.
-    """
-
-    protocol: Literal["full", "frozen"] = "full"
-    epochs: int = 20
-    min_steps: int = 10
-    batch_size: int = 32
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    schedule: Literal["cosine", "constant"] = "cosine"
-    seed: int = 0
-    shuffle_shards: int | None = None
-    subset_seed: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    resamples: int = 1000
-    legacy: bool = False
-    views: ViewSettings = field(default_factory=lambda: mild(0))
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "min_steps", "batch_size", "resamples"):
-            _check(getattr(self, name) >= 1, self, name, "1 or more")
-        _check(self.lr > 0, self, "lr", "above 0")
-        _check(
-            self.shuffle_shards is None or self.shuffle_shards >= 1, self, "shuffle_shards", _MIXED
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeSettings:
-    """How the stages of a frozen encoder are read out; the same for every arm.
-
-    Attributes:
-        seed: Decides the weights of `scratch`, as it does in fine-tuning.
-        subset_seed: Decides which labels a fraction holds, as it does in fine-tuning.
-        image_size: Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's.
-        neighbours: Nearest labelled images that vote on an image.
-        temperature: A vote weighs exp(cosine / temperature).
-        resamples: Draws of the patients behind each interval.
-    """
-
-    seed: int = 0
-    subset_seed: int = 0
-    image_size: int = 0
-    neighbours: int = 20
-    temperature: float = 0.07
-    resamples: int = 1000
-
-    def __post_init__(self) -> None:
-        for name in ("neighbours", "resamples"):
-            _check(getattr(self, name) >= 1, self, name, "1 or more")
-        _check(self.image_size >= 0, self, "image_size", "0 or more")
-        _check(self.temperature > 0, self, "temperature", "above 0")

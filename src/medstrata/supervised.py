@@ -20,6 +20,7 @@ from medstrata.data.store import Store
 from medstrata.devices import spare_slow_convolutions
 from medstrata.errors import MedstrataError
 from medstrata.evaluation import Fitted, Parts, primary_score
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.features import forward_all
 from medstrata.files import replacing
 from medstrata.heads import Head, num_outputs, probabilities, task_loss
@@ -28,7 +29,6 @@ from medstrata.metrics import metric_for
 from medstrata.preprocessing import Preprocessing
 from medstrata.randomness import derive_seed
 from medstrata.schedule import lr_factor
-from medstrata.settings import FinetuneSettings
 from medstrata.trackers import Track
 from medstrata.tracking import Metrics
 from medstrata.weights import LoadedEncoder

@@ -15,7 +15,7 @@ from medstrata.data.splits import known
 from medstrata.data.store import Store, open_store
 from medstrata.devices import device_name, make_accelerator, spare_slow_convolutions
 from medstrata.errors import MedstrataError
-from medstrata.settings import FinetuneSettings
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.studies.given import given_contents
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan, store_path

@@ -11,6 +11,7 @@ from typing import Any
 from medstrata.data.prepare import prepare
 from medstrata.data.store import Store, open_store
 from medstrata.errors import MedstrataError
+from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.feature_atlas import atlas
 from medstrata.feature_reuse import reuse
 from medstrata.files import write_text
@@ -18,7 +19,6 @@ from medstrata.finetuning import finetune
 from medstrata.pretraining import pretrain
 from medstrata.probing import probe
 from medstrata.run import read_result
-from medstrata.settings import FinetuneSettings
 from medstrata.studies.given import named_encoder
 from medstrata.studies.plan import Cell, store_path
 from medstrata.studies.settings import StudySettings, changed

@@ -15,9 +15,10 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from medstrata.errors import MedstrataError
+from medstrata.evaluation_settings import FinetuneSettings, ProbeSettings
 from medstrata.kinds import Kind
 from medstrata.recipes import RECIPES, recipe
-from medstrata.settings import FinetuneSettings, PretrainSettings, ProbeSettings
+from medstrata.settings import PretrainSettings
 
 Protocol = Literal["full", "frozen"]
 
