@@ -16,8 +16,8 @@ from medstrata.losses import (
     IntermediateLosses,
     MeanSquaredError,
     cross_correlation_terms,
-    global_average_pool,
 )
+from medstrata.pooling import global_average_pool
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -4,7 +4,8 @@
 import torch
 from torch import Tensor, nn
 
-from medstrata.losses import INTERMEDIATE_LOSSES, StageLoss, global_average_pool
+from medstrata.losses import INTERMEDIATE_LOSSES, StageLoss
+from medstrata.pooling import global_average_pool
 
 
 class SmoothL1(nn.Module):

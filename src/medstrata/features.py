@@ -11,7 +11,7 @@ from torch import nn
 from medstrata.augment import Images, make_views
 from medstrata.backbones import Backbone, Features
 from medstrata.data.store import Store
-from medstrata.losses import global_average_pool
+from medstrata.pooling import global_average_pool
 from medstrata.preprocessing import Preprocessing
 from medstrata.view_settings import evaluation
 

@@ -17,6 +17,8 @@ import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader ex
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from medstrata.pooling import global_average_pool
+
 # A block of the queue small enough that its logits stay in a core's cache while they are used.
 _QUEUE_BLOCK = 4096
 
@@ -145,20 +147,6 @@ class IntermediateLoss(Protocol):
     def __call__(self, query: Tensor, key: Tensor) -> StageLoss:
         """Compare pooled arrays of the two views, same images in the same order."""
         ...
-
-
-def global_average_pool(maps: Tensor) -> Tensor:
-    """Mean over positions, shape (B, C, H, W) -> (B, C).
-
-    In channels-last memory, where position is the slow axis, the mean is one batched product
-    with a constant row; `mean((2, 3))` walks it against the grain (see docs/performance.md).
-    """
-    if maps.is_contiguous(memory_format=torch.channels_last) and maps.shape[1] > 1:
-        positions = maps.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C), no copy
-        # Ones are exact in bfloat16, 1/49 is not.
-        row = positions.new_ones((1, 1, positions.shape[1]))
-        return torch.matmul(row, positions).squeeze(1) / positions.shape[1]
-    return maps.flatten(2).mean(-1)
 
 
 class MeanSquaredError(nn.Module):
