@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from medstrata.data.formats.refusals import Refused
-from medstrata.data.squares import fit_square, square_pixels
+from medstrata.data.squares import fit_square
 
 GREY = np.random.default_rng(3).integers(1, 256, (20, 30), dtype=np.uint8)
 RGB = np.random.default_rng(4).integers(1, 256, (20, 30, 3), dtype=np.uint8)
@@ -154,26 +154,3 @@ def test_16_bits_are_resampled_as_8_bits_are(fit):
     sixteen, _ = fit_square(RGB.astype(np.uint16) * 257, size, 3, fit)
     assert sixteen.dtype == np.uint16
     assert np.abs(sixteen / 257 - eight).max() <= 0.51
-
-
-def test_square_pixels_by_hand():
-    pixels = np.array([[0, 100], [200, 40]], np.uint8)
-    notes = []
-    twice = square_pixels(pixels, 2, 1, notes)  # rows two apart: twice as many of them
-    assert twice.tolist() == [[0, 100], [50, 85], [150, 55], [200, 40]]
-    assert notes == ["pixels of 2 x 1 made square"]
-    wide = square_pixels(pixels, 0.1, 0.2, [])
-    assert wide.tolist() == [[0, 25, 75, 100], [200, 160, 80, 40]]
-
-
-@pytest.mark.parametrize("spacing", [(1, 1), (1, 1.005), (0, 1), (-1, 2), (np.nan, 1), (np.inf, 1)])
-def test_square_pixels_leaves_what_is_square_or_unknown(spacing):
-    notes = []
-    assert square_pixels(GREY, *spacing, notes) is GREY
-    assert notes == []
-
-
-@pytest.mark.parametrize("spacing", [(1e9, 1), (1, 1e9), (1e200, 1e-200), (1e-300, 1e300)])
-def test_absurd_spacing_is_refused(spacing):
-    with pytest.raises(Refused, match="cannot be made square"):
-        square_pixels(GREY, *spacing, [])

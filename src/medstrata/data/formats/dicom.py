@@ -17,9 +17,9 @@ from medstrata.data.formats.dicom_facts import fact, facts
 from medstrata.data.formats.dicom_frames import held_frames, of_frame, several
 from medstrata.data.formats.dicom_levels import Levels
 from medstrata.data.formats.intensity import to_depth
+from medstrata.data.formats.pixel_spacing import square_pixels
 from medstrata.data.formats.reading import Picture, Reading
 from medstrata.data.formats.refusals import MAX_PIXELS, Refused
-from medstrata.data.squares import square_pixels
 from medstrata.errors import MedstrataError
 
 if TYPE_CHECKING:

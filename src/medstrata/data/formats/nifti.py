@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.formats.intensity import own_range, ramp, refuse_non_finite, to_levels
+from medstrata.data.formats.pixel_spacing import square_pixels
 from medstrata.data.formats.reading import AXES, Picture, Reading
 from medstrata.data.formats.refusals import Refused
-from medstrata.data.squares import square_pixels
 from medstrata.errors import MedstrataError
 
 MAX_VOXELS = 2**29  # 2,048 slices of 512 x 512
