@@ -22,8 +22,8 @@ import step_page
 from harness import Section, cpu_precision, environment, find_result, write_result
 from medstrata.assembly import build
 from medstrata.console import say
+from medstrata.data.opening import open_store
 from medstrata.data.prepare import prepare
-from medstrata.data.store import open_store
 from medstrata.data.synthetic import make_images
 from medstrata.devices import keep_freed_memory
 from medstrata.pretraining import training_step

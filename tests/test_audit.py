@@ -14,7 +14,7 @@ from medstrata.cli import main
 from medstrata.data import assemble, prepare
 from medstrata.data.audit import audit, read_audit
 from medstrata.data.auditing import duplicates
-from medstrata.data.store import open_store
+from medstrata.data.opening import open_store
 from medstrata.data.synthetic import FAMILIES, draw_image
 from medstrata.errors import MedstrataError
 

@@ -17,10 +17,10 @@ from medstrata.data import assemble, decoding, shards
 from medstrata.data import store as store_format
 from medstrata.data.formats.readers import AS_IT_COMES
 from medstrata.data.labels import make_task
+from medstrata.data.opening import open_store
 from medstrata.data.prepare import prepare
 from medstrata.data.splits import label_subset
 from medstrata.data.squares import fit_square
-from medstrata.data.store import open_store
 from medstrata.errors import MedstrataError
 
 

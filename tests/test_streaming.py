@@ -17,8 +17,9 @@ import torch
 
 from medstrata.cli import main
 from medstrata.data import remote
+from medstrata.data.opening import open_store
 from medstrata.data.push import push
-from medstrata.data.store import Store, open_store
+from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.features import extract_features

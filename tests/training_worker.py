@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from medstrata.data.store import open_store
+from medstrata.data.opening import open_store
 from medstrata.pretraining import pretrain
 from medstrata.recipes import recipe
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medstrata.data.audit import audit as audit
     from medstrata.data.labels import make_task as make_task
+    from medstrata.data.opening import open_store as open_store
     from medstrata.data.prepare import prepare as prepare
-    from medstrata.data.store import open_store as open_store
     from medstrata.demonstration import demo as demo
     from medstrata.embedding import embed as embed
     from medstrata.encoder_transformer import Encoder as Encoder
@@ -52,7 +52,7 @@ _PUBLIC = {
     "finetune": ("medstrata.finetuning", "finetune"),
     "import_weights": ("medstrata.weights_import", "import_weights"),
     "make_task": ("medstrata.data.labels", "make_task"),
-    "open_store": ("medstrata.data.store", "open_store"),
+    "open_store": ("medstrata.data.opening", "open_store"),
     "prepare": ("medstrata.data.prepare", "prepare"),
     "pretrain": ("medstrata.pretraining", "pretrain"),
     "probe": ("medstrata.probing", "probe"),

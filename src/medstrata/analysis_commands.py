@@ -31,7 +31,7 @@ def probe_command(words: list[str]) -> None:
     parser.add_class_arguments(ProbeSettings)
     parsed = parse(parser, "probe", words)
     settings = pick_settings(ProbeSettings, parsed, "probe")
-    from medstrata.data.store import open_store
+    from medstrata.data.opening import open_store
     from medstrata.probing import probe
 
     probe(
@@ -66,7 +66,7 @@ def atlas_command(words: list[str]) -> None:
     for name in ("images", "queries", "neighbours"):
         if getattr(parsed, name) < 1:
             usage_error("atlas", f"--{name} must be 1 or more, got {getattr(parsed, name)}")
-    from medstrata.data.store import open_store
+    from medstrata.data.opening import open_store
     from medstrata.feature_atlas import atlas
 
     atlas(
@@ -100,7 +100,7 @@ def reuse_command(words: list[str]) -> None:
     add("--seed", type=int, default=0, help="Decides images, subsets and mismatches.")
     add("--legacy", action="store_true", help="Also the figure with an absolute bandwidth of 0.8.")
     parsed = parse(parser, "reuse", words)
-    from medstrata.data.store import open_store
+    from medstrata.data.opening import open_store
     from medstrata.feature_reuse import reuse
 
     reuse(

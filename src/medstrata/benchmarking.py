@@ -17,8 +17,9 @@ from rich.table import Table
 from medstrata.assembly import Training, build
 from medstrata.ceiling import Ceiling, measure_ceiling
 from medstrata.console import progress_bar, say, show
+from medstrata.data.opening import open_store
 from medstrata.data.prepare import prepare
-from medstrata.data.store import Store, open_store
+from medstrata.data.store import Store
 from medstrata.data.synthetic import make_images
 from medstrata.devices import make_accelerator
 from medstrata.errors import MedstrataError

@@ -104,7 +104,7 @@ def audit_command(words: list[str]) -> None:
     _add_allow_leakage(parser)
     parsed = parse(parser, "audit", words)
     from medstrata.data.audit import audit
-    from medstrata.data.store import open_store
+    from medstrata.data.opening import open_store
 
     audit(
         open_store(parsed.store),

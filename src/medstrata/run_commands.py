@@ -122,7 +122,7 @@ def finetune_command(words: list[str]) -> None:
     parser.add_class_arguments(FinetuneSettings)
     parsed = parse(parser, "finetune", words)
     settings = pick_settings(FinetuneSettings, parsed, "finetune")
-    from medstrata.data.store import open_store
+    from medstrata.data.opening import open_store
     from medstrata.finetuning import finetune
 
     finetune(

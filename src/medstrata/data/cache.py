@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 from medstrata.console import say
+from medstrata.data.opening import is_address, open_store
 from medstrata.data.prepare import prepare
-from medstrata.data.store import Store, is_address, open_store
+from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.kept import cache_folder
 

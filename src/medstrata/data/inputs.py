@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from medstrata.data.decoding import Form, decoding_threads, read_inside, to_squares
 from medstrata.data.formats.readers import count_images, read_images
+from medstrata.data.opening import is_address, open_store
 from medstrata.data.sources import from_folder, printable
-from medstrata.data.store import Store, is_address, open_store
+from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 
 STDIN = "-"

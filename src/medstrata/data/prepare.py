@@ -19,10 +19,11 @@ from medstrata.data.auditing.duplicates import Duplicates
 from medstrata.data.decoding import Form, default_workers
 from medstrata.data.formats.reading import Image, Reading
 from medstrata.data.found import find_images, find_known
+from medstrata.data.opening import open_store
 from medstrata.data.shards import probe_images, write_shards
 from medstrata.data.sources import Sources
 from medstrata.data.squares import FITS
-from medstrata.data.store import FORMAT, Store, open_store
+from medstrata.data.store import FORMAT, Store
 from medstrata.errors import MedstrataError
 from medstrata.files import replacing, write_text
 

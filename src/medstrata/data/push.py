@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from medstrata.console import progress_bar, say
+from medstrata.data.opening import is_address, open_store
 from medstrata.data.remote import Remote
-from medstrata.data.store import is_address, open_store
 from medstrata.errors import MedstrataError
 
 _BEGUN = "unfinished.json"  # there while a store is being put; names it

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from medstrata.data.assemble import store_digest
-from medstrata.data.store import Store, is_address, open_store
+from medstrata.data.opening import is_address, open_store
+from medstrata.data.store import Store
 from medstrata.doctor.children import report
 
 _ROWS = 64  # images whose pixels are compared

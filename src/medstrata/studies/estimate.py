@@ -11,8 +11,9 @@ import torch
 from medstrata.backbones import Backbone, Features, create_backbone
 from medstrata.console import duration, say
 from medstrata.data.labels import Task, make_task
+from medstrata.data.opening import open_store
 from medstrata.data.splits import known
-from medstrata.data.store import Store, open_store
+from medstrata.data.store import Store
 from medstrata.devices import device_name, make_accelerator, spare_slow_convolutions
 from medstrata.errors import MedstrataError
 from medstrata.evaluation_settings import FinetuneSettings

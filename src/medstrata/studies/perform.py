@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medstrata.data.opening import open_store
 from medstrata.data.prepare import prepare
-from medstrata.data.store import Store, open_store
+from medstrata.data.store import Store
 from medstrata.errors import MedstrataError
 from medstrata.evaluation_settings import FinetuneSettings
 from medstrata.feature_atlas import atlas
