@@ -15,6 +15,8 @@ from medstrata.report.facts import (
     read_score,
 )
 
+READ_OUTS = {"linear": "Linear layer", "knn": "Nearest neighbours"}
+
 # None stands for what is not defined.
 Matrix = tuple[tuple[float | None, ...], ...]
 

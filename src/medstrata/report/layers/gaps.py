@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from medstrata.report.compare import Bench
 from medstrata.report.facts import Note
-from medstrata.report.layers.collect import Atlas, Probe, Reuse
+from medstrata.report.layers.collect import READ_OUTS, Atlas, Probe, Reuse
 from medstrata.report.layers.places import LayerRun, Place, stage_order
-from medstrata.report.layers.probing import READ_OUTS
 from medstrata.report.words import listed, percent
 
 # (task, store) -> arms that any run there is about, in order.

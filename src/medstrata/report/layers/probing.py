@@ -7,7 +7,7 @@ from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.report.compare import Summary, best, ranked, summary
 from medstrata.report.facts import Note
 from medstrata.report.figures import Picture, Style
-from medstrata.report.layers.collect import Probe
+from medstrata.report.layers.collect import READ_OUTS, Probe
 from medstrata.report.layers.figures import Curves, Point, stage_figure, stage_limits
 from medstrata.report.layers.places import (
     POOLED,
@@ -28,8 +28,6 @@ from medstrata.report.words import (
     score_text,
     span,
 )
-
-READ_OUTS = {"linear": "Linear layer", "knn": "Nearest neighbours"}
 
 # Arm -> stage -> its score.
 Scores = Mapping[str, Mapping[str, Summary]]
