@@ -7,9 +7,10 @@ from medstrata.metrics import LOWER_IS_BETTER
 from medstrata.report.compare import Bench, Comparison, Summary, best
 from medstrata.report.curves import Charts, finetune_charts
 from medstrata.report.evidence.differences import Family
-from medstrata.report.figures import Picture, Style, score_figure, score_limits
+from medstrata.report.figures import Picture, Style
 from medstrata.report.findings import Finding, findings
 from medstrata.report.inventory import subset_table
+from medstrata.report.score_figures import score_figure, score_limits
 from medstrata.report.tables import DataTable, Entry, distinct
 from medstrata.report.words import (
     counted,
