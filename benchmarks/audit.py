@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from harness import Section, held_memory, read_result, write_result
-from medstrata.data.auditing.duplicates import find_duplicates
+from medstrata.data.audit.duplicates import find_duplicates
 from wording import gib, number, paragraphs, table
 
 SIZES = (10_000, 100_000, 1_000_000)

@@ -18,8 +18,8 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from harness import Section, Target, interleave, read_result, spread, write_result
-from medstrata.draws import Draws
-from medstrata.metrics import METRICS, bootstrap_interval
+from medstrata.metrics.intervals import METRICS, bootstrap_interval
+from medstrata.metrics.resampling import Draws
 from wording import ratio
 
 OURS = "medstrata, all resamples at once"

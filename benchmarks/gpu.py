@@ -26,18 +26,18 @@ import torch
 
 from harness import RESULTS, Section, Target, read_result, spread, write_result
 from images import write_linked
-from medstrata.assembly import build
-from medstrata.console import say
-from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
-from medstrata.devices import device_name, make_accelerator
-from medstrata.files import write_text
-from medstrata.limits import LOOP, WAITING
-from medstrata.operations import count_operations
-from medstrata.pretraining import pretrain, training_step
-from medstrata.recipes import recipe
-from medstrata.settings import PretrainSettings
-from medstrata.tracing import PYTHON
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
+from medstrata.pretraining.build import build
+from medstrata.pretraining.loop import pretrain, training_step
+from medstrata.pretraining.profile.bottleneck import LOOP, WAITING
+from medstrata.pretraining.profile.flops import count_operations
+from medstrata.pretraining.profile.trace import PYTHON
+from medstrata.pretraining.recipes import recipe
+from medstrata.pretraining.settings import PretrainSettings
+from medstrata.runtime.console import say
+from medstrata.runtime.devices import device_name, make_accelerator
+from medstrata.runtime.files import write_text
 from peers import SAME_ALLOCATOR, Case, installed, peer_step
 from wording import change, number, paragraphs, ratio, table
 from workers import Step

@@ -28,18 +28,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness import RESULTS, cpu_precision, interleave, read_result, write_result
-from medstrata.assembly import build
-from medstrata.augment import make_views
-from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
 from medstrata.data.synthetic import make_images
-from medstrata.devices import keep_freed_memory
-from medstrata.metrics import resampled_scores
-from medstrata.neighbours import knn_probabilities
-from medstrata.pretraining import training_step
-from medstrata.recipes import recipe
-from medstrata.similarity import linear_cka
-from medstrata.view_settings import moco_v2
+from medstrata.data.view_settings import moco_v2
+from medstrata.data.views import make_views
+from medstrata.metrics.cka import linear_cka
+from medstrata.metrics.intervals import resampled_scores
+from medstrata.metrics.knn import knn_probabilities
+from medstrata.pretraining.build import build
+from medstrata.pretraining.loop import training_step
+from medstrata.pretraining.recipes import recipe
+from medstrata.runtime.devices import keep_freed_memory
 
 TURNS = 5
 ALLOWED = 0.5  # of the recorded ratio; a busy machine moves a ratio by far less

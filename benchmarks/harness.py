@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from medstrata.files import write_text
+from medstrata.runtime.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,7 +119,7 @@ def held_memory(field: Literal["VmRSS", "VmHWM"]) -> float:
 
 def cpu_precision() -> Literal["no", "bf16"]:
     """What `--precision auto` takes on this machine's processor, whatever GPU there is."""
-    from medstrata.devices import processor_has_native_bf16
+    from medstrata.runtime.devices import processor_has_native_bf16
 
     return "bf16" if processor_has_native_bf16() else "no"
 
@@ -128,7 +128,7 @@ def environment() -> dict[str, Any]:
     """What a figure depends on besides the settings: machine, load, code, versions, date."""
     import torch
 
-    from medstrata.devices import has_native_bf16
+    from medstrata.runtime.devices import has_native_bf16
 
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.is_file() else []

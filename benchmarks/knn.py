@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from harness import Section, Target, find_result, interleave, read_result, spread, write_result
-from medstrata.devices import processor_has_native_bf16
-from medstrata.neighbours import NEIGHBOURS, TEMPERATURE, neighbour_probabilities
+from medstrata.metrics.knn import NEIGHBOURS, TEMPERATURE, neighbour_probabilities
+from medstrata.runtime.devices import processor_has_native_bf16
 from wording import number, paragraphs, processor, ratio, table
 
 IMAGES, DIMENSIONS, CLASSES, BLOCK = 10_000, 2048, 10, 1000

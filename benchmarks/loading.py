@@ -2,7 +2,7 @@
 
     python benchmarks/loading.py [--quick]
 
-Scaling: `medstrata.loader.Loader` makes batches of two views of 224 px from a 256 px store, bound
+Scaling: `Loader` makes batches of two views of 224 px from a 256 px store, bound
 to one core and to two, in turns, in wall time. Waiting: `medstrata pretrain` runs for two epochs in
 a process of its own; the share of time waited is that of its metrics.jsonl, second epoch.
 """
@@ -23,10 +23,10 @@ import torch
 
 from harness import Section, Target, interleave, read_result, spread, write_result
 from images import write_images, write_linked
-from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
-from medstrata.loader import Loader
-from medstrata.view_settings import moco_v2
+from medstrata.data.loader import Loader
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
+from medstrata.data.view_settings import moco_v2
 from wording import number, paragraphs, ratio, table
 
 SHARE = 0.02  # of the time, waited at most

@@ -14,10 +14,10 @@ from pathlib import Path
 from statistics import median
 
 from harness import Section, Target, held_memory, read_result, write_result
-from medstrata.data.prepare import prepare
+from medstrata.data.prepare.prepare import prepare
 from medstrata.data.synthetic import make_images
-from medstrata.pretraining import pretrain
-from medstrata.recipes import recipe
+from medstrata.pretraining.loop import pretrain
+from medstrata.pretraining.recipes import recipe
 from wording import paragraphs, table
 
 _EVERY = 0.25  # seconds between two looks

@@ -34,7 +34,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import RESULTS, Section, Target, read_result
-from medstrata.files import replacing, write_text
+from medstrata.runtime.files import replacing, write_text
 from wording import PICTURES, measured_on, number, paragraphs, processor, table
 
 if TYPE_CHECKING:

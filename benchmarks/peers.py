@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from harness import cpu_precision
-from medstrata.devices import has_native_bf16, keep_freed_memory
+from medstrata.runtime.devices import has_native_bf16, keep_freed_memory
 
 HEAD = 128  # size of a key, everywhere
 TEMPERATURE, MOMENTUM = 0.2, 0.999

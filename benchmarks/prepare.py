@@ -26,10 +26,10 @@ from PIL import Image
 from dicom_files import COMPRESSIONS, write_dicom
 from harness import Section, Target, interleave, read_result, spread, write_result
 from images import textured
-from medstrata.data.decoding import Form
-from medstrata.data.formats.readers import AS_IT_COMES
-from medstrata.data.prepare import prepare
-from medstrata.data.shards import write_shards
+from medstrata.data.formats.read import AS_IT_COMES
+from medstrata.data.prepare.decode import Form
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.shards import write_shards
 from medstrata.data.sources import from_folder
 from wording import number, paragraphs, ratio, table
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import knn
 from harness import environment, read_result
-from medstrata.console import say
+from medstrata.runtime.console import say
 from step import GRID, TARGETS, precision
 from step_page import result_name
 from wording import hardware

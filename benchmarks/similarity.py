@@ -33,7 +33,7 @@ from harness import (
     spread,
     write_result,
 )
-from medstrata.similarity import linear_cka, rbf_cka
+from medstrata.metrics.cka import linear_cka, rbf_cka
 from wording import number, paragraphs, ratio, table
 
 Floats = NDArray[np.float64]

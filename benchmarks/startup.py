@@ -14,7 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 
 from harness import Section, Target, in_turns, read_result, spread, write_result
-from medstrata.cli import COMMANDS
+from medstrata.cli.main import COMMANDS
 
 TORCH, LIGHTLY = "python -c 'import torch'", "python -c 'import lightly.loss'"
 HELP, UNKNOWN = "medstrata --help", "medstrata pretrain --no-such-option"

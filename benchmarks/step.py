@@ -20,14 +20,14 @@ from accelerate import Accelerator
 
 import step_page
 from harness import Section, cpu_precision, environment, find_result, write_result
-from medstrata.assembly import build
-from medstrata.console import say
-from medstrata.data.opening import open_store
-from medstrata.data.prepare import prepare
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.open import open_store
 from medstrata.data.synthetic import make_images
-from medstrata.devices import keep_freed_memory
-from medstrata.pretraining import training_step
-from medstrata.recipes import recipe
+from medstrata.pretraining.build import build
+from medstrata.pretraining.loop import training_step
+from medstrata.pretraining.recipes import recipe
+from medstrata.runtime.console import say
+from medstrata.runtime.devices import keep_freed_memory
 from peers import AS_IT_SHIPS, LIKE_FOR_LIKE, SAME_ALLOCATOR, Case, installed, peer_step
 from step_page import result_name, yardstick
 from wording import hardware

@@ -23,10 +23,10 @@ from PIL import Image
 
 from harness import Section, Target, interleave, read_result, spread, write_result
 from images import copy_images, write_images
-from medstrata.augment import make_views
-from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
-from medstrata.view_settings import moco_v2
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
+from medstrata.data.view_settings import moco_v2
+from medstrata.data.views import make_views
 from plots import times_as_fast
 from view_peers import peers
 from wording import number, paragraphs, picture, ratio, table

@@ -13,7 +13,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from harness import held_memory, in_turns, spread
-from medstrata.operations import count_operations
+from medstrata.pretraining.profile.flops import count_operations
 
 Step = Callable[[], object]
 Precision = Literal["bfloat16", "float32"]

@@ -20,10 +20,10 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from medstrata.data.formats.readers import read_image
-from medstrata.data.formats.reading import Reading
-from medstrata.data.prepare import prepare
-from medstrata.data.squares import fit_square
+from medstrata.data.formats.image import Reading
+from medstrata.data.formats.read import read_image
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.resize import fit_square
 from medstrata.data.synthetic import draw_image
 
 IMAGES, SIZE = 24, 192

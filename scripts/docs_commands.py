@@ -6,7 +6,7 @@ from contextlib import redirect_stdout, suppress
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from medstrata.cli import COMMANDS, HELP
+from medstrata.cli.main import COMMANDS, HELP
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from medstrata.data.catalog import chexpert, mimic_cxr_jpg, nih_chestxray14
-from medstrata.data.catalog.known import DATASETS
+from medstrata.data.datasets import chexpert, mimic_cxr_jpg, nih_chestxray14
+from medstrata.data.datasets.registry import DATASETS
 
 
 def noise(number: int, *shape: int) -> np.ndarray:

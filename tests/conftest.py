@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
 from tiny import make_store
 
 

@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from medstrata.data.formats.readers import count_images, read_images
-from medstrata.data.formats.reading import Image, Reading
+from medstrata.data.formats.image import Image, Reading
+from medstrata.data.formats.read import count_images, read_images
 from medstrata.data.formats.refusals import Unreadable
 
 MEMORY = 3 * 2**30

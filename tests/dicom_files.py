@@ -10,8 +10,8 @@ from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from medstrata.data.formats.dicom import read_frames
-from medstrata.data.formats.reading import Picture, Reading
+from medstrata.data.formats.dicom.read import read_frames
+from medstrata.data.formats.image import Picture, Reading
 from medstrata.data.formats.refusals import Refused
 
 NUMBERS = np.random.default_rng(6).integers(0, 4096, (30, 40)).astype(np.uint16)

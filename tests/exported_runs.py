@@ -9,10 +9,10 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from medstrata.backbones import Backbone, create_backbone
-from medstrata.preprocessing import Preprocessing
-from medstrata.run import read_result
-from medstrata.weights import LoadedEncoder, encoder_digest, export_backbone
+from medstrata.models.backbones import Backbone, create_backbone
+from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
+from medstrata.models.preprocessing import Preprocessing
+from medstrata.runs.folder import read_result
 
 SIZE = 32
 STORE = {"name": "chests.store", "images": 60, "patients": 20, "size": SIZE, "channels": 1}

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
-from medstrata.kinds import Kind
-from medstrata.metrics import metrics_for
+from medstrata.metrics.intervals import metrics_for
+from medstrata.metrics.kinds import Kind
 
 KINDS: tuple[Kind, ...] = ("binary", "multiclass", "multilabel", "ordinal")
 CASES = [(name, kind) for kind in KINDS for name in metrics_for(kind)]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medstrata.metrics import metric_for, metrics_for, score
-from medstrata.report.collect import collect
-from medstrata.report.compare import Bench, benches
+from medstrata.metrics.intervals import metric_for, metrics_for, score
+from medstrata.report.compare.compare import Bench, benches
+from medstrata.report.read.runs import collect
 from report_runs import TASK, finetune_run
 
 TASKS = {

@@ -5,13 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from medstrata.augment import apply, draw, make_views
-from medstrata.data.prepare import prepare
-from medstrata.errors import MedstrataError
-from medstrata.preprocessing import by_store
-from medstrata.pretraining import pretrain
-from medstrata.recipes import recipe
-from medstrata.view_settings import ViewSettings, moco_v2
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.view_settings import ViewSettings, moco_v2
+from medstrata.data.views import apply, draw, make_views
+from medstrata.models.preprocessing import by_store
+from medstrata.pretraining.loop import pretrain
+from medstrata.pretraining.recipes import recipe
+from medstrata.runtime.errors import MedstrataError
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from medstrata.data.formats.readers import count_images, read_image, read_images
-from medstrata.data.formats.reading import Reading
+from medstrata.data.formats.image import Reading
+from medstrata.data.formats.read import count_images, read_image, read_images
 from medstrata.data.formats.refusals import Unreadable
 
 GENERATOR = np.random.default_rng(12)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from medstrata.data.store import Store
-from medstrata.evaluation import seeded_encoder
-from medstrata.feature_atlas import atlas, neighbour_agreement
-from medstrata.feature_plane import plane
-from medstrata.features import StoredFeatures, extract_features
-from medstrata.neighbour_sheet import Neighbour, Query, Shown, write_sheet
-from medstrata.spectrum import effective_rank, rankme
+from medstrata.data.store.store import Store
+from medstrata.evaluation.atlas import atlas, neighbour_agreement
+from medstrata.evaluation.neighbour_sheet import Neighbour, Query, Shown, write_sheet
+from medstrata.evaluation.setup import seeded_encoder
+from medstrata.evaluation.tsne import plane
+from medstrata.metrics.spectrum import effective_rank, rankme
+from medstrata.models.features import StoredFeatures, extract_features
 
 
 def run(store: Store, out: Path, task: str = "grade", **options: Any) -> Path:

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 
 import medstrata
-from medstrata.cli import main
-from medstrata.data import assemble, prepare
-from medstrata.data.audit import audit, read_audit
-from medstrata.data.auditing import duplicates
-from medstrata.data.opening import open_store
+from medstrata.cli.main import main
+from medstrata.data.audit import duplicates
+from medstrata.data.audit.audit import audit, read_audit
+from medstrata.data.prepare import manifest as assemble
+from medstrata.data.prepare import prepare
+from medstrata.data.store.open import open_store
 from medstrata.data.synthetic import FAMILIES, draw_image
-from medstrata.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError
 
 SIZE = 64
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medstrata import view_settings
-from medstrata.augment import affine_maps, draw, make_views
-from medstrata.view_settings import ViewSettings
+from medstrata.data import view_settings
+from medstrata.data.view_settings import ViewSettings
+from medstrata.data.views import affine_maps, draw, make_views
 from view_helpers import Pixels, changed, parameters_of, textured, view_of
 
 PRESETS = {
@@ -342,7 +342,8 @@ def test_presets_are_those_of_the_papers():
 
 def test_settings_import_nothing_heavy():
     code = (
-        "import sys, medstrata.view_settings; print({'cv2', 'numpy', 'torch'} & set(sys.modules))"
+        "import sys, medstrata.data.view_settings\n"
+        "print({'cv2', 'numpy', 'torch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

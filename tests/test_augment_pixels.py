@@ -9,9 +9,9 @@ from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from medstrata import view_settings
-from medstrata.augment import ViewParameters, draw
-from medstrata.view_settings import ViewSettings
+from medstrata.data import view_settings
+from medstrata.data.view_settings import ViewSettings
+from medstrata.data.views import ViewParameters, draw
 from view_helpers import Pixels, changed, parameters_of, textured, view_of
 
 

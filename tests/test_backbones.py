@@ -8,8 +8,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from medstrata.backbones import Backbone, Features, create_backbone
-from medstrata.errors import MedstrataError
+from medstrata.models.backbones import Backbone, Features, create_backbone
+from medstrata.runtime.errors import MedstrataError
 
 # Channels of the stages, and the first stage's stride; each later stage halves the maps.
 PYRAMIDS = {

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from catalog_trees import TREES
-from medstrata.cli import main
-from medstrata.data.catalog.check import Finding, check
-from medstrata.data.catalog.dataset import Dataset, choose_split
-from medstrata.data.catalog.known import DATASETS, find_dataset
-from medstrata.errors import MedstrataError
+from medstrata.cli.main import main
+from medstrata.data.datasets.check import Finding, check
+from medstrata.data.datasets.dataset import Dataset, choose_split
+from medstrata.data.datasets.registry import DATASETS, find_dataset
+from medstrata.runtime.errors import MedstrataError
 
 # The files without which a data set cannot be indexed.
 TABLES = {

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import catalog_trees as trees
-from medstrata.data.catalog.dataset import choose_split
-from medstrata.data.catalog.known import DATASETS
-from medstrata.errors import MedstrataError
+from medstrata.data.datasets.dataset import choose_split
+from medstrata.data.datasets.registry import DATASETS
+from medstrata.runtime.errors import MedstrataError
 
 
 def indexed(name: str, root: Path):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from medstrata import cli
-from medstrata.cli import main
+from medstrata.cli import main as cli
+from medstrata.cli.main import main
 from tiny import make_folder
 
 SMALL = [
@@ -200,8 +200,8 @@ def trained(folder: Path, tmp_path: Path, *words: str | Path) -> dict[str, Any]:
         seen.update(asdict(settings))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medstrata.pretraining.pretrain", keep)
-        patch.setattr("medstrata.data.cache.open_or_prepare", lambda source: source)
+        patch.setattr("medstrata.pretraining.loop.pretrain", keep)
+        patch.setattr("medstrata.data.prepare.cached.open_or_prepare", lambda source: source)
         main([str(word) for word in ("pretrain", folder, "--out", tmp_path / "run", *words)])
     return seen
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.cli import COMMANDS
-from medstrata.completion import WRITERS, describe_commands
+from medstrata.cli.completion import WRITERS, describe_commands
+from medstrata.cli.main import COMMANDS
 
 DESCRIBED = cache(lambda: describe_commands(COMMANDS))
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from clustered import Clustered, tolerance, true_auroc
-from medstrata.distribution import ks_interval
-from medstrata.metrics import bootstrap_interval, mean_interval
-from medstrata.paired import paired_difference
+from medstrata.metrics.intervals import bootstrap_interval, mean_interval
+from medstrata.metrics.ks import ks_interval
+from medstrata.metrics.paired import paired_difference
 
 STRONG, WEAK = 1.2, 0.9
 # A percentile interval of few patients is known to be a little narrow: 0.02 are granted to it.

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from medstrata import demonstration
-from medstrata.errors import MedstrataError, Stopped
-from medstrata.evaluation_settings import FinetuneSettings
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.runtime.errors import MedstrataError, Stopped
+from medstrata.studies import demo as demonstration
 
 
 def test_demo_runs_every_arm_says_that_it_is_synthetic_and_goes_on(

@@ -10,12 +10,12 @@ import timm
 import torch
 from torch import nn
 
-from medstrata.devices import computed_in, make_accelerator, spare_slow_convolutions
+from medstrata.runtime.devices import computed_in, make_accelerator, spare_slow_convolutions
 
 _SCRIPT = """
 import resource, sys
 import torch
-from medstrata.devices import make_accelerator
+from medstrata.runtime.devices import make_accelerator
 
 if sys.argv[1] == "kept":
     make_accelerator("fp32")

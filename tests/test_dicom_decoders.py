@@ -8,8 +8,8 @@ import pydicom
 import pytest
 import SimpleITK
 
-from medstrata.data.formats.dicom import _check, _parse, _stored_values, read_frames
-from medstrata.data.formats.reading import Reading
+from medstrata.data.formats.dicom.read import _check, _parse, _stored_values, read_frames
+from medstrata.data.formats.image import Reading
 from medstrata.data.formats.refusals import Refused
 
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"

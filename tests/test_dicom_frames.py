@@ -8,8 +8,8 @@ from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
 import dicom_files
 from dicom_files import NUMBERS, item, make, read, refusal, reread, scaled, written
-from medstrata.data.formats.dicom import count_frames, read_frames
-from medstrata.data.formats.reading import Reading
+from medstrata.data.formats.dicom.read import count_frames, read_frames
+from medstrata.data.formats.image import Reading
 from medstrata.data.formats.refusals import Refused
 
 # --- frames ---
@@ -189,7 +189,7 @@ def test_private_compression_is_not_quoted():
 
 
 def test_deflated_bomb(monkeypatch):
-    monkeypatch.setattr("medstrata.data.formats.dicom.MAX_INFLATED", 2**20)
+    monkeypatch.setattr("medstrata.data.formats.dicom.read.MAX_INFLATED", 2**20)
     dataset = make(np.zeros((2000, 2000), np.uint8))
     dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
     # A long element before the syntax hides it from a look at the first bytes alone.

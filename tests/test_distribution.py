@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medstrata import draws
-from medstrata.distribution import KsDistances, cdf, ks_distance, ks_interval
+from medstrata.metrics import resampling as draws
+from medstrata.metrics.ks import KsDistances, cdf, ks_distance, ks_interval
 
 
 def models(count: int = 60) -> tuple[Any, Any]:

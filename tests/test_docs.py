@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.data.catalog.known import DATASETS
+from medstrata.data.datasets.registry import DATASETS
 
 ROOT = Path(__file__).parent.parent
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.py"))

@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medstrata.cli import main
-from medstrata.data.store import Store
-from medstrata.doctor import children, disks, examination, packages
-from medstrata.doctor.children import Answer, heard
-from medstrata.doctor.examination import codec_findings, store_findings
-from medstrata.doctor.findings import Finding
-from medstrata.doctor.hardware import device_findings, memory_findings, processor_findings
-from medstrata.doctor.machine import Machine, look
-from medstrata.doctor.packages import Requirement
+from medstrata.cli.doctor import child as children
+from medstrata.cli.doctor import disks, packages
+from medstrata.cli.doctor import examine as examination
+from medstrata.cli.doctor.child import Answer, heard
+from medstrata.cli.doctor.examine import codec_findings, store_findings
+from medstrata.cli.doctor.findings import Finding
+from medstrata.cli.doctor.hardware import device_findings, memory_findings, processor_findings
+from medstrata.cli.doctor.machine import Machine, look
+from medstrata.cli.doctor.packages import Requirement
+from medstrata.cli.main import main
+from medstrata.data.store.store import Store
 
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
 GIB = 2**30

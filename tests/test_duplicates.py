@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.data.auditing import hamming
-from medstrata.data.auditing.duplicates import LIKENESS, bound_patients, connected, find_duplicates
-from medstrata.data.auditing.fingerprints import describe
-from medstrata.data.auditing.hamming import near_pairs
-from medstrata.data.auditing.likeness import detail, likeness, overlap_correlation
-from medstrata.data.auditing.overlaps import find_overlaps
+from medstrata.data.audit import hamming
+from medstrata.data.audit.duplicates import LIKENESS, bound_patients, connected, find_duplicates
+from medstrata.data.audit.fingerprints import describe
+from medstrata.data.audit.hamming import near_pairs
+from medstrata.data.audit.likeness import detail, likeness, overlap_correlation
+from medstrata.data.audit.overlaps import find_overlaps
 from medstrata.data.synthetic import FAMILIES, draw_image
 
 SIZE = 96

@@ -11,17 +11,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from medstrata import cli, features, passing
-from medstrata.data import inputs
-from medstrata.data.inputs import Files, find_inputs, named_on
-from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
-from medstrata.embedding import embed
-from medstrata.errors import MedstrataError
-from medstrata.features import StoredFeatures, extract_features
-from medstrata.pretraining import pretrain
-from medstrata.recipes import recipe
-from medstrata.weights import load_encoder
+from medstrata.cli import main as cli
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
+from medstrata.inference import forward as passing
+from medstrata.inference import inputs
+from medstrata.inference.embed import embed
+from medstrata.inference.inputs import Files, find_inputs, named_on
+from medstrata.models import features
+from medstrata.models.encoders import load_encoder
+from medstrata.models.features import StoredFeatures, extract_features
+from medstrata.pretraining.loop import pretrain
+from medstrata.pretraining.recipes import recipe
+from medstrata.runtime.errors import MedstrataError
 
 STAGES = ["stage1", "stage2", "stage3", "stage4", "pooled"]
 
@@ -122,7 +124,7 @@ def test_a_store_gives_its_ids_and_both_formats_hold_the_same(
 def test_many_row_groups_hold_every_row_once(
     tiny_store: Store, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from medstrata import feature_files
+    from medstrata.inference import feature_file as feature_files
 
     whole = pd.read_parquet(embed(encoder, tiny_store, tmp_path / "whole.parquet", batch_size=7))
     monkeypatch.setattr(feature_files, "_GROUP_BYTES", 20 * 512 * 4)

@@ -12,9 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 from sklearn.utils.validation import check_is_fitted
 
-from medstrata.embedding import embed
-from medstrata.encoder_transformer import Encoder
-from medstrata.errors import MedstrataError
+from medstrata.inference.embed import embed
+from medstrata.inference.transformer import Encoder
+from medstrata.runtime.errors import MedstrataError
 
 
 @pytest.fixture

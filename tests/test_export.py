@@ -13,7 +13,7 @@ from torch import Tensor
 
 import medstrata as ms
 from exported_runs import SIZE, preprocessing_of, pretrained_run, tuned_run
-from medstrata.data.store import Store
+from medstrata.data.store.store import Store
 from medstrata.exporting.source import expected_outputs, open_source
 
 GRAPHS = ("onnx", "torch-export")

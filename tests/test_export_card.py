@@ -11,8 +11,8 @@ from huggingface_hub import ModelCard
 
 import medstrata as ms
 from exported_runs import STORE, pretrained_run, tuned_run
-from medstrata.card_text import escaped, plain, without_paths, yaml_block
-from medstrata.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.markdown import escaped, plain, without_paths, yaml_block
 
 HOSTILE = (
     "</details><script>alert(1)</script> | [x](http://e.vil) `code` # *b*\n---\n# head\x07\u202e"

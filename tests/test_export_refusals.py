@@ -8,10 +8,10 @@ import pytest
 
 import medstrata as ms
 from exported_runs import pretrained_run, tuned_run
-from medstrata.cli import main
-from medstrata.errors import MedstrataError
+from medstrata.cli.main import main
 from medstrata.exporting import to_timm
 from medstrata.exporting.source import Source
+from medstrata.runtime.errors import MedstrataError
 
 
 @pytest.fixture(scope="module")

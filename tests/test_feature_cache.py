@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from medstrata import feature_cache
-from medstrata.data.store import Store
-from medstrata.evaluation import seeded_encoder
-from medstrata.evaluation_settings import FinetuneSettings, ProbeSettings
-from medstrata.feature_cache import labelled_features
-from medstrata.features import StoredFeatures
-from medstrata.finetuning import finetune
-from medstrata.probing import probe
-from medstrata.weights import LoadedEncoder
+from medstrata.data.store.store import Store
+from medstrata.evaluation import feature_cache
+from medstrata.evaluation.feature_cache import labelled_features
+from medstrata.evaluation.finetune import finetune
+from medstrata.evaluation.probe import probe
+from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
+from medstrata.evaluation.setup import seeded_encoder
+from medstrata.models.encoders import LoadedEncoder
+from medstrata.models.features import StoredFeatures
 
 CPU = torch.device("cpu")
 

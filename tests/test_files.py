@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.files import replacing, replacing_folder, write_text
+from medstrata.runtime.files import replacing, replacing_folder, write_text
 
 
 def test_folders_above_a_file_are_made(tmp_path: Path) -> None:

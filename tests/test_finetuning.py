@@ -9,17 +9,17 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from medstrata.backbones import create_backbone
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
-from medstrata.evaluation_settings import FinetuneSettings
-from medstrata.features import extract_features
-from medstrata.finetuning import finetune
-from medstrata.metrics import score
-from medstrata.preprocessing import identity
-from medstrata.pretraining import pretrain
-from medstrata.recipes import recipe
-from medstrata.weights import load_encoder
+from medstrata.data.store.store import Store
+from medstrata.evaluation.finetune import finetune
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.metrics.intervals import score
+from medstrata.models.backbones import create_backbone
+from medstrata.models.encoders import load_encoder
+from medstrata.models.features import extract_features
+from medstrata.models.preprocessing import identity
+from medstrata.pretraining.loop import pretrain
+from medstrata.pretraining.recipes import recipe
+from medstrata.runtime.errors import MedstrataError
 
 QUICK = FinetuneSettings(epochs=2, min_steps=3, batch_size=8, resamples=50)
 FROZEN = FinetuneSettings(protocol="frozen", resamples=50)

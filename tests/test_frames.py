@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medstrata.report.compare import Bench, Comparison
-from medstrata.report.evidence.differences import families
-from medstrata.report.frames import difference_frame, read_benches, score_frame
+from medstrata.report.compare.compare import Bench, Comparison
+from medstrata.report.compare.differences import families
+from medstrata.report.compare.frames import difference_frame, read_benches, score_frame
 from predicted_runs import Patients, predicted_study, write_predictions
 
 SKILLS = {"scratch": 0.4, "moco": 0.5, "moco_mse": 3.0, "twin": 0.4}

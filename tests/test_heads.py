@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from medstrata.frozen import fit_linear
-from medstrata.heads import num_outputs, probabilities, task_loss
+from medstrata.evaluation.linear import fit_linear
+from medstrata.models.heads import num_outputs, probabilities, task_loss
 
 
 def test_outputs_of_each_kind() -> None:

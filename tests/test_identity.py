@@ -10,9 +10,9 @@ import pytest
 from pydicom.encaps import encapsulate
 
 from dicom_files import make, written
-from medstrata.data.formats.dicom_facts import FACTS, fact
-from medstrata.data.opening import open_store
-from medstrata.data.prepare import prepare
+from medstrata.data.formats.dicom.attributes import FACTS, fact
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.open import open_store
 
 # Of one length, so that one can stand for another in a file's bytes.
 SECRETS = (

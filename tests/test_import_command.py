@@ -12,19 +12,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from foreign_files import under, xray_densenet
-from medstrata.backbones import create_backbone
-from medstrata.cli import main
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
-from medstrata.evaluation_settings import FinetuneSettings
-from medstrata.finetuning import finetune
-from medstrata.pretraining import pretrain
-from medstrata.recipes import recipe
-from medstrata.studies.perform import perform
+from medstrata.cli.main import main
+from medstrata.data.store.store import Store
+from medstrata.evaluation.finetune import finetune
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.models.backbones import create_backbone
+from medstrata.models.encoders import LoadedEncoder, load_encoder
+from medstrata.models.import_weights import import_weights
+from medstrata.pretraining.loop import pretrain
+from medstrata.pretraining.recipes import recipe
+from medstrata.runtime.errors import MedstrataError
+from medstrata.studies.cell import perform
 from medstrata.studies.plan import plan
 from medstrata.studies.settings import as_study
-from medstrata.weights import LoadedEncoder, load_encoder
-from medstrata.weights_import import import_weights
 
 FROZEN = FinetuneSettings(protocol="frozen", resamples=20)
 

@@ -8,12 +8,12 @@ import pytest
 import timm
 from safetensors.torch import save_file
 
-from medstrata.backbones import create_backbone
-from medstrata.errors import MedstrataError
 from medstrata.exporting.export import export
-from medstrata.importing.described import described_input
-from medstrata.weights import load_encoder
-from medstrata.weights_import import import_weights
+from medstrata.models.backbones import create_backbone
+from medstrata.models.encoders import load_encoder
+from medstrata.models.import_weights import import_weights
+from medstrata.models.importing.config_json import described_input
+from medstrata.runtime.errors import MedstrataError
 
 TIMM = {
     "architecture": "test_resnet",

@@ -21,10 +21,10 @@ from foreign_files import (
     timm_saver,
     under,
 )
-from medstrata.backbones import create_backbone
-from medstrata.importing.finding import find_encoder
-from medstrata.importing.layouts import LAYOUTS
-from medstrata.importing.matching import Match, match
+from medstrata.models.backbones import create_backbone
+from medstrata.models.importing.find_encoder import find_encoder
+from medstrata.models.importing.layouts import LAYOUTS
+from medstrata.models.importing.match import Match, match
 
 
 def image(channels: int, size: int = 64) -> Tensor:

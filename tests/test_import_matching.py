@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from foreign_files import QUERY, TINY, dinov2, head, moco, moco_v3, monai_biases, under, vit
-from medstrata.backbones import Backbone, Features, create_backbone
-from medstrata.errors import MedstrataError
-from medstrata.importing.architecture import looks_like
-from medstrata.importing.finding import find_encoder
-from medstrata.importing.matching import Match, match
+from medstrata.models.backbones import Backbone, Features, create_backbone
+from medstrata.models.importing.architecture import looks_like
+from medstrata.models.importing.find_encoder import find_encoder
+from medstrata.models.importing.match import Match, match
+from medstrata.runtime.errors import MedstrataError
 
 
 def build(name: str = "test_resnet", **options: Any) -> Backbone:

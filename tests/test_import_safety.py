@@ -18,8 +18,8 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from medstrata.errors import MedstrataError
-from medstrata.importing.reading import read_tensors
+from medstrata.models.importing.read_tensors import read_tensors
+from medstrata.runtime.errors import MedstrataError
 
 STATE = {"conv1.weight": torch.arange(4.0)}
 

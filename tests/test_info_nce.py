@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from medstrata import losses
-from medstrata.losses import info_nce
+from medstrata.pretraining import losses
+from medstrata.pretraining.losses import info_nce
 
 BLOCK = 4096  # of the queue, as shipped
 

@@ -8,10 +8,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from medstrata.backbones import create_backbone
-from medstrata.errors import MedstrataError
-from medstrata.intermediate import _maps, _stages, intermediate_losses
-from medstrata.losses import MeanSquaredError
+from medstrata.models.backbones import create_backbone
+from medstrata.pretraining.hooks import _maps, _stages, intermediate_losses
+from medstrata.pretraining.losses import MeanSquaredError
+from medstrata.runtime.errors import MedstrataError
 from snippets import snippets
 
 

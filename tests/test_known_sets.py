@@ -7,11 +7,11 @@ import pytest
 
 import catalog_trees
 from catalog_trees import TREES
-from medstrata.data.catalog.known import DATASETS
+from medstrata.data.datasets.registry import DATASETS
 from medstrata.data.labels import make_task
-from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
+from medstrata.runtime.errors import MedstrataError
 
 # One of the twelve stands for the others, beside the one with several labels.
 NAMES = [

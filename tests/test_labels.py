@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from medstrata.data.labels import make_task
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
+from medstrata.data.store.store import Store
+from medstrata.runtime.errors import MedstrataError
 
 
 @pytest.fixture

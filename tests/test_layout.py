@@ -1,8 +1,11 @@
-"""Data flows one way, and importing costs nothing."""
+"""Rooms import one way, say so themselves, and importing costs nothing."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,171 +13,91 @@ import pytest
 import medstrata
 
 SOURCE = Path(medstrata.__file__).parent
-# Each module may import from the ones before it.
-ORDER = [
-    "errors",
-    "console",
-    "files",
-    "kept",
-    "interrupts",
-    "randomness",
-    "view_settings",
-    "settings",
-    "evaluation_settings",
-    "recipes",
-    "schedule",
-    "operating_point",
-    "pooling",
-    "losses",
-    "draws",
-    "kinds",
-    "weighted",
-    "metrics",
-    "paired",
-    "efficiency",
-    "distribution",
-    "kernels",
-    "similarity",
-    "legacy",
-    "spectrum",
-    "augment",
-    "preprocessing",
-    "devices",
-    "ceiling",
-    "machine",
-    "tracing",
-    "operations",
-    "limits",
-    "tracking",
-    "run",
-    "trackers",
-    "data",
-    "loader",
-    "importing",
-    "backbones",
-    "weights",
-    "weights_import",
-    "moco",
-    "sharding",
-    "features",
-    "heads",
-    "neighbours",
-    "monitors",
-    "recorder",
-    "assembly",
-    "profiling",
-    "intermediate",
-    "pretraining",
-    "benchmarking",
-    "evaluation",
-    "feature_cache",
-    "card_text",
-    "classifiers",
-    "supervised",
-    "frozen",
-    "finetuning",
-    "passing",
-    "feature_files",
-    "embedding",
-    "predicting",
-    "encoder_transformer",
-    "probing",
-    "feature_plane",
-    "neighbour_sheet",
-    "feature_atlas",
-    "feature_reuse",
-    "exporting",
-    "report",
-    "notebook",
-    "studies",
-    "demonstration",
-    "doctor",
-    "arguments",
-    "completion",
-    "analysis_commands",
-    "data_commands",
-    "import_commands",
-    "run_commands",
-    "speed_commands",
-    "setup_commands",
-    "study_commands",
-    "weight_commands",
-    "use_commands",
-    "cli",
-]
-# The statistics are one leaf in several files: what each may import of the others.
-STATISTICS = {
-    "draws": set(),
-    "kinds": set(),
-    "weighted": {"draws", "kinds"},
-    "metrics": {"draws", "kinds", "weighted"},
-    "paired": {"draws", "kinds", "metrics", "weighted"},
-    "efficiency": {"draws", "kinds", "metrics", "paired", "weighted"},
-    "distribution": {"draws", "metrics"},
-    "legacy": {"kinds", "metrics", "weighted"},
-}
-# Leaves import nothing of the package but their own other half.
-LEAVES: dict[str, set[str]] = {
-    "losses": {"pooling"},
-    "pooling": set(),
-    "similarity": {"kernels"},
-    "kernels": set(),
-    "spectrum": set(),
-    "schedule": set(),
-    "operating_point": set(),
-    "randomness": set(),
-    "files": set(),
-    "errors": set(),
-    "interrupts": set(),
-}
+ROOMS = sorted(path.parent for path in SOURCE.rglob("__init__.py") if path.parent != SOURCE)
+MOST_ROOMS = 12
+# Statistics and losses stand on arrays alone; what they take from the package is its plain words.
+LEAVES = {"metrics": {"runtime"}, "runtime": set()}
 
 
-def modules() -> list[Path]:
-    return [
-        path for path in SOURCE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py")
-    ]
+def name_of(room: Path) -> str:
+    return room.relative_to(SOURCE).as_posix()
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+def modules(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.py") if not path.name.startswith("__")]
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
+def contents(room: Path) -> dict[str, Path]:
+    """Files and rooms of a room by name."""
+    files = {path.stem: path for path in room.glob("*.py") if not path.name.startswith("__")}
+    return files | {path.name: path for path in room.iterdir() if path in ROOMS}
+
+
+def imported(path: Path) -> Iterator[Path]:
+    """Files and rooms of the package that a file imports from, wherever in it that happens."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("medstrata"):
-            parts = node.module.split(".")
-            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
-    return found
+            place = SOURCE.joinpath(*node.module.split(".")[1:])
+            for alias in node.names:
+                inner = place / alias.name
+                found = inner if inner.with_suffix(".py").exists() or inner in ROOMS else place
+                yield found if found in ROOMS or found == SOURCE else found.with_suffix(".py")
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_modules_import_only_what_stands_before_them(path: Path) -> None:
-    own = part_of(path)
-    allowed = {*ORDER[: ORDER.index(own)], own}
-    assert imports(path) <= allowed
+def neighbours(room: Path) -> set[str]:
+    """What stands beside a room, files and rooms, and is imported in it."""
+    beside = set()
+    for path in modules(room):
+        for place in imported(path):
+            if place.is_relative_to(room.parent) and not place.is_relative_to(room):
+                parts = place.relative_to(room.parent).parts
+                beside |= {parts[0].removesuffix(".py")} if parts else set()
+    return beside
 
 
-@pytest.mark.parametrize(("part", "other"), [("evidence", "layers"), ("layers", "evidence")])
-def test_parts_of_the_report_know_nothing_of_one_another(part: str, other: str) -> None:
-    texts = [path.read_text() for path in (SOURCE / "report" / part).glob("*.py")]
-    assert texts
-    assert not any(f"medstrata.report.{other}" in text for text in texts)
+def said(room: Path, word: str) -> set[str]:
+    """The names after a word of the room's docstring, such as `Imports: runtime, metrics.`"""
+    text = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+    found = re.search(rf"^{word}: (.*?)\.$", text, re.DOTALL | re.MULTILINE)
+    assert found, f"{name_of(room)} does not say {word!r}"
+    return {name.strip() for name in found[1].replace("\n", " ").split(",")} - {"nothing"}
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name_of)
+def test_a_room_says_what_is_in_it_and_imports_no_more_than_it_says(room: Path) -> None:
+    assert said(room, "Read") == contents(room).keys()
+    assert said(room, "Imports") == neighbours(room)
+
+
+@pytest.mark.parametrize("room", [SOURCE, *ROOMS], ids=lambda room: room.name)
+def test_imports_go_one_way(room: Path) -> None:
+    inside = contents(room)
+    graph = {
+        name: {
+            place.relative_to(room).parts[0].removesuffix(".py")
+            for path in (modules(one) if one.is_dir() else [one])
+            for place in imported(path)
+            if place.is_relative_to(room) and place != room
+        }
+        - {name}
+        for name, one in inside.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_the_front_door_is_small() -> None:
+    assert len([room for room in ROOMS if room.parent == SOURCE]) <= MOST_ROOMS
+    assert {path.name for path in SOURCE.glob("*.py")} == {"__init__.py", "__main__.py"}
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_leaves_import_nothing_of_the_package(name: str) -> None:
-    assert imports(SOURCE / f"{name}.py") == LEAVES[name]
-
-
-@pytest.mark.parametrize("name", STATISTICS)
-def test_statistics_import_only_one_another(name: str) -> None:
-    assert imports(SOURCE / f"{name}.py") == STATISTICS[name]
+def test_leaves_import_no_more_than_they_must(name: str) -> None:
+    assert said(SOURCE / name, "Imports") <= LEAVES[name]
 
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom medstrata.cli import main\n"
+        "import sys\nfrom medstrata.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'timm', 'cv2', 'pandas', 'accelerate', 'matplotlib', 'numpy'}\n"
         "heavy |= {'sklearn'}\n"
@@ -184,11 +107,11 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_files_stay_short() -> None:
-    long = {path.name: n for path in modules() if (n := len(path.read_text().splitlines())) > 400}
-    assert not long
+    lengths = {path.name: len(path.read_text().splitlines()) for path in modules(SOURCE)}
+    assert not {name: lines for name, lines in lengths.items() if lines > 400}
 
 
-def test_public_names_exist_and_no_module_takes_their_place() -> None:
+def test_public_names_exist_and_no_room_takes_their_place() -> None:
     for name in dir(medstrata):
         assert getattr(medstrata, name) is not None
         assert not (SOURCE / f"{name}.py").exists()

@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.metrics.pairwise import rbf_kernel
 
-from medstrata.legacy import interval, rbf_cka
-from medstrata.metrics import bootstrap_interval, score
+from medstrata.metrics.intervals import bootstrap_interval, score
+from medstrata.metrics.legacy import interval, rbf_cka
 from plain_metrics import predictions
 
 

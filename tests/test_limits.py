@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from medstrata.ceiling import Ceiling, measure_ceiling
-from medstrata.limits import LOOP, WAITING, Observed, explain, main_limit
-from medstrata.machine import Memory, busy_seconds, memory, usable_cores
-from medstrata.operations import count_operations
-from medstrata.tracing import PYTHON, _sum_up, as_shares
+from medstrata.pretraining.profile.bottleneck import LOOP, WAITING, Observed, explain, main_limit
+from medstrata.pretraining.profile.flops import count_operations
+from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
+from medstrata.pretraining.profile.trace import PYTHON, _sum_up, as_shares
+from medstrata.runtime.machine import Memory, busy_seconds, memory, usable_cores
 
 CEILING = Ceiling(
     device="cpu",
@@ -102,9 +102,9 @@ def test_shares_add_up_and_name_the_remainder() -> None:
 
 
 def test_ceiling_of_this_device_leaves_random_state_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medstrata.ceiling._SIDE", {"cpu": 64})
-    monkeypatch.setattr("medstrata.ceiling._IMAGES", {"cpu": 1})
-    monkeypatch.setattr("medstrata.ceiling._COPIED_MIB", {"cpu": 1})
+    monkeypatch.setattr("medstrata.pretraining.profile.roofline._SIDE", {"cpu": 64})
+    monkeypatch.setattr("medstrata.pretraining.profile.roofline._IMAGES", {"cpu": 1})
+    monkeypatch.setattr("medstrata.pretraining.profile.roofline._COPIED_MIB", {"cpu": 1})
     before = torch.get_rng_state()
     found = measure_ceiling(torch.device("cpu"), repeats=1)
     assert torch.equal(before, torch.get_rng_state())

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
-from medstrata.loader import Loader, Prefetched
-from medstrata.view_settings import moco_v2
+from medstrata.data.loader import Loader, Prefetched
+from medstrata.data.store.store import Store
+from medstrata.data.view_settings import moco_v2
+from medstrata.runtime.errors import MedstrataError
 
 
 def loader(tiny_store: Store, **changes: int) -> Loader:

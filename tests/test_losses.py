@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from medstrata.losses import (
+from medstrata.models.pooling import global_average_pool
+from medstrata.pretraining.losses import (
     INTERMEDIATE_LOSSES,
     BarlowTwins,
     CenteredCosine,
@@ -17,7 +18,6 @@ from medstrata.losses import (
     MeanSquaredError,
     cross_correlation_terms,
 )
-from medstrata.pooling import global_average_pool
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

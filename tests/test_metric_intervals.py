@@ -4,9 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medstrata import draws, metrics
-from medstrata.kinds import Kind
-from medstrata.metrics import bootstrap_interval, mean_interval, resampled_scores, score
+from medstrata.metrics import intervals as metrics
+from medstrata.metrics import resampling as draws
+from medstrata.metrics.intervals import bootstrap_interval, mean_interval, resampled_scores, score
+from medstrata.metrics.kinds import Kind
 from plain_metrics import CASES, PLAIN, predictions
 
 

@@ -3,10 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medstrata import draws
-from medstrata.draws import Draws
-from medstrata.kinds import Kind
-from medstrata.metrics import METRICS, metric_for, metrics_for, score
+from medstrata.metrics import resampling as draws
+from medstrata.metrics.intervals import METRICS, metric_for, metrics_for, score
+from medstrata.metrics.kinds import Kind
+from medstrata.metrics.resampling import Draws
 from plain_metrics import CASES, KINDS, PLAIN, predictions
 
 RANKING = ("macro_auroc", "average_precision", "sensitivity_at_90")

@@ -14,10 +14,10 @@ from PIL import Image as Pillow
 from pydicom.uid import EncapsulatedPDFStorage
 
 from dicom_files import make, written
-from medstrata.data.formats.readers import read_image
+from medstrata.data.formats.read import read_image
 from medstrata.data.formats.refusals import Unreadable
-from medstrata.data.opening import open_store
 from medstrata.data.sources import from_folder
+from medstrata.data.store.open import open_store
 
 GENERATOR = np.random.default_rng(13)
 

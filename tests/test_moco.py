@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from medstrata.backbones import create_backbone
-from medstrata.losses import INTERMEDIATE_LOSSES, IntermediateLosses, info_nce
-from medstrata.moco import Encoder, MoCo, Queue, update_key_encoder
+from medstrata.models.backbones import create_backbone
+from medstrata.pretraining.losses import INTERMEDIATE_LOSSES, IntermediateLosses, info_nce
+from medstrata.pretraining.moco import Encoder, MoCo, Queue, update_key_encoder
 
 BATCH_NORM, NO_BATCH_NORM = "test_resnet", "test_convnext"
 STAGES = ("stage1", "stage2", "stage3", "stage4")

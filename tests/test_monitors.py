@@ -1,7 +1,7 @@
 import numpy as np
 
-from medstrata.monitors import collapse_warnings
-from medstrata.spectrum import effective_rank
+from medstrata.metrics.spectrum import effective_rank
+from medstrata.pretraining.monitors import collapse_warnings
 
 
 def test_collapse_is_said_in_words_and_health_is_silent() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from medstrata import neighbours
-from medstrata.neighbours import knn_probabilities, nearest, neighbour_probabilities
+from medstrata.metrics import knn as neighbours
+from medstrata.metrics.knn import knn_probabilities, nearest, neighbour_probabilities
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ import pytest
 import SimpleITK
 from nibabel.orientations import apply_orientation, inv_ornt_aff, ornt_transform
 
-from medstrata.data.formats.readers import count_images, read_image, read_images
-from medstrata.data.formats.reading import Reading
+from medstrata.data.formats.image import Reading
+from medstrata.data.formats.read import count_images, read_image, read_images
 from medstrata.data.formats.refusals import Unreadable
 
 # Voxels to the patient's right, front and top: a value tells where it lies.

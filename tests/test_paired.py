@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medstrata.efficiency import Efficiency, label_efficiency
-from medstrata.kinds import Kind
-from medstrata.metrics import READS_ORDER, percentile_ends, resampled_scores, score
-from medstrata.paired import Difference, _ranks, holm, paired_difference
+from medstrata.metrics.intervals import READS_ORDER, percentile_ends, resampled_scores, score
+from medstrata.metrics.kinds import Kind
+from medstrata.metrics.label_efficiency import Efficiency, label_efficiency
+from medstrata.metrics.paired import Difference, _ranks, holm, paired_difference
 from plain_metrics import CASES, PLAIN, predictions
 
 PATIENTS = np.repeat(np.arange(20), 3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from medstrata.losses import info_nce
+from medstrata.pretraining.losses import info_nce
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 # Only while importing: two of its files have the names of files that tests import.

@@ -10,10 +10,10 @@ import tifffile
 from PIL import Image as Pillow
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from medstrata.data.formats.readers import count_images, read_image, read_images
-from medstrata.data.formats.reading import Reading
+from medstrata.data.formats.image import Reading
+from medstrata.data.formats.read import count_images, read_image, read_images
 from medstrata.data.formats.refusals import Unreadable
-from medstrata.data.prepare import prepare
+from medstrata.data.prepare.prepare import prepare
 
 GENERATOR = np.random.default_rng(14)
 GREY = GENERATOR.integers(0, 256, (40, 56), dtype=np.uint8)

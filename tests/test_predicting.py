@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import roc_curve
 
-from medstrata import predicting
-from medstrata.classifiers import NOTICE, _card, load_classifier
-from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
-from medstrata.evaluation_settings import FinetuneSettings
-from medstrata.finetuning import finetune
-from medstrata.heads import Head
-from medstrata.operating_point import youden
-from medstrata.predicting import predict
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
+from medstrata.evaluation.classifier import NOTICE, _card, load_classifier
+from medstrata.evaluation.finetune import finetune
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.inference import predict as predicting
+from medstrata.inference.predict import predict
+from medstrata.metrics.threshold import youden
+from medstrata.models.heads import Head
+from medstrata.runtime.errors import MedstrataError
 from tiny import make_folder
 
 FULL = FinetuneSettings(epochs=2, min_steps=3, batch_size=8, resamples=10)

@@ -10,14 +10,14 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from medstrata.assembly import build, build_intermediate
-from medstrata.backbones import create_backbone
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
-from medstrata.pretraining import pretrain, train, training_step
-from medstrata.recipes import RECIPES, recipe
-from medstrata.run import checkpoints, load_checkpoint, save_checkpoint
-from medstrata.settings import IntermediateSettings, PretrainSettings
+from medstrata.data.store.store import Store
+from medstrata.models.backbones import create_backbone
+from medstrata.pretraining.build import build, build_intermediate
+from medstrata.pretraining.loop import pretrain, train, training_step
+from medstrata.pretraining.recipes import RECIPES, recipe
+from medstrata.pretraining.settings import IntermediateSettings, PretrainSettings
+from medstrata.runs.folder import checkpoints, load_checkpoint, save_checkpoint
+from medstrata.runtime.errors import MedstrataError
 from runs import assert_equal_states, final_state, records, without_times
 
 SMALL = {"backbone": "resnet10t", "epochs": 2, "batch_size": 8}
@@ -92,7 +92,7 @@ def test_signal_saves_and_resume_goes_on(tiny_store: Store, run: Path, tmp_path:
     accelerator = Accelerator(cpu=True)
     assert accelerator.num_processes == 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medstrata.pretraining.training_step", _stop_at(3))
+        patch.setattr("medstrata.pretraining.loop.training_step", _stop_at(3))
         with pytest.raises(MedstrataError, match="stopped at step 3; go on with --resume"):
             pretrain(tiny_store, settings, out)
     assert load_checkpoint(checkpoints(out / "checkpoints")[-1])["step"] == 3
@@ -108,7 +108,7 @@ def test_a_signal_at_the_end_of_an_epoch_loses_no_record(
     whole = pretrain(tiny_store, settings, tmp_path / "whole")
     last = records(whole, "epoch")[0]["step"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medstrata.pretraining.training_step", _stop_at(last))
+        patch.setattr("medstrata.pretraining.loop.training_step", _stop_at(last))
         if epochs == 1:  # all is done but to write it down
             pretrain(tiny_store, settings, tmp_path / "run")
         else:
@@ -130,7 +130,7 @@ def test_no_checkpoint_is_without_its_epochs_record(tiny_store: Store, tmp_path:
         return save_checkpoint(folder, step, state, keep)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medstrata.pretraining.save_checkpoint", keeping)
+        patch.setattr("medstrata.pretraining.loop.save_checkpoint", keeping)
         settings = small("fair/moco_mse", epochs=2, checkpoint_every=1)
         run = pretrain(tiny_store, settings, tmp_path / "run")
     ends = [record["step"] for record in records(run, "epoch")]

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from medstrata.data.prepare import prepare
-from medstrata.errors import MedstrataError
+from medstrata.data.prepare.prepare import prepare
+from medstrata.runtime.errors import MedstrataError
 
 CAPTION, STRIP, WIDTH = 24, 200, 8 * 100 + 4 + 200
 

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from medstrata import probing
 from medstrata.data.labels import make_task
-from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
-from medstrata.evaluation import labelled_parts, seeded_encoder
-from medstrata.evaluation_settings import FinetuneSettings, ProbeSettings
-from medstrata.features import extract_features
-from medstrata.finetuning import finetune
-from medstrata.frozen import fit_probe
-from medstrata.metrics import score
-from medstrata.probing import probe
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
+from medstrata.evaluation import probe as probing
+from medstrata.evaluation.finetune import finetune
+from medstrata.evaluation.linear import fit_probe
+from medstrata.evaluation.probe import probe
+from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
+from medstrata.evaluation.setup import labelled_parts, seeded_encoder
+from medstrata.metrics.intervals import score
+from medstrata.models.features import extract_features
+from medstrata.runtime.errors import MedstrataError
 from tiny import make_folder
 
 STAGES = ["stage1", "stage2", "stage3", "stage4", "pooled"]

@@ -7,22 +7,22 @@ from typing import Any
 import pytest
 import torch
 
-from medstrata.benchmarking import Case, bench
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
-from medstrata.pretraining import pretrain
-from medstrata.recipes import recipe
-from medstrata.settings import PretrainSettings
-from medstrata.tracing import INTERMEDIATE, NCE, UPDATES
+from medstrata.data.store.store import Store
+from medstrata.pretraining.bench import Case, bench
+from medstrata.pretraining.loop import pretrain
+from medstrata.pretraining.profile.trace import INTERMEDIATE, NCE, UPDATES
+from medstrata.pretraining.recipes import recipe
+from medstrata.pretraining.settings import PretrainSettings
+from medstrata.runtime.errors import MedstrataError
 from runs import assert_equal_states, final_state, records, without_times
 
 
 @pytest.fixture(autouse=True)
 def small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medstrata.ceiling._SIDE", {"cpu": 64})
-    monkeypatch.setattr("medstrata.ceiling._IMAGES", {"cpu": 1})
-    monkeypatch.setattr("medstrata.ceiling._COPIED_MIB", {"cpu": 1})
-    monkeypatch.setattr("medstrata.profiling._LOADED_S", 0.1)
+    monkeypatch.setattr("medstrata.pretraining.profile.roofline._SIDE", {"cpu": 64})
+    monkeypatch.setattr("medstrata.pretraining.profile.roofline._IMAGES", {"cpu": 1})
+    monkeypatch.setattr("medstrata.pretraining.profile.roofline._COPIED_MIB", {"cpu": 1})
+    monkeypatch.setattr("medstrata.pretraining.profile.profile._LOADED_S", 0.1)
 
 
 def small(epochs: int = 3) -> PretrainSettings:
@@ -69,7 +69,7 @@ def test_run_too_short_to_profile_says_so(
 def test_waiting_is_in_the_metrics_also_where_checkpoints_fall(
     tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from medstrata import loader
+    from medstrata.data import loader
 
     take = loader.Prefetched.__next__
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medstrata.randomness import derive_seed, permutation, uniforms, windowed_permutation
+from medstrata.runtime.randomness import derive_seed, permutation, uniforms, windowed_permutation
 
 WORD = 2**64
 GOLDEN = 0x9E3779B97F4A7C15

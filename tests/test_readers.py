@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from medstrata.data.formats import photographs
-from medstrata.data.formats.readers import read_image
+from medstrata.data.formats import pillow as photographs
+from medstrata.data.formats.read import read_image
 from medstrata.data.formats.refusals import Unreadable
 
 GENERATOR = np.random.default_rng(1)

@@ -1,4 +1,4 @@
-"""The README's example runs as it stands, but for sizes; its tree names every file."""
+"""The README's example runs as it stands, but for sizes; its tree names every room."""
 
 import re
 from pathlib import Path
@@ -32,9 +32,11 @@ def test_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "moco+mse" in (tmp_path / "report.html").read_text()
 
 
-def test_tree_names_every_module() -> None:
+def test_tree_names_every_room() -> None:
     source = Path(medstrata.__file__).parent
-    tree = README.read_text().partition("## What is where")[2].partition("## Results")[0]
-    listed = set(re.findall(r"(\w+\.py) ", tree))
-    there = {path.name for path in source.rglob("*.py") if not path.name.startswith("__")}
-    assert listed == there
+    tree = README.read_text().partition("src/medstrata/\n")[2].partition("```")[0]
+    there = {path.parent.name for path in source.glob("*/__init__.py")}
+    assert set(re.findall(r"^  (\w+)/ ", tree, re.MULTILINE)) == there
+    beside = re.findall(r"^(\w+)/ ", tree, re.MULTILINE)
+    assert beside
+    assert all((README.parent / name).is_dir() for name in beside)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medstrata.data.labels import make_task
-from medstrata.data.prepare import prepare
+from medstrata.data.prepare.prepare import prepare
 from medstrata.data.splits import label_subset
 
 PLACE = Path(os.environ.get("MEDSTRATA_DATA", Path(__file__).parents[2] / "shared" / "data"))

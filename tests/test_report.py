@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.errors import MedstrataError
-from medstrata.report.collect import collect
 from medstrata.report.page import write_report
+from medstrata.report.read.runs import collect
+from medstrata.runtime.errors import MedstrataError
 from report_runs import STORE, TASK, finetune_run, pretrain_run, study
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

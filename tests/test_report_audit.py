@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.data.audit import audit
-from medstrata.data.prepare import prepare
+from medstrata.data.audit.audit import audit
+from medstrata.data.prepare.prepare import prepare
 from medstrata.data.synthetic import FAMILIES, draw_image
 from medstrata.report.page import write_report
-from medstrata.run import keep_audit
+from medstrata.runs.folder import keep_audit
 from report_runs import finetune_run, pretrain_run
 from test_report import HOSTILE, Page
 

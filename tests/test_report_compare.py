@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.report import curves
-from medstrata.report.collect import Collection, Finetune, collect
-from medstrata.report.compare import Summary, benches, best, summarise, without_duplicates
-from medstrata.report.figures import styles
-from medstrata.report.findings import findings, headline
-from medstrata.report.gaps import gaps
-from medstrata.report.words import counted, duration, listed, percent, score_text, span
+from medstrata.report.compare.compare import Summary, benches, best, summarise, without_duplicates
+from medstrata.report.compare.findings import findings, headline
+from medstrata.report.compare.gaps import gaps
+from medstrata.report.read.runs import Collection, Finetune, collect
+from medstrata.report.render.figures import styles
+from medstrata.report.render.words import counted, duration, listed, percent, score_text, span
+from medstrata.report.sections import curves
 from report_runs import FRACTIONS, TASK, finetune_run, pretrain_run
 
 

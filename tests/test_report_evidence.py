@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medstrata.distribution import KsDistances, KsInterval, ks_distance
-from medstrata.efficiency import Efficiency
-from medstrata.metrics import score
-from medstrata.report.evidence.calibration import reliability
-from medstrata.report.evidence.differences import Family, families
-from medstrata.report.evidence.efficiency import efficiency_section, told
-from medstrata.report.evidence.gain import gain, gains_section
-from medstrata.report.evidence.shift import average, shifts
-from medstrata.report.findings import findings, headline
+from medstrata.metrics.intervals import score
+from medstrata.metrics.ks import KsDistances, KsInterval, ks_distance
+from medstrata.metrics.label_efficiency import Efficiency
+from medstrata.report.compare.differences import Family, families
+from medstrata.report.compare.findings import findings, headline
+from medstrata.report.sections.calibration import reliability
+from medstrata.report.sections.efficiency import efficiency_section, told
+from medstrata.report.sections.gain import gain, gains_section
+from medstrata.report.sections.shift import average, shifts
 from predicted_runs import TASKS, Patients, bench_of, benches_of, seeds
 from report_runs import STORE
 

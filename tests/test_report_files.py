@@ -11,15 +11,15 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-from medstrata.cli import main
-from medstrata.errors import MedstrataError
-from medstrata.report.exhibits import Exhibits
-from medstrata.report.figure_files import write_figure
-from medstrata.report.figures import INK, MUTED, RULE, claim, page_style, picture, styles
+from medstrata.cli.main import main
 from medstrata.report.page import write_report
-from medstrata.report.table_files import csv_text, latex_text
-from medstrata.report.tables import DataTable, Entry, distinct, named
-from medstrata.report.words import slug
+from medstrata.report.render.exhibits import Exhibits
+from medstrata.report.render.figure_files import write_figure
+from medstrata.report.render.figures import INK, MUTED, RULE, claim, page_style, picture, styles
+from medstrata.report.render.table_files import csv_text, latex_text
+from medstrata.report.render.tables import DataTable, Entry, distinct, named
+from medstrata.report.render.words import slug
+from medstrata.runtime.errors import MedstrataError
 from report_runs import finetune_run
 from test_report import HOSTILE, Page
 

@@ -10,14 +10,14 @@ import pytest
 
 import test_report
 from layer_runs import READ, atlas_run, layer_study, probe_run, reuse_run
-from medstrata.metrics import mean_interval, score
-from medstrata.report.collect import collect
-from medstrata.report.figures import styles
-from medstrata.report.layers.atlas_map import LIMIT, Points, colouring, map_figure, read_points
-from medstrata.report.layers.places import places, share, shown_stages, stage_marks, stage_order
-from medstrata.report.layers.probing import probing_view
-from medstrata.report.layers.reuse_tables import reuse_findings
+from medstrata.metrics.intervals import mean_interval, score
+from medstrata.report.compare.places import places, share, shown_stages, stage_marks, stage_order
 from medstrata.report.page import write_report
+from medstrata.report.read.runs import collect
+from medstrata.report.render.figures import styles
+from medstrata.report.sections.atlas_map import LIMIT, Points, colouring, map_figure, read_points
+from medstrata.report.sections.probing import probing_view
+from medstrata.report.sections.reuse_tables import reuse_findings
 from predicted_runs import Patients, write_predictions
 from report_runs import STORE, TASK, finetune_run, study
 from test_report import Page

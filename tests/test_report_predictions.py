@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.metrics import mean_interval
-from medstrata.report.collect import collect
-from medstrata.report.compare import summarise
-from medstrata.report.predictions import Predictions, read_predictions
+from medstrata.metrics.intervals import mean_interval
+from medstrata.report.compare.compare import summarise
+from medstrata.report.read.predictions import Predictions, read_predictions
+from medstrata.report.read.runs import collect
 from predicted_runs import TASKS, Patients, change_result, write_predictions
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medstrata.report.collect import collect
-from medstrata.report.evidence.ablation import ablation_section, source
-from medstrata.report.evidence.legacy import legacy_section
-from medstrata.report.evidence.sections import gather
-from medstrata.report.figures import styles
 from medstrata.report.page import write_report
+from medstrata.report.read.runs import collect
+from medstrata.report.render.figures import styles
+from medstrata.report.sections.ablation import ablation_section, source
+from medstrata.report.sections.gather import gather
+from medstrata.report.sections.legacy import legacy_section
 from predicted_runs import TASKS, Patients, bench_of, benches_of, change_result, seeds
 from report_runs import STORE, pretrain_run
 from test_report import HOSTILE, Page

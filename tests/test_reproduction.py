@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 import catalog_trees
-from medstrata.cli import main
+from medstrata.cli.main import main
+from medstrata.studies.paper import reproduction
 from medstrata.studies.plan import plan
-from medstrata.studies.reproduction import reproduction
 from medstrata.studies.settings import as_study
 
 TREES = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from medstrata.data.store import Store
+from medstrata.data.store.store import Store
 from runs import assert_equal_states, final_state, records, without_times
 
 WORKER = Path(__file__).parent / "training_worker.py"

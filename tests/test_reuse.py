@@ -14,17 +14,17 @@ import torch
 from safetensors.torch import load_file
 
 import plain_similarity as plain
-from medstrata.backbones import Backbone, create_backbone
-from medstrata.cli import main
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
-from medstrata.evaluation_settings import FinetuneSettings
-from medstrata.feature_reuse import mismatched, reuse
-from medstrata.finetuning import finetune
-from medstrata.preprocessing import by_store
-from medstrata.pretraining import pretrain
-from medstrata.recipes import recipe
-from medstrata.similarity import MEASURES
+from medstrata.cli.main import main
+from medstrata.data.store.store import Store
+from medstrata.evaluation.finetune import finetune
+from medstrata.evaluation.reuse import mismatched, reuse
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.metrics.cka import MEASURES
+from medstrata.models.backbones import Backbone, create_backbone
+from medstrata.models.preprocessing import by_store
+from medstrata.pretraining.loop import pretrain
+from medstrata.pretraining.recipes import recipe
+from medstrata.runtime.errors import MedstrataError
 
 # A network without BatchNorm, whose running statistics would move at any learning rate.
 STILL = FinetuneSettings(epochs=1, min_steps=1, batch_size=8, lr=1e-9, resamples=10, seed=3)

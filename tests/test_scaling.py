@@ -12,7 +12,7 @@ import pytest
 import submitit
 import torch
 
-from medstrata.data.store import Store
+from medstrata.data.store.store import Store
 from medstrata.studies.cluster import ClusterCell
 from medstrata.studies.plan import plan
 from medstrata.studies.settings import as_study

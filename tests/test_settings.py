@@ -4,10 +4,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from medstrata import preprocessing
-from medstrata.recipes import RECIPES, recipe
-from medstrata.schedule import lr_factor
-from medstrata.settings import ContrastiveSettings, IntermediateSettings, PretrainSettings
+from medstrata.models import preprocessing
+from medstrata.pretraining.recipes import RECIPES, recipe
+from medstrata.pretraining.schedule import lr_factor
+from medstrata.pretraining.settings import (
+    ContrastiveSettings,
+    IntermediateSettings,
+    PretrainSettings,
+)
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

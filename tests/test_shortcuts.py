@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from medstrata.data.auditing import shortcuts
-from medstrata.data.auditing.shortcuts import cue_features, measure, out_of_fold_scores
+from medstrata.data.audit import shortcuts
+from medstrata.data.audit.shortcuts import cue_features, measure, out_of_fold_scores
 
 
 def planted(patients: int, images: int, strength: float, seed: int, features: int = 3):

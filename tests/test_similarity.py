@@ -13,9 +13,8 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.metrics.pairwise import rbf_kernel
 
 import plain_similarity as plain
-from medstrata import kernels
-from medstrata.legacy import rbf_cka as absolute_width_cka
-from medstrata.similarity import (
+from medstrata.metrics import kernels
+from medstrata.metrics.cka import (
     MEASURES,
     linear_cka,
     linear_heatmap,
@@ -23,6 +22,7 @@ from medstrata.similarity import (
     rbf_cka,
     subset_measures,
 )
+from medstrata.metrics.legacy import rbf_cka as absolute_width_cka
 
 Floats = NDArray[np.float64]
 CKA = [linear_cka, rbf_cka]
@@ -257,7 +257,7 @@ def test_memory_stays_far_below_whole_kernels() -> None:
     # Three kernels of 6,000 samples are 412 MiB in float32 and 824 MiB in float64.
     code = (
         "import resource, torch\n"
-        "from medstrata.similarity import measures\n"
+        "from medstrata.metrics.cka import measures\n"
         "x, y = torch.randn(2, 6000, 64)\n"
         "measures(x[:600], y[:600])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

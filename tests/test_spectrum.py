@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medstrata.spectrum import effective_rank, feature_norm, rankme, spread
+from medstrata.metrics.spectrum import effective_rank, feature_norm, rankme, spread
 
 
 def test_effective_rank_by_hand() -> None:

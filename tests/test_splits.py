@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from medstrata.data.labels import Task
-from medstrata.data.split_rules import SplitRule, apply_rule, parse_rule
+from medstrata.data.prepare.split_rules import SplitRule, apply_rule, parse_rule
 from medstrata.data.splits import assign_splits, label_order, label_subset
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
+from medstrata.data.store.store import Store
+from medstrata.runtime.errors import MedstrataError
 
 
 def cohort(patients: int = 400, seed: int = 0):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from medstrata.data.formats.refusals import Refused
-from medstrata.data.squares import fit_square
+from medstrata.data.prepare.resize import fit_square
 
 GREY = np.random.default_rng(3).integers(1, 256, (20, 30), dtype=np.uint8)
 RGB = np.random.default_rng(4).integers(1, 256, (20, 30, 3), dtype=np.uint8)

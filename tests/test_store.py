@@ -13,15 +13,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medstrata.data import assemble, decoding, shards
-from medstrata.data import store as store_format
-from medstrata.data.formats.readers import AS_IT_COMES
+from medstrata.data.formats.read import AS_IT_COMES
 from medstrata.data.labels import make_task
-from medstrata.data.opening import open_store
-from medstrata.data.prepare import prepare
+from medstrata.data.prepare import decode as decoding
+from medstrata.data.prepare import manifest as assemble
+from medstrata.data.prepare import shards
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.resize import fit_square
 from medstrata.data.splits import label_subset
-from medstrata.data.squares import fit_square
-from medstrata.errors import MedstrataError
+from medstrata.data.store import store as store_format
+from medstrata.data.store.open import open_store
+from medstrata.runtime.errors import MedstrataError
 
 
 @pytest.fixture
@@ -190,7 +192,7 @@ def test_killed_goes_on_and_ends_the_same(image_folder, tmp_path):
     code = (
         "import sys, time\n"
         "from medstrata.data import decoding\n"
-        "from medstrata.data.prepare import prepare\n"
+        "from medstrata.data.prepare.prepare import prepare\n"
         "decoding.SHARD_ROWS = 10\n"
         "read = decoding.read_images\n"
         "decoding.read_images = lambda *given: time.sleep(0.02) or read(*given)\n"

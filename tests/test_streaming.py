@@ -15,21 +15,21 @@ import numpy as np
 import pytest
 import torch
 
-from medstrata.cli import main
-from medstrata.data import remote
-from medstrata.data.opening import open_store
-from medstrata.data.push import push
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
-from medstrata.evaluation_settings import FinetuneSettings
-from medstrata.features import extract_features
-from medstrata.finetuning import finetune
-from medstrata.kept import cache_folder
-from medstrata.loader import Batch, Loader
-from medstrata.preprocessing import identity
-from medstrata.run import read_result
-from medstrata.view_settings import moco_v2
-from medstrata.weights import load_encoder
+from medstrata.cli.main import main
+from medstrata.data.loader import Batch, Loader
+from medstrata.data.store import remote
+from medstrata.data.store.open import open_store
+from medstrata.data.store.push import push
+from medstrata.data.store.store import Store
+from medstrata.data.view_settings import moco_v2
+from medstrata.evaluation.finetune import finetune
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.models.encoders import load_encoder
+from medstrata.models.features import extract_features
+from medstrata.models.preprocessing import identity
+from medstrata.runs.folder import read_result
+from medstrata.runtime.cache_folder import cache_folder
+from medstrata.runtime.errors import MedstrataError
 from object_storage import KEYS, S3
 from runs import assert_equal_states, final_state, without_times
 from sharded import cut
@@ -183,7 +183,7 @@ def test_each_shard_is_fetched_about_once_an_epoch(s3: S3, monkeypatch: pytest.M
 READER = """
 import sys
 import numpy as np
-from medstrata.data.store import open_store
+from medstrata.data.store.store import open_store
 far, near = map(open_store, sys.argv[1:3])
 for seed in range(1):
     rows = np.random.default_rng(seed).permutation(len(near))

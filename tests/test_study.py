@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from medstrata.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan
 from medstrata.studies.runner import run_cells

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from medstrata.data import synthetic
 from medstrata.data.synthetic import FAMILIES, draw_image, make_images
-from medstrata.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.int64]]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.data.annotations import Columns, annotate, file_names, match_files
+from medstrata.data.prepare.annotations import Columns, annotate, file_names, match_files
 from medstrata.data.sources import Sources, clean_name
 from medstrata.data.tables import (
     describe_column,
@@ -14,7 +14,7 @@ from medstrata.data.tables import (
     label_values,
     read_table,
 )
-from medstrata.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError
 
 
 def write(folder: Path, text: str, name: str = "labels.csv") -> Path:

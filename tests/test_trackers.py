@@ -13,10 +13,10 @@ import pytest
 from accelerate.tracking import TensorBoardTracker
 
 import medstrata as ms
-from medstrata import trackers
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError, Stopped
-from medstrata.settings import PretrainSettings
+from medstrata.data.store.store import Store
+from medstrata.pretraining.settings import PretrainSettings
+from medstrata.runs import trackers
+from medstrata.runtime.errors import MedstrataError, Stopped
 from runs import records
 
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import medstrata as ms
-from medstrata.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError
 from snippets import snippets
 from tiny import make_store
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from medstrata.data.prepare import prepare
-from medstrata.data.store import Store
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
 
 IMAGES, PATIENTS, SIZE = 60, 20, 32
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from medstrata.data.opening import open_store
-from medstrata.pretraining import pretrain
-from medstrata.recipes import recipe
+from medstrata.data.store.open import open_store
+from medstrata.pretraining.loop import pretrain
+from medstrata.pretraining.recipes import recipe
 
 
 def main() -> None:

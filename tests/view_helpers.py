@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata import view_settings
-from medstrata.augment import ViewParameters, apply, draw
-from medstrata.view_settings import ViewSettings
+from medstrata.data import view_settings
+from medstrata.data.view_settings import ViewSettings
+from medstrata.data.views import ViewParameters, apply, draw
 
 Pixels = NDArray[np.uint8]
 

@@ -9,8 +9,8 @@ make_images(Path("clinic"), images=48, size=32)
 # --8<-- [start:dataset]
 import pandas as pd
 
-from medstrata.data.catalog.dataset import Dataset
-from medstrata.data.catalog.reading import require_folder, text_table
+from medstrata.data.datasets.columns import require_folder, text_table
+from medstrata.data.datasets.dataset import Dataset
 
 
 def index(root: Path) -> pd.DataFrame:
@@ -39,7 +39,7 @@ CLINIC = Dataset(
 # --8<-- [end:dataset]
 
 # --8<-- [start:prepare]
-from medstrata.data.catalog.known import DATASETS
+from medstrata.data.datasets.registry import DATASETS
 
 DATASETS[CLINIC.name] = CLINIC  # in the project itself: a line in data/catalog/known.py
 

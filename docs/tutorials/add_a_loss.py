@@ -4,8 +4,8 @@
 import torch
 from torch import Tensor, nn
 
-from medstrata.losses import INTERMEDIATE_LOSSES, StageLoss
-from medstrata.pooling import global_average_pool
+from medstrata.models.pooling import global_average_pool
+from medstrata.pretraining.losses import INTERMEDIATE_LOSSES, StageLoss
 
 
 class SmoothL1(nn.Module):
@@ -38,7 +38,7 @@ print(float(same.loss.detach()), float(other.loss.detach()))
 assert float(same.loss.detach()) == 0 < float(other.loss.detach())
 
 # --8<-- [start:train]
-from medstrata.losses import IntermediateLosses
+from medstrata.pretraining.losses import IntermediateLosses
 
 weights = {"stage3": 0.5, "stage4": 0.5}
 channels = {"stage3": 16, "stage4": 16}

@@ -7,7 +7,7 @@ from medstrata.data.synthetic import make_images
 make_images(Path("cxr"), images=64, size=32)
 
 # --8<-- [start:known]
-from medstrata.backbones import create_backbone
+from medstrata.models.backbones import create_backbone
 
 for name in ("resnet10t", "convnext_atto", "test_vit"):
     network = create_backbone(name, in_channels=1, image_size=32)

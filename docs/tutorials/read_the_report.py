@@ -23,7 +23,7 @@ for path in sorted(files.rglob("*.csv"))[:5]:
 # --8<-- [end:report]
 
 # --8<-- [start:frames]
-from medstrata.report.frames import difference_frame, read_benches, score_frame
+from medstrata.report.compare.frames import difference_frame, read_benches, score_frame
 
 benches = read_benches([Path("runs")])
 print(score_frame(benches).to_string(index=False))

@@ -1,3 +1,3 @@
-from medstrata.cli import main
+from medstrata.cli.main import main
 
 main()

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.data.store import Store
-from medstrata.errors import MedstrataError
-from medstrata.kinds import Kind
+from medstrata.data.store.store import Store
+from medstrata.metrics.kinds import Kind
+from medstrata.runtime.errors import MedstrataError
 
 _UNCERTAIN = "-1"  # as CheXpert writes it
 

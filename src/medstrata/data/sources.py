@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.console import progress_bar, say
-from medstrata.data.formats.dicom import is_dicom
-from medstrata.data.formats.readers import count_images
-from medstrata.data.formats.reading import Reading
-from medstrata.errors import MedstrataError
+from medstrata.data.formats.dicom.read import is_dicom
+from medstrata.data.formats.image import Reading
+from medstrata.data.formats.read import count_images
+from medstrata.runtime.console import progress_bar, say
+from medstrata.runtime.errors import MedstrataError
 
 OUTSIDE = "path leads out of the source folder"
 

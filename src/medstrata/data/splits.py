@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from medstrata.data.labels import Task
-from medstrata.data.store import SPLITS, Store
-from medstrata.errors import MedstrataError
-from medstrata.kinds import Kind
-from medstrata.randomness import permutation
+from medstrata.data.store.store import SPLITS, Store
+from medstrata.metrics.kinds import Kind
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.randomness import permutation
 
 # What a draw is for: the last coordinate of its random numbers.
 _SPLIT, _FRACTION = range(2)

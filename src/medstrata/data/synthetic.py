@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.errors import MedstrataError
-from medstrata.randomness import permutation, uniforms
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.randomness import permutation, uniforms
 
 Grey = NDArray[np.float32]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from medstrata.data.store import ColumnKind, LabelColumn
-from medstrata.errors import MedstrataError
+from medstrata.data.store.store import ColumnKind, LabelColumn
+from medstrata.runtime.errors import MedstrataError
 
 MAX_CLASSES = 30  # a column with more values is not guessed to be a label
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-from medstrata.card_text import escaped, plain, table, without_paths, yaml_block
-from medstrata.evaluation import located
+from medstrata.evaluation.setup import located
 from medstrata.exporting.citations import citations
 from medstrata.exporting.scores import Score
 from medstrata.exporting.source import Source, base_name, output_names
 from medstrata.exporting.target import Target
-from medstrata.run import read_config, read_result
+from medstrata.runs.folder import read_config, read_result
+from medstrata.runtime.markdown import escaped, plain, table, without_paths, yaml_block
 
 _NOT_STATED = "not stated"
 _WEIGHTS = {None: "random weights", "imagenet": "timm's ImageNet weights"}

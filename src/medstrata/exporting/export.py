@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from medstrata.console import say
-from medstrata.errors import MedstrataError
 from medstrata.exporting.card import Statements, model_card
 from medstrata.exporting.names import GRAPHS, TARGETS
 from medstrata.exporting.scores import scores_of
@@ -15,10 +13,12 @@ from medstrata.exporting.target import Target
 from medstrata.exporting.to_huggingface import HuggingFace
 from medstrata.exporting.to_monai import Monai
 from medstrata.exporting.to_onnx import Onnx
-from medstrata.exporting.to_program import Program
 from medstrata.exporting.to_timm import Timm
+from medstrata.exporting.to_torch_export import Program
 from medstrata.exporting.to_torchvision import Torchvision
-from medstrata.files import replacing_folder, write_text
+from medstrata.runtime.console import say
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import replacing_folder, write_text
 
 
 def export(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medstrata.errors import MedstrataError
-from medstrata.evaluation import located
+from medstrata.evaluation.setup import located
 from medstrata.exporting.source import Source
-from medstrata.run import read_result
-from medstrata.weights import LoadedEncoder, encoder_digest
+from medstrata.models.encoders import LoadedEncoder, encoder_digest
+from medstrata.runs.folder import read_result
+from medstrata.runtime.errors import MedstrataError
 
 
 @dataclass(frozen=True)

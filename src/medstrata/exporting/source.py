@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medstrata.backbones import Backbone
-from medstrata.classifiers import load_classifier
-from medstrata.errors import MedstrataError
-from medstrata.heads import Head
-from medstrata.preprocessing import Preprocessing
-from medstrata.run import read_config, read_result
-from medstrata.weights import load_encoder
+from medstrata.evaluation.classifier import load_classifier
+from medstrata.models.backbones import Backbone
+from medstrata.models.encoders import load_encoder
+from medstrata.models.heads import Head
+from medstrata.models.preprocessing import Preprocessing
+from medstrata.runs.folder import read_config, read_result
+from medstrata.runtime.errors import MedstrataError
 
 _BATCH = 3  # images of the fixed input; not the batch that graphs are traced with
 

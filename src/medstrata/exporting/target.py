@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from medstrata.exporting.source import Source
-from medstrata.files import write_text
+from medstrata.runtime.files import write_text
 
 WEIGHTS = "model.safetensors"
 

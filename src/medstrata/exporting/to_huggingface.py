@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from medstrata.errors import MedstrataError
 from medstrata.exporting.source import Source
 from medstrata.exporting.target import Loaded, input_words, save_config
 from medstrata.exporting.to_timm import whole_model, write_timm
+from medstrata.runtime.errors import MedstrataError
 
 # What transformers needs to know to train such a head on.
 _PROBLEMS = {

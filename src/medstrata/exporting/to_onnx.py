@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from medstrata.errors import MedstrataError
-from medstrata.exporting.deployed import deployed, graph_input, input_name
+from medstrata.exporting.graph import deployed, graph_input, input_name
 from medstrata.exporting.source import Source, describe
 from medstrata.exporting.target import Loaded, result_name, save_config
+from medstrata.runtime.errors import MedstrataError
 
 _FILE = "model.onnx"
 

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from medstrata.errors import MedstrataError
 from medstrata.exporting.source import Source, base_name, describe
 from medstrata.exporting.target import (
     WEIGHTS,
@@ -19,6 +18,7 @@ from medstrata.exporting.target import (
     save_config,
     save_weights,
 )
+from medstrata.runtime.errors import MedstrataError
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from medstrata.errors import MedstrataError
 from medstrata.exporting.source import Source, base_name, describe
 from medstrata.exporting.target import (
     Loaded,
@@ -16,6 +15,7 @@ from medstrata.exporting.target import (
     save_config,
     save_weights,
 )
+from medstrata.runtime.errors import MedstrataError
 
 _RESNETS = (
     "resnet18",

@@ -9,24 +9,24 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medstrata.errors import MedstrataError
-from medstrata.files import write_text
-from medstrata.report import words
-from medstrata.report.audits import audits
-from medstrata.report.collect import Collection, Finetune, Pretrain, collect
-from medstrata.report.compare import arm_order, benches, without_duplicates
-from medstrata.report.curves import pretrain_charts, read
-from medstrata.report.evidence.sections import gather
-from medstrata.report.exhibits import Exhibits
-from medstrata.report.exports import claim_folder, write_files
-from medstrata.report.facts import RunFiles
-from medstrata.report.figures import Style, styles, swatch
-from medstrata.report.findings import headline
-from medstrata.report.gaps import gaps
-from medstrata.report.inventory import data_table, machines, pretrain_table
-from medstrata.report.layers.sections import layer_sections
-from medstrata.report.results import bench_views
-from medstrata.report.views import read_views
+from medstrata.report.compare.compare import arm_order, benches, without_duplicates
+from medstrata.report.compare.findings import headline
+from medstrata.report.compare.gaps import gaps
+from medstrata.report.read.facts import RunFiles
+from medstrata.report.read.runs import Collection, Finetune, Pretrain, collect
+from medstrata.report.render import words
+from medstrata.report.render.exhibits import Exhibits
+from medstrata.report.render.exports import claim_folder, write_files
+from medstrata.report.render.figures import Style, styles, swatch
+from medstrata.report.sections.audits import audits
+from medstrata.report.sections.curves import pretrain_charts, read
+from medstrata.report.sections.gather import gather
+from medstrata.report.sections.inventory import data_table, machines, pretrain_table
+from medstrata.report.sections.layers import layer_sections
+from medstrata.report.sections.results import bench_views
+from medstrata.report.sections.views import read_views
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import write_text
 
 
 def write_report(

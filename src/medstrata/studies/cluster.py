@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from medstrata.errors import MedstrataError, Stopped
+from medstrata.runtime.errors import MedstrataError, Stopped
 from medstrata.studies.plan import Cell
 from medstrata.studies.settings import StudySettings
 from medstrata.studies.workers import Handle, run_logged

@@ -8,15 +8,15 @@ from typing import Literal
 
 import torch
 
-from medstrata.backbones import Backbone, Features, create_backbone
-from medstrata.console import duration, say
 from medstrata.data.labels import Task, make_task
-from medstrata.data.opening import open_store
 from medstrata.data.splits import known
-from medstrata.data.store import Store
-from medstrata.devices import device_name, make_accelerator, spare_slow_convolutions
-from medstrata.errors import MedstrataError
-from medstrata.evaluation_settings import FinetuneSettings
+from medstrata.data.store.open import open_store
+from medstrata.data.store.store import Store
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.models.backbones import Backbone, Features, create_backbone
+from medstrata.runtime.console import duration, say
+from medstrata.runtime.devices import device_name, make_accelerator, spare_slow_convolutions
+from medstrata.runtime.errors import MedstrataError
 from medstrata.studies.given import given_contents
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan, store_path

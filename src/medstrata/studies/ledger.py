@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medstrata.errors import MedstrataError
-from medstrata.files import write_text
-from medstrata.run import read_result
+from medstrata.runs.folder import read_result
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import write_text
 from medstrata.studies.plan import Cell
 
 

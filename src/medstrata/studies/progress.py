@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from medstrata.console import duration, say
-from medstrata.run import read_config
+from medstrata.runs.folder import read_config
+from medstrata.runs.metrics_log import read_metrics
+from medstrata.runtime.console import duration, say
 from medstrata.studies.plan import Cell
-from medstrata.tracking import read_metrics
 
 
 class Progress:

@@ -13,9 +13,9 @@ from types import FrameType
 import yaml
 from filelock import FileLock, Timeout
 
-from medstrata.errors import MedstrataError, Stopped
-from medstrata.files import write_text
-from medstrata.interrupts import SCHEDULER_SIGNALS
+from medstrata.runtime.errors import MedstrataError, Stopped
+from medstrata.runtime.files import write_text
+from medstrata.runtime.signals import SCHEDULER_SIGNALS
 from medstrata.studies.given import given_contents
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan

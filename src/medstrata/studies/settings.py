@@ -14,11 +14,11 @@ from typing import Any, Literal, TypeVar, get_args
 import yaml
 from jsonargparse import ArgumentParser
 
-from medstrata.errors import MedstrataError
-from medstrata.evaluation_settings import FinetuneSettings, ProbeSettings
-from medstrata.kinds import Kind
-from medstrata.recipes import RECIPES, recipe
-from medstrata.settings import PretrainSettings
+from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
+from medstrata.metrics.kinds import Kind
+from medstrata.pretraining.recipes import RECIPES, recipe
+from medstrata.pretraining.settings import PretrainSettings
+from medstrata.runtime.errors import MedstrataError
 
 Protocol = Literal["full", "frozen"]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from medstrata.console import say
-from medstrata.data.store import Store
-from medstrata.recipes import RECIPES
-from medstrata.report.compare import Bench
-from medstrata.report.frames import difference_frame, read_benches, score_frame
+from medstrata.data.store.store import Store
+from medstrata.pretraining.recipes import RECIPES
+from medstrata.report.compare.compare import Bench
+from medstrata.report.compare.frames import difference_frame, read_benches, score_frame
 from medstrata.report.page import write_report
+from medstrata.runtime.console import say
 from medstrata.studies.cluster import ClusterWorkers
 from medstrata.studies.runner import run_cells
 from medstrata.studies.settings import StudySettings, as_study
@@ -36,11 +36,11 @@ class Study:
         return self.folder / "report.html"
 
     def table(self) -> pd.DataFrame:
-        """Scores with intervals; see `medstrata.report.frames.score_frame`."""
+        """Scores with intervals; see `medstrata.report.compare.frames.score_frame`."""
         return score_frame(self._benches)
 
     def differences(self) -> pd.DataFrame:
-        """Arms against baselines; see `medstrata.report.frames.difference_frame`."""
+        """Arms against baselines; see `report.compare.frames.difference_frame`."""
         return difference_frame(self._benches)
 
     @cached_property

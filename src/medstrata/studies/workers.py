@@ -47,7 +47,7 @@ class Workers(Protocol):
 
 def run_logged(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
     """Run a cell with everything it prints in its log; one process at a time for one cell."""
-    from medstrata.studies.perform import perform
+    from medstrata.studies.cell import perform
 
     log = log_path(out, cell)
     log.parent.mkdir(parents=True, exist_ok=True)

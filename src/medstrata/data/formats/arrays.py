@@ -16,10 +16,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.intensity import to_depth, window_values
-from medstrata.data.formats.reading import Picture, Reading
+from medstrata.data.formats.image import Picture, Reading
 from medstrata.data.formats.refusals import MAX_PIXELS, Refused
-from medstrata.errors import MedstrataError
+from medstrata.data.formats.windows import to_depth, window_values
+from medstrata.runtime.errors import MedstrataError
 
 CONTAINERS = (".npz", ".h5", ".hdf5")
 _BLOCK = 2**24  # bytes skipped, or read ahead, at a time

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.intensity import own_range, ramp, refuse_non_finite, to_levels
+from medstrata.data.formats.image import AXES, Picture, Reading
 from medstrata.data.formats.pixel_spacing import square_pixels
-from medstrata.data.formats.reading import AXES, Picture, Reading
 from medstrata.data.formats.refusals import Refused
-from medstrata.errors import MedstrataError
+from medstrata.data.formats.windows import own_range, ramp, refuse_non_finite, to_levels
+from medstrata.runtime.errors import MedstrataError
 
 MAX_VOXELS = 2**29  # 2,048 slices of 512 x 512
 _FARTHEST = 2**26  # byte that the numbers of a volume may begin at: there is no more to say before

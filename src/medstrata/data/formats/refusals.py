@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from medstrata.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, takes an image for a decompression bomb
 

@@ -1,0 +1,5 @@
+"""What in a store would make a result look better than it is: copies, leakage, shortcuts.
+
+Read: audit, counts, fingerprints, hamming, likeness, duplicates, overlaps, shortcuts, findings.
+Imports: formats, labels, splits, store.
+"""

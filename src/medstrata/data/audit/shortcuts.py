@@ -1,0 +1,286 @@
+"""How well an image's form alone predicts its label: size, format, mean colour, border.
+
+A model that is given the whole image can use each of these, so a label that they predict may be
+learned without any finding being seen.
+
+Legend: N samples, C channels, F features, K classes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medstrata.data.audit.counts import plain_conversions
+from medstrata.data.labels import Task
+from medstrata.data.store.store import Store
+from medstrata.metrics.intervals import Interval, bootstrap_interval
+from medstrata.metrics.kinds import Kind
+from medstrata.runtime.randomness import permutation
+
+CUES = {
+    "size": "width, height and aspect of the source image",
+    "site": "where the image was made, if the table says it",
+    "format": "file format, colour and conversions of the source image",
+    "intensity": "mean of each colour channel",
+    "border": "a strip along the border",
+}
+STRONG = 0.7  # AUROC
+MOST_IMAGES = 20_000  # looked at; whole patients
+_RESAMPLES = 300
+_FOLDS = 5
+_PENALTY = 0.01  # of the ridge, per sample
+_KINDS = 20  # of the commonest conversions and sites, each a feature
+_SEGMENTS = 8  # along each side of the border
+_FOR_IMAGES, _FOR_FOLDS = 2003, 2004  # what a random number is for
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """What one cue tells about one label.
+
+    Attributes:
+        label: The label column.
+        cue: One of `CUES`.
+        auroc: Macro AUROC of scores from other patients' images, with its 95 % interval over
+            patients, widened for what the folds share; None if the cue is the same for all images
+            or the label has too few patients.
+        images: Labelled images looked at.
+        patients: Their patients.
+        verdict: "strong shortcut", "weak shortcut", "chance" or "does not vary".
+    """
+
+    label: str
+    cue: str
+    auroc: Interval | None
+    images: int
+    patients: int
+    verdict: str
+
+
+def find_shortcuts(store: Store, tasks: Sequence[Task], seed: int = 0) -> list[Shortcut]:
+    """Measure every cue against every label.
+
+    Args:
+        store: Up to `MOST_IMAGES` of its images are read.
+        tasks: The labels; none of them multilabel.
+        seed: Decides which images are looked at, and the folds.
+
+    Returns:
+        A row for each label and cue, in this order.
+    """
+    if not tasks:
+        return []
+    rows = _some_patients(store.patient_ids, seed)
+    cues = cue_features(store, rows)
+    found = []
+    for task in tasks:
+        classes = np.asarray(task.targets[rows], dtype=np.int64)
+        found += [
+            measure(task.name, cue, features, classes, store.patient_ids[rows], task.kind, seed)
+            for cue, features in cues.items()
+        ]
+    return found
+
+
+def measure(
+    label: str,
+    cue: str,
+    features: Floats,
+    classes: Rows,
+    patient_ids: NDArray[np.str_],
+    kind: Kind,
+    seed: int = 0,
+) -> Shortcut:
+    """Predict a label from some features, patient by patient, and score it.
+
+    Args:
+        label: Name of the label.
+        cue: Name of the features.
+        features: Shape (N, F).
+        classes: Shape (N,), -1 unknown. Classes of fewer than `_FOLDS` patients are left out.
+        patient_ids: Shape (N,).
+        kind: Of the label; not multilabel.
+        seed: Decides the folds.
+    """
+    kept = _enough_patients(classes, patient_ids)
+    present, target = np.unique(classes[kept], return_inverse=True)
+    patients = len(np.unique(patient_ids[kept]))
+    if len(present) < 2 or not np.ptp(features[kept], axis=0).any():
+        return Shortcut(label, cue, None, len(kept), patients, "does not vary")
+    scores = out_of_fold_scores(features[kept], target, patient_ids[kept], seed)
+    two = len(present) == 2
+    auroc = bootstrap_interval(
+        "macro_auroc",
+        target,
+        scores[:, 1:] if two else scores,
+        "binary" if two else kind,
+        patient_ids[kept],
+        resamples=_RESAMPLES,
+        seed=seed,
+    )
+    auroc = _widened(auroc)
+    return Shortcut(label, cue, auroc, len(kept), patients, _verdict(auroc))
+
+
+def out_of_fold_scores(
+    features: Floats, target: Rows, patient_ids: NDArray[np.str_], seed: int = 0
+) -> Floats:
+    """Score every sample by a ridge regression on the samples of other patients.
+
+    The features are standardised and stand beside their squares. Each class has the same weight,
+    and scores are ranks within their fold, so that folds with other class shares compare.
+
+    Args:
+        features: Shape (N, F).
+        target: Class numbers 0..K-1, shape (N,).
+        patient_ids: Shape (N,).
+        seed: Decides the folds.
+
+    Returns:
+        Shape (N, K), 0 to 1.
+
+    Source: Hastie, Tibshirani, Friedman 2009, The Elements of Statistical Learning, eq. 3.44.
+    """
+    fold = _folds(target, patient_ids, seed)
+    scores = np.zeros((len(target), int(target.max()) + 1))
+    for number in np.unique(fold):
+        test, train = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        raw = _ridge(features[train], target[train], features[test], scores.shape[1])
+        # Ranks by value alone: equal scores stay equal.
+        scores[test] = np.stack([_ranks(column) for column in raw.T], axis=1)
+    return scores
+
+
+def cue_features(store: Store, rows: Rows) -> Mapping[str, Floats]:
+    """The features of each cue for some samples, (N, F) each."""
+    table = store.manifest.iloc[rows]
+    width, height = (table[name].to_numpy(dtype=np.float64) for name in ("width", "height"))
+    pixels = [_pixel_features(store[int(row)]) for row in rows]
+    site = table["site"].fillna("")
+    sites = site.value_counts().index[:_KINDS]
+    return {
+        "size": np.log(np.stack([width, height, width / height], axis=1)),
+        **({"site": _one_hot(site, sites)} if table["site"].notna().any() else {}),
+        "format": _format_features(table),
+        "intensity": np.stack([mean for mean, _ in pixels]),
+        "border": np.stack([border for _, border in pixels]),
+    }
+
+
+def _format_features(table: pd.DataFrame) -> Floats:
+    """Format, channels and conversions as zeros and ones."""
+    conversion = plain_conversions(table)
+    common = conversion.value_counts().index[:_KINDS]
+    columns = [
+        table["format"].to_numpy() == name for name in sorted(table["format"].dropna().unique())
+    ]
+    columns.append(table["source_channels"].to_numpy() == 1)
+    kinds = np.stack(columns, axis=1).astype(np.float64)
+    return np.concatenate([kinds, _one_hot(conversion, common)], axis=1)
+
+
+def _one_hot(values: pd.Series, names: pd.Index) -> Floats:
+    """A column of zeros and ones for each name, in alphabetical order."""
+    columns = [values.to_numpy() == name for name in sorted(names)]
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _pixel_features(pixels: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Mean of each channel, (C,), and of each segment of the border, (4 * segments * C,)."""
+    side = len(pixels)
+    thick = max(1, side // 16)
+    strips = [pixels[:thick], pixels[-thick:]]
+    strips += [pixels[:, :thick].swapaxes(0, 1), pixels[:, -thick:].swapaxes(0, 1)]
+    segments = [
+        cv2.resize(np.ascontiguousarray(strip), (_SEGMENTS, 1), interpolation=cv2.INTER_AREA)
+        for strip in strips
+    ]
+    mean = np.asarray(cv2.mean(pixels)[: pixels.shape[2]], dtype=np.float64)
+    return mean, np.concatenate([one.ravel() for one in segments]).astype(np.float64)
+
+
+def _some_patients(patient_ids: NDArray[np.str_], seed: int) -> Rows:
+    """Samples of as many patients as make up `MOST_IMAGES`, at random."""
+    _, patient, images = np.unique(patient_ids, return_inverse=True, return_counts=True)
+    order = permutation(len(images), seed, _FOR_IMAGES)
+    taken = order[np.cumsum(images[order]) <= max(MOST_IMAGES, int(images[order[0]]))]
+    return np.flatnonzero(np.isin(patient, taken)).astype(np.int64)
+
+
+def _enough_patients(classes: Rows, patient_ids: NDArray[np.str_]) -> Rows:
+    known = np.flatnonzero(classes >= 0)
+    pairs = pd.DataFrame({"class": classes[known], "patient": patient_ids[known]})
+    patients = pairs.drop_duplicates()["class"].value_counts()
+    enough = patients.index[patients >= _FOLDS].to_numpy()
+    return known[np.isin(classes[known], enough)]
+
+
+def _folds(target: Rows, patient_ids: NDArray[np.str_], seed: int) -> Rows:
+    """A fold for each sample, patients whole, each class's patients dealt out in turn."""
+    _, patient = np.unique(patient_ids, return_inverse=True)
+    count = int(patient.max()) + 1
+    # A patient is dealt with those of its rarest class, so that no fold goes without.
+    rarity = np.argsort(np.argsort(np.bincount(target), kind="stable"), kind="stable")
+    stratum = np.full(count, len(rarity))
+    np.minimum.at(stratum, patient, rarity[target])
+    shuffled = permutation(count, seed, _FOR_FOLDS)
+    order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
+    fold = np.empty(count, dtype=np.int64)
+    fold[order] = np.arange(count) % _FOLDS
+    return fold[patient]
+
+
+def _ridge(features: Floats, target: Rows, others: Floats, classes: int) -> Floats:
+    """Fit on some samples, score others: (N, F), (N,), (M, F) -> (M, K)."""
+    mean, std = features.mean(axis=0), features.std(axis=0)
+    varying = std > 1e-9 * (np.abs(mean) + 1)
+    if not varying.any():
+        return np.zeros((len(others), classes))
+
+    def expand(values: Floats) -> Floats:
+        # A feature far outside what was seen says no more than one at its edge.
+        scaled = np.clip((values[:, varying] - mean[varying]) / std[varying], -5, 5)
+        return np.concatenate([scaled, scaled**2], axis=1)
+
+    x, truth = expand(features), np.eye(classes)[target]
+    weight = (truth / np.maximum(truth.sum(axis=0), 1)).sum(axis=1)[:, None]
+    weight /= weight.sum()
+    centre, level = (weight * x).sum(axis=0), (weight * truth).sum(axis=0)
+    x = x - centre
+    gram = x.T @ (weight * x) + _PENALTY * np.eye(x.shape[1])
+    slope = np.linalg.solve(gram, x.T @ (weight * (truth - level)))
+    return np.asarray((expand(others) - centre) @ slope, dtype=np.float64)
+
+
+def _ranks(values: Floats) -> Floats:
+    """Mean rank over the number of values, 0 to 1; equal values share it."""
+    # Rounded: a constant score must not be ranked by its last digits.
+    ordered = np.round(values, 9)
+    return pd.Series(ordered).rank().to_numpy(dtype=np.float64) / len(values)
+
+
+def _widened(auroc: Interval) -> Interval:
+    """Allow for the folds lending each other their samples.
+
+    Every two folds meet twice, each once as training and once as test. Where there is nothing to
+    learn, what one meeting gains by luck the other gains too, so the variance is twice that of
+    independent samples, which is what the resampling of patients sees.
+    """
+    low = auroc.value - math.sqrt(2) * (auroc.value - auroc.low)
+    high = auroc.value + math.sqrt(2) * (auroc.high - auroc.value)
+    return replace(auroc, low=max(0.0, low), high=min(1.0, high))
+
+
+def _verdict(auroc: Interval) -> str:
+    if auroc.low <= 0.5:
+        return "chance"
+    return "strong shortcut" if auroc.value >= STRONG else "weak shortcut"

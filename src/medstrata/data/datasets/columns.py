@@ -1,0 +1,237 @@
+"""Small tables, lists and folders of known data sets, read into columns of text."""
+
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medstrata.data.splits import assign_splits
+from medstrata.runtime.errors import MedstrataError
+
+# An eighth is exact in binary, so the part without a share never wins by rounding.
+_HELD_OUT = (0.875, 0.125, 0.0)
+
+
+def require_folder(root: Path, url: str) -> None:
+    """Check that the data set's folder is there.
+
+    Raises:
+        MedstrataError: it is not.
+    """
+    if not root.is_dir():
+        raise MedstrataError(f"{root} is not a folder: get the data set from {url}")
+
+
+def find_table(root: Path, names: Sequence[str], url: str) -> Path:
+    """The first of these files below the root that is there.
+
+    Raises:
+        MedstrataError: none is.
+    """
+    for name in names:
+        if (root / name).is_file():
+            return root / name
+    require_folder(root, url)
+    raise MedstrataError(f"{' or '.join(names)} is missing in {root}: get it from {url}")
+
+
+def read_columns(
+    path: Path, needed: Sequence[str], url: str, optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read columns of a CSV file, gzipped or not, as text; empty cells are null.
+
+    Args:
+        path: The file.
+        needed: Columns it must have.
+        url: Where a sound copy is found.
+        optional: Columns to read where they are there.
+
+    Raises:
+        MedstrataError: the file is no table or lacks a column.
+    """
+    wanted = {*needed, *optional}
+    try:
+        table = pd.read_csv(
+            path,
+            dtype="string",
+            usecols=lambda name: name.strip() in wanted,
+            keep_default_na=False,
+            na_values=[""],
+            encoding="utf-8-sig",
+        )
+    except (ValueError, OSError, EOFError) as error:  # ParserError, UnicodeDecodeError, BadGzipFile
+        line = " ".join(str(error).split())[:120]
+        raise MedstrataError(f"{path} cannot be read ({line}): get it again from {url}") from error
+    table.columns = [str(name).strip() for name in table.columns]
+    lacking = [name for name in needed if name not in table.columns]
+    if lacking:
+        raise MedstrataError(
+            f"{path} lacks the columns {', '.join(lacking)}: get it again from {url}"
+        )
+    if table.empty:
+        raise MedstrataError(f"{path} has no rows: get it again from {url}")
+    return table
+
+
+def require_filled(table: pd.DataFrame, columns: Sequence[str], path: Path, url: str) -> None:
+    """Check that cells that name something are not empty.
+
+    Raises:
+        MedstrataError: one is; the line says which.
+    """
+    for name in columns:
+        empty = table[name].isna().to_numpy()
+        if empty.any():
+            raise broken_row(path, int(np.argmax(empty)), f"{name} is empty", url)
+
+
+def coded(column: pd.Series, codes: Mapping[str, str], path: Path, url: str) -> pd.Series:
+    """Values as text of the catalogue, null where empty.
+
+    Args:
+        column: As `read_columns` gives it.
+        codes: What each text of the file stands for.
+        path: The file.
+        url: Where a sound copy is found.
+
+    Raises:
+        MedstrataError: a value is none of these.
+    """
+    values = column.str.strip().map(codes).astype("string")
+    strange = (values.isna() & column.notna()).to_numpy()
+    if strange.any():
+        row = int(np.argmax(strange))
+        raise broken_row(path, row, f"{column.name} is {column.iloc[row]!r}", url)
+    return values
+
+
+def matched(names: pd.Series, pattern: str, path: Path, url: str) -> pd.DataFrame:
+    """The groups of a pattern in each name, one column a group.
+
+    Raises:
+        MedstrataError: a name does not match.
+    """
+    groups = names.str.extract(pattern).astype("string")
+    strange = groups[0].isna().to_numpy() if 0 in groups else groups.isna().all(axis=1).to_numpy()
+    if strange.any():
+        row = int(np.argmax(strange))
+        raise broken_row(path, row, f"the name {names.iloc[row]!r} is not as expected", url)
+    return groups
+
+
+def broken_row(path: Path, row: int, what: str, url: str) -> MedstrataError:
+    """The error of one row of a table with a header line; rows count from 0."""
+    return MedstrataError(f"{path}, line {row + 2}: {what}: get it again from {url}")
+
+
+def text_table(columns: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Columns of text, null where unknown, `frame` alone of int64: what `index` returns.
+
+    Args:
+        columns: `file`, a POSIX path relative to the root; in containers `frame`, the row in the
+            array that `array` names; `patient_id` if known; label columns; and `split.<name>` with
+            train, val and test, null where the split leaves the image out.
+
+    Raises:
+        MedstrataError: an image stands in it twice.
+    """
+    table = pd.DataFrame(
+        {
+            name: values.astype("int64" if name == "frame" else "string").reset_index(drop=True)
+            for name, values in columns.items()
+        }
+    )
+    keys = [name for name in ("file", "array", "frame") if name in table]
+    again = table.duplicated(keys)
+    if again.any():
+        raise MedstrataError(
+            f"{table.loc[again, 'file'].iloc[0]} is listed twice: leave one row for each image"
+        )
+    return table
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names of the visible files and folders in a folder, sorted; none if it is not there."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Names of the visible folders in a folder, sorted; none if it is not there."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+
+def files_in(root: Path, folders: Sequence[str], suffix: str) -> pd.Series:
+    """Paths of the files with a suffix that lie directly in some folders, relative to the root."""
+    paths = [
+        posixpath.join(folder, name)
+        for folder in folders
+        for name in names_in(root / folder)
+        if name.lower().endswith(suffix)
+    ]
+    return pd.Series(paths, dtype="string")
+
+
+def held_out(patients: pd.Series, drawn: pd.Series) -> pd.Series:
+    """Draw validation images by patient, an eighth of those that would train; the same each time.
+
+    Patients stand in an order drawn by counters with seed 0 (`splits.assign_splits`).
+
+    Args:
+        patients: Patient of each image, shape (N,).
+        drawn: Which images train or validate, shape (N,); the others are null.
+
+    Returns:
+        "train" or "val", null for the others, shape (N,).
+    """
+    split = pd.Series(pd.NA, index=patients.index, dtype="string")
+    if drawn.any():
+        split[drawn] = assign_splits(patients[drawn], None, _HELD_OUT, seed=0)
+    return split
+
+
+def read_lists(names: pd.Series, lists: Mapping[str, Path], url: str) -> pd.Series:
+    """A split from files that list a name a line; what follows a space is left out.
+
+    Args:
+        names: What the lists may name, shape (N,).
+        lists: File of each of train, val and test.
+        url: Where sound lists are found.
+
+    Returns:
+        Part of each name, null where no list has it, shape (N,).
+
+    Raises:
+        MedstrataError: a list names something unknown, or two lists name the same.
+    """
+    known = pd.Index(names)
+    part = pd.Series(pd.NA, index=names.index, dtype="string")
+    for split, path in lists.items():
+        try:
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
+        except (OSError, ValueError) as error:
+            raise MedstrataError(f"{path} cannot be read: get it again from {url}") from error
+        listed = pd.Index([line.split()[0] for line in lines if line.strip()]).unique()
+        unknown = listed.difference(known)
+        if len(unknown):
+            raise MedstrataError(
+                f"{path} names {len(unknown)} unknown entries, the first {unknown[0]!r}: get it "
+                f"again from {url}"
+            )
+        here = known.isin(listed)
+        twice = here & part.notna().to_numpy()
+        if twice.any():
+            raise MedstrataError(
+                f"{path} and the list of {part[twice].iloc[0]} both name {names[twice].iloc[0]}: "
+                f"get them again from {url}"
+            )
+        part[here] = split
+    return part

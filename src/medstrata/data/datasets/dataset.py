@@ -1,0 +1,92 @@
+"""What is known of a public data set, and which of its splits is meant."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from medstrata.runtime.errors import MedstrataError
+
+SPLIT = "split."  # columns of ready-made splits begin so
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Facts of a data set, and how its files become a table.
+
+    Attributes:
+        name: As it is typed.
+        title: As its authors call it.
+        modality: What kind of images.
+        images: How many there are; None if that differs from copy to copy.
+        patients: Of how many patients; None if that is not known.
+        labels: Label columns with their values in order; of 0/1 columns the second is positive.
+            Empty if each copy has its own.
+        ordinal: Label columns whose values ascend.
+        uncertain: Text that marks an uncertain label, None without such.
+        task: What to give as `--task`.
+        splits: Ready-made splits, the default first; empty without any.
+        split_files: Of splits that need files of their own: which, and where they are found.
+        split_sizes: Of splits: how many images of each part are published.
+        optional_images: Images of a part that not every copy has, beyond `images`.
+        optional_patients: Patients of that part, beyond `patients`.
+        licence: Terms of use.
+        citation: Whom to cite.
+        url: Where it is found.
+        layout: The folder tree that `index` expects.
+        checksums: "md5:..." or "sha256:..." of files, where published.
+        note: What to know before trusting a score.
+        index: Makes the table of all images below a root; `text_table` says what it holds.
+    """
+
+    name: str
+    title: str
+    modality: str
+    images: int | None
+    patients: int | None
+    labels: Mapping[str, tuple[str, ...]]
+    ordinal: tuple[str, ...] = ()
+    uncertain: str | None = None
+    task: str
+    splits: tuple[str, ...] = ()
+    split_files: Mapping[str, str] = field(default_factory=dict)
+    split_sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    optional_images: int = 0
+    optional_patients: int = 0
+    licence: str
+    citation: str
+    url: str
+    layout: str
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    index: Callable[[Path], pd.DataFrame]
+
+
+def choose_split(dataset: Dataset, table: pd.DataFrame, split: str | None = None) -> str | None:
+    """The column of a ready-made split.
+
+    Args:
+        dataset: Whose splits.
+        table: As `dataset.index` made it.
+        split: Name of a split; the default one if None.
+
+    Returns:
+        A column of the table; None if none is asked for and there is none.
+
+    Raises:
+        MedstrataError: there is no such split, or its files are missing.
+    """
+    present = [name.removeprefix(SPLIT) for name in table.columns if name.startswith(SPLIT)]
+    if split is None:
+        split = next(iter((*dataset.splits, *present)), None)
+        if split is None:
+            return None
+    if split in present:
+        return SPLIT + split
+    if split in dataset.split_files:
+        raise MedstrataError(
+            f"split {split!r} of {dataset.name} needs {dataset.split_files[split]}"
+        )
+    names = ", ".join(dict.fromkeys((*dataset.splits, *present))) or "none; it is drawn by patient"
+    raise MedstrataError(f"{dataset.name} has no split {split!r}; ready-made are: {names}")

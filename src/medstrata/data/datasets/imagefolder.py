@@ -1,0 +1,133 @@
+"""Hugging Face's imagefolder: folders as splits and classes, or a metadata file."""
+
+import json
+import os
+import posixpath
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from medstrata.data.datasets.columns import require_folder, text_table
+from medstrata.data.datasets.dataset import Dataset
+from medstrata.data.sources import clean_name
+from medstrata.data.tables import guess_patient_column, read_table
+from medstrata.runtime.errors import MedstrataError
+
+_URL = "https://huggingface.co/docs/datasets/image_dataset"
+_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
+_OURS = ("file", "frame", "array")
+
+
+def index(root: Path) -> pd.DataFrame:
+    """The table of images; see `text_table`.
+
+    With metadata files, the images are those that they list; else all that are there.
+    """
+    require_folder(root, _URL)
+    paths = list(_walk(root))
+    metadata = [path for path in paths if posixpath.basename(path) in _METADATA]
+    if metadata:
+        parts = [_listed(root, path) for path in metadata]
+        table = pd.concat(parts, ignore_index=True).astype("string")
+    else:
+        images = [path for path in paths if path.lower().endswith(_IMAGES)]
+        if not images:
+            raise MedstrataError(f"{root} has no images: see {_URL}")
+        table = pd.DataFrame({"file": pd.Series(images, dtype="string")})
+    split = table["file"].str.partition("/")[0].where(table["file"].str.contains("/"))
+    split = split.str.lower().map(_WORDS).astype("string")
+    columns = {str(name): table[name] for name in table}
+    classes = _folder_classes(table["file"], split)
+    if "label" not in table and classes.nunique() > 1:
+        columns["label"] = classes
+    if split.notna().any():
+        columns["split.folder"] = split
+    return text_table(columns)
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Visible files below the root, as sorted POSIX paths relative to it."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(folder).relative_to(root).as_posix()
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield name if here == "." else f"{here}/{name}"
+
+
+def _folder_classes(files: pd.Series, split: pd.Series) -> pd.Series:
+    """The folder that an image lies in, null where that is the root or a split."""
+    folders = files.str.rpartition("/")[0]
+    inside = folders.where(split.isna(), folders.str.partition("/")[2])
+    return inside.str.rpartition("/")[2].replace("", pd.NA)
+
+
+def _listed(root: Path, path: str) -> pd.DataFrame:
+    rows = _METADATA[posixpath.basename(path)](root / path)
+    if "file_name" not in rows or rows["file_name"].isna().any():
+        raise MedstrataError(
+            f"{root / path} must name an image in column file_name of each row: see {_URL}"
+        )
+    taken = [name for name in rows.columns if name in _OURS or name.startswith("split.")]
+    if taken:
+        raise MedstrataError(f"{root / path} has a column {taken[0]!r}: rename it")
+    patient = guess_patient_column(rows)
+    if patient is not None:
+        rows = rows.rename(columns={patient: "patient_id"})
+    folder = posixpath.dirname(path)
+    files = rows.pop("file_name").map(lambda name: clean_name(f"{folder}/{name}".lstrip("/"), root))
+    return pd.concat([files.rename("file"), rows], axis=1)
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    """A row a line as text; values that are lists or objects, such as boxes, are left out."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, ValueError) as error:
+        raise MedstrataError(f"{path} is not UTF-8 text: see {_URL}") from error
+    rows = [_plain(line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise MedstrataError(f"{path} has no rows")
+    return pd.DataFrame(rows, dtype="string")
+
+
+def _plain(line: str, where: str) -> dict[str, str | None]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise MedstrataError(f"{where} is not JSON ({error}): mend it") from error
+    if not isinstance(row, dict):
+        raise MedstrataError(f"{where} is not a JSON object: mend it")
+    return {
+        name: None if value is None else str(value)
+        for name, value in row.items()
+        if not isinstance(value, list | dict)
+    }
+
+
+_METADATA = {"metadata.csv": read_table, "metadata.jsonl": _read_jsonl}
+
+IMAGEFOLDER = Dataset(
+    name="imagefolder",
+    title="Your own, as Hugging Face's imagefolder",
+    modality="any",
+    images=None,
+    patients=None,
+    labels={},
+    task="label",
+    licence="your own",
+    citation="none",
+    url=_URL,
+    layout="""\
+train/cat/1.png, validation/cat/2.png, test/dog/3.png ...   split, then class; splits may lack
+or metadata.csv or metadata.jsonl in the root or in each split, with file_name, relative to its
+folder, and columns such as label and patient_id""",
+    note="Folders train, validation and test are the split `folder`; without them none is ready.",
+    index=index,
+)

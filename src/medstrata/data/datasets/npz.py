@@ -1,0 +1,78 @@
+"""Your own arrays in MedMNIST's layout."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medstrata.data.datasets.columns import require_folder, text_table
+from medstrata.data.datasets.dataset import Dataset
+from medstrata.data.datasets.medmnist import read_part
+from medstrata.data.store.store import SPLITS
+from medstrata.runtime.errors import MedstrataError
+
+_URL = "https://medmnist.com"
+
+
+def index(root: Path) -> pd.DataFrame:
+    """The table of images; see `text_table`."""
+    path = root if root.suffix == ".npz" else _only(root)
+    parts = [_part(path, split) for split in SPLITS if f"{split}_images.npy" in _arrays(path)]
+    if not parts:
+        raise MedstrataError(f"{path} has no train_images; it must be {' '.join(_LAYOUT.split())}")
+    table = pd.concat(parts, ignore_index=True)
+    return text_table({str(name): table[name] for name in table})
+
+
+def _only(root: Path) -> Path:
+    require_folder(root, _URL)
+    there = sorted(root.glob("*.npz"))
+    if len(there) != 1:
+        raise MedstrataError(f"{root} has {len(there)} npz files: give the path of one")
+    return there[0]
+
+
+def _arrays(root: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(root) as archive:
+            return archive.namelist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise MedstrataError(f"{root} is no sound npz file: give the path of one") from error
+
+
+def _part(root: Path, split: str) -> pd.DataFrame:
+    labels, images = read_part(root, split, _URL)
+    if len(labels) != images:
+        raise MedstrataError(f"{root} has {len(labels)} labels for {images} {split} images")
+    columns = {
+        "file": root.name,
+        "frame": np.arange(images, dtype=np.int64),
+        "array": f"{split}_images",
+        "split.official": split,
+    }
+    several = labels.shape[1] > 1
+    for number, answers in enumerate(labels.T):
+        columns[f"label_{number}" if several else "label"] = answers.astype(np.str_)
+    return pd.DataFrame(columns)
+
+
+_LAYOUT = """\
+one npz file, or a folder with one, with train_images (N, H, W) or (N, H, W, 3), train_labels (N,)
+or (N, labels), and so for val and test"""
+
+NPZ = Dataset(
+    name="npz",
+    title="Your own, as arrays in MedMNIST's layout",
+    modality="any",
+    images=None,
+    patients=None,
+    labels={},
+    task="label",
+    licence="your own",
+    citation="none",
+    url=_URL,
+    layout=_LAYOUT,
+    note="Patients are not known, so intervals are over images.",
+    index=index,
+)

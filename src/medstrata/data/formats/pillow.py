@@ -1,0 +1,186 @@
+"""PNG, JPEG, TIFF, WebP and JPEG 2000 files to pixels, by Pillow.
+
+Legend: H W height and width.
+"""
+
+import io
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from medstrata.data.formats.image import Picture, Reading
+from medstrata.data.formats.png import inflate_png
+from medstrata.data.formats.refusals import MAX_PIXELS, Refused
+from medstrata.data.formats.windows import to_depth, window_values
+
+# Pillow's own `open` would warn through a process-wide limit, so each decoder is called by name.
+_DECODERS: dict[str, type[ImageFile.ImageFile]] = {
+    "PNG": PngImageFile,
+    "JPEG": JpegImageFile,
+    "TIFF": TiffImageFile,
+    "WebP": WebPImageFile,
+    "JPEG 2000": Jpeg2KImageFile,
+}
+PHOTOGRAPHS = tuple(_DECODERS)
+
+_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 258, 262, 0
+_UPRIGHT = {
+    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
+    3: Pillow.Transpose.ROTATE_180,
+    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+    5: Pillow.Transpose.TRANSPOSE,
+    6: Pillow.Transpose.ROTATE_270,
+    7: Pillow.Transpose.TRANSVERSE,
+    8: Pillow.Transpose.ROTATE_90,
+}
+
+
+def count_pages(data: bytes, name: str) -> int:
+    """Images in a file: the pages of a TIFF, 1 for every other format."""
+    return int(getattr(_open(data, name), "n_frames", 1)) if name == "TIFF" else 1
+
+
+def read_photographs(
+    data: bytes, name: str, pages: Sequence[int | None], reading: Reading, least: int | None
+) -> Iterator[Picture]:
+    """Decode images of a file.
+
+    Args:
+        data: The whole file.
+        name: Its format, one of `PHOTOGRAPHS`.
+        pages: Of a TIFF, from 0, ascending; None for the first.
+        reading: Window and depth.
+        least: Sides in pixels that suffice. A large JPEG is then decoded at 1/2, 1/4 or 1/8, as
+            long as both sides are not below it, which takes a fraction of the time.
+
+    Yields:
+        Pixels of each, upright, and their record.
+
+    Raises:
+        Refused: one has more than `MAX_PIXELS` pixels or holds non-finite numbers.
+        Exception: whatever Pillow raises on damaged bytes.
+    """
+    decoded = _open(data, name)
+    for number, page in enumerate(pages):
+        # A page is found by way of all before it, so a file is walked through once. Only a page
+        # that was loaded already is read from the start: Pillow does not load it again.
+        if number and (name != "TIFF" or (page or 0) <= decoded.tell()):
+            decoded = _open(data, name)
+        if page is not None:
+            decoded.seek(page)
+        yield _read(decoded, data, name, page, reading, least)
+
+
+def _read(
+    decoded: ImageFile.ImageFile,
+    data: bytes,
+    name: str,
+    page: int | None,
+    reading: Reading,
+    least: int | None,
+) -> Picture:
+    notes = list[str]()
+    if decoded.width * decoded.height > MAX_PIXELS:
+        raise Refused(f"{decoded.width} x {decoded.height} pixels, more than {MAX_PIXELS:,}")
+    if name == "PNG":
+        decoded = _open(inflate_png(data), name)
+    if name == "TIFF":
+        _refuse_gaps(decoded)
+    mode, (width, height) = decoded.mode, decoded.size
+    if least is not None:
+        decoded.draft(None, (least, least))  # does nothing where the format has no such way
+        if decoded.size != (width, height):
+            notes.append(f"decoded at 1/{decoded.decoderconfig[0]}")
+    decoded.load()
+    upright, sideways = _turn_upright(decoded, page, notes)
+    return Picture(
+        pixels=_to_levels(upright, data, name, reading, notes),
+        width=height if sideways else width,
+        height=width if sideways else height,
+        mode=mode,
+        notes=notes,
+    )
+
+
+def _open(data: bytes, name: str) -> ImageFile.ImageFile:
+    """Read the header alone."""
+    try:
+        return _DECODERS[name](io.BytesIO(data))
+    except SyntaxError as error:
+        raise Refused(f"{name} with a truncated or unsupported header") from error
+
+
+def _refuse_gaps(decoded: ImageFile.ImageFile) -> None:
+    """Refuse a TIFF that has strips or tiles for a part of its pixels; Pillow leaves gaps black."""
+    held = 0
+    for tile in decoded.tile:
+        left, top, right, bottom = tile.extents or (0, 0, *decoded.size)
+        held += (right - left) * (bottom - top)
+    if held < decoded.width * decoded.height:
+        raise Refused("truncated TIFF: it has not all of its strips or tiles")
+
+
+def _turn_upright(
+    decoded: ImageFile.ImageFile, page: int | None, notes: list[str]
+) -> tuple[Pillow.Image, bool]:
+    """Apply the EXIF orientation; also says whether width and height have changed places."""
+    try:
+        pages = getattr(decoded, "n_frames", 1)
+        if pages > 1:
+            notes.append(f"first of {pages} pages" if page is None else f"page {page + 1}")
+        orientation = decoded.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):
+        notes.append("unreadable EXIF ignored")
+        return decoded, False
+    # Pillow turns TIFF upright while loading and then reports 1.
+    if orientation not in _UPRIGHT:
+        return decoded, False
+    notes.append(f"EXIF orientation {orientation} applied")
+    return decoded.transpose(_UPRIGHT[orientation]), orientation >= 5
+
+
+def _to_levels(
+    decoded: Pillow.Image, data: bytes, name: str, reading: Reading, notes: list[str]
+) -> NDArray[Any]:
+    if decoded.mode in _DEEP:
+        inverted = getattr(decoded, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+        return window_values(
+            np.asarray(decoded), reading.window, reading.bits, notes, inverted=inverted
+        )
+    if _bits(decoded, data, name) == 16:
+        notes.append("16-bit colour to 8 bits: high byte kept")
+    if decoded.mode in ("1", "L"):
+        grey = decoded if decoded.mode == "L" else decoded.convert("L")
+        return to_depth(np.asarray(grey), reading.bits)
+    return to_depth(_to_rgb(decoded, notes), reading.bits)
+
+
+def _bits(decoded: Pillow.Image, data: bytes, name: str) -> int:
+    """Bits of a sample in the file, where Pillow makes bytes of wider ones."""
+    if name == "PNG":
+        return data[24]  # of the header
+    return max(map(int, getattr(decoded, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))))
+
+
+def _to_rgb(decoded: Pillow.Image, notes: list[str]) -> NDArray[np.uint8]:
+    if decoded.mode == "RGB":
+        return np.asarray(decoded)
+    notes.append(f"{decoded.mode} to RGB")
+    if decoded.has_transparency_data:
+        rgba = decoded.convert("RGBA")
+        if rgba.getchannel("A").getextrema() != (255, 255):
+            notes[-1] += " over black"
+            rgba = Pillow.alpha_composite(Pillow.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+        decoded = rgba
+    return np.asarray(decoded.convert("RGB"))

@@ -1,0 +1,241 @@
+"""Image files to grey levels or colours, whatever their format, with a record of what was done.
+
+Formats are told by their first bytes, not by the file's name; only compressed NIfTI and containers
+of arrays need theirs. A file is read once: the checksum and the pixels come from the same bytes.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medstrata.data.formats.arrays import array_length, read_rows, split_container
+from medstrata.data.formats.dicom.read import count_frames, is_dicom, read_frames
+from medstrata.data.formats.image import Image, Picture, Reading
+from medstrata.data.formats.nifti import count_slices, read_slices
+from medstrata.data.formats.pillow import count_pages, read_photographs
+from medstrata.data.formats.refusals import Refused, Unreadable
+from medstrata.runtime.errors import MedstrataError
+
+# Bytes at a place, and the format that they tell.
+_MAGIC = (
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
+    (8, b"WEBP", "WebP"),
+    (4, b"jP  \r\n\x87\n", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (344, b"n+1\0", "NIfTI"),
+    (4, b"n+2\0\r\n\x1a\n", "NIfTI"),
+)
+_UNSUPPORTED = (
+    (0, b"PK\x03\x04", "zip or npz, which is prepared by itself"),
+    (0, b"\x89HDF\r\n\x1a\n", "HDF5, which is prepared by itself"),
+    (0, b"\x93NUMPY", "npy"),
+    (0, b"GIF8", "GIF"),
+    (0, b"BM", "BMP"),
+    (0, b"%PDF", "PDF"),
+    (0, b"\x1f\x8b", "gzip"),
+)
+AS_IT_COMES = Reading()
+_DICOM_NAMES = (".dcm", ".dicom", ".ima")
+
+
+def read_image(
+    path: Path,
+    reading: Reading = AS_IT_COMES,
+    least: int | None = None,
+) -> Image:
+    """Read the one image that stands for a file.
+
+    Args:
+        path: A file, or an array in a container as `arrays` explains.
+        reading: Window, depth, axis; which frame stands for the file is said there.
+        least: Sides in pixels that suffice, which lets a large JPEG be decoded smaller.
+
+    Returns:
+        Its pixels and their record.
+
+    Raises:
+        Unreadable: the file is missing, empty, no image, of another format, damaged, too large,
+            holds non-finite numbers or is constant.
+        MedstrataError: a library for its format is not installed.
+    """
+    (image,) = read_images(path, [None], reading, least)
+    if isinstance(image, Unreadable):
+        raise image
+    return image
+
+
+def read_images(
+    path: Path, frames: Sequence[int | None], reading: Reading, least: int | None = None
+) -> Iterator[Image | Unreadable]:
+    """Read some images of a file, each with its own fate.
+
+    Args:
+        path: As in `read_image`.
+        frames: Numbers from 0, ascending; None for the one that stands for the file.
+        reading: As in `read_image`.
+        least: As in `read_image`.
+
+    Yields:
+        One result a frame, in their order; what spoils a file spoils all its frames left.
+
+    Raises:
+        MedstrataError: a library for its format is not installed.
+    """
+    done = 0
+    try:
+        for image in _images(path, frames, reading, least):
+            yield image if _varies(image.pixels) else Unreadable(path, _constant(image.pixels))
+            done += 1
+    except Unreadable as unreadable:
+        reason = unreadable.reason
+    except Refused as refused:
+        reason = str(refused)
+    except MedstrataError:
+        raise
+    except MemoryError:
+        reason = "needs more memory than there is"
+    except Exception as error:  # noqa: BLE001  (decoders fail in every way on damaged bytes)
+        reason = _fault(error)
+    else:
+        return
+    for _ in frames[done:]:
+        yield Unreadable(path, reason)
+
+
+def count_images(path: Path, axis: str) -> int:
+    """Images in a file, from its header; 1 where it cannot be read, which reading will find.
+
+    Args:
+        path: As in `read_image`.
+        axis: As `Reading.axis`.
+
+    Raises:
+        MedstrataError: a library for its format is not installed.
+    """
+    try:
+        if (inside := split_container(path)) is not None:
+            return array_length(*inside)
+        data = _read_bytes(path)
+        name = _format(path, data)
+        if name == "NIfTI":
+            return count_slices(path, axis)
+        return count_frames(data) if name == "DICOM" else count_pages(data, name)
+    except Unreadable:
+        return 1
+    except MedstrataError:
+        raise
+    except Exception:  # noqa: BLE001  (as above)
+        return 1
+
+
+def _images(
+    path: Path, frames: Sequence[int | None], reading: Reading, least: int | None
+) -> Iterator[Image]:
+    if (inside := split_container(path)) is not None:
+        name = "npz" if inside[0].suffix.lower() == ".npz" else "HDF5"
+        rows = [frame or 0 for frame in frames]
+        for picture, checksum in read_rows(*inside, rows, reading):
+            yield _image(picture, name, checksum)
+        return
+    data = _read_bytes(path)
+    name = _format(path, data)
+    digest = hashlib.sha256(data)
+    if name == "NIfTI":
+        del data  # nibabel reads the file itself
+        pictures = read_slices(path, frames, reading)
+    elif name == "DICOM":
+        pictures = read_frames(data, frames, reading)
+    else:
+        pictures = read_photographs(data, name, frames, reading, least)
+    for frame, picture in zip(frames, pictures, strict=True):
+        own = digest.copy()
+        if frame is not None:
+            own.update(f"#{frame}".encode())
+        yield _image(picture, name, own.hexdigest()[:32])
+
+
+def _image(picture: Picture, name: str, checksum: str) -> Image:
+    pixels = picture.pixels
+    if pixels.ndim == 3:
+        pixels = _grey_if_equal(pixels, picture.notes)
+    return Image(
+        pixels=pixels,
+        format=name,
+        width=picture.width,
+        height=picture.height,
+        mode=picture.mode,
+        conversion="; ".join(picture.notes),
+        checksum=checksum,
+        facts=picture.facts,
+        patient=picture.patient,
+    )
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # reading a pipe would wait for ever
+            raise Unreadable(path, "not a file" if path.exists() else "missing")
+        data = path.read_bytes()
+    except OSError as error:
+        raise Unreadable(path, f"cannot be read: {error.strerror}") from error
+    if not data:
+        raise Unreadable(path, "zero bytes")
+    return data
+
+
+def _format(path: Path, data: bytes) -> str:
+    if is_dicom(data):
+        return "DICOM"
+    known = _told_by(_MAGIC, data)
+    if known is not None:
+        return known
+    lower = path.name.lower()
+    if lower.endswith(".nii.gz"):
+        return "NIfTI"
+    if lower.endswith(_DICOM_NAMES):
+        return "DICOM"  # old archives leave the preamble out
+    unsupported = _told_by(_UNSUPPORTED, data)
+    raise Unreadable(path, f"unsupported format {unsupported}" if unsupported else "not an image")
+
+
+def _told_by(signatures: Sequence[tuple[int, bytes, str]], data: bytes) -> str | None:
+    """The name of the first signature that stands at its place in the data."""
+    names = (name for place, magic, name in signatures if data.startswith(magic, place))
+    return next(names, None)
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return f"cannot be read: {os.strerror(error.errno)}"
+    text = " ".join(str(error).split())[:120] or type(error).__name__
+    return f"{'truncated' if 'truncated' in text.lower() else 'damaged'}: {text}"
+
+
+def _grey_if_equal(pixels: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+    """Drop two of three equal channels; a sparse look spares colour images the full one."""
+    for part in (pixels[::16, ::16], pixels):
+        if not np.array_equal(part[..., 0], part[..., 1]) or not np.array_equal(
+            part[..., 0], part[..., 2]
+        ):
+            return pixels
+    notes.append("equal channels to grey")
+    return np.ascontiguousarray(pixels[..., 0])
+
+
+def _varies(pixels: NDArray[Any]) -> bool:
+    return not all(bool((part == part[0, 0]).all()) for part in (pixels[::16, ::16], pixels))
+
+
+def _constant(pixels: NDArray[Any]) -> str:
+    value = ", ".join(f"{number:g}" for number in np.atleast_1d(pixels[0, 0]))
+    return f"constant image, every pixel {value}"

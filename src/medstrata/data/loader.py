@@ -1,0 +1,216 @@
+"""Batches of views, made while the last step runs.
+
+The order is a function of (seed, epoch), each view of (seed, epoch, sample number, view): it does
+not matter how many threads or processes there are, nor where a run was cut.
+"""
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medstrata.data.store.store import Store
+from medstrata.data.view_settings import ViewSettings
+from medstrata.data.views import make_views
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.randomness import permutation, windowed_permutation
+
+
+class Batch(NamedTuple):
+    """Views of the same images in the same order, on the device."""
+
+    views: tuple[Tensor, ...]  # uint8, each (B, H, W, C)
+    ids: Tensor  # sample numbers, (B,)
+    copied: torch.cuda.Event | None = None  # on a GPU, happens once the batch has arrived there
+
+
+class _Copies:
+    """Copies batches to a GPU on a stream of its own, while the step runs on another.
+
+    Args:
+        device: The GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+
+    def start(self, batch: Batch) -> Batch:
+        """Begin to copy; the batch that is returned may be used after `_wait_for_copy`."""
+        # The context also makes the device current, which a new thread has yet to choose.
+        with torch.cuda.stream(self._stream):
+            # From pinned memory the copy needs no processor; the allocator keeps it till then.
+            views = tuple(
+                view.pin_memory().to(self._device, non_blocking=True) for view in batch.views
+            )
+            ids = batch.ids.pin_memory().to(self._device, non_blocking=True)
+            return Batch(views, ids, self._stream.record_event())
+
+
+@cache
+def _copies_to(device: torch.device) -> _Copies:
+    """One for all epochs: memory is kept for each stream, and would grow with their number."""
+    return _Copies(device)
+
+
+def _wait_for_copy(batch: Batch) -> None:
+    """Let the consumer's stream wait for this batch; the consumer itself goes on at once."""
+    if batch.copied is None:
+        return
+    consumer = torch.cuda.current_stream(batch.ids.device)
+    consumer.wait_event(batch.copied)
+    for tensor in (*batch.views, batch.ids):
+        # Memory of the copying stream, not to be filled anew before the consumer has read it.
+        tensor.record_stream(consumer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader:
+    """Makes batches from a store.
+
+    Attributes:
+        store: Where the pixels are.
+        rows: Sample numbers to draw from, shape (N,).
+        settings: How views are made.
+        batch_size: Images a batch over all processes.
+        views: Views of each image.
+        seed: Decides order and views.
+        device: Where batches are put.
+        rank: This process.
+        world_size: Processes; each gets an equal, contiguous part of every batch.
+        shuffle_shards: Shards that are mixed at a time; None mixes all images.
+    """
+
+    store: Store
+    rows: NDArray[np.int64]
+    settings: ViewSettings
+    batch_size: int
+    views: int
+    seed: int
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+    shuffle_shards: int | None = None
+
+    def __post_init__(self) -> None:
+        self.store.check_room(self.shuffle_shards or 1)
+        if self.batch_size > len(self.rows):
+            raise MedstrataError(
+                f"batch size {self.batch_size} is larger than the {len(self.rows)} images to train "
+                "on; give a smaller --batch-size"
+            )
+        if self.batch_size % self.world_size:
+            raise MedstrataError(
+                f"batch size {self.batch_size} cannot be divided over {self.world_size} processes"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in one pass; images left over come first in another pass's order."""
+        return len(self.rows) // self.batch_size
+
+    def batch_rows(self, epoch: int, step: int) -> NDArray[np.int64]:
+        """Sample numbers of this process's part of a batch; step counts from the epoch's start."""
+        return self._part(self._ordered(epoch), step)
+
+    def _ordered(self, epoch: int) -> NDArray[np.int64]:
+        if self.shuffle_shards is None:
+            return self.rows[permutation(len(self.rows), self.seed, epoch)]
+        shards = self.store.shards[self.rows]
+        order = windowed_permutation(shards, self.shuffle_shards, self.seed, epoch)
+        return self.rows[order]
+
+    def _part(self, ordered: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+        share = self.batch_size // self.world_size
+        start = step * self.batch_size + self.rank * share
+        return ordered[start : start + share]
+
+    def epoch(self, epoch: int, first_step: int = 0) -> "Prefetched":
+        """The batches of an epoch, from a step on, made ahead in the background."""
+        batches = self._batches(epoch, first_step)
+        if self.device.type == "cuda":
+            batches = map(_copies_to(self.device).start, batches)
+        return Prefetched(batches)
+
+    def _batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
+        # Samples are spread over threads below; OpenCV's own threads would only compete.
+        cv2.setNumThreads(1)
+        ordered = self._ordered(epoch)
+        ahead = self.batch_size + self.store.look_ahead(ordered)
+        with ThreadPoolExecutor(os.cpu_count()) as executor:
+            for step in range(first_step, self.steps_per_epoch):
+                self.store.expect(ordered[step * self.batch_size :][:ahead])
+                rows = self._part(ordered, step)
+                pixels, _ = make_views(
+                    self.store,
+                    rows,
+                    self.settings,
+                    seed=self.seed,
+                    epoch=epoch,
+                    views=self.views,
+                    executor=executor,
+                )
+                yield Batch(
+                    tuple(torch.from_numpy(view) for view in pixels), torch.from_numpy(rows)
+                )
+
+
+class Prefetched(Iterator[Batch]):
+    """Runs an iterator in a thread, two batches ahead, and counts the time spent waiting for it.
+
+    Attributes:
+        waited_s: Seconds that the consumer has waited.
+    """
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self.waited_s = 0.0
+        self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=2)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(batches,), daemon=True)
+        self._thread.start()
+
+    def _fill(self, batches: Iterator[Batch]) -> None:
+        try:
+            for batch in batches:
+                if not self._offer(batch):
+                    return
+            self._offer(None)
+        except BaseException as error:  # noqa: BLE001  (handed to the consumer, who raises it)
+            self._offer(error)
+
+    def _offer(self, item: Batch | BaseException | None) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def __next__(self) -> Batch:
+        start = time.perf_counter()
+        item = self._ready.get()
+        self.waited_s += time.perf_counter() - start
+        if isinstance(item, Batch):
+            _wait_for_copy(item)
+            return item
+        self.close()
+        if item is None:
+            raise StopIteration
+        raise item
+
+    def close(self) -> None:
+        """Stop the thread; batches made ahead are dropped."""
+        self._stop.set()
+        self._thread.join()

@@ -1,0 +1,298 @@
+"""What a table says about the image files: joining its rows to them, and checking it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medstrata.data.sources import OUTSIDE, Sources, clean_name, without_suffix
+from medstrata.data.store.store import LabelColumn
+from medstrata.data.tables import (
+    describe_column,
+    find_column,
+    guess_file_column,
+    guess_label_columns,
+    guess_patient_column,
+    guess_site_column,
+    label_values,
+)
+from medstrata.runtime.console import say, warn
+from medstrata.runtime.errors import MedstrataError
+
+_Frame = TypeVar("_Frame", pd.Series, pd.DataFrame)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns of a table mean what; what is not named is guessed by its name.
+
+    Attributes:
+        file: Names of the image files.
+        patient: What to split by.
+        site: Where an image was made.
+        labels: Label columns.
+        ordinal: Label columns whose numbers have an order.
+    """
+
+    file: str | None = None
+    patient: str | None = None
+    site: str | None = None
+    labels: Sequence[str] | None = None
+    ordinal: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What is known of each image file or sample, in their order.
+
+    Attributes:
+        patients: Patient of each file, null where unknown.
+        sites: Where each was made (hospital, scanner), null where unknown.
+        labels: A column per label: integers or text, null where unknown.
+        columns: What the values of each label column mean.
+        listed: Whether each file has a row, shape (N,).
+        split_values: The column that decides the split, null where unknown; None without one.
+        unmatched: Pairs of name and reason of the rows without a file.
+    """
+
+    patients: pd.Series
+    sites: pd.Series
+    labels: pd.DataFrame
+    columns: dict[str, LabelColumn]
+    listed: NDArray[np.bool_]
+    split_values: pd.Series | None
+    unmatched: list[tuple[str, str]]
+
+    def spread(self, places: NDArray[np.int64]) -> "Annotations":
+        """What is known of samples, each of the file at its place."""
+
+        def take(table: _Frame) -> _Frame:
+            return table.take(places).reset_index(drop=True)
+
+        return replace(
+            self,
+            patients=take(self.patients),
+            sites=take(self.sites),
+            labels=take(self.labels),
+            listed=self.listed[places],
+            split_values=None if self.split_values is None else take(self.split_values),
+        )
+
+
+def no_annotations(count: int) -> Annotations:
+    """What is known of files without a table: nothing."""
+    nothing = pd.Series(pd.NA, index=range(count), dtype="string")
+    return Annotations(
+        patients=nothing,
+        sites=nothing,
+        labels=pd.DataFrame(index=nothing.index),
+        columns={},
+        listed=np.zeros(count, dtype=bool),
+        split_values=None,
+        unmatched=[],
+    )
+
+
+def file_names(table: pd.DataFrame, path: Path, column: str | None, root: Path) -> pd.Series:
+    """The clean name of the file of each row, null where the row has none.
+
+    Args:
+        table: As `read_table` gives it.
+        path: Where it was read from.
+        column: The column that names files; guessed if None.
+        root: Folder of the images, resolved.
+
+    Raises:
+        MedstrataError: the column is not there, or none can be guessed.
+    """
+    if column is None:
+        column = guess_file_column(table)
+        if column is None:
+            raise MedstrataError(
+                f"{path} has no column that looks like file names; name it with --file-column: "
+                f"it has {', '.join(table.columns)}"
+            )
+    names = table[find_column(table, column, path, "--file-column")]
+    if names.isna().any():
+        warn(f"{path}: {int(names.isna().sum())} rows name no file in column {column!r}")
+    return names.map(lambda name: clean_name(name, root), na_action="ignore")
+
+
+def annotate(
+    sources: Sources,
+    table: pd.DataFrame,
+    files: pd.Series,
+    path: Path,
+    columns: Columns,
+    split_column: str | None,
+) -> Annotations:
+    """Join a table to the files.
+
+    Args:
+        sources: Image files.
+        table: As `read_table` gives it.
+        files: As `file_names` gives them for the table.
+        path: Where the table was read from.
+        columns: Which columns mean what.
+        split_column: Column that decides the split, if one does.
+
+    Raises:
+        MedstrataError: a named column is not there, no row has an image, or rows of one image
+            contradict each other.
+    """
+    for name, option in (
+        (columns.patient, "--patient-column"),
+        (columns.site, "--site-column"),
+        (split_column, "--split"),
+    ):
+        if name is not None:
+            find_column(table, name, path, option)
+    patient_column = columns.patient or guess_patient_column(table)
+    site_column = columns.site or guess_site_column(table)
+    taken = {name for name in (patient_column, site_column, split_column) if name}
+    names = sources.files
+    found = match_files(names, files)
+    _say_matches(names, files, found, path)
+    rows = table[found >= 0]
+    label_columns = _label_columns(rows, columns, taken, path)
+    used = list(dict.fromkeys((*taken, *label_columns)))
+    placed = rows[used].assign(**{_PLACE: found[found >= 0]})
+    aligned = _one_row_a_file(placed, names, path)
+    labels = pd.DataFrame(
+        {name: label_values(aligned[name]) for name in label_columns}, index=aligned.index
+    )
+    described = {
+        name: describe_column(name, labels[name], name in columns.ordinal) for name in label_columns
+    }
+    _say_columns(described, columns.labels is None, patient_column, path)
+    nothing = pd.Series(pd.NA, index=aligned.index, dtype="string")
+    return Annotations(
+        patients=aligned[patient_column] if patient_column else nothing,
+        sites=aligned[site_column] if site_column else nothing,
+        labels=labels,
+        columns=described,
+        listed=np.isin(np.arange(len(names)), found),
+        split_values=aligned[split_column] if split_column else None,
+        unmatched=_unmatched(files[found < 0], sources),
+    )
+
+
+_PLACE = "\0place"  # no column of a user's table is called so
+
+
+def match_files(names: Sequence[str], files: pd.Series) -> NDArray[np.int64]:
+    """Find the image that each row of a table means.
+
+    Paths are compared whole first, then by ever fewer of their last parts, then the same without
+    suffixes: a table may leave out folders ("a.png" for "images/a.png"), name others, or leave out
+    the suffix ("10_left"). A comparison counts only where one image and one name have that end.
+
+    Args:
+        names: Image files.
+        files: A name a row, null where the row has none; names may repeat.
+
+    Returns:
+        Place of the image in `names`, shape of `files`; -1 where there is none.
+    """
+    distinct = pd.Index(files.dropna().unique())
+    if not len(distinct):
+        return np.full(len(files), -1, dtype=np.int64)
+    found = pd.Index(names).get_indexer(distinct).astype(np.int64)
+    deepest = 1 + max(name.count("/") for name in (*names, *distinct))
+    for bare, depth in product((False, True), range(deepest, 0, -1)):
+        if (found >= 0).all():
+            break
+        images, wanted = _ends(names, depth, bare), _ends(distinct, depth, bare)
+        _match_unique(images, wanted, found)
+    rows: NDArray[np.int64] = np.append(found, -1)[distinct.get_indexer(files)]
+    return rows
+
+
+def _ends(names: Iterable[str], depth: int, bare: bool) -> pd.Index:
+    """The last parts of each name, at most so many."""
+    ends = ("/".join(name.rsplit("/", depth)[-depth:]) for name in names)
+    return pd.Index([without_suffix(end) if bare else end for end in ends])
+
+
+def _match_unique(images: pd.Index, wanted: pd.Index, found: NDArray[np.int64]) -> None:
+    """Fill in `found` where an end occurs once on each side and neither is taken."""
+    free = np.ones(len(images), dtype=bool)
+    free[found[found >= 0]] = False
+    place = pd.Series(np.arange(len(images)), index=images)
+    place = place[~images.duplicated(keep=False) & free]
+    asked = np.flatnonzero((found < 0) & ~wanted.duplicated(keep=False))
+    found[asked] = np.append(place.to_numpy(), -1)[place.index.get_indexer(wanted[asked])]
+
+
+def _say_matches(
+    names: Sequence[str], files: pd.Series, found: NDArray[np.int64], path: Path
+) -> None:
+    missing = files[found < 0].dropna().drop_duplicates()
+    if not (found >= 0).any():
+        raise MedstrataError(
+            f"{path}: none of its {files.nunique()} file names is an image here; it has "
+            f"{_first(missing)}, the images are {_first(names)}; name the column with --file-column"
+        )
+    if len(missing):
+        warn(f"{path}: {len(missing)} rows have no image: {_first(missing)}")
+    without = np.setdiff1d(np.arange(len(names)), found)
+    if len(without):
+        some = [names[place] for place in without[:3]]
+        warn(f"{path}: {len(without)} images have no row and stay unlabelled: {_first(some)}")
+
+
+def _unmatched(files: pd.Series, sources: Sources) -> list[tuple[str, str]]:
+    refused = {name for name, _ in sources.refused}
+    names = [name for name in files.dropna().drop_duplicates() if name not in refused]
+    return [(name, OUTSIDE if name.startswith("../") else "missing") for name in names]
+
+
+def _first(names: Sequence[str] | pd.Series) -> str:
+    some = ", ".join(str(name) for name in list(names[:3]))
+    return some + (", ..." if len(names) > 3 else "")
+
+
+def _label_columns(rows: pd.DataFrame, columns: Columns, taken: set[str], path: Path) -> list[str]:
+    """The columns that hold labels, as they are named or guessed."""
+    named = guess_label_columns(rows, taken) if columns.labels is None else columns.labels
+    found = list(dict.fromkeys((*named, *columns.ordinal)))
+    for name in found:
+        find_column(rows, name, path, "--label-columns")
+    return found
+
+
+def _one_row_a_file(rows: pd.DataFrame, names: Sequence[str], path: Path) -> pd.DataFrame:
+    """Drop rows that repeat another; the result has a row a file, in the files' order."""
+    distinct = rows.drop_duplicates()
+    clash = distinct.loc[distinct[_PLACE].duplicated(), _PLACE].unique()
+    if len(clash):
+        some = [names[place] for place in clash[:3]]
+        raise MedstrataError(
+            f"{path}: {len(clash)} images have rows that contradict each other: {_first(some)}; "
+            "leave one row for each"
+        )
+    if len(distinct) < len(rows):
+        say(f"{path}: {len(rows) - len(distinct)} rows repeat another and were left out")
+    return distinct.set_index(_PLACE).reindex(range(len(names)))
+
+
+def _say_columns(
+    columns: dict[str, LabelColumn], guessed: bool, patient_column: str | None, path: Path
+) -> None:
+    for name, column in columns.items():
+        how = ", guessed" if guessed else ""
+        say(f"label {name}: {column.kind}{how} ({', '.join(column.classes)})")
+    if not columns:
+        warn(f"{path}: no label column found; name them with --label-columns")
+    if patient_column is None:
+        warn(
+            f"{path}: no patient column found, so each image counts as a patient of its own; name "
+            "it with --patient-column if patients have several images"
+        )
+    else:
+        say(f"patients: column {patient_column}")

@@ -1,0 +1,121 @@
+"""Image files to squares: the form of stored images, and the threads that bring files into it.
+
+Whatever reads images, into a store or straight into an encoder, reads them through here, so that
+the same file gives the same pixels.
+
+Legend: C channels, H W height and width, equal here.
+"""
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from medstrata.data.formats.image import Image, Reading
+from medstrata.data.formats.read import read_images
+from medstrata.data.formats.refusals import Refused, Unreadable
+from medstrata.data.prepare.resize import fit_square
+from medstrata.data.sources import OUTSIDE
+from medstrata.data.store.store import SHARD_BYTES, SHARD_ROWS
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form that stored images have.
+
+    Attributes:
+        size: H and W in pixels.
+        channels: C, 1 or 3.
+        fit: As `fit_square` takes it.
+        reading: How files are read.
+    """
+
+    size: int
+    channels: int
+    fit: str
+    reading: Reading
+
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """Of the stored pixels."""
+        return np.uint8 if self.reading.bits == 8 else np.uint16
+
+    @property
+    def rows(self) -> int:
+        """Samples a run."""
+        image = self.size**2 * self.channels * self.reading.bits // 8
+        return min(SHARD_ROWS, max(1, SHARD_BYTES // image))
+
+    @property
+    def least(self) -> int | None:
+        """Sides in pixels that a decoded image needs; None for all that the file has.
+
+        Twice the size leaves the last step of shrinking to area resampling; a fundus is about as
+        wide as its image but may be narrower.
+        """
+        return {"keep": None, "fundus": 3 * self.size}.get(self.fit, 2 * self.size)
+
+
+class Square(NamedTuple):
+    """One image in the form that is stored."""
+
+    pixels: NDArray[Any]  # (H, W, C)
+    image: Image  # as it was read
+    note: str  # on the conversion, empty if there is nothing to tell
+
+
+@contextmanager
+def decoding_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads for decoding, quiet about odd metadata; work not begun is dropped on an error."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # images are spread over threads; OpenCV's own would only compete
+    executor = ThreadPoolExecutor(workers)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+        cv2.setNumThreads(threads)
+
+
+def read_inside(
+    root: Path, name: str, frames: Sequence[int], reading: Reading, least: int | None
+) -> Iterator[Image | Unreadable]:
+    """As `read_images`, of a file that must lie in the root; frame -1 stands for the file."""
+    path = root / name
+    try:
+        inside = path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # as Python 3.11 and 3.12 say of links that lead in a circle
+        return repeat(Unreadable(path, "link that leads nowhere"), len(frames))
+    if not inside:
+        return repeat(Unreadable(path, OUTSIDE), len(frames))
+    return read_images(path, [None if frame < 0 else frame for frame in frames], reading, least)
+
+
+def to_squares(images: Iterable[Image | Unreadable], form: Form) -> Iterator[Square | str]:
+    """Bring images into their stored form; for each that has none, the reason."""
+    for image in images:
+        if isinstance(image, Unreadable):
+            yield image.reason
+            continue
+        try:
+            pixels, note = fit_square(image.pixels, form.size, form.channels, form.fit)
+        except Refused as refused:
+            yield str(refused)
+            continue
+        yield Square(pixels, image, note)
+
+
+def default_workers() -> int:
+    """One thread a core: decoding releases Python's lock."""
+    return os.cpu_count() or 1

@@ -1,0 +1,278 @@
+"""Finishing a store whose files have been decoded: manifest, splits, statistics, store.json.
+
+Legend: N samples, C channels.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medstrata.data.audit.duplicates import Duplicates, bound_patients, find_duplicates
+from medstrata.data.audit.fingerprints import DESCRIPTION
+from medstrata.data.audit.likeness import ReadImage
+from medstrata.data.prepare.annotations import Annotations
+from medstrata.data.prepare.decode import Form
+from medstrata.data.prepare.preview import write_preview
+from medstrata.data.prepare.shards import DICOM_COLUMNS, read_parts
+from medstrata.data.prepare.split_rules import SplitRule, apply_rule
+from medstrata.data.sources import Sources, without_suffix
+from medstrata.data.store.store import FORMAT, SPLITS, LabelColumn, Store
+from medstrata.runtime.console import say, warn
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import replacing, write_text
+
+_RECORD = (
+    *("width", "height", "source_channels", "format", "mode", "conversion", "checksum"),
+    *DESCRIPTION,
+)
+
+
+def assemble(
+    out: Path,
+    sources: Sources,
+    known: Annotations,
+    rule: SplitRule,
+    form: Form,
+    plan: dict[str, Any],
+    max_quarantine: float,
+) -> Duplicates:
+    """Turn decoded parts into a whole store, and say what it holds.
+
+    Args:
+        out: Folder of the store, with all shards and parts.
+        sources: The samples, in the order of the parts.
+        known: What the table says about them.
+        rule: How to split.
+        form: Of the stored images.
+        plan: Settings, to be kept in the store; `seed` decides drawn splits.
+        max_quarantine: Share of unreadable images above which no store is made.
+
+    Returns:
+        The copies among its images. Where splits are drawn, patients that share one are together.
+
+    Raises:
+        MedstrataError: too many images are unreadable (what was decoded is kept), or the splits
+            cannot be made.
+    """
+    parts = read_parts(out, len(sources), form)
+    good = parts["reason"].isna().to_numpy()
+    spoilt = np.flatnonzero(~good)
+    names = map(sources.name, spoilt.tolist())
+    bad = [*sources.refused, *zip(names, parts["reason"].iloc[spoilt], strict=True)]
+    _write_quarantine(out, [*bad, *known.unmatched])
+    _check_quarantine(out, bad, int(good.sum()), max_quarantine)
+    manifest = _manifest(sources, parts, known)[good].reset_index(drop=True)
+    say(f"looking for copies among {len(manifest)} images")
+    duplicates = find_duplicates(manifest, _reader(out, form, manifest))
+    values = known.split_values
+    drawn = rule.column is None or values is None
+    manifest["split"] = apply_rule(
+        rule,
+        None if values is None else values[good].reset_index(drop=True),
+        _bound(manifest["patient_id"], duplicates) if drawn else manifest["patient_id"],
+        _strata(manifest, known.columns),
+        known.listed[good],
+        int(plan["seed"]),
+    )
+    mean, std = channel_statistics(parts[good], (manifest["split"] == "train").to_numpy(), form)
+    with replacing(out / "manifest.parquet") as temporary:
+        manifest.to_parquet(temporary, index=False)
+    header = {
+        "format": FORMAT,
+        **_geometry(form),
+        "mean": mean,
+        "std": std,
+        "images": len(manifest),
+        "quarantined": len(bad),
+        "splits": _count_splits(manifest),
+        "label_columns": {name: asdict(column) for name, column in known.columns.items()},
+        "digest": store_digest(_geometry(form), known.columns, manifest),
+        "shards": manifest.groupby("shard").size().reset_index().to_numpy().tolist(),
+        "plan": plan,
+    }
+    write_preview(Store(out, header, manifest), out / "preview.png")
+    write_text(out / "store.json", json.dumps(header, indent=2))
+    shutil.rmtree(out / "parts")
+    _say_summary(out, header, manifest, bad)
+    return duplicates
+
+
+def _reader(out: Path, form: Form, manifest: pd.DataFrame) -> ReadImage:
+    """Gives the pixels of a sample before the store is whole."""
+    unfinished = {"mean": (), "std": (), "digest": "", "label_columns": {}}
+    return Store(out, {**_geometry(form), **unfinished}, manifest).__getitem__
+
+
+def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> pd.Series:
+    """What drawn splits keep together: patients, and those that share an image."""
+    bound, left_out = bound_patients(patient_ids, duplicates)
+    joined = patient_ids.nunique() - len(np.unique(bound))
+    if joined:
+        say(f"patients that share an image are kept in one split: {joined} joined to another")
+    if left_out:
+        warn(
+            "near-identical images chain more than 5 % of the images together: these pairs do not "
+            "steer the split"
+        )
+    return pd.Series(bound)
+
+
+def channel_statistics(
+    parts: pd.DataFrame, train: NDArray[np.bool_], form: Form
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, from whole-number sums and so exact.
+
+    They are of the train split alone: test images may not leak into how inputs are normalised.
+
+    Args:
+        parts: Rows of the stored images, with sums of values and of their squares per channel.
+        train: Which rows train, shape (N,).
+        form: Of the stored images; black borders count as pixels.
+
+    Returns:
+        Mean and standard deviation, C numbers each, pixel values scaled to 0..1.
+    """
+    pixels, top = int(train.sum()) * form.size**2, np.iinfo(form.dtype).max
+    mean, std = [], []
+    for channel in range(form.channels):
+        # As Python's integers, for squares of 16-bit values soon exceed 64 bits.
+        total = sum(parts[f"sum{channel}"][train].tolist())
+        squares = sum(parts[f"squares{channel}"][train].tolist())
+        mean.append(total / (top * pixels))
+        std.append(math.sqrt(pixels * squares - total**2) / (top * pixels))
+    return mean, std
+
+
+def _manifest(sources: Sources, parts: pd.DataFrame, known: Annotations) -> pd.DataFrame:
+    """A row a sample, the split still empty."""
+    files = pd.Series(sources.files, dtype="string")
+    bare = files.map(without_suffix).astype("string")
+    source = _of_samples(files, sources)
+    sample = source if bare.duplicated().any() else _of_samples(bare, sources)
+    dicom = [name for name in DICOM_COLUMNS if parts[name].notna().any()]
+    return pd.DataFrame(
+        {
+            "sample_id": sample,
+            "patient_id": known.patients.fillna(parts["patient"]).fillna(sample),
+            "site": known.sites,
+            "split": pd.Series(pd.NA, index=source.index, dtype="string"),
+            "source": source,
+            **{name: parts[name] for name in (*_RECORD, *dicom)},
+            "shard": parts["shard"],
+            "shard_row": parts["shard_row"],
+            **{f"label.{name}": known.labels[name] for name in known.columns},
+        }
+    )
+
+
+def _of_samples(names: pd.Series, sources: Sources) -> pd.Series:
+    """The name of each sample's file, with "#" and the frame where that is one of several."""
+    own = names.take(sources.places).reset_index(drop=True)
+    several = sources.frames >= 0
+    if several.any():
+        own[several] += "#" + pd.Series(sources.frames, dtype="string")[several]
+    return own
+
+
+def _strata(manifest: pd.DataFrame, columns: dict[str, LabelColumn]) -> NDArray[np.int64] | None:
+    """Class numbers of the first label column, which drawn splits are balanced by."""
+    for name, column in columns.items():
+        values = manifest[f"label.{name}"].astype("string")
+        return pd.Categorical(values, categories=list(column.classes)).codes.astype(np.int64)
+    return None
+
+
+def _write_quarantine(out: Path, rows: list[tuple[str, str]]) -> None:
+    table = pd.DataFrame(rows, columns=["source", "reason"], dtype="string")
+    with replacing(out / "quarantine.csv") as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _check_quarantine(
+    out: Path, bad: list[tuple[str, str]], good: int, max_quarantine: float
+) -> None:
+    total = good + len(bad)
+    if not good:
+        raise MedstrataError(
+            f"none of the {total} images could be read, the first: {bad[0][0]}: {bad[0][1]}; all "
+            f"are in {out / 'quarantine.csv'}"
+        )
+    if len(bad) > max_quarantine * total:
+        raise MedstrataError(
+            f"{len(bad)} of {total} images ({len(bad) / total:.1%}) could not be read, more than "
+            f"{max_quarantine:.1%}: see {out / 'quarantine.csv'}, mend them, or go on without them "
+            f"by --max-quarantine {math.ceil(1000 * len(bad) / total) / 1000:g}"
+        )
+
+
+def _count_splits(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
+    counts = {}
+    for split in SPLITS:
+        part = manifest[manifest["split"] == split]
+        counts[split] = {"images": len(part), "patients": int(part["patient_id"].nunique())}
+    return counts
+
+
+def _geometry(form: Form) -> dict[str, Any]:
+    return {
+        "size": form.size,
+        "channels": form.channels,
+        "bits": form.reading.bits,
+        "fit": form.fit,
+    }
+
+
+def store_digest(
+    geometry: dict[str, Any], columns: dict[str, LabelColumn], manifest: pd.DataFrame
+) -> str:
+    """What names pixels, splits and labels of a store.
+
+    Args:
+        geometry: With at least size, channels, bits and fit of the stored images.
+        columns: Its label columns.
+        manifest: A row per image.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    form = {name: geometry[name] for name in ("size", "channels", "bits", "fit")}
+    described = {name: asdict(column) for name, column in columns.items()}
+    digest.update(json.dumps([form, described]).encode())
+    labels = [f"label.{name}" for name in columns]
+    named = manifest[["sample_id", "patient_id", "split", "checksum", *labels]]
+    digest.update(named.to_csv(index=False, lineterminator="\n").encode())
+    return digest.hexdigest()
+
+
+def _say_summary(
+    out: Path, header: dict[str, Any], manifest: pd.DataFrame, bad: list[tuple[str, str]]
+) -> None:
+    patients = manifest["patient_id"].nunique()
+    say(f"{len(manifest)} images of {patients} patients in {out}, see preview.png")
+    if bad:
+        reasons = Counter(reason.partition(":")[0].partition(",")[0] for _, reason in bad)
+        kinds = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
+        warn(f"{len(bad)} images quarantined, see quarantine.csv: {kinds}")
+    converted = manifest["conversion"].str.contains("colour to grey", regex=False).sum()
+    if converted:
+        warn(f"{converted} colour images were made grey; --channels 3 keeps colour")
+    for name, column in header["label_columns"].items():
+        values = manifest[f"label.{name}"].astype("string")
+        counts = values.value_counts()
+        numbers = ", ".join(f"{value} {counts.get(value, 0)}" for value in column["classes"])
+        say(f"label {name}: {numbers}, unknown {int(values.isna().sum())}")
+    for split, count in header["splits"].items():
+        say(f"{split}: {count['images']} images of {count['patients']} patients")
+    empty = [split for split in ("val", "test") if not header["splits"][split]["images"]]
+    if empty:
+        warn(f"no images in {' and '.join(empty)}: such a store pre-trains but cannot be scored")

@@ -1,0 +1,166 @@
+"""Decoding image files into shards, in threads, so that an interrupted run can go on.
+
+The samples are cut into runs of equal length. Each run becomes one shard and one part, a table of
+what was read and what was not; the part is written last, so a run with a part is done. Samples of
+one file are read together, by one thread.
+
+Legend: C channels, H W height and width, equal here.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medstrata.data.audit.fingerprints import DESCRIPTION, describe
+from medstrata.data.formats.dicom.attributes import FACTS
+from medstrata.data.formats.image import Image, Reading
+from medstrata.data.formats.refusals import Unreadable
+from medstrata.data.prepare.decode import Form, decoding_threads, read_inside, to_squares
+from medstrata.data.sources import Sources
+from medstrata.data.store.store import shard_path
+from medstrata.runtime.console import progress_bar
+from medstrata.runtime.files import replacing
+
+PROBES = 64
+DICOM_COLUMNS = tuple(f"dicom.{name}" for name in FACTS)
+_PROBED_SIDE = 256  # pixels; enough to tell grey from colour
+
+
+def probe_images(sources: Sources, reading: Reading, workers: int) -> list[Image | Unreadable]:
+    """Read up to `PROBES` evenly spaced samples."""
+    samples = np.unique(np.linspace(0, len(sources) - 1, PROBES).round().astype(int))
+
+    def probe(sample: int) -> Image | Unreadable:
+        file = sources.files[sources.places[sample]]
+        (image,) = read_inside(
+            sources.root, file, [int(sources.frames[sample])], reading, _PROBED_SIDE
+        )
+        return image
+
+    with decoding_threads(workers) as executor:
+        return list(executor.map(probe, samples.tolist()))
+
+
+def write_shards(sources: Sources, store: Path, form: Form, salt: bytes, workers: int) -> None:
+    """Decode all samples of which the store has no part yet.
+
+    Args:
+        sources: Where they are.
+        store: Folder of the store; has a folder `parts`.
+        form: Of the stored images.
+        salt: Makes hashes of DICOM patients that nobody without it can repeat.
+        workers: Threads.
+    """
+    with decoding_threads(workers) as executor, progress_bar() as bar:
+        task = bar.add_task("decode", total=len(sources))
+        for number, start in enumerate(range(0, len(sources), form.rows)):
+            stop = min(start + form.rows, len(sources))
+            if _part_path(store, number).is_file():
+                bar.advance(task, stop - start)
+                continue
+            pixels = np.zeros((stop - start, form.size, form.size, form.channels), form.dtype)
+
+            def decode(
+                ends: tuple[int, int], start: int = start, pixels: NDArray[Any] = pixels
+            ) -> list[dict[str, Any]]:
+                first, last = ends
+                targets = pixels[first - start : last - start]
+                return list(_decode(sources, first, form, salt, targets))
+
+            records: list[dict[str, Any]] = []
+            for some in executor.map(decode, _by_file(sources.places, start, stop)):
+                records.extend(some)
+                bar.advance(task, len(some))
+            _write_run(store, number, start, pixels, records)
+
+
+def _by_file(places: NDArray[np.int64], start: int, stop: int) -> list[tuple[int, int]]:
+    """First sample and end of each stretch of samples from one file."""
+    cuts = np.flatnonzero(np.diff(places[start:stop])) + start + 1
+    bounds = [start, *cuts.tolist(), stop]
+    return list(pairwise(bounds))
+
+
+def read_parts(store: Path, samples: int, form: Form) -> pd.DataFrame:
+    """All parts of a store as one table, a row a sample: `reason` is null for what was read."""
+    runs = range(-(-samples // form.rows))
+    return pd.concat(
+        [pd.read_parquet(_part_path(store, number)) for number in runs], ignore_index=True
+    )
+
+
+def _decode(
+    sources: Sources, first: int, form: Form, salt: bytes, targets: NDArray[Any]
+) -> Iterator[dict[str, Any]]:
+    """Fill in the pixels of samples of one file; gives their rows of the part."""
+    name = sources.files[sources.places[first]]
+    frames = sources.frames[first : first + len(targets)].tolist()
+    images = read_inside(sources.root, name, frames, form.reading, form.least)
+    for target, square in zip(targets, to_squares(images, form), strict=True):
+        if isinstance(square, str):
+            yield {"reason": square}
+            continue
+        target[:], image, note = square
+        yield {
+            "width": image.width,
+            "height": image.height,
+            "source_channels": 1 if image.pixels.ndim == 2 else 3,
+            "format": image.format,
+            "mode": image.mode,
+            "conversion": "; ".join(filter(None, (image.conversion, note))),
+            "checksum": image.checksum,
+            "patient": None if image.patient is None else hash_patient(image.patient, salt),
+            **{f"dicom.{name}": value for name, value in image.facts.items()},
+            **describe(target),
+            **_sums(target),
+        }
+
+
+def hash_patient(patient: str, salt: bytes) -> str:
+    """A patient's identity as a keyed BLAKE2b hash of 64 bits, the same for the same salt."""
+    return hashlib.blake2b(
+        patient.encode("utf-8", "surrogatepass"), key=salt, digest_size=8
+    ).hexdigest()
+
+
+def _sums(pixels: NDArray[Any]) -> dict[str, int]:
+    """Sum of the values and of their squares in each channel, exactly, by counting values."""
+    levels = int(np.iinfo(pixels.dtype).max) + 1
+    sums, values = {}, np.arange(levels)
+    for channel in range(pixels.shape[-1]):
+        counts = cv2.calcHist([pixels], [channel], None, [levels], [0, levels]).ravel()
+        counts = counts.astype(np.int64)
+        sums[f"sum{channel}"] = int(counts @ values)
+        sums[f"squares{channel}"] = int(counts @ values**2)
+    return sums
+
+
+def _write_run(
+    store: Path, number: int, start: int, pixels: NDArray[Any], records: list[dict[str, Any]]
+) -> None:
+    whole = ("width", "height", "source_channels")
+    words = ("format", "mode", "conversion", "checksum", "patient", *DICOM_COLUMNS)
+    sums = [f"{name}{c}" for name in ("sum", "squares") for c in range(pixels.shape[-1])]
+    table = pd.DataFrame(records, columns=["reason", *whole, *words, *DESCRIPTION, *sums])
+    table = table.astype({**dict.fromkeys((*whole, *sums), "Int64"), **DESCRIPTION})
+    table = table.astype(dict.fromkeys(("reason", *words), "string"))
+    good = table["reason"].isna().to_numpy()
+    table.insert(0, "sample", np.arange(start, start + len(records)))
+    table["shard"] = number
+    table["shard_row"] = np.cumsum(good) - 1
+    if good.any():
+        with replacing(shard_path(store, number)) as temporary, temporary.open("wb") as stream:
+            np.save(stream, pixels if good.all() else pixels[good])
+    with replacing(_part_path(store, number)) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def _part_path(store: Path, number: int) -> Path:
+    return store / "parts" / f"{number:05d}.parquet"

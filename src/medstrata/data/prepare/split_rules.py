@@ -1,0 +1,151 @@
+"""How a user says which images train, validate and test."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medstrata.data.splits import assign_splits, check_fractions
+from medstrata.runtime.errors import MedstrataError
+
+_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """Shares to draw, or a column that has the splits.
+
+    Attributes:
+        fractions: Shares of train, val and test, if the splits are drawn.
+        column: The column, if one has them.
+        splits: Split of each value of the column, lower case.
+        rest: Split of the other values; None if there must be none.
+        may_tear: Whether a column may put a patient into two splits.
+    """
+
+    fractions: tuple[float, ...] = (0.7, 0.1, 0.2)
+    column: str | None = None
+    splits: dict[str, str] | None = None
+    rest: str | None = None
+    may_tear: bool = False
+
+
+def parse_rule(text: str | None) -> SplitRule:
+    """Understand a rule.
+
+    Args:
+        text: None for shares of 0.7/0.1/0.2; "0.6/0.2/0.2"; a column that holds train, val and
+            test; or values of a column, as "fold:test=0,val=1", where the others train.
+
+    Raises:
+        MedstrataError: it is none of these, or shares do not add up.
+    """
+    if text is None:
+        return SplitRule()
+    if re.fullmatch(r"[\d./ ]+", text):
+        return SplitRule(fractions=_fractions(text))
+    column, colon, values = text.rpartition(":")
+    if not colon:
+        return SplitRule(column=text, splits=_WORDS)
+    splits = {}
+    for part in values.split(","):
+        word, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or word not in _WORDS:
+            raise MedstrataError(
+                f"split {text!r}: write shares as 0.7/0.1/0.2, a column's name, or values of a "
+                "column as fold:test=0,val=1"
+            )
+        splits[value.lower()] = _WORDS[word]
+    return SplitRule(column=column.strip(), splits=splits, rest="train")
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    try:
+        fractions = tuple(float(part) for part in text.split("/"))
+    except ValueError as error:
+        raise MedstrataError(f"split {text!r} is not three numbers as 0.7/0.1/0.2") from error
+    check_fractions(fractions)
+    return fractions
+
+
+def apply_rule(
+    rule: SplitRule,
+    values: pd.Series | None,
+    patient_ids: pd.Series,
+    strata: NDArray[np.int64] | None,
+    listed: NDArray[np.bool_],
+    seed: int,
+) -> NDArray[np.str_]:
+    """Give each image its split.
+
+    Args:
+        rule: As `parse_rule` gives it.
+        values: The rule's column, null where unknown, shape (N,); None if the rule has none.
+        patient_ids: Shape (N,).
+        strata: Class numbers to balance drawn splits by, -1 unknown, shape (N,); None for none.
+        listed: Which images have a row in the table, shape (N,); the others train.
+        seed: Decides drawn splits.
+
+    Returns:
+        "train", "val" or "test", shape (N,).
+
+    Raises:
+        MedstrataError: a value names no split, a patient is in two splits,
+            or no image trains.
+    """
+    if rule.column is None or values is None:
+        return assign_splits(patient_ids, strata, rule.fractions, seed)
+    assert rule.splits is not None
+    plain = values.str.strip().str.lower()
+    _check_values(rule.column, rule.splits, rule.rest, plain[listed])
+    split = plain.map(rule.splits)
+    split = split.where(split.notna(), rule.rest or "train")
+    if not rule.may_tear:
+        _check_patients(rule.column, split, patient_ids)
+    if not (split == "train").any():
+        raise MedstrataError(f"split column {rule.column!r} leaves no image to train on")
+    return split.to_numpy(dtype=np.str_)
+
+
+def _check_values(column: str, splits: dict[str, str], rest: str | None, values: pd.Series) -> None:
+    empty = int(values.isna().sum())
+    if empty:
+        raise MedstrataError(
+            f"split column {column!r} is empty for {empty} of {len(values)} images: fill it in, or "
+            "give shares as 0.7/0.1/0.2"
+        )
+    present = sorted(values.unique())
+    strange = [value for value in present if value not in splits]
+    if rest is None and strange:
+        raise MedstrataError(
+            f"split column {column!r} holds {_some(strange)}; it may hold train, val and test: "
+            f"name its values, as '{column}:test={strange[-1]},val={strange[0]}'"
+        )
+    absent = [value for value in splits if value not in present]
+    if rest is not None and absent:
+        raise MedstrataError(
+            f"split column {column!r} has no value {_some(absent)}; it has {_some(present)}"
+        )
+
+
+def _check_patients(column: str, split: pd.Series, patient_ids: pd.Series) -> None:
+    table = pd.DataFrame({"patient": patient_ids.to_numpy(), "split": split.to_numpy()})
+    distinct = table.drop_duplicates()
+    torn = distinct.loc[distinct["patient"].duplicated(), "patient"].unique()
+    if len(torn):
+        raise MedstrataError(
+            f"split column {column!r} puts {len(torn)} patients in two splits ({_some(torn)}): "
+            "mend the column, have patient-wise splits drawn with 0.7/0.1/0.2, or go on with "
+            "--allow-leakage"
+        )
+
+
+def _some(values: Sequence[object] | NDArray[np.object_]) -> str:
+    return ", ".join(str(value) for value in values[:3]) + (", ..." if len(values) > 3 else "")

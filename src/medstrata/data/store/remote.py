@@ -1,0 +1,182 @@
+"""Stores in object storage: S3, Google, Azure, a web server, or a folder that is far away."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from medstrata.data.store.shard_cache import ShardCache, cache_limit
+from medstrata.data.store.store import Store, checked, damaged, read_header
+from medstrata.runtime.cache_folder import cache_folder
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import replacing, write_text
+
+# With doubling pauses of at most 15 s this outlasts about a minute without a network.
+_RETRIES = 10
+_RETRY_TIMEOUT = timedelta(minutes=3)
+_PART = 8 * 2**20  # bytes of one request: small enough to be repeated, large enough for speed
+_PARTS = 4  # requests at a time
+
+
+class Remote:
+    """A folder in object storage; failed requests are repeated before they raise.
+
+    Credentials are those that the storage's own tools read from the environment, such as
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL; they are kept nowhere.
+
+    Args:
+        address: Such as `s3://bucket/cxr.store`.
+        create: Make the folder of a file:// address.
+
+    Raises:
+        MedstrataError: the address is of an unknown kind, or the package for it is missing.
+    """
+
+    def __init__(self, address: str, *, create: bool = False) -> None:
+        try:
+            import obstore
+        except ImportError as error:
+            raise MedstrataError(
+                f"{address} needs the package obstore: pip install 'medstrata[streaming]'"
+            ) from error
+        self.address = address.rstrip("/")
+        self._obstore = obstore
+        options: dict[str, Any] = {"mkdir": create}
+        if not address.startswith("file:"):
+            options = {
+                # The address, or AWS_ENDPOINT_URL, says whether the connection is encrypted.
+                "client_options": {"allow_http": True, "timeout": "60s", "connect_timeout": "10s"},
+                "retry_config": {"max_retries": _RETRIES, "retry_timeout": _RETRY_TIMEOUT},
+            }
+        try:
+            self._store = obstore.store.from_url(self.address, **options)
+        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise MedstrataError(
+                f"{address} is no address of object storage ({_first_line(error)}): write it as "
+                "s3://bucket/cxr.store"
+            ) from error
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None where there is none."""
+        try:
+            return int(
+                self._tried(name, "looked up", self._obstore.head, self._store, name)["size"]
+            )
+        except FileNotFoundError:
+            return None
+
+    def read(self, name: str) -> bytes:
+        """The whole of a small file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            MedstrataError: it cannot be read.
+        """
+        got = self._tried(name, "read", self._obstore.get, self._store, name)
+        return bytes(self._tried(name, "read", got.bytes))
+
+    def download(
+        self, name: str, path: Path, least: int = 0, abandon: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Fetch a file, whole or not at all.
+
+        Args:
+            name: The file.
+            path: Where to put it.
+            least: Bytes that it has at least.
+            abandon: Asked between two rounds of requests whether to stop.
+
+        Raises:
+            MedstrataError: it is missing, too short or cannot be fetched, or was abandoned.
+        """
+        size = self.size(name)
+        if size is None or size < least:
+            what = "is missing" if size is None else f"has {size} bytes and not {least} or more"
+            raise MedstrataError(
+                f"{self.address}/{name} {what}: put the store there again with `medstrata push "
+                "STORE ADDRESS --overwrite`"
+            )
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            for start in range(0, size, _PART * _PARTS):
+                if abandon():
+                    raise MedstrataError(f"{self.address}/{name} was not fetched: stopped")
+                for part in self._ranges(name, start, min(start + _PART * _PARTS, size)):
+                    stream.write(part)
+
+    def _ranges(self, name: str, start: int, end: int) -> list[bytes]:
+        starts = list(range(start, end, _PART))
+        ends = [*starts[1:], end]
+        get = partial(self._obstore.get_ranges, starts=starts, ends=ends, coalesce=0)
+        parts: list[bytes] = self._tried(name, "fetched", get, self._store, name)
+        return parts
+
+    def upload(self, source: Path | bytes, name: str) -> None:
+        """Write a file, whole or not at all."""
+        self._tried(name, "written", self._obstore.put, self._store, name, source)
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if there is one."""
+        try:
+            self._tried(name, "deleted", self._obstore.delete, self._store, name)
+        except FileNotFoundError:
+            return
+
+    def _tried(self, name: str, done: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        exceptions = self._obstore.exceptions
+        try:
+            return call(*arguments)
+        except FileNotFoundError:
+            raise
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise MedstrataError(
+                f"{self.address}/{name} could not be {done}, access was denied "
+                f"({_first_line(error)}): check the credentials in the environment, such as "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) from error
+        except (exceptions.BaseError, OSError) as error:
+            raise MedstrataError(
+                f"{self.address}/{name} could not be {done} ({_first_line(error)}): check address, "
+                "credentials and network, then give the same command again, with --resume for a run"
+            ) from error
+
+
+def open_remote(address: str) -> Store:
+    """Open a store in object storage; its shards are fetched when they are needed.
+
+    Raises:
+        MedstrataError: there is no store, it cannot be reached, or is of another format.
+    """
+    remote = Remote(address)
+    try:
+        text = remote.read("store.json")
+    except FileNotFoundError as error:
+        raise MedstrataError(
+            f"{remote.address} is not a store: put one there with `medstrata push STORE "
+            f"{remote.address}`"
+        ) from error
+    try:
+        header = read_header(text, remote.address)
+        key = blake2b(f"{remote.address} {header['digest']}".encode(), digest_size=8).hexdigest()
+        folder = cache_folder() / "remote" / key / remote.address.rpartition("/")[2]
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = folder / "manifest.parquet"
+        if not manifest.is_file():
+            remote.download(manifest.name, manifest)
+        if not (folder / "audit.json").is_file():
+            with suppress(FileNotFoundError):  # a store pushed without one
+                write_text(folder / "audit.json", remote.read("audit.json").decode())
+        pixels = header["size"] ** 2 * header["channels"] * header["bits"] // 8
+        sizes = {number: rows * pixels for number, rows in header["shards"]}
+        files = ShardCache(remote, folder, sizes, cache_limit())
+        return checked(Store(folder, header, files=files, location=remote.address), header)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged(remote.address, f"{type(error).__name__}: {error}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """What happened, without the debugging output below it."""
+    lines = [line.strip() for line in str(error).partition("Debug source")[0].splitlines()]
+    return " ".join(filter(None, lines))[:300]

@@ -1,0 +1,305 @@
+"""The store: decoded images as memory-mapped arrays, with their manifest.
+
+A store is a folder:
+
+    store.json         sizes, statistics, label columns, shards and the settings that made it
+    manifest.parquet   a row per image: ids, split, source, record of decoding, place, labels
+    images-00000.npy   pixels, uint8 or uint16 (N, H, W, C), `SHARD_ROWS` and `SHARD_BYTES` at most
+    quarantine.csv     files that gave no image, with the reason
+    audit.json         what could make results look better than they are
+    preview.png        a contact sheet
+
+`store.json` is written last, so a folder with it is whole.
+
+Legend: N samples, B batch, C channels, H W height and width, equal here.
+"""
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from medstrata.runtime.errors import MedstrataError
+
+FORMAT = 2
+SHARD_ROWS = 4096
+SHARD_BYTES = 256 * 2**20
+SPLITS = ("train", "val", "test")
+_OPEN_SHARDS = 512  # each holds a file descriptor, of which many systems allow 1024
+
+ColumnKind = Literal["binary", "multiclass", "ordinal"]
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """What the values of one label column mean.
+
+    Attributes:
+        kind: binary, multiclass or ordinal.
+        classes: Its values as text; of a binary column the second is positive, of an ordinal one
+            they ascend.
+    """
+
+    kind: ColumnKind
+    classes: tuple[str, ...]
+
+
+class ShardFiles(Protocol):
+    """Where the shards of a store come from, when they do not all lie in its folder."""
+
+    def fetch(self, number: int) -> Path:
+        """A shard's file, whole; waits for it."""
+
+    def expect(self, numbers: list[int]) -> None:
+        """Begin to fetch these shards, which will be asked for in about this order."""
+
+    def check_room(self, shards: int) -> None:
+        """Raise MedstrataError where so many shards cannot be held at once."""
+
+
+class Store:
+    """Decoded images of one size, with ids, splits and labels; never written to.
+
+    A million images cost a few bytes each: of the manifest only place and split are held, and
+    everything else is read when it is asked for.
+
+    Args:
+        path: The folder.
+        header: What store.json holds.
+        manifest: A row per image; None reads manifest.parquet, a column at a time.
+        files: Fetches shards that are not in the folder; None when all are.
+        location: What messages call the store; by default its path.
+
+    Attributes:
+        path: The folder; of a remote store, where its parts are kept on this machine.
+        location: What the user called the store: a path or an address.
+        size: H and W in pixels.
+        channels: C, 1 (grey) or 3 (RGB).
+        dtype: Of the pixels, uint8 or uint16.
+        mean: Mean of each channel over the train split, pixel values scaled to 0..1.
+        std: Standard deviation of each channel, likewise.
+        label_columns: Kind and classes of each label column, by its name.
+        digest: Names pixels, splits and labels: stores with equal digests hold the same.
+        plan: The settings that `prepare` made it with.
+        shards: Shard of each sample, shape (N,).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: dict[str, Any],
+        manifest: pd.DataFrame | None = None,
+        *,
+        files: ShardFiles | None = None,
+        location: str | None = None,
+    ) -> None:
+        self.path, self.location = path, location or str(path)
+        self.size = int(header["size"])
+        self.channels = int(header["channels"])
+        self.dtype = np.dtype(np.uint8 if header["bits"] == 8 else np.uint16)
+        self.mean = tuple(float(value) for value in header["mean"])
+        self.std = tuple(float(value) for value in header["std"])
+        self.digest = str(header["digest"])
+        self.plan = dict(header.get("plan", {}))
+        self.label_columns = {
+            name: LabelColumn(column["kind"], tuple(column["classes"]))
+            for name, column in header["label_columns"].items()
+        }
+        self._given, self._files = manifest, files
+        table = self._read(["shard", "shard_row", "split"])
+        self.shards = _numbers(table["shard"])
+        self._shard_row = _numbers(table["shard_row"])
+        split, names = _codes(table["split"])
+        order = [SPLITS.index(name) if name in SPLITS else -1 for name in names]
+        self._split = np.append(np.asarray(order, dtype=np.int8), -1)[split]
+        self._mapped: dict[int, NDArray[Any]] = {}
+        self._mapping = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __repr__(self) -> str:
+        grey = "grey" if self.channels == 1 else "colour"
+        return f"<Store {self.location}: {len(self)} images of {self.size} px, {grey}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: sizes, splits and labels."""
+        rows = [
+            ("images", str(len(self))),
+            ("size", f"{self.size} px, {self.channels} x {self.dtype}"),
+            *((split, f"{len(self.rows(split))} images") for split in SPLITS),
+            *(
+                (f"label {name}", f"{column.kind}: {', '.join(column.classes)}")
+                for name, column in self.label_columns.items()
+            ),
+        ]
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows
+        )
+        return f"<table><caption>{escape(self.location)}</caption>{cells}</table>"
+
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        """The pixels of one sample: a read-only view of the file, shape (H, W, C)."""
+        pixels: NDArray[Any] = self._open_shard(int(self.shards[row]))[self._shard_row[row]]
+        return pixels
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Copy the pixels of some samples.
+
+        Args:
+            rows: Sample numbers, shape (B,), in any order.
+
+        Returns:
+            Shape (B, H, W, C).
+        """
+        pixels = np.empty((len(rows), self.size, self.size, self.channels), dtype=self.dtype)
+        for place, row in enumerate(rows):
+            pixels[place] = self[row]
+        return pixels
+
+    def rows(self, split: str | None = None) -> NDArray[np.int64]:
+        """Sample numbers of "train", "val" or "test", ascending; None for all."""
+        if split is None:
+            return np.arange(len(self), dtype=np.int64)
+        return np.flatnonzero(self._split == SPLITS.index(split)).astype(np.int64)
+
+    def columns(self, *names: str) -> pd.DataFrame:
+        """Some columns of the manifest, a row per image, read anew at each call."""
+        frame: pd.DataFrame = self._read(names).to_pandas()
+        return frame
+
+    @cached_property
+    def manifest(self) -> pd.DataFrame:
+        """A row per image, in the order of the samples.
+
+        Columns sample_id, patient_id, site, split, source, width, height, source_channels, format,
+        mode, conversion, checksum, pixel_checksum, fingerprint, dark_share, bright_share, contrast
+        (see `fingerprints.describe`), technical DICOM attributes as `dicom.<keyword>`, shard,
+        shard_row, and one `label.<column>` each, null where unknown.
+        """
+        if self._given is not None:
+            return self._given
+        return pd.read_parquet(self.path / "manifest.parquet")
+
+    @property
+    def patient_ids(self) -> NDArray[np.str_]:
+        """The patient of each sample, shape (N,); `patients` is far smaller."""
+        return self.columns("patient_id")["patient_id"].to_numpy(dtype=np.str_)
+
+    @cached_property
+    def patients(self) -> NDArray[np.int32]:
+        """The number of each sample's patient, shape (N,); numbers sort as the ids do."""
+        code, names = _codes(self._read(["patient_id"])["patient_id"])
+        rank = np.argsort(np.argsort(np.asarray(names, dtype=np.str_), kind="stable"))
+        return np.asarray(rank[code], dtype=np.int32)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether shards are fetched from elsewhere."""
+        return self._files is not None
+
+    def look_ahead(self, rows: NDArray[np.int64]) -> int:
+        """How many of these samples lie in two shards, on average; 0 where nothing is fetched."""
+        return 0 if self._files is None else 2 * len(rows) // len(np.unique(self.shards[rows]))
+
+    def expect(self, rows: NDArray[np.int64]) -> None:
+        """Say which samples will be read next, in this order; a remote store fetches them ahead."""
+        if self._files is not None:
+            shards = self.shards[rows]
+            numbers, first = np.unique(shards, return_index=True)
+            self._files.expect(numbers[np.argsort(first)].tolist())
+
+    def check_room(self, shards: int) -> None:
+        """Raise MedstrataError where a remote store cannot hold so many shards at once."""
+        if self._files is not None:
+            self._files.check_room(min(shards, int(self.shards.max()) + 1))
+
+    def _read(self, names: Sequence[str]) -> pa.Table:
+        if self._given is not None:
+            return pa.Table.from_pandas(self._given[list(names)], preserve_index=False)
+        return pq.read_table(self.path / "manifest.parquet", columns=list(names))
+
+    def _open_shard(self, number: int) -> NDArray[Any]:
+        pixels = self._mapped.get(number)
+        return self._map_shard(number) if pixels is None else pixels
+
+    def _map_shard(self, number: int) -> NDArray[Any]:
+        # Not under the lock: fetching may take long, and other threads need other shards.
+        # A plain array over the same memory: slicing a memmap costs ten times as much.
+        pixels = self._load_shard(number).view(np.ndarray)
+        with self._mapping:
+            if self._files is not None:
+                # What was evicted from the disk takes room there for as long as it is mapped.
+                evicted = [n for n in self._mapped if not shard_path(self.path, n).exists()]
+                for other in evicted:
+                    del self._mapped[other]
+            while len(self._mapped) >= _OPEN_SHARDS:
+                del self._mapped[next(iter(self._mapped))]
+            self._mapped[number] = pixels
+        return pixels
+
+    def _load_shard(self, number: int) -> NDArray[Any]:
+        if self._files is None:
+            local: NDArray[Any] = np.load(shard_path(self.path, number), mmap_mode="r")
+            return local
+        while True:
+            try:
+                fetched: NDArray[Any] = np.load(self._files.fetch(number), mmap_mode="r")
+            except FileNotFoundError:  # another process made room between the two
+                continue
+            return fetched
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    return np.asarray(column.to_numpy(), dtype=np.int32)
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
+    """Number of each value (N,), -1 where null, and the values."""
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy()
+    return np.asarray(codes, dtype=np.int32), encoded.dictionary.to_pylist()
+
+
+def shard_path(store: Path, number: int) -> Path:
+    """Where a shard lies."""
+    return store / f"images-{number:05d}.npy"
+
+
+def read_header(text: bytes, location: str) -> dict[str, Any]:
+    """Parse store.json.
+
+    Raises:
+        MedstrataError: it is of another format.
+        ValueError: it is not JSON.
+    """
+    header = dict(json.loads(text))
+    if header["format"] != FORMAT:
+        raise MedstrataError(
+            f"{location} has store format {header['format']}, this version reads {FORMAT}: "
+            "prepare it again with --overwrite"
+        )
+    return header
+
+
+def checked(store: Store, header: dict[str, Any]) -> Store:
+    """The store, if its manifest has as many rows as the header says."""
+    if len(store) != sum(rows for _, rows in header["shards"]):
+        raise damaged(store.location, "manifest and shards differ in their number of images")
+    return store
+
+
+def damaged(location: str, what: str) -> MedstrataError:
+    """The error of a store that is not what `prepare` has written."""
+    line = " ".join(what.split())
+    return MedstrataError(f"{location} is damaged ({line}): prepare it again with --overwrite")

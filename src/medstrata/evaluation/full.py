@@ -1,0 +1,225 @@
+"""Full fine-tuning: every weight, on a part of the labels; the best epoch by validation is kept."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from rich.progress import TextColumn
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from medstrata.data.labels import Task
+from medstrata.data.loader import Loader
+from medstrata.data.store.store import Store
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.evaluation.setup import Fitted, Parts, primary_score
+from medstrata.metrics.intervals import metric_for
+from medstrata.models.backbones import Backbone, Features
+from medstrata.models.encoders import LoadedEncoder
+from medstrata.models.features import forward_all
+from medstrata.models.heads import Head, num_outputs, probabilities, task_loss
+from medstrata.models.preprocessing import Preprocessing
+from medstrata.pretraining.schedule import lr_factor
+from medstrata.runs.metrics_log import Metrics
+from medstrata.runs.trackers import Track
+from medstrata.runtime.console import progress_bar
+from medstrata.runtime.devices import spare_slow_convolutions
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import replacing
+from medstrata.runtime.randomness import derive_seed
+
+_ORDER = 1011  # what a random number is for
+
+
+class Classifier(nn.Module):
+    """A backbone and a linear layer on its pooled features; the layer starts at zero."""
+
+    def __init__(self, backbone: Backbone, outputs: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.embed_dim, outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, shape (B, outputs)."""
+        features: Features = self.backbone(images)
+        logits: Tensor = self.head(features.pooled)
+        return logits
+
+
+def fit_full(
+    loaded: LoadedEncoder,
+    store: Store,
+    task: Task,
+    parts: Parts,
+    settings: FinetuneSettings,
+    accelerator: Accelerator,
+    out: Path,
+    track: Track,
+) -> Fitted:
+    """Train every weight with Adam; the epoch that validates best is the one that is tested."""
+    device = accelerator.device
+    outputs = num_outputs(task.kind, len(task.classes))
+    model = Classifier(loaded.backbone, outputs).to(device).to(memory_format=torch.channels_last)
+    spare_slow_convolutions(accelerator, model)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+    )
+    targets = torch.tensor(task.targets)
+    stream = _Stream(store, parts.train, loaded.preprocessing, settings, device)
+    per_epoch = max(stream.loader.steps_per_epoch, settings.min_steps)
+    steps = settings.epochs * per_epoch
+    metrics, best, best_epoch = Metrics(out, track=track), -np.inf, -1
+    checkpoint = out / "checkpoints" / "best.safetensors"
+    checkpoint.parent.mkdir(exist_ok=True)
+
+    def logits_of(rows: NDArray[np.int64]) -> Tensor:
+        return _predict(model, store, rows, loaded.preprocessing, device)
+
+    bar = progress_bar(TextColumn("{task.fields[numbers]}"))
+    shown = bar.add_task(f"fine-tuning {out.name}", total=steps, numbers="")
+    with bar:
+        for epoch in range(settings.epochs):
+            model.train()
+            started, losses = time.perf_counter(), []
+            for _ in range(per_epoch):
+                images, ids = next(stream)
+                factor = lr_factor(
+                    stream.step - 1, steps=steps, warmup_steps=0, schedule=settings.schedule
+                )
+                optimizer.param_groups[0]["lr"] = settings.lr * factor
+                wanted = targets[ids].to(device)
+                losses.append(_step(model, optimizer, images, wanted, task, accelerator))
+                bar.advance(shown)
+            train_loss = float(torch.stack(losses).mean())
+            _require_finite(train_loss, epoch, out)
+            logits = logits_of(parts.val)
+            value = primary_score(task, parts.val, probabilities(logits, task.kind).numpy())
+            metrics.write(
+                {
+                    "event": "epoch",
+                    "epoch": epoch,
+                    "step": stream.step,
+                    "train_loss": train_loss,
+                    "val_loss": float(task_loss(logits, targets[parts.val], task.kind)),
+                    "val_score": value,
+                    "metric": metric_for(task.kind),
+                    "time": {"seconds": time.perf_counter() - started},
+                }
+            )
+            bar.update(shown, numbers=f"loss {train_loss:.3f}  val {value:.3f}")
+            if value > best:
+                best, best_epoch = value, epoch
+                _keep(model, checkpoint)
+    stream.close()
+    metrics.close()
+    last_test = probabilities(logits_of(parts.test), task.kind).numpy() if settings.legacy else None
+    model.load_state_dict(load_file(checkpoint))
+    val, test = (
+        probabilities(logits_of(rows), task.kind).numpy() for rows in (parts.val, parts.test)
+    )
+    head = Head(model.head.weight.detach().cpu(), model.head.bias.detach().cpu())
+    return Fitted(best_epoch, val, test, head, last_test)
+
+
+def _step(
+    model: Classifier,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    targets: Tensor,
+    task: Task,
+    accelerator: Accelerator,
+) -> Tensor:
+    """One step of training; gives the loss before it."""
+    with accelerator.autocast():
+        logits = model(images)
+    loss = task_loss(logits.float(), targets, task.kind)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.detach()
+
+
+def _keep(model: Classifier, checkpoint: Path) -> None:
+    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    with replacing(checkpoint) as temporary:
+        save_file(state, temporary)
+
+
+def load_tuned(backbone: Backbone, weights: Path) -> None:
+    """Give a backbone the weights of a full fine-tuning.
+
+    Raises:
+        MedstrataError: the file is missing or damaged, or is of another network.
+    """
+    if not weights.is_file():
+        raise MedstrataError(f"no fine-tuned weights at {weights}; fine-tune again to have them")
+    try:
+        backbone.model.load_state_dict(load_file(weights))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise MedstrataError(
+            f"{weights} does not hold this network ({type(error).__name__}); fine-tune again"
+        ) from error
+
+
+class _Stream:
+    """Batches of (input, sample numbers) without end, one reshuffled pass after another."""
+
+    def __init__(
+        self,
+        store: Store,
+        rows: NDArray[np.int64],
+        preprocessing: Preprocessing,
+        settings: FinetuneSettings,
+        device: torch.device,
+    ) -> None:
+        self.loader = Loader(
+            store=store,
+            rows=rows,
+            settings=replace(settings.views, size=preprocessing.image_size),
+            batch_size=min(settings.batch_size, len(rows)),
+            views=1,
+            seed=derive_seed(settings.seed, _ORDER),
+            device=device,
+            shuffle_shards=settings.shuffle_shards,
+        )
+        self.step = 0
+        self._preprocessing = preprocessing
+        self._batches = self.loader.epoch(0)
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        if self.step and self.step % self.loader.steps_per_epoch == 0:
+            self._batches.close()
+            self._batches = self.loader.epoch(self.step // self.loader.steps_per_epoch)
+        self.step += 1
+        batch = next(self._batches)
+        return self._preprocessing(batch.views[0]), batch.ids
+
+    def close(self) -> None:
+        self._batches.close()
+
+
+def _require_finite(loss: float, epoch: int, out: Path) -> None:
+    if not np.isfinite(loss):
+        raise MedstrataError(f"{out}: training loss is {loss} in epoch {epoch}; lower --lr")
+
+
+def _predict(
+    model: nn.Module,
+    store: Store,
+    rows: NDArray[np.int64],
+    preprocessing: Preprocessing,
+    device: torch.device,
+) -> Tensor:
+    def keep(output: object) -> list[Tensor]:
+        assert isinstance(output, Tensor)
+        return [output]
+
+    (logits,) = forward_all(model, store, rows, preprocessing, device, keep)
+    return torch.from_numpy(logits)

@@ -1,0 +1,211 @@
+"""Layer-wise probing: what each stage of a frozen encoder knows of a task, scored on test."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medstrata.data.labels import Task, make_task
+from medstrata.data.store.store import Store
+from medstrata.evaluation.feature_cache import labelled_features
+from medstrata.evaluation.linear import fit_probe
+from medstrata.evaluation.settings import ProbeSettings
+from medstrata.evaluation.setup import (
+    Parts,
+    begin_evaluation,
+    describe_inputs,
+    describe_store,
+    describe_subset,
+    known_answers,
+    labelled_parts,
+    predicted_classes,
+    save_subset,
+    scored,
+    seeded_encoder,
+)
+from medstrata.metrics.intervals import metric_for
+from medstrata.metrics.kinds import Kind
+from medstrata.metrics.knn import knn_probabilities
+from medstrata.models.encoders import encoder_digest
+from medstrata.models.features import StoredFeatures
+from medstrata.runs.folder import settings_dict, write_result
+from medstrata.runtime.console import say
+from medstrata.runtime.devices import device_name, evaluation_device
+from medstrata.runtime.files import replacing
+
+
+def probe(
+    encoder: str,
+    store: Store,
+    task: str,
+    out: Path | str,
+    *,
+    fraction: float = 1.0,
+    settings: ProbeSettings | None = None,
+    kind: Kind | None = None,
+    backbone: str | None = None,
+    arm: str | None = None,
+    features: Path | str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Read a task out of every stage of a frozen encoder, by a linear layer and by neighbours.
+
+    The linear layer is that of the frozen protocol of `finetune`: globally pooled features,
+    standardised by the training images, a ridge penalty chosen on validation. The training images
+    are those that `finetune` takes at the same fraction and `subset_seed`.
+
+    Args:
+        encoder: A pre-training run, a weights file, `scratch`, `imagenet`, or `imagenet=FILE`.
+        store: Images and labels.
+        task: Label column or task; see `medstrata.data.labels.make_task`.
+        out: The run folder.
+        fraction: Share of the labelled training images, above 0 up to 1; whole patients.
+        settings: How stages are read out.
+        kind: Overrides the guessed kind of the labels.
+        backbone: timm's name, for all but runs.
+        arm: Name in tables; by default the run's recipe, `scratch` or `imagenet`.
+        features: A folder in which features are kept, for other runs that use the same encoder
+            and store; none keeps none. Scores do not depend on it.
+        resume: Leave a finished run as it is; start an unfinished one again.
+        overwrite: Delete a run in `out` first.
+
+    Returns:
+        The run folder, with `result.json`, `predictions.parquet` (test images) and `subset.csv`.
+
+    Raises:
+        MedstrataError: the task or the encoder does not exist, or a split lacks a class.
+
+    Source: Alain and Bengio 2016, arXiv:1610.01644 (linear read-outs of every layer).
+    """
+    out, settings = Path(out), settings or ProbeSettings()
+    started, device = time.perf_counter(), evaluation_device()
+    resolved = make_task(store, task, kind)
+    parts = labelled_parts(store, resolved, fraction, settings.subset_seed)
+    loaded = seeded_encoder(
+        encoder, store, backbone=backbone, image_size=settings.image_size, seed=settings.seed
+    )
+    described = {
+        **describe_inputs(encoder, out, loaded, arm, store, resolved),
+        "fraction": fraction,
+        **settings_dict(settings),
+    }
+    if not begin_evaluation(out, store, described, resume=resume, overwrite=overwrite):
+        return out
+    save_subset(out, store, parts.train)
+    extracted = labelled_features(loaded, store, device, features)
+    say(f"{described['arm']}, {len(parts.train)} labelled images, probed stage by stage:")
+    read = _read_stages(extracted, store, resolved, parts, settings)
+    _save_predictions(out, store, resolved, parts.test, read)
+    result = {
+        "kind": "probe",
+        **described,
+        "encoder_digest": encoder_digest(loaded),
+        "store": describe_store(store, resolved),
+        "subset": describe_subset(store, resolved, parts.train),
+        "metric": metric_for(resolved.kind),
+        "test": {
+            "images": len(parts.test),
+            "patients": len(np.unique(store.patients[parts.test])),
+            "resamples": settings.resamples,
+            "stages": {stage: one.scores for stage, one in read.items()},
+        },
+        "seconds": time.perf_counter() - started,
+        "device": device_name(device),
+    }
+    write_result(out, result)
+    return out
+
+
+class _ReadOuts(NamedTuple):
+    """What the linear layer and the neighbours make of one stage, by the name of the read-out."""
+
+    test: dict[str, NDArray[np.float32]]  # probabilities of the test images, (N, L)
+    scores: dict[str, dict[str, float]]  # for result.json
+
+
+def _read_stages(
+    extracted: StoredFeatures, store: Store, task: Task, parts: Parts, settings: ProbeSettings
+) -> dict[str, _ReadOuts]:
+    layers = extracted.layers()
+    read: dict[str, _ReadOuts] = {}
+    for stage, values in layers.items():
+        # The pooled features of most networks are those of the last stage.
+        twin = next((one for one in read if np.array_equal(layers[one], values)), None)
+        read[stage] = (
+            read[twin]
+            if twin is not None
+            else _read_stage(values, extracted.rows, store, task, parts, settings)
+        )
+        say(_line(stage, metric_for(task.kind), read[stage].scores))
+    return read
+
+
+def _read_stage(
+    features: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    store: Store,
+    task: Task,
+    parts: Parts,
+    settings: ProbeSettings,
+) -> _ReadOuts:
+    trials, best = fit_probe(features, rows, task, parts)
+    chosen = trials[best]
+    test = {
+        "linear": chosen.test,
+        "knn": _by_neighbours(features, rows, task, parts, settings),
+    }
+    scores = {
+        name: scored(metric_for(task.kind), store, task, parts.test, values, settings.resamples)
+        for name, values in test.items()
+    }
+    scores["linear"] |= {"penalty": chosen.penalty, "val": chosen.val_score}
+    return _ReadOuts(test, scores)
+
+
+def _by_neighbours(
+    features: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    task: Task,
+    parts: Parts,
+    settings: ProbeSettings,
+) -> NDArray[np.float32]:
+    bank, queries = (features[np.searchsorted(rows, part)] for part in (parts.train, parts.test))
+    return knn_probabilities(
+        bank,
+        task.targets[parts.train],
+        queries,
+        task.kind,
+        len(task.classes),
+        neighbours=settings.neighbours,
+        temperature=settings.temperature,
+    )
+
+
+def _line(stage: str, metric: str, scores: dict[str, dict[str, float]]) -> str:
+    columns = [
+        f"{name} {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+        for name, score in scores.items()
+    ]
+    return f"  {stage:<7} {metric}  " + "  ".join(columns)
+
+
+def _save_predictions(
+    out: Path,
+    store: Store,
+    task: Task,
+    rows: NDArray[np.int64],
+    read: dict[str, _ReadOuts],
+) -> None:
+    """A column `<stage>.<linear|knn>.<class>` for each read-out of each stage."""
+    columns = {
+        f"{stage}.{name}.{label}": values[:, column]
+        for stage, one in read.items()
+        for name, values in one.test.items()
+        for column, label in enumerate(predicted_classes(task))
+    }
+    frame = known_answers(store, task, rows, "test").assign(**columns)
+    with replacing(out / "predictions.parquet") as temporary:
+        frame.to_parquet(temporary, index=False)

@@ -1,0 +1,293 @@
+"""Feature reuse: how much of an encoder is left after fine-tuning, stage by stage."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medstrata.data.labels import make_task
+from medstrata.data.splits import known
+from medstrata.data.store.store import Store
+from medstrata.evaluation.full import load_tuned
+from medstrata.evaluation.setup import begin_evaluation, located, seeded_encoder
+from medstrata.metrics.cka import MEASURES, Spread, linear_heatmap, measures, subset_measures
+from medstrata.metrics.legacy import rbf_cka as absolute_width_cka
+from medstrata.models.backbones import Backbone, create_backbone
+from medstrata.models.features import extract_features
+from medstrata.runs.folder import read_config, read_result, write_result
+from medstrata.runtime.console import progress_bar, say, warn
+from medstrata.runtime.devices import device_name, make_accelerator
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.randomness import derive_seed, permutation, uniforms
+
+# What a random number is for.
+_IMAGES, _SUBSET, _PATIENTS, _ORDER, _SHIFT, _UNTRAINED = range(1020, 1026)
+_ORDERS = 2  # mismatched orders a subset
+_FEWEST = 8  # images: debiased CKA takes four, and subsets are of half of the images at the most
+_HEATMAP = "linear_debiased"
+
+Stages = dict[str, torch.Tensor]  # stage -> globally pooled features, (N, C)
+
+
+def reuse(
+    finetuned_run: Path | str,
+    store: Store,
+    out: Path | str,
+    *,
+    subsets: int = 50,
+    subset_size: int = 1000,
+    max_images: int = 10_000,
+    legacy: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Compare an encoder before and after fine-tuning by CKA of its stages on test images.
+
+    Args:
+        finetuned_run: A finished run of `finetune` with `protocol=full`.
+        store: The store it was tuned on.
+        out: The run folder.
+        subsets: Random subsets of the images behind each mean, deviation and null.
+        subset_size: Images a subset, but no more than half of them.
+        max_images: Labelled test images that are compared; more are left to chance.
+        legacy: Also compute the similarity with the authors' absolute bandwidth.
+        seed: Decides images, subsets, mismatches and the untrained network.
+        resume: Leave a finished run as it is; start an unfinished one again.
+        overwrite: Delete a run in `out` first.
+
+    Returns:
+        The run folder, with `result.json`. There, `value` is of all images; `subset_mean`,
+        `subset_sd` and `null` (each row meets one of another patient) are of the subsets; `random`
+        is the tuned network against an untrained one, of all images.
+
+    Raises:
+        MedstrataError: the run is not a finished full fine-tuning with its weights, or the store
+            is another one or has too few test images.
+    """
+    run, out, started = Path(finetuned_run), Path(out), time.perf_counter()
+    tuned = _tuned_result(run, store)
+    _check_counts(subsets, subset_size, max_images)
+    rows = _test_rows(store, tuned["task"], max_images, seed)
+    size = min(subset_size, len(rows) // 2)
+    described = {
+        "run": run.name,
+        **{key: tuned[key] for key in ("encoder", "arm", "backbone")},
+        "store": store.path.name,
+        **{key: tuned[key] for key in ("store_digest", "task", "fraction", "seed", "protocol")},
+        "images": len(rows),
+        "subsets": {"count": subsets, "size": size, "seed": seed},
+    }
+    # Before there is a folder: an encoder that cannot be found leaves nothing behind.
+    networks = _Networks(run, store, tuned, seed)
+    options = described | {"legacy": legacy}
+    if not begin_evaluation(out, store, options, resume=resume, overwrite=overwrite):
+        return out
+    say(f"{len(rows)} test images through {tuned['backbone']} before, after and untrained")
+    before, after, untrained = networks.stages(rows)
+    chosen = [permutation(len(rows), seed, _SUBSET, number)[:size] for number in range(subsets)]
+    orders = _mismatches(store.patients[rows], chosen, seed)
+    found = _compare(before, after, untrained, chosen, orders)
+    result = {
+        "kind": "reuse",
+        **described,
+        "store": tuned["store"],
+        "stages": list(before),
+        "cka": found,
+        "heatmap": _heatmaps(before, after),
+    }
+    if legacy:
+        result["legacy"] = {stage: _legacy(before[stage], after[stage], chosen) for stage in before}
+    result["seconds"] = time.perf_counter() - started
+    result["device"] = device_name(networks.device)
+    write_result(out, result)
+    told = ", ".join(f"{stage} {cell['value']:.2f}" for stage, cell in found[_HEATMAP].items())
+    say(f"{tuned['arm']}, similarity before and after fine-tuning ({_HEATMAP}): {told}")
+    return out
+
+
+def _tuned_result(run: Path, store: Store) -> dict[str, Any]:
+    result = read_result(run)
+    if result is None or result.get("kind") != "finetune":
+        raise MedstrataError(f"{run} is not a finished fine-tuning run; give one of those")
+    if result["protocol"] != "full":
+        raise MedstrataError(
+            f"{run} kept the encoder frozen, so that before and after are the same; give a run "
+            "with --protocol full"
+        )
+    if result["store_digest"] != store.digest:
+        raise MedstrataError(
+            f"{run} was tuned on {result['store']['name']} as it was then, not on "
+            f"{store.location} as it is; give the store it was tuned on"
+        )
+    return result
+
+
+def _check_counts(subsets: int, subset_size: int, max_images: int) -> None:
+    for name, value, fewest in (
+        ("subsets", subsets, 2),
+        ("subset_size", subset_size, 4),
+        ("max_images", max_images, _FEWEST),
+    ):
+        if value < fewest:
+            raise MedstrataError(f"{name} must be {fewest} or more, got {value}")
+
+
+def _test_rows(store: Store, task: dict[str, Any], max_images: int, seed: int) -> NDArray[np.int64]:
+    targets = make_task(store, task["name"], task["kind"]).targets
+    rows = store.rows("test")
+    rows = rows[known(targets[rows])]
+    if len(rows) < _FEWEST:
+        raise MedstrataError(
+            f"{store.location} has {len(rows)} labelled test images; {_FEWEST} are needed"
+        )
+    return np.sort(rows[permutation(len(rows), seed, _IMAGES)[:max_images]])
+
+
+class _Networks:
+    """The encoder before fine-tuning, after it, and one that was never trained."""
+
+    def __init__(self, run: Path, store: Store, tuned: dict[str, Any], seed: int) -> None:
+        config = read_config(run / "config.yaml")
+        self.device = make_accelerator(config["precision"]).device
+        self._store = store
+        loaded = seeded_encoder(
+            located(config["encoder"], run),
+            store,
+            backbone=config["backbone"],
+            image_size=config["views"]["size"],
+            seed=config["seed"],
+        )
+        self._preprocessing = loaded.preprocessing
+        self._before = loaded.backbone
+        torch.manual_seed(derive_seed(seed, _UNTRAINED))
+        self._after, self._untrained = (
+            create_backbone(
+                tuned["backbone"],
+                in_channels=loaded.preprocessing.channels,
+                image_size=loaded.preprocessing.image_size,
+            )
+            for _ in range(2)
+        )
+        load_tuned(self._after, run / "exported" / "backbone.safetensors")
+
+    def stages(self, rows: NDArray[np.int64]) -> tuple[Stages, Stages, Stages]:
+        """Stage features of the same images in the same order, by each of the three."""
+        with progress_bar() as bar:
+            shown = bar.add_task("features", total=3)
+            found = []
+            for network in (self._before, self._after, self._untrained):
+                found.append(self._extract(network, rows))
+                bar.advance(shown)
+        before, after, untrained = found
+        return before, after, untrained
+
+    def _extract(self, network: Backbone, rows: NDArray[np.int64]) -> Stages:
+        network = network.to(self.device).to(memory_format=torch.channels_last)
+        features = extract_features(network, self._store, rows, self._preprocessing, self.device)
+        return {
+            stage: torch.from_numpy(values).to(self.device)
+            for stage, values in features.stages.items()
+        }
+
+
+def _mismatches(
+    patients: NDArray[Any], chosen: Sequence[NDArray[np.int64]], seed: int
+) -> list[list[NDArray[np.int64]]]:
+    """Mismatched orders of each subset, none where one patient has most of it."""
+    orders = [
+        [
+            order
+            for draw in range(_ORDERS)
+            if (order := mismatched(patients[some], seed, subset, draw)) is not None
+        ]
+        for subset, some in enumerate(chosen)
+    ]
+    if not any(orders):
+        warn("most test images are of one patient: none can be matched otherwise, there is no null")
+    return orders
+
+
+def mismatched(patients: NDArray[Any], *coordinates: int) -> NDArray[np.int64] | None:
+    """A random order in which every sample meets one of another patient.
+
+    The patients stand in random order on a ring, which is turned by a random distance that is
+    longer than any patient. So the samples of a patient mostly meet those of few others, and what
+    the samples of one patient have in common stays in the null.
+
+    Args:
+        patients: Patient of each sample, shape (N,).
+        coordinates: Integers that name the draw.
+
+    Returns:
+        The sample that each one meets, shape (N,); None if one patient has more than half of all.
+    """
+    names, group, sizes = np.unique(patients, return_inverse=True, return_counts=True)
+    samples, largest = len(group), int(sizes.max())
+    if 2 * largest > samples:
+        return None
+    place = permutation(len(names), *coordinates, _PATIENTS)
+    shuffled = permutation(samples, *coordinates, _ORDER)
+    ring = shuffled[np.argsort(place[group[shuffled]], kind="stable")]
+    free = samples - 2 * largest + 1
+    turn = largest + int(free * uniforms(1, *coordinates, _SHIFT)[0, 0])
+    order = np.empty(samples, dtype=np.int64)
+    order[ring] = np.roll(ring, -turn)
+    return order
+
+
+def _compare(
+    before: Stages,
+    after: Stages,
+    untrained: Stages,
+    chosen: Sequence[NDArray[np.int64]],
+    orders: Sequence[Sequence[NDArray[np.int64]]],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Measure -> stage -> what `result.json` says of it."""
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in MEASURES}
+    with progress_bar() as bar:
+        for stage in bar.track(list(before), description="similarity of stages"):
+            whole = measures(before[stage], after[stage])
+            random = measures(untrained[stage], after[stage])
+            spread = subset_measures(before[stage], after[stage], chosen, orders)
+            for name in MEASURES:
+                found[name][stage] = {
+                    "value": whole[name],
+                    **_summary(spread, name),
+                    "random": random[name],
+                }
+    return found
+
+
+def _summary(spread: Spread, name: str) -> dict[str, Any]:
+    values, null = spread.values[name], spread.null[name]
+    return {
+        "subset_mean": float(values.mean()),
+        "subset_sd": float(values.std(ddof=1)),
+        "null": {
+            "mean": float(null.mean()) if len(null) else None,
+            "high": float(np.quantile(null, 0.975)) if len(null) else None,
+        },
+    }
+
+
+def _heatmaps(before: Stages, after: Stages) -> dict[str, Any]:
+    first, second = list(before.values()), list(after.values())
+    return {
+        "measure": _HEATMAP,
+        "before_after": linear_heatmap(first, second, debiased=True),
+        "before": linear_heatmap(first, first, debiased=True),
+        "after": linear_heatmap(second, second, debiased=True),
+    }
+
+
+def _legacy(
+    before: torch.Tensor, after: torch.Tensor, chosen: Sequence[NDArray[np.int64]]
+) -> float:
+    first, second = before.cpu().numpy(), after.cpu().numpy()
+    size = len(chosen[0])
+    return float(absolute_width_cka(first, second, subsets=len(chosen), size=size).mean())

@@ -1,0 +1,85 @@
+"""What the evaluations can be told; the defaults are those of the commands."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from medstrata.data.view_settings import ViewSettings, mild
+from medstrata.runtime.errors import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """How a classifier is trained on a fraction of the labels; the same for every arm.
+
+    Attributes:
+        protocol: `full` trains every weight; `frozen` trains a linear layer on the features of
+            the encoder in evaluation mode.
+        epochs: Validations; the one with the best score gives the weights that are tested.
+        min_steps: Steps between validations are those of one pass, but no fewer than this, so
+            that 1 % of the labels is not trained for a handful of steps.
+        batch_size: Images a step.
+        lr: Learning rate of Adam.
+        weight_decay: L2 penalty of Adam.
+        schedule: Of the learning rate.
+        seed: Decides the head's start, the order and the views.
+        shuffle_shards: As in pre-training.
+        subset_seed: Decides which labels a fraction holds; keep it equal over arms.
+        precision: `auto` is bf16 where the hardware has it, else fp32.
+        resamples: Draws of the patients behind each interval.
+        legacy: Write also the figures of the paper's published code, to compare with: the score of
+            the last epoch, and an interval that is far too narrow.
+        views: How training images are varied.
+    """
+
+    protocol: Literal["full", "frozen"] = "full"
+    epochs: int = 20
+    min_steps: int = 10
+    batch_size: int = 32
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    seed: int = 0
+    shuffle_shards: int | None = None
+    subset_seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    resamples: int = 1000
+    legacy: bool = False
+    views: ViewSettings = field(default_factory=lambda: mild(0))
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "min_steps", "batch_size", "resamples"):
+            require(getattr(self, name) >= 1, self, name, "1 or more")
+        require(self.lr > 0, self, "lr", "above 0")
+        require(
+            self.shuffle_shards is None or self.shuffle_shards >= 1,
+            self,
+            "shuffle_shards",
+            "1 or more, or none",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """How the stages of a frozen encoder are read out; the same for every arm.
+
+    Attributes:
+        seed: Decides the weights of `scratch`, as it does in fine-tuning.
+        subset_seed: Decides which labels a fraction holds, as it does in fine-tuning.
+        image_size: Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's.
+        neighbours: Nearest labelled images that vote on an image.
+        temperature: A vote weighs exp(cosine / temperature).
+        resamples: Draws of the patients behind each interval.
+    """
+
+    seed: int = 0
+    subset_seed: int = 0
+    image_size: int = 0
+    neighbours: int = 20
+    temperature: float = 0.07
+    resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("neighbours", "resamples"):
+            require(getattr(self, name) >= 1, self, name, "1 or more")
+        require(self.image_size >= 0, self, "image_size", "0 or more")
+        require(self.temperature > 0, self, "temperature", "above 0")

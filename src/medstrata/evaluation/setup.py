@@ -1,0 +1,251 @@
+"""What every evaluation of an encoder begins with, and writes into its run folder."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from medstrata.data.labels import Task
+from medstrata.data.splits import known, label_subset
+from medstrata.data.store.store import Store
+from medstrata.metrics.intervals import bootstrap_interval, metric_for, score
+from medstrata.models.encoders import LoadedEncoder, load_encoder
+from medstrata.models.heads import Head
+from medstrata.runs.folder import keep_audit, open_run, read_result
+from medstrata.runtime.console import say
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import replacing
+from medstrata.runtime.randomness import derive_seed
+
+_START = 1010  # what a random number is for
+
+
+class ImageFacts(Protocol):
+    """What an encoder that comes from no run is told of the images it will see.
+
+    A store knows all of it.
+    """
+
+    @property
+    def size(self) -> int:
+        """H and W in pixels."""
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of each channel, pixel values scaled to 0..1."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Likewise."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Sample numbers with a known label: the training subset, validation and test."""
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a protocol returns: probabilities and where they came from."""
+
+    best_epoch: int
+    val: NDArray[np.float32]  # probabilities, (N, L)
+    test: NDArray[np.float32]
+    head: Head  # on the CPU
+    last_test: NDArray[np.float32] | None = None  # of the last epoch, for the legacy figures
+
+
+def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
+    """Samples of a split with a known label, ascending, shape (N,).
+
+    Raises:
+        MedstrataError: they hold fewer than two classes.
+    """
+    rows = store.rows(split)
+    rows = rows[known(task.targets[rows])]
+    if not len(rows) or (task.kind != "multilabel" and len(np.unique(task.targets[rows])) < 2):
+        raise MedstrataError(
+            f"{task.name}: the {split} split holds fewer than two classes; prepare the store "
+            "with other splits (--split)"
+        )
+    return rows
+
+
+def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> Parts:
+    """The images of an evaluation; the training subset is a function of fraction and seed alone.
+
+    Raises:
+        MedstrataError: the fraction is out of range, or a part lacks a class.
+    """
+    if not 0 < fraction <= 1:
+        raise MedstrataError(f"fraction must be above 0 and at most 1, got {fraction}")
+    val, test = (labelled_rows(store, task, split) for split in ("val", "test"))
+    return Parts(label_subset(task, store, fraction, seed), val, test)
+
+
+def seeded_encoder(
+    encoder: str, store: ImageFacts, *, backbone: str | None, image_size: int, seed: int
+) -> LoadedEncoder:
+    """Load an encoder for a store's images; weights that are drawn are a function of the seed.
+
+    Args:
+        encoder: A pre-training run, a weights file, `scratch`, `imagenet`, or `imagenet=FILE`.
+        store: Where the images are.
+        backbone: timm's name, for all but runs.
+        image_size: Side in pixels, for `scratch` and `imagenet`; 0 takes the store's.
+        seed: Of random weights; sets torch's generator, which initialises them.
+
+    Raises:
+        MedstrataError: nothing can be loaded from what is named.
+    """
+    torch.manual_seed(derive_seed(seed, _START))
+    return load_encoder(
+        encoder,
+        backbone=backbone,
+        image_size=image_size or store.size,
+        channels=store.channels,
+        store_stats=(store.mean, store.std),
+    )
+
+
+def located(encoder: str, run: Path) -> str:
+    """The encoder that a run folder's config.yaml names, as `load_encoder` takes it."""
+    named = encoder.partition("=")[0] in ("scratch", "imagenet")
+    return encoder if named else str(run / encoder)
+
+
+def describe_inputs(
+    encoder: str, out: Path, loaded: LoadedEncoder, arm: str | None, store: Store, task: Task
+) -> dict[str, Any]:
+    """What is evaluated on what, for config.yaml and result.json.
+
+    A run folder is named from the run folder `out`, so that both may be moved together.
+    """
+    named = encoder.partition("=")[0] in ("scratch", "imagenet")
+    return {
+        "encoder": encoder if named else os.path.relpath(encoder, out),
+        "arm": arm or loaded.arm,
+        "backbone": loaded.architecture,
+        "store": store.path.name,
+        "store_digest": store.digest,
+        "task": {"name": task.name, "kind": task.kind, "classes": list(task.classes)},
+    }
+
+
+def begin_evaluation(
+    out: Path, store: Store, described: Mapping[str, Any], *, resume: bool, overwrite: bool
+) -> bool:
+    """Make the run folder, or take up one that was not finished.
+
+    Returns:
+        Whether there is work to do; not when the run in the folder is finished.
+
+    Raises:
+        MedstrataError: as for `run.open_run`.
+    """
+    if open_run(out, described, resume=resume, overwrite=overwrite):
+        if read_result(out) is not None:
+            say(f"{out} is finished already; nothing to do")
+            return False
+        say(f"{out} was not finished; starting it again")
+    keep_audit(store.path, out)
+    return True
+
+
+def save_subset(out: Path, store: Store, rows: NDArray[np.int64]) -> None:
+    """Write subset.csv: which images were trained on."""
+    with replacing(out / "subset.csv") as temporary:
+        store.columns("sample_id", "patient_id").loc[rows].to_csv(temporary, index=False)
+
+
+def known_answers(store: Store, task: Task, rows: NDArray[np.int64], split: str) -> pd.DataFrame:
+    """The columns that predictions begin with: ids, split and targets, a row for each image."""
+    frame = store.columns("sample_id", "patient_id").loc[rows].reset_index(drop=True)
+    frame["split"] = split
+    targets = task.targets[rows]
+    if targets.ndim == 1:
+        frame["target"] = targets
+    else:
+        for column, name in enumerate(task.classes):
+            frame[f"target.{name}"] = targets[:, column]
+    return frame
+
+
+def predicted_classes(task: Task) -> tuple[str, ...]:
+    """The classes that have a column of probability: of a binary task, the second."""
+    return task.classes[1:] if task.kind == "binary" else task.classes
+
+
+def primary_score(task: Task, rows: NDArray[np.int64], values: NDArray[np.float32]) -> float:
+    """The metric of the task's kind, on the labels of these rows."""
+    value: float = score(metric_for(task.kind), task.targets[rows], values, task.kind)
+    return value
+
+
+def scored(
+    name: str,
+    store: Store,
+    task: Task,
+    rows: NDArray[np.int64],
+    values: NDArray[np.float32],
+    resamples: int,
+) -> dict[str, float]:
+    """A score with its interval over patients, for result.json."""
+    interval = bootstrap_interval(
+        name,
+        task.targets[rows],
+        values,
+        task.kind,
+        store.patients[rows],
+        resamples=resamples,
+        seed=0,
+    )
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+def describe_store(store: Store, task: Task) -> dict[str, Any]:
+    """Sizes of a store and its splits, for result.json."""
+    splits = {}
+    for split in ("train", "val", "test"):
+        rows = store.rows(split)
+        splits[split] = {
+            "images": len(rows),
+            "patients": len(np.unique(store.patients[rows])),
+            "labelled": int(known(task.targets[rows]).sum()),
+        }
+    return {
+        "name": store.path.name,
+        "images": len(store),
+        "patients": len(np.unique(store.patients)),
+        "size": store.size,
+        "channels": store.channels,
+        "splits": splits,
+    }
+
+
+def describe_subset(store: Store, task: Task, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """Images, patients and classes of the training subset, for result.json."""
+    targets = task.targets[rows]
+    if targets.ndim == 2:
+        counts = np.nansum(targets, axis=0)
+    else:
+        counts = np.bincount(targets.astype(np.int64), minlength=len(task.classes))
+    return {
+        "images": len(rows),
+        "patients": len(np.unique(store.patients[rows])),
+        "per_class": {name: int(count) for name, count in zip(task.classes, counts, strict=True)},
+    }

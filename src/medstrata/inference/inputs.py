@@ -1,0 +1,194 @@
+"""Images to use a trained encoder on: a store, a folder, one file, or names as they come.
+
+Legend: B batch, C channels, H W height and width, equal here.
+"""
+
+import os
+import select
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medstrata.data.formats.read import count_images, read_images
+from medstrata.data.prepare.decode import Form, decoding_threads, read_inside, to_squares
+from medstrata.data.sources import from_folder, printable
+from medstrata.data.store.open import is_address, open_store
+from medstrata.data.store.store import Store
+from medstrata.runtime.errors import MedstrataError
+
+STDIN = "-"
+# Seconds without another name after which the images named so far are passed on.
+_PATIENCE_S = 0.2
+
+
+class Named(NamedTuple):
+    """An image file, and what its rows are called."""
+
+    id: str
+    path: Path
+    root: Path | None = None  # a folder that it must not lead out of
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files, perhaps without end.
+
+    Attributes:
+        named: The files; None where no other is named for now, so that nobody waits for a whole
+            batch of images.
+        total: How many; None if that is not known.
+        refused: Pairs of name and reason of files that cannot be read for what they are.
+    """
+
+    named: Iterable[Named | None]
+    total: int | None
+    refused: list[tuple[str, str]]
+
+
+class Batch(NamedTuple):
+    """Images by row, and what they are called."""
+
+    ids: list[str]
+    patients: list[str] | None  # None where nothing is known of them
+    images: Store | NDArray[Any]  # by row, each (H, W, C)
+    rows: NDArray[np.int64]  # (B,)
+
+
+class Refused(NamedTuple):
+    """An image that cannot be read, and why."""
+
+    id: str
+    reason: str
+
+
+def find_inputs(source: Store | Path | str) -> Store | Files:
+    """Find out what images are meant.
+
+    Args:
+        source: A store, its folder or address; a folder tree of images; one image file; or "-" for
+            paths on standard input, one a line.
+
+    Raises:
+        MedstrataError: there is no such place, or nothing in it that can be read.
+    """
+    if isinstance(source, Store):
+        return source
+    if str(source) == STDIN:
+        return Files(named_on(0), None, [])
+    path = Path(source)
+    if is_address(source) or (path / "store.json").is_file() or (path / "parts").is_dir():
+        return open_store(source)
+    if path.is_dir():
+        found = from_folder(path)
+        named = [Named(name, found.root / name, found.root) for name in found.files]
+        return Files(named, len(named), found.refused)
+    if not path.is_file():
+        raise MedstrataError(f"{path} does not exist; give a store, a folder of images or an image")
+    return Files([Named(printable(path.name), path)], 1, [])
+
+
+def named_on(descriptor: int) -> Iterator[Named | None]:
+    """Files named on a stream, one a line, as they come; None when the stream falls silent."""
+    # Not Python's own stdin: its buffer would hide from `select` what has already been read.
+    rest = b""
+    while True:
+        if not select.select([descriptor], [], [], _PATIENCE_S)[0]:
+            yield None
+            select.select([descriptor], [], [])
+        chunk = os.read(descriptor, 2**16)
+        *lines, rest = (rest + chunk).split(b"\n")
+        if not chunk:
+            lines, rest = [rest], b""
+        for line in lines:
+            if line := line.rstrip(b"\r"):
+                yield Named(line.decode("utf-8", "replace"), Path(os.fsdecode(line)))
+        if not chunk:
+            return
+
+
+def store_batches(store: Store, batch_size: int) -> Iterator[Batch]:
+    """Every image of a store in its order; with patients, if any image has another name for one."""
+    frame = store.columns("sample_id", "patient_id")
+    has_patients = bool((frame["patient_id"] != frame["sample_id"]).any())
+    rows = store.rows()
+    ahead = batch_size + store.look_ahead(rows)
+    for start in range(0, len(rows), batch_size):
+        store.expect(rows[start : start + ahead])
+        part = frame.iloc[start : start + batch_size]
+        patients = part["patient_id"].tolist() if has_patients else None
+        yield Batch(part["sample_id"].tolist(), patients, store, rows[start : start + batch_size])
+
+
+def file_batches(
+    files: Files, form: Form, batch_size: int, workers: int
+) -> Iterator[Batch | Refused]:
+    """Images of files in their order, decoded ahead in threads, in memory that stays the same.
+
+    Args:
+        files: Which.
+        form: What they are brought into.
+        batch_size: Images at a time; fewer when no other is named for now, or at the end.
+        workers: Threads.
+
+    Yields:
+        Batches of images, and between them those that cannot be read.
+    """
+    yield from (Refused(name, reason) for name, reason in files.refused)
+    ids: list[str] = []
+    squares: list[NDArray[Any]] = []
+    for decoded in _decoded(files.named, form, batch_size, workers):
+        if decoded is not None:
+            name, square = decoded
+            if isinstance(square, str):
+                yield Refused(name, square)
+                continue
+            ids.append(name)
+            squares.append(square)
+        if ids and (decoded is None or len(ids) == batch_size):
+            yield Batch(ids, None, np.stack(squares), np.arange(len(ids)))
+            ids, squares = [], []
+
+
+_Decoded = tuple[str, NDArray[Any] | str]  # what it is called; pixels, or why there are none
+
+
+def _decoded(
+    named: Iterable[Named | None], form: Form, batch_size: int, workers: int
+) -> Iterator[_Decoded | None]:
+    """Each image in its order; None where no other is named for now, and at the end."""
+    # A file of many frames may hold as many images as a batch.
+    ahead = 2 * batch_size if form.reading.step is None else workers
+    with decoding_threads(workers) as executor:
+        waiting: deque[Future[list[_Decoded]]] = deque()
+        for file in chain(named, [None]):
+            if file is not None:
+                waiting.append(executor.submit(_decode, file, form))
+            while waiting and (file is None or len(waiting) > ahead):
+                yield from waiting.popleft().result()
+            if file is None:
+                yield None
+
+
+def _decode(file: Named, form: Form) -> list[_Decoded]:
+    """The images of a file that are wanted; a frame's name ends in "#" and its number."""
+    step, least = form.reading.step, form.least
+    count = 1 if step is None else count_images(file.path, form.reading.axis)
+    frames = range(0, count, step) if step is not None and count > 1 else [-1]
+    if file.root is not None:
+        name = file.path.relative_to(file.root).as_posix()
+        images = read_inside(file.root, name, frames, form.reading, least)
+    else:
+        given = [None if frame < 0 else frame for frame in frames]
+        images = read_images(file.path, given, form.reading, least)
+    squares = (
+        square if isinstance(square, str) else square.pixels for square in to_squares(images, form)
+    )
+    ids = (file.id if frame < 0 else f"{file.id}#{frame}" for frame in frames)
+    return list(zip(ids, squares, strict=True))

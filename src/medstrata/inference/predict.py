@@ -1,0 +1,158 @@
+"""Predictions of a fine-tuned run for any images, as a table or line by line."""
+
+import csv
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medstrata.data.store.store import Store
+from medstrata.evaluation.classifier import StoredClassifier, load_classifier
+from medstrata.inference.forward import Rows, Tally, pass_images, quarantine_beside
+from medstrata.inference.inputs import find_inputs
+from medstrata.models.heads import Head, probabilities
+from medstrata.runtime.console import say
+from medstrata.runtime.files import replacing
+
+STDOUT = "-"
+
+
+def predict(
+    run: Path | str,
+    source: Store | Path | str,
+    out: Path | str,
+    *,
+    batch_size: int = 256,
+    strict: bool = False,
+    workers: int | None = None,
+) -> Path | None:
+    """Write the probabilities and the class of every image of a source.
+
+    Files are prepared as the store was that the run was fitted on.
+
+    Args:
+        run: A finished run of `finetune`.
+        source: A store, a folder of images, one image, or "-" for paths on standard input.
+        out: CSV file to write, or "-" for standard output, line by line.
+        batch_size: Images at a time.
+        strict: Fail when an image cannot be read, after everything else has been written.
+        workers: Decoding threads; by default one a core.
+
+    Returns:
+        The file, None for standard output. Columns `id`, `patient_id` where known,
+        `probability.<class>` as in the run's predictions.parquet, and `predicted`: the class by
+        the run's threshold or with the largest probability; of a multi-label task
+        `predicted.<label>`, 0 or 1. Images that cannot be read are listed in
+        `<name>.quarantine.csv` beside the file.
+
+    Raises:
+        MedstrataError: the run or the source does not exist, or nothing can be read.
+    """
+    classifier = load_classifier(run)
+    inputs = find_inputs(source)
+    path = None if str(out) == STDOUT else Path(out)
+    tally = Tally(None if path is None else quarantine_beside(path))
+    passed = pass_images(
+        inputs,
+        _Whole(classifier),
+        classifier.loaded.preprocessing,
+        classifier.form,
+        _only,
+        tally,
+        words=f"predictions of {Path(run).name}",
+        batch_size=batch_size,
+        workers=workers,
+    )
+    with closing(passed), _lines(path) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        for number, rows in enumerate(passed):
+            if number == 0:
+                writer.writerow(_header(classifier, rows))
+            writer.writerows(_table(classifier, rows))
+            if path is None:
+                stream.flush()  # whoever reads them waits for them
+        tally.write()
+        tally.require_some()
+    tally.judge(strict)
+    if path is not None:
+        say(f"predictions for {tally.done} images in {path}")
+    return path
+
+
+def decide(classifier: StoredClassifier, values: NDArray[np.float32]) -> list[list[str]]:
+    """The predicted class of each image, or 0 and 1 for each label, of probabilities (B, columns).
+
+    A probability at its threshold counts as yes.
+    """
+    if not classifier.thresholds:
+        return [[classifier.classes[place]] for place in values.argmax(axis=1)]
+    cuts = np.array([classifier.thresholds[name] for name in classifier.columns])
+    yes = values.astype(np.float64) >= cuts
+    if classifier.kind == "binary":
+        return [[classifier.classes[int(row[0])]] for row in yes]
+    return [[str(int(each)) for each in row] for row in yes]
+
+
+class _Whole(nn.Module):
+    """From images to probabilities."""
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor | None
+    std: Tensor | None
+
+    def __init__(self, classifier: StoredClassifier) -> None:
+        super().__init__()
+        self.backbone = classifier.loaded.backbone
+        self.kind = classifier.kind
+        for name, tensor in classifier.head._asdict().items():
+            self.register_buffer(name, tensor)
+
+    def forward(self, images: Tensor) -> Tensor:
+        head = Head(self.weight, self.bias, self.mean, self.std)
+        return probabilities(head(self.backbone(images).pooled), self.kind)
+
+
+def _only(output: object) -> list[Tensor]:
+    assert isinstance(output, torch.Tensor)
+    return [output]
+
+
+def _header(classifier: StoredClassifier, rows: Rows) -> list[str]:
+    names = ["id"] if rows.patients is None else ["id", "patient_id"]
+    names += [f"probability.{name}" for name in classifier.columns]
+    if classifier.kind == "multilabel":
+        return names + [f"predicted.{name}" for name in classifier.columns]
+    return [*names, "predicted"]
+
+
+def _table(classifier: StoredClassifier, rows: Rows) -> Iterator[list[str]]:
+    (values,) = rows.kept
+    ids = zip(rows.ids, *([rows.patients] if rows.patients else []), strict=True)
+    for names, row, decided in zip(ids, values, decide(classifier, values), strict=True):
+        # Nine digits give back the same float32.
+        yield [*names, *(f"{value:.9g}" for value in row), *decided]
+
+
+@contextmanager
+def _lines(path: Path | None) -> Iterator[IO[str]]:
+    if path is not None:
+        with (
+            replacing(path) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as stream,
+        ):
+            yield stream
+        return
+    try:
+        yield sys.stdout
+    except BrokenPipeError:
+        # Whoever read the lines has enough of them; what Python would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

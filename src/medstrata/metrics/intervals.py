@@ -1,0 +1,340 @@
+"""Scores of predictions by name, and their intervals by resampling patients.
+
+Shape letters: N samples, M columns of probability, R resamples, P patients.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medstrata.metrics.kinds import Kind
+from medstrata.metrics.resampling import Draws, Floats, patient_draws
+from medstrata.metrics.scores import (
+    accuracy,
+    average_precision,
+    balanced_accuracy,
+    brier,
+    ece,
+    macro_auroc,
+    macro_f1,
+    quadratic_kappa,
+    sensitivity_at_90,
+)
+
+# Rounding of a softmax in low precision.
+_TOLERANCE = 1e-3
+
+
+class Metric(Protocol):
+    """A score for every resample; the arguments stand at the top of `weighted.py`."""
+
+    def __call__(
+        self,
+        target: NDArray[Any],
+        probability: NDArray[Any],
+        kind: Kind,
+        draws: Draws | None = None,
+    ) -> Floats:
+        """Score every resample: (R,), or (1,) without; NaN where nothing is defined."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A score with its percentile interval.
+
+    Attributes:
+        value: The score of the samples as they are; of several models, the mean of theirs.
+        low: Lower end.
+        high: Upper end.
+        resamples: Resamples the ends come from: those asked for, less those that have no value.
+    """
+
+    value: float
+    low: float
+    high: float
+    resamples: int
+
+
+METRICS: dict[str, Metric] = {
+    "macro_auroc": macro_auroc,
+    "average_precision": average_precision,
+    "sensitivity_at_90": sensitivity_at_90,
+    "macro_f1": macro_f1,
+    "quadratic_kappa": quadratic_kappa,
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "brier": brier,
+    "ece": ece,
+}
+
+LOWER_IS_BETTER = frozenset({"brier", "ece"})
+# Unchanged by anything that keeps the order of the probabilities.
+READS_ORDER = frozenset({"macro_auroc", "average_precision", "sensitivity_at_90"})
+
+_DEFAULTS: Mapping[Kind, str] = {
+    "binary": "macro_auroc",
+    "multiclass": "macro_f1",
+    "multilabel": "macro_auroc",
+    "ordinal": "quadratic_kappa",
+}
+
+_UNFIT: Mapping[Kind, frozenset[str]] = {
+    "binary": frozenset({"quadratic_kappa"}),
+    "multiclass": frozenset({"quadratic_kappa"}),
+    "multilabel": frozenset({"quadratic_kappa", "accuracy", "balanced_accuracy"}),
+    "ordinal": frozenset(),
+}
+
+
+def metric_for(kind: Kind) -> str:
+    """Name of the metric that chooses checkpoints and heads the report for a kind of task.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
+    _check_kind(kind)
+    return _DEFAULTS[kind]
+
+
+def metrics_for(kind: Kind) -> tuple[str, ...]:
+    """Names of the metrics that have a meaning for a kind of task, in the order of `METRICS`.
+
+    Kappa wants ordered classes; accuracy wants one class per sample.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
+    _check_kind(kind)
+    return tuple(name for name in METRICS if name not in _UNFIT[kind])
+
+
+def score(name: str, target: NDArray[Any], probability: NDArray[Any], kind: Kind) -> float:
+    """Score predictions.
+
+    Args:
+        name: One of `metrics_for(kind)`.
+        target: Class numbers 0..K-1, shape (N,); multilabel: 0, 1 or NaN (unknown), shape (N, M).
+        probability: Shape (N, M), in [0, 1]: binary M = 1, the probability of class 1; multiclass
+            and ordinal one column per class; multilabel one column per label.
+        kind: Of the task.
+
+    Returns:
+        The score, a mean over the classes or labels for which it is defined.
+
+    Raises:
+        ValueError: A name is unknown or does not fit the kind, an array has the wrong shape or
+            values, or the score is not defined for any class.
+    """
+    _check(name, target, probability, kind)
+    value = float(METRICS[name](target, probability, kind)[0])
+    if np.isnan(value):
+        raise ValueError(
+            f"{name} is not defined for these {len(target)} samples: they are all of one class, "
+            "or no label is known; score samples of at least two classes"
+        )
+    return value
+
+
+def resampled_scores(
+    name: str,
+    target: NDArray[Any],
+    probability: NDArray[Any],
+    kind: Kind,
+    patient_ids: NDArray[Any],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Floats:
+    """Score predictions on patients drawn with replacement, as many as there are.
+
+    Images of one patient are alike, so a patient is drawn whole, with all images. The draws depend
+    on ids and seed alone: scores of two models of the same samples are paired, draw by draw.
+
+    Args:
+        name: One of `metrics_for(kind)`.
+        target: As for `score`.
+        probability: As for `score`.
+        kind: Of the task.
+        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
+        resamples: Draws, 1 or more.
+        seed: Of the draws, 0 or more.
+
+    Returns:
+        A score for each draw, shape (R,); NaN where it is not defined for any class (see the top of
+        `weighted.py`).
+
+    Raises:
+        ValueError: The arrays do not fit, as for `score`, or the ids do not match the samples, or
+            `resamples` is out of range.
+
+    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 6.2; whole clusters:
+        Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x.
+    """
+    _check(name, target, probability, kind)
+    draws = checked_draws(patient_ids, len(target), resamples, seed)
+    return METRICS[name](target, probability, kind, draws)
+
+
+def bootstrap_interval(
+    name: str,
+    target: NDArray[Any],
+    probability: NDArray[Any],
+    kind: Kind,
+    patient_ids: NDArray[Any],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Score predictions of one model, with a percentile interval: `mean_interval` of one."""
+    return mean_interval(
+        name,
+        target,
+        [probability],
+        kind,
+        patient_ids,
+        resamples=resamples,
+        seed=seed,
+        level=level,
+    )
+
+
+def mean_interval(
+    name: str,
+    target: NDArray[Any],
+    probabilities: Sequence[NDArray[Any]],
+    kind: Kind,
+    patient_ids: NDArray[Any],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Mean score of several models, with a percentile interval over patients.
+
+    The interval tells how the mean would vary with other test patients, the models staying as they
+    are. All models are scored on the same draws of the patients.
+
+    Args:
+        name: One of `metrics_for(kind)`.
+        target: As for `score`.
+        probabilities: As for `score`, one (N, M) array a model, such as a seed; 1 or more.
+        kind: Of the task.
+        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
+        resamples: Draws of as many patients as there are, 1 or more.
+        seed: Of the draws, 0 or more.
+        level: Share of the resamples inside the interval, above 0 and below 1.
+
+    Returns:
+        Value, interval and number of resamples used: one in which the score is not defined for
+        any class (see the top of `weighted.py`) is dropped.
+
+    Raises:
+        ValueError: As for `score` and `resampled_scores`; or there is no model, `level` is out of
+            range, or no resample has a value.
+
+    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
+    """
+    value = float(mean_of_models([score(name, target, one, kind) for one in probabilities]))
+    draws = checked_draws(patient_ids, len(target), resamples, seed)
+    drawn = [METRICS[name](target, one, kind, draws) for one in probabilities]
+    low, high, used = percentile_ends(mean_of_models(drawn), level)
+    return Interval(value=value, low=low, high=high, resamples=used)
+
+
+def mean_of_models(scores: Sequence[Floats] | Sequence[float]) -> Floats:
+    """Mean of what stands for each model, such as a seed; NaN where one of them is.
+
+    Raises:
+        ValueError: There is no model.
+    """
+    if not len(scores):
+        raise ValueError("no predictions to score: give one array or more, such as one a seed")
+    return np.asarray(np.mean(scores, axis=0))
+
+
+def percentile_ends(
+    drawn: Floats, level: float, method: Literal["linear", "inverted_cdf"] = "linear"
+) -> tuple[float, float, int]:
+    """Ends of the middle `level` of the resamples that have a value, and their number.
+
+    Args:
+        drawn: A value for each resample, NaN where it has none, shape (R,).
+        level: Share of the values between the ends, above 0 and below 1.
+        method: How an end is found between two values: on the line that joins them, or at the upper
+            one, which is safe where values are infinite.
+
+    Raises:
+        ValueError: `level` is not between 0 and 1, or no resample has a value.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}: it must lie above 0 and below 1")
+    defined = drawn[~np.isnan(drawn)]
+    if not len(defined):
+        raise ValueError(
+            f"the score is not defined in any of {len(drawn)} resamples: a class has too few "
+            "patients; test on more patients, or raise resamples"
+        )
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2], method=method)
+    return float(low), float(high), len(defined)
+
+
+def checked_draws(patient_ids: NDArray[Any], count: int, resamples: int, seed: int) -> Draws:
+    """`patient_draws` for `count` samples.
+
+    Raises:
+        ValueError: The ids do not match the samples, or `resamples` is below 1.
+    """
+    if np.shape(patient_ids) != (count,):
+        raise ValueError(
+            f"patient_ids has shape {np.shape(patient_ids)}: give one id for each of the "
+            f"{count} samples"
+        )
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}: it must be 1 or more")
+    return patient_draws(patient_ids, resamples, seed)
+
+
+def _check_kind(kind: Kind) -> None:
+    if kind not in _DEFAULTS:
+        raise ValueError(f"unknown kind of task {kind!r}: use one of {', '.join(_DEFAULTS)}")
+
+
+def _check(name: str, target: NDArray[Any], probability: NDArray[Any], kind: Kind) -> None:
+    if name not in METRICS:
+        raise ValueError(f"unknown metric {name!r}: use one of {', '.join(METRICS)}")
+    if name not in metrics_for(kind):
+        raise ValueError(
+            f"{name} has no meaning for {kind} tasks: use one of {', '.join(metrics_for(kind))}"
+        )
+    count = len(target)
+    shape = {
+        "binary": (count, 1),
+        "multilabel": np.shape(target),
+        "multiclass": (count, *np.shape(probability)[1:2]),
+        "ordinal": (count, *np.shape(probability)[1:2]),
+    }[kind]
+    if np.ndim(probability) != 2 or np.shape(probability) != shape or not count:
+        raise ValueError(
+            f"probabilities of shape {np.shape(probability)} do not go with targets of shape "
+            f"{np.shape(target)} in a {kind} task: give one row per sample, one or more samples, "
+            "and one column per class or label (binary: class 1 alone)"
+        )
+    if not np.all((probability >= -_TOLERANCE) & (probability <= 1 + _TOLERANCE)):
+        raise ValueError(
+            "probabilities must lie in 0..1 and be finite: apply the sigmoid or softmax to logits, "
+            "and look for a diverged model"
+        )
+    if kind == "multilabel":
+        valid = np.isin(target, (0, 1)) | np.isnan(target)
+    else:
+        valid = np.isin(target, np.arange(2 if kind == "binary" else shape[1]))
+    if not valid.all():
+        raise ValueError(
+            f"targets of a {kind} task hold {np.asarray(target)[~valid][0]}: use class numbers "
+            "from 0 and leave out samples of unknown class (multilabel: 0, 1 or NaN)"
+        )

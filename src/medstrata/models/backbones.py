@@ -1,0 +1,130 @@
+"""Any timm model with taps on its stages: one call gives the stage maps and the pooled features."""
+
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import timm
+from torch import Tensor, nn
+
+from medstrata.models.importing.conversions import timm_config
+from medstrata.models.importing.find_encoder import Found, find_encoder
+from medstrata.models.importing.match import Match, match
+from medstrata.runtime.console import say, warn
+from medstrata.runtime.errors import MedstrataError
+
+NUM_STAGES = 4
+
+
+class Features(NamedTuple):
+    """What a backbone gives for a batch."""
+
+    stages: dict[str, Tensor]  # "stage1".."stage4" -> (B, C, H, W), after the stage's last ReLU
+    pooled: Tensor  # (B, D), what a classifier would read
+
+
+class Backbone(nn.Module):
+    """A timm model and its taps. The model is not changed: its state-dict keys stay timm's.
+
+    Args:
+        model: A timm model without classifier (`num_classes=0`).
+        taps: For each stage, its index among the model's `forward_intermediates`.
+        stage_channels: For each stage, the channels of its maps.
+    """
+
+    def __init__(
+        self, model: nn.Module, taps: dict[str, int], stage_channels: dict[str, int]
+    ) -> None:
+        super().__init__()
+        # timm types none of its models' methods.
+        self.model: Any = model
+        self.taps = taps
+        self.stage_channels = stage_channels
+        # Not num_features: MobileNetV3 and VGG widen the pooled features once more.
+        self.embed_dim = int(cast(Any, model).head_hidden_size)
+
+    def forward(self, images: Tensor) -> Features:
+        """Features of images of shape (B, channels, H, W), normalised as the run's settings say."""
+        final, maps = self.model.forward_intermediates(images, indices=list(self.taps.values()))
+        pooled = self.model.forward_head(final, pre_logits=True)
+        return Features(dict(zip(self.taps, maps, strict=True)), pooled)
+
+
+def stage_taps(model: Any) -> tuple[dict[str, int], dict[str, int]]:
+    """Pick four taps: the last of each resolution, or the quarters of an isotropic model."""
+    info = list(
+        model.feature_info.info if hasattr(model.feature_info, "info") else model.feature_info
+    )
+    if len({entry["reduction"] for entry in info}) == 1:
+        indices = [len(info) * (quarter + 1) // NUM_STAGES - 1 for quarter in range(NUM_STAGES)]
+    else:
+        indices = list(range(len(info)))[-NUM_STAGES:]
+    names = [f"stage{number + 1}" for number in range(len(indices))]
+    return dict(zip(names, indices, strict=True)), {
+        name: info[index]["num_chs"] for name, index in zip(names, indices, strict=True)
+    }
+
+
+def create_backbone(
+    name: str,
+    *,
+    in_channels: int,
+    image_size: int,
+    weights: str | None = None,
+    zero_init_residual: bool = True,
+) -> Backbone:
+    """Build a timm model with stage taps.
+
+    Args:
+        name: timm's name, such as `resnet50`, `convnext_tiny`, `vit_small_patch16_224`.
+        in_channels: 1 or 3. Three-channel weights are summed for one channel, as timm does.
+        image_size: Side of the input in pixels; only models of fixed input size need it.
+        weights: None for random; `imagenet` for timm's default weights, which needs the network
+            or timm's cache; else a local file in any layout of `importing.layouts`, of which
+            every tensor of the backbone must match.
+        zero_init_residual: Start each residual block as the identity (He et al. 2019,
+            arXiv:1812.01187, section 3.1), where the model has the option.
+
+    Raises:
+        MedstrataError: the name is unknown, the model has no taps, or the weights do not fit.
+    """
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name}*")[:5]) or "see timm.list_models()"
+        raise MedstrataError(f"backbone {name!r} is not a timm model; near: {near}")
+    options: dict[str, Any] = {}
+    config = timm_config(name)
+    if config is not None and config.fixed_input_size:
+        options["img_size"] = image_size
+    if name.partition(".")[0] in timm.list_models(module="resnet"):
+        options["zero_init_last"] = zero_init_residual
+    try:
+        model = timm.create_model(
+            name, num_classes=0, in_chans=in_channels, pretrained=weights == "imagenet", **options
+        )
+    except (OSError, RuntimeError) as error:
+        if weights != "imagenet":
+            raise
+        raise MedstrataError(
+            f"ImageNet weights of {name} could not be had ({type(error).__name__}); without a "
+            "network give a local file instead: imagenet=/path/to/weights.safetensors"
+        ) from error
+    if not hasattr(model, "forward_intermediates"):
+        raise MedstrataError(f"timm's {name} offers no intermediate features; choose another")
+    backbone = Backbone(model, *stage_taps(model))
+    if weights not in (None, "imagenet"):
+        take_weights(backbone, find_encoder(Path(weights)))
+    return backbone
+
+
+def take_weights(backbone: Backbone, found: Found) -> Match:
+    """Give a backbone the encoder found in a file, and say what was matched and converted.
+
+    Raises:
+        MedstrataError: the encoder does not fit; the model is as it was.
+    """
+    matched = match(backbone.model, found)
+    say(f"{found.path.name}: {matched.line}")
+    for note in matched.notes:
+        say(f"{found.path.name}: {note}")
+    for caution in matched.cautions:
+        warn(f"{found.path.name}: {caution}")
+    return matched

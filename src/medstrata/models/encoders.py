@@ -1,0 +1,224 @@
+"""Encoders on disk: safetensors with timm's own keys, and what they expect of their input."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import save
+
+from medstrata.models.backbones import Backbone, create_backbone, take_weights
+from medstrata.models.importing.config_json import CONFIG, Described, described_input
+from medstrata.models.importing.conversions import timm_config
+from medstrata.models.importing.find_encoder import Found, find_encoder
+from medstrata.models.importing.match import Match, channels_of, match
+from medstrata.models.preprocessing import NORMALISATIONS, Preprocessing, by_convention, imagenet
+from medstrata.runtime.console import say
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import replacing, write_text
+
+_WEIGHTS = "backbone.safetensors"
+_USUAL_SIZE = 224  # of networks that are not timm's
+
+
+class LoadedEncoder(NamedTuple):
+    """A backbone and how it is used."""
+
+    arm: str  # short name for tables
+    architecture: str  # timm's name
+    backbone: Backbone
+    preprocessing: Preprocessing
+
+
+def encoder_digest(loaded: LoadedEncoder) -> str:
+    """Names an encoder: its network, weights, statistics and what it expects of its input."""
+    described = {
+        "architecture": loaded.architecture,
+        "preprocessing": asdict(loaded.preprocessing),
+    }
+    digest = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=16)
+    for key, value in sorted(loaded.backbone.model.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def export_backbone(folder: Path, loaded: LoadedEncoder) -> None:
+    """Write `backbone.safetensors` (keys as in timm) and `config.json` into a folder."""
+    folder.mkdir(exist_ok=True)
+    state = loaded.backbone.model.state_dict()
+    state = {key: value.contiguous().cpu() for key, value in state.items()}
+    with replacing(folder / _WEIGHTS) as temporary:
+        # Not save_file, whose files no one but their owner can read.
+        temporary.write_bytes(save(state, metadata={"format": "pt"}))
+    config = {
+        "architecture": loaded.architecture,
+        "num_classes": 0,
+        "num_features": loaded.backbone.embed_dim,
+        "arm": loaded.arm,
+        "preprocessing": asdict(loaded.preprocessing),
+    }
+    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+
+
+def load_encoder(
+    encoder: str, *, backbone: str | None, image_size: int, channels: int, store_stats: Any
+) -> LoadedEncoder:
+    """Load what `finetune` and `probe` are given.
+
+    Args:
+        encoder: A run folder, a weights file of any layout that is known, `scratch`, `imagenet`,
+            or `imagenet=FILE` for local weights that expect ImageNet's mean and deviation.
+        backbone: timm's name; needed unless a run folder says it.
+        image_size: Input side in pixels for encoders that do not come from a run.
+        channels: Channels of the store's images.
+        store_stats: (mean, std) of the store, for `scratch`.
+
+    Raises:
+        MedstrataError: nothing can be loaded from what is named.
+    """
+    kind, _, file = encoder.partition("=")
+    if kind not in ("scratch", "imagenet") and not Path(encoder).is_file():
+        return _load_run(Path(encoder), backbone)
+    if backbone is None:
+        raise MedstrataError(f"{encoder} needs to know the network: add --backbone resnet18")
+    if kind == "scratch":
+        mean, std = store_stats
+        preprocessing = Preprocessing(image_size=image_size, channels=channels, mean=mean, std=std)
+        weights = None
+    elif kind == "imagenet":
+        preprocessing, weights = imagenet(image_size, 3), file or "imagenet"
+    else:
+        loaded, _ = load_foreign(
+            find_encoder(Path(encoder)), backbone, image_size=image_size, least_channels=channels
+        )
+        return loaded
+    network = create_backbone(
+        backbone, in_channels=preprocessing.channels, image_size=image_size, weights=weights
+    )
+    return LoadedEncoder(kind, backbone, network, preprocessing)
+
+
+def load_foreign(
+    found: Found,
+    backbone: str,
+    *,
+    image_size: int | None = None,
+    in_channels: int | None = None,
+    least_channels: int = 1,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> tuple[LoadedEncoder, Match]:
+    """Build the encoder that was found in another program's file, and say what was assumed.
+
+    Args:
+        found: The encoder in the file.
+        backbone: timm's name.
+        image_size: Input side in pixels; None takes what config.json beside the file says, else
+            what timm names for the backbone.
+        in_channels: 1 or 3; None takes the file's.
+        least_channels: Of the images, where `in_channels` is None.
+        mean: Subtracted from values in 0..1, one or one a channel; None takes what config.json
+            beside the file says, else the layout's own.
+        std: Divides afterwards, likewise.
+
+    Raises:
+        MedstrataError: the encoder does not fit the backbone, or the numbers not its channels.
+    """
+    own = channels_of(found, backbone)
+    if own not in (None, 1, 3):
+        raise MedstrataError(
+            f"{found.path} was trained on images of {own} channels; 1 or 3 are supported"
+        )
+    said = described_input(found.path, backbone)
+    if image_size is None:
+        image_size = (said and said.image_size) or _usual_size(backbone)
+    if image_size < 1:
+        raise MedstrataError(f"image_size must be 1 or more, got {image_size}")
+    channels = in_channels or max(own or 3, least_channels)
+    network = create_backbone(backbone, in_channels=channels, image_size=image_size)
+    matched = take_weights(network, found)
+    usual, source = _usual_input(found, said, image_size, channels)
+    assumed = [name for name, given in (("mean", mean), ("std", std)) if given is None]
+    if assumed:
+        which = "" if len(assumed) == 2 else f"{assumed[0]} of the "
+        say(f"{found.path.name}: {which}input as {source}")
+    preprocessing = replace(
+        usual, mean=_per_channel("mean", mean, usual.mean), std=_per_channel("std", std, usual.std)
+    )
+    return LoadedEncoder(found.path.stem, backbone, network, preprocessing), matched
+
+
+def _usual_input(
+    found: Found, said: Described | None, image_size: int, channels: int
+) -> tuple[Preprocessing, str]:
+    """What an encoder expects unless told otherwise, and who says so."""
+    if said is None:
+        return by_convention(found.normalisation, image_size, channels), (
+            f"{NORMALISATIONS[found.normalisation]}, usual for the {found.layout} layout but not "
+            "in the file (import-weights takes --mean and --std)"
+        )
+    mean, std = (_spread(values, channels) for values in (said.mean, said.std))
+    described = Preprocessing(image_size=image_size, channels=channels, mean=mean, std=std)
+    return described, f"{CONFIG} beside it says"
+
+
+def _usual_size(backbone: str) -> int:
+    config = timm_config(backbone)
+    return int(config.input_size[-1]) if config is not None else _USUAL_SIZE
+
+
+def _spread(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value for all channels; for one channel, the average of three."""
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def _per_channel(
+    name: str, given: Sequence[float] | None, usual: tuple[float, ...]
+) -> tuple[float, ...]:
+    if given is None:
+        return usual
+    if len(given) not in (1, len(usual)):
+        raise MedstrataError(f"{name} has {len(given)} values; give one, or one of {len(usual)}")
+    least = 0.0 if name == "mean" else math.nextafter(0.0, 1.0)  # a deviation of 0 divides by 0
+    if not all(least <= value <= 1 for value in given):
+        shown = ", ".join(f"{value:g}" for value in given)
+        raise MedstrataError(
+            f"{name} {shown} is not of values in 0..1; divide by 255 what is of values in 0..255"
+        )
+    return tuple(float(value) for value in given) * (len(usual) // len(given))
+
+
+def _load_run(run: Path, backbone: str | None) -> LoadedEncoder:
+    exported = run / "exported"
+    if not (exported / "config.json").is_file():
+        what = "is not finished" if (run / "config.yaml").is_file() else "is not a run folder"
+        raise MedstrataError(
+            f"{run} {what}; give a finished pre-training run, a weights file, `scratch` or "
+            "`imagenet`"
+        )
+    try:
+        config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
+        arm, architecture = str(config["arm"]), str(config["architecture"])
+        options = config["preprocessing"]
+        preprocessing = Preprocessing(
+            image_size=int(options["image_size"]),
+            channels=int(options["channels"]),
+            mean=tuple(options["mean"]),
+            std=tuple(options["std"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MedstrataError(
+            f"{exported / 'config.json'} is damaged ({type(error).__name__}); make the run again"
+        ) from error
+    if backbone not in (None, architecture):
+        raise MedstrataError(f"{run} holds a {architecture}, not a {backbone}")
+    network = create_backbone(
+        architecture, in_channels=preprocessing.channels, image_size=preprocessing.image_size
+    )
+    match(network.model, find_encoder(exported / _WEIGHTS))
+    return LoadedEncoder(arm, architecture, network, preprocessing)

@@ -1,0 +1,128 @@
+"""Features of stored images by a frozen encoder, with the sample numbers beside them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from medstrata.data.store.store import Store
+from medstrata.data.view_settings import evaluation
+from medstrata.data.views import Images, make_views
+from medstrata.models.backbones import Backbone, Features
+from medstrata.models.pooling import global_average_pool
+from medstrata.models.preprocessing import Preprocessing
+
+# What is kept of a network's output.
+Keep = Callable[[object], list[torch.Tensor]]
+
+
+class StoredFeatures(NamedTuple):
+    """Features of N images; rows of all arrays correspond."""
+
+    rows: NDArray[np.int64]  # sample numbers, (N,)
+    stages: dict[str, NDArray[np.float32]]  # globally pooled, each (N, C)
+    pooled: NDArray[np.float32]  # (N, D)
+
+    def at(self, rows: NDArray[np.int64]) -> "StoredFeatures":
+        """The features of some of the images, in the order of `rows`; `self.rows` must ascend."""
+        place = np.searchsorted(self.rows, rows)
+        assert np.array_equal(self.rows[place], rows)
+        stages = {stage: values[place] for stage, values in self.stages.items()}
+        return StoredFeatures(rows, stages, self.pooled[place])
+
+    def layers(self) -> dict[str, NDArray[np.float32]]:
+        """Every stage by its name, and `pooled`."""
+        return {**self.stages, "pooled": self.pooled}
+
+
+@torch.no_grad()
+def forward_batch(
+    network: nn.Module,
+    images: Images,
+    rows: NDArray[np.int64],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    keep: Keep,
+) -> list[NDArray[np.float32]]:
+    """Pass some images through a network, whole and unaugmented.
+
+    Args:
+        network: Any network, in evaluation mode.
+        images: Where the pixels are.
+        rows: Which of them, shape (B,).
+        preprocessing: What the network expects.
+        device: Where the network is.
+        keep: Picks the tensors to keep, each (B, ...), from the network's output.
+
+    Returns:
+        One array per kept tensor, shape (B, ...).
+    """
+    settings = evaluation(preprocessing.image_size)
+    pixels, _ = make_views(images, rows, settings, seed=0, epoch=0, views=1, executor=None)
+    output = network(preprocessing(torch.from_numpy(pixels[0]).to(device)))
+    return [tensor.float().cpu().numpy() for tensor in keep(output)]
+
+
+def forward_all(
+    network: nn.Module,
+    store: Store,
+    rows: NDArray[np.int64],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    keep: Keep,
+    *,
+    batch_size: int = 256,
+    advance: Callable[[int], None] | None = None,
+) -> list[NDArray[np.float32]]:
+    """Pass images through a network in evaluation mode, whole and unaugmented, each once.
+
+    Args:
+        network: Any network; its mode is restored afterwards.
+        store: Where the pixels are.
+        rows: Sample numbers, shape (N,), in the order wanted.
+        preprocessing: As in `forward_batch`.
+        device: As in `forward_batch`.
+        keep: As in `forward_batch`.
+        batch_size: Images at a time.
+        advance: Called with the number of images after each batch.
+
+    Returns:
+        One array per kept tensor, shape (N, ...).
+    """
+    was_training = network.training
+    network.eval()
+    kept: list[list[NDArray[np.float32]]] = []
+    ahead = batch_size + store.look_ahead(rows)
+    for start in range(0, len(rows), batch_size):
+        store.expect(rows[start : start + ahead])
+        part = rows[start : start + batch_size]
+        kept.append(forward_batch(network, store, part, preprocessing, device, keep))
+        if advance is not None:
+            advance(len(part))
+    network.train(was_training)
+    return [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
+
+
+def every_layer(output: object) -> list[torch.Tensor]:
+    """Every stage of a backbone's output, globally pooled to (B, C), and last `pooled` (B, D)."""
+    assert isinstance(output, Features)
+    return [*(global_average_pool(maps) for maps in output.stages.values()), output.pooled]
+
+
+def extract_features(
+    backbone: Backbone,
+    store: Store,
+    rows: NDArray[np.int64],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    *,
+    advance: Callable[[int], None] | None = None,
+) -> StoredFeatures:
+    """Globally pooled features of every stage, and what a classifier would read."""
+    *stages, pooled = forward_all(
+        backbone, store, rows, preprocessing, device, every_layer, advance=advance
+    )
+    return StoredFeatures(rows, dict(zip(backbone.taps, stages, strict=True)), pooled)

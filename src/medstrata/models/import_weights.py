@@ -1,0 +1,110 @@
+"""A folder that serves as a run, from a weights file of another program."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from medstrata.models.encoders import encoder_digest, export_backbone, load_foreign
+from medstrata.models.importing.find_encoder import find_encoder
+from medstrata.runs.folder import open_run, read_result, write_result
+from medstrata.runtime.console import say
+from medstrata.runtime.errors import MedstrataError
+
+
+def import_weights(
+    file: Path | str,
+    out: Path | str,
+    *,
+    backbone: str,
+    prefix: str | None = None,
+    encoder: str | None = None,
+    in_channels: int | None = None,
+    image_size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    arm: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Make an encoder of another program usable wherever a pre-training run is.
+
+    Args:
+        file: Safetensors, or what torch.save wrote; in any layout of docs/weights.md.
+        out: Folder to write.
+        backbone: timm's name of the network.
+        prefix: What the names of its tensors begin with; None recognises the layout.
+        encoder: Which of several, such as `key` or `teacher`; None takes the layout's default.
+        in_channels: 1 or 3; None takes the file's.
+        image_size: Side of the input in pixels; None takes what config.json beside the file says,
+            else what timm names for the backbone.
+        mean: Subtracted from values in 0..1, one or one a channel; None takes what config.json
+            beside the file says, else the layout's own.
+        std: Divides afterwards, likewise.
+        arm: Name in tables; by default the file's.
+        overwrite: Delete an earlier import in the folder first.
+
+    Returns:
+        The folder, with `exported/backbone.safetensors` and `result.json`.
+
+    Raises:
+        MedstrataError: the file cannot be read safely, or does not hold every tensor of the
+            backbone, or the folder holds something else than an import; nothing is written then.
+    """
+    file, out = Path(file), Path(out)
+    if in_channels not in (None, 1, 3):
+        raise MedstrataError(f"in_channels must be 1 or 3, got {in_channels}")
+    _require_room(file, out, overwrite=overwrite)
+    found = find_encoder(file, prefix=prefix, encoder=encoder)
+    loaded, matched = load_foreign(
+        found,
+        backbone,
+        image_size=image_size,
+        in_channels=in_channels,
+        mean=mean,
+        std=std,
+    )
+    loaded = loaded._replace(arm=arm or loaded.arm)
+    settings = {
+        "file": file.name,
+        "sha256": _sha256(file),
+        "backbone": backbone,
+        "prefix": found.prefix,
+        "encoder": found.encoder,
+        "arm": loaded.arm,
+        "preprocessing": asdict(loaded.preprocessing),
+    }
+    open_run(out, settings, overwrite=overwrite)
+    export_backbone(out / "exported", loaded)
+    write_result(
+        out,
+        {
+            "kind": "import",
+            **settings,
+            "encoder_digest": encoder_digest(loaded),
+            "layout": found.layout,
+            "matched": matched.matched,
+            "total": matched.total,
+            "dropped": matched.dropped,
+            "notes": [*matched.notes, *matched.cautions],
+        },
+    )
+    say(f"encoder in {out}: give it wherever a run is asked for")
+    return out
+
+
+def _require_room(file: Path, out: Path, *, overwrite: bool) -> None:
+    """Refuse to delete anything but an earlier import, and the file itself."""
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    earlier = read_result(out)
+    if earlier is None or earlier.get("kind") != "import":
+        raise MedstrataError(f"{out} exists and holds no earlier import; choose another --out")
+    if not overwrite:
+        raise MedstrataError(f"{out} holds an earlier import; add --overwrite to replace it")
+    if file.resolve().is_relative_to(out.resolve()):
+        raise MedstrataError(f"{file} lies in {out} and would be deleted; choose another --out")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

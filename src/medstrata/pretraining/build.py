@@ -1,0 +1,234 @@
+"""What a pre-training run is made of, put together from its settings and a store."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from medstrata.data.labels import make_task
+from medstrata.data.loader import Loader
+from medstrata.data.store.store import Store
+from medstrata.models import preprocessing as preprocess
+from medstrata.models.backbones import Backbone, create_backbone
+from medstrata.models.preprocessing import Preprocessing
+from medstrata.pretraining.fsdp import copy_whole, put_back, shard, whole_state
+from medstrata.pretraining.losses import INTERMEDIATE_LOSSES, IntermediateLosses
+from medstrata.pretraining.moco import Encoder, MoCo, Queue
+from medstrata.pretraining.monitors import Monitor, make_monitor
+from medstrata.pretraining.settings import IntermediateSettings, PretrainSettings
+from medstrata.runtime.console import say, warn
+from medstrata.runtime.devices import gather, spare_slow_convolutions
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.randomness import derive_seed
+
+# What a random number is for, so that equal seeds elsewhere do not give equal draws.
+_WEIGHTS, _QUEUE, _MONITOR = range(1000, 1003)
+
+
+@dataclass
+class Training:
+    """Everything the loop works on; `step` is all that moves besides the tensors."""
+
+    accelerator: Accelerator
+    settings: PretrainSettings
+    folder: Path
+    loader: Loader
+    model: MoCo
+    wrapped: nn.Module  # the model as Accelerate prepared it for this device and its processes
+    optimizer: Any  # Accelerate's wrapper of SGD
+    queue: Queue
+    preprocessing: Preprocessing
+    monitor: Monitor
+    watched: Backbone  # the query encoder's, or where that is split its unsplit copy
+    step: int = 0
+
+
+def build(
+    accelerator: Accelerator, settings: PretrainSettings, store: Store, folder: Path
+) -> Training:
+    """Put model, queue, optimizer and loader together, as they are before the first step."""
+    rows = store.rows("train" if settings.images == "train" else None)
+    loader = Loader(
+        store=store,
+        rows=rows,
+        settings=settings.views,
+        batch_size=settings.batch_size,
+        views=2,
+        seed=settings.seed,
+        device=accelerator.device,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        shuffle_shards=settings.shuffle_shards,
+    )
+    expected = _preprocessing(settings, store)
+    model = _build_model(settings, expected, settings.batch_size // accelerator.num_processes)
+    model = model.to(accelerator.device).to(memory_format=torch.channels_last)
+    spare_slow_convolutions(accelerator, model)
+    watched = model.query_encoder.backbone
+    if settings.shard:
+        watched = copy.deepcopy(watched)
+        shard(model, accelerator.device, accelerator.num_processes)
+    optimizer = torch.optim.SGD(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=base_lr(settings),
+        momentum=settings.optimizer.sgd_momentum,
+        weight_decay=settings.optimizer.weight_decay,
+    )
+    if settings.compile:
+        # For the very shapes: sub-batches of keys would else make the batch a variable.
+        model.query_encoder.compile(dynamic=False)
+        model.key_encoder.compile(dynamic=False)
+    # What is split needs no wrapper to average gradients.
+    wrapped = accelerator.prepare_model(model, evaluation_mode=settings.shard)
+    optimizer = accelerator.prepare_optimizer(optimizer)
+    generator = torch.Generator().manual_seed(derive_seed(settings.seed, _QUEUE))
+    queue = Queue(
+        _queue_size(settings, len(rows)), settings.contrastive.head_size, generator=generator
+    )
+    task = make_task(store, settings.knn_task) if settings.knn_task else None
+    return Training(
+        accelerator=accelerator,
+        settings=settings,
+        folder=folder,
+        loader=loader,
+        model=model,
+        wrapped=wrapped,
+        optimizer=optimizer,
+        queue=queue.to(accelerator.device),
+        preprocessing=expected,
+        monitor=make_monitor(
+            store,
+            rows,
+            task,
+            expected,
+            accelerator.device,
+            derive_seed(settings.seed, _MONITOR),
+            settings.shuffle_shards,
+        ),
+        watched=watched,
+    )
+
+
+def _preprocessing(settings: PretrainSettings, store: Store) -> Preprocessing:
+    size, channels = settings.views.size, settings.in_channels
+    if channels < store.channels:
+        raise MedstrataError(f"{store.location} has colour images; in_channels must be 3, not 1")
+    match settings.normalize:
+        case "none":
+            return preprocess.identity(size, channels)
+        case "imagenet":
+            return preprocess.imagenet(size, channels)
+        case _:
+            return preprocess.by_store(size, channels, store.mean, store.std)
+
+
+def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batch: int) -> MoCo:
+    contrastive = settings.contrastive
+    # The one place where the global generator is seeded: initialisers of all backbones read it.
+    torch.manual_seed(derive_seed(settings.seed, _WEIGHTS))
+    backbone = create_backbone(
+        settings.backbone,
+        in_channels=expected.channels,
+        image_size=expected.image_size,
+        weights=settings.weights,
+        zero_init_residual=settings.zero_init_residual,
+    )
+    encoder = Encoder(
+        backbone, head_size=contrastive.head_size, hidden_layers=contrastive.hidden_layers
+    )
+    normalised = any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
+    parts = contrastive.key_sub_batches if normalised else 1
+    if local_batch < 2 * parts and parts > 1:
+        raise MedstrataError(
+            f"key_sub_batches {parts} leaves fewer than 2 of {local_batch} images in a part; give "
+            "a larger --batch-size or --contrastive.key_sub_batches 1"
+        )
+    return MoCo(
+        encoder,
+        build_intermediate(settings.intermediate, backbone.stage_channels),
+        temperature=contrastive.temperature,
+        key_sub_batches=parts,
+        gather=gather,
+    )
+
+
+def build_intermediate(
+    settings: IntermediateSettings, stage_channels: Mapping[str, int]
+) -> IntermediateLosses:
+    """The intermediate losses that the settings name, sized for a backbone's stages."""
+    if settings.loss == "none":
+        return IntermediateLosses({}, {})
+    weights = {stage: weight for stage, weight in settings.weights.items() if weight > 0}
+    absent = weights.keys() - stage_channels.keys()
+    if absent:
+        raise MedstrataError(f"the backbone has no {sorted(absent)}; it has {list(stage_channels)}")
+    constructor = INTERMEDIATE_LOSSES[settings.loss]
+    options: dict[str, dict[str, Any]] = {
+        "mse": {},
+        "centered_cosine": {},
+        "barlow_twins": {
+            "projector_size": settings.projector_size,
+            "on_weight": settings.on_weight,
+            "off_weight": settings.off_weight,
+        },
+    }
+    losses = {}
+    for stage in weights:
+        chosen = dict(options[settings.loss])
+        if settings.loss == "mse":
+            chosen["grid"] = settings.grids.get(stage, 1)
+        losses[stage] = constructor(stage_channels[stage], **chosen)
+    return IntermediateLosses(losses, weights)
+
+
+def _queue_size(settings: PretrainSettings, images: int) -> int:
+    wanted = settings.contrastive.queue_size
+    most = max(1, images - settings.batch_size)
+    if wanted <= most:
+        return wanted
+    if settings.contrastive.cap_queue:
+        say(f"queue of {wanted} capped at {most}: {images} images less a batch")
+        return most
+    warn(f"queue of {wanted} for {images} images: images meet their own old keys as negatives")
+    return wanted
+
+
+def base_lr(settings: PretrainSettings) -> float:
+    """The learning rate after warm-up, scaled with the images of one update if asked."""
+    optimizer = settings.optimizer
+    images = settings.batch_size * settings.accumulate
+    return optimizer.lr * images / optimizer.lr_batch if optimizer.lr_batch else optimizer.lr
+
+
+def model_state(training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
+    """State of model and optimizer for a checkpoint; all processes must call this."""
+    if training.settings.shard:
+        return whole_state(training.model, training.optimizer.optimizer)
+    return training.model.state_dict(), training.optimizer.state_dict()
+
+
+def update_watched(training: Training) -> None:
+    """Bring what monitors and exports see up to date; all processes must call this."""
+    if training.settings.shard:
+        copy_whole(training.model.query_encoder.backbone, training.watched)
+
+
+def restore(training: Training, state: Mapping[str, Any]) -> None:
+    """Put a checkpoint's state back; all processes must call this."""
+    training.step = state["step"]
+    training.queue.load_state_dict(state["queue"])
+    if training.settings.shard:
+        optimizer = training.optimizer.optimizer
+        put_back(training.model, optimizer, state["model"], state["optimizer"])
+    else:
+        training.model.load_state_dict(state["model"])
+        training.optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["torch_rng"])
+    if state["cuda_rng"]:
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    update_watched(training)

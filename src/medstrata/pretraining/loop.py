@@ -1,0 +1,294 @@
+"""Pre-training: from a store to an encoder, by one explicit loop."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from medstrata.data.loader import Batch
+from medstrata.data.store.store import Store
+from medstrata.data.views import make_views
+from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
+from medstrata.pretraining.build import (
+    Training,
+    base_lr,
+    build,
+    model_state,
+    restore,
+    update_watched,
+)
+from medstrata.pretraining.moco import Loss, update_key_encoder
+from medstrata.pretraining.profile.profile import Watch, profiling, unwatched
+from medstrata.pretraining.recorder import Recorder
+from medstrata.pretraining.schedule import lr_factor
+from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
+from medstrata.runs.folder import (
+    checkpoints,
+    keep_audit,
+    load_checkpoint,
+    open_run,
+    read_result,
+    save_checkpoint,
+    settings_dict,
+    write_result,
+)
+from medstrata.runs.metrics_log import read_metrics
+from medstrata.runs.trackers import Track, Tracker, nowhere, require_installed, tracking
+from medstrata.runtime.console import say
+from medstrata.runtime.devices import computed_in, device_name, gather, make_accelerator
+from medstrata.runtime.errors import Stopped
+from medstrata.runtime.files import replacing
+from medstrata.runtime.randomness import permutation
+from medstrata.runtime.signals import stop_requests
+
+_SHUFFLE = 1003  # what a random number is for
+_ASK_EVERY = 10  # steps between agreements of several processes with GPUs on whether to stop
+
+
+def pretrain(
+    store: Store,
+    settings: PretrainSettings,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    trackers: Sequence[Tracker] = (),
+    profile: bool = False,
+) -> Path:
+    """Pre-train an encoder on a store's images, without their labels.
+
+    Args:
+        store: The images; labels, if any, are read by the k-NN monitor alone.
+        settings: What to do; see `medstrata.pretraining.recipes`.
+        out: The run folder.
+        resume: Go on exactly where the run in `out` was cut, if there is one.
+        overwrite: Delete a run in `out` first.
+        trackers: Where the numbers of metrics.jsonl go as well; see `medstrata.runs.trackers`.
+        profile: Watch some steps, and say at the end what limits the run (profile.json); what is
+            trained stays the same.
+
+    Returns:
+        The run folder, with `exported/backbone.safetensors` and `result.json`.
+
+    Raises:
+        MedstrataError: the folder is in use, the batch is larger than the data, the loss is no
+            longer finite, or the run was stopped by a signal (`Stopped`, after saving).
+    """
+    out, settings = Path(out), _resolve(settings, store)
+    require_installed(trackers)
+    accelerator = make_accelerator(settings.precision, settings.accumulate)
+    described = {"store": store.path.name, "store_digest": store.digest, **settings_dict(settings)}
+    # Built before there is a folder: settings that cannot work leave nothing behind.
+    training = build(accelerator, settings, store, out)
+    if accelerator.is_main_process:
+        open_run(out, described, resume=resume, overwrite=overwrite)
+        keep_audit(store.path, out)
+    accelerator.wait_for_everyone()
+    if read_result(out) is not None:
+        say(f"{out} is finished already; nothing to do")
+        return out
+    saved = checkpoints(out / "checkpoints")
+    state = load_checkpoint(saved[-1]) if saved else None
+    if state is not None:
+        restore(training, state)
+        say(f"resuming {out} at step {training.step}")
+    if accelerator.is_main_process:
+        _save_views(training)
+    named = trackers if accelerator.is_main_process else ()
+    with tracking(named, out, described, step=training.step) as track:
+        length = state["metrics_length"] if state else 0
+        with profiling(training, wanted=profile) as watch:
+            seconds = train(training, metrics_length=length, track=track, watch=watch)
+    if accelerator.is_main_process:
+        _finish(training, store, seconds)
+    accelerator.wait_for_everyone()
+    return out
+
+
+def _resolve(settings: PretrainSettings, store: Store) -> PretrainSettings:
+    """Fill in what the store decides, so that config.yaml says what was done."""
+    task = settings.knn_task or next(iter(store.label_columns), "")
+    return replace(
+        settings,
+        in_channels=settings.in_channels or (1 if store.channels == 1 else 3),
+        knn_task=task,
+        shuffle_shards=settings.shuffle_shards
+        or (REMOTE_SHUFFLE_SHARDS if store.is_remote else None),
+        views=replace(settings.views, size=settings.views.size or store.size),
+    )
+
+
+def train(
+    training: Training,
+    *,
+    metrics_length: int = 0,
+    track: Track = nowhere,
+    watch: Watch = unwatched,
+) -> float:
+    """Run from `training.step` to the end; returns the seconds of all parts of the run."""
+    t, per_epoch = training, training.loader.steps_per_epoch
+    with stop_requests() as stopping, _recorder(t, metrics_length, track) as recorder:
+        for epoch in range(t.step // per_epoch, t.settings.epochs):
+            batches = t.loader.epoch(epoch, first_step=t.step % per_epoch)
+            for batch in batches:
+                lr = _set_lr(t)
+                loss = watch(partial(training_step, t, batch), batches)
+                t.step += 1
+                recorder.add(t.step, epoch, loss, lr, batches)
+                if t.step % per_epoch == 0:
+                    break  # what is saved must hold the epoch's record
+                if t.settings.checkpoint_every and t.step % t.settings.checkpoint_every == 0:
+                    _save(t, recorder)
+                if _stop_together(t, stopping):
+                    _save(t, recorder)
+                    batches.close()
+                    raise _stopped(t)
+            batches.close()
+            update_watched(t)
+            recorder.end_epoch(epoch)
+            _save(t, recorder)
+            if epoch + 1 < t.settings.epochs and _stop_together(t, stopping):
+                raise _stopped(t)
+        seconds: float = recorder.seconds
+        return seconds
+
+
+def _stopped(t: Training) -> Stopped:
+    return Stopped(f"stopped at step {t.step}; go on with --resume")
+
+
+def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
+    """Whether to stop now: all processes at the same step, or the others would wait for ever."""
+    if t.accelerator.num_processes == 1:
+        return stopping()
+    if t.accelerator.device.type == "cuda" and t.step % _ASK_EVERY:
+        return False  # reading the answer waits for the device
+    asked = torch.tensor(float(stopping()), device=t.accelerator.device)
+    return bool(t.accelerator.reduce(asked, reduction="sum") > 0)
+
+
+def _recorder(t: Training, metrics_length: int, track: Track) -> Recorder:
+    return Recorder(
+        t.accelerator,
+        t.folder,
+        batch_size=t.settings.batch_size,
+        steps_per_epoch=t.loader.steps_per_epoch,
+        epochs=t.settings.epochs,
+        step=t.step,
+        metrics_length=metrics_length,
+        look=lambda: t.monitor.look(t.watched),
+        track=track,
+    )
+
+
+def training_step(t: Training, batch: Batch) -> Loss:
+    """One step of momentum contrast (He et al. 2020, algorithm 1) with intermediate losses."""
+    with t.accelerator.accumulate(t.wrapped):
+        if t.step % t.settings.accumulate == 0:
+            update_key_encoder(t.model, t.settings.contrastive.momentum)
+        query_view, key_view = (t.preprocessing(view) for view in batch.views)
+        masked = t.settings.contrastive.mask_own_keys
+        loss: Loss = t.wrapped(
+            query_view,
+            key_view,
+            t.queue.keys,
+            shuffle=_shuffle(t, len(query_view)),
+            ids=batch.ids if masked else None,
+            negative_ids=t.queue.ids if masked else None,
+        )
+        t.accelerator.backward(loss.total)
+        t.optimizer.step()
+        t.optimizer.zero_grad()
+    t.queue.enqueue(gather(loss.key), gather(batch.ids))
+    return loss
+
+
+def _shuffle(t: Training, batch: int) -> Tensor:
+    order = torch.from_numpy(permutation(batch, t.settings.seed, _SHUFFLE, t.step, t.loader.rank))
+    if t.accelerator.device.type == "cuda":
+        order = order.pin_memory()  # else the copy would wait for the step before
+    return order.to(t.accelerator.device, non_blocking=True)
+
+
+def _set_lr(t: Training) -> float:
+    per_epoch = t.loader.steps_per_epoch
+    lr = base_lr(t.settings) * lr_factor(
+        t.step,
+        steps=t.settings.epochs * per_epoch,
+        warmup_steps=round(t.settings.optimizer.warmup_epochs * per_epoch),
+        schedule=t.settings.optimizer.schedule,
+    )
+    for group in t.optimizer.param_groups:
+        group["lr"] = lr
+    return lr
+
+
+def _save(t: Training, recorder: Recorder) -> None:
+    """Everything a run needs to go on as if it had never stopped."""
+    recorder.flush()
+    model, optimizer = model_state(t)
+    if t.accelerator.is_main_process:
+        state = {
+            "step": t.step,
+            "model": model,
+            "queue": t.queue.state_dict(),
+            "optimizer": optimizer,
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "metrics_length": recorder.length,
+        }
+        save_checkpoint(t.folder / "checkpoints", t.step, state, t.settings.keep_checkpoints)
+    t.accelerator.wait_for_everyone()
+
+
+def _save_views(t: Training) -> None:
+    """views.png: both views of eight images of the first batch, as the encoder sees them."""
+    if (t.folder / "views.png").is_file():
+        return
+    rows = t.loader.batch_rows(epoch=0, step=0)[:8]
+    pixels, _ = make_views(t.loader.store, rows, t.settings.views, seed=t.settings.seed, epoch=0)
+    sheet = np.concatenate([np.concatenate(list(view), axis=1) for view in pixels], axis=0)
+    colour = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR) if sheet.shape[-1] == 3 else sheet
+    with replacing(t.folder / "views.png") as temporary:
+        temporary.write_bytes(cv2.imencode(".png", colour)[1].tobytes())
+
+
+def _finish(t: Training, store: Store, seconds: float) -> None:
+    """Export the query encoder's backbone and write result.json."""
+    settings = t.settings
+    arm = settings.recipe.rpartition("/")[2] or settings.intermediate.loss
+    backbone = t.watched
+    trained = LoadedEncoder(arm, settings.backbone, backbone, t.preprocessing)
+    export_backbone(t.folder / "exported", trained)
+    *_, final = read_metrics(t.folder / "metrics.jsonl", "epoch")
+    write_result(
+        t.folder,
+        {
+            "kind": "pretrain",
+            "arm": arm,
+            "recipe": settings.recipe,
+            "backbone": settings.backbone,
+            "encoder_digest": encoder_digest(trained),
+            "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
+            "store": {
+                "name": store.path.name,
+                "images": len(store),
+                "size": store.size,
+                "channels": store.channels,
+            },
+            "images": len(t.loader.rows),
+            "epochs": settings.epochs,
+            "steps": t.step,
+            "seconds": seconds,
+            "seed": settings.seed,
+            "device": device_name(t.accelerator.device),
+            "precision": computed_in(t.accelerator),
+            "final": final,
+        },
+    )
+    say(f"pre-trained {t.step} steps in {seconds:.0f} s; encoder in {t.folder / 'exported'}")

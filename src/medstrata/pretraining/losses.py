@@ -1,0 +1,336 @@
+"""The contrastive loss of MoCo and the losses that bring intermediate layers of two views together.
+
+Shapes: B batch, C channels, H W height and width, D feature size, K queue size.
+
+An intermediate loss is a module with two steps, so that the second can see the batches of all
+processes at once: `pool` turns the maps of one stage (B, C, H, W) into what is compared, and
+calling the module with both pooled arrays returns a `StageLoss`. To add one, write the module and
+its line in `INTERMEDIATE_LOSSES`.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from medstrata.models.pooling import global_average_pool
+
+# A block of the queue small enough that its logits stay in a core's cache while they are used.
+_QUEUE_BLOCK = 4096
+
+
+class InfoNCE(NamedTuple):
+    """Contrastive loss and the two similarities that show whether it means anything."""
+
+    loss: Tensor  # scalar, nats
+    positive_similarity: Tensor  # scalar, mean cosine of each query with its own key; no gradient
+    negative_similarity: Tensor  # scalar, mean cosine with the queue; no gradient
+
+
+class _QueueLogSumExp(torch.autograd.Function):
+    """Log of the summed exponentials of `query @ negatives.T / temperature`, row by row.
+
+    The B x K logits are never stored: while a block of them is in cache, the sum and its gradient
+    (the mean of the negatives, weighted by their softmax) are accumulated together, rescaled to a
+    running maximum. At queue 65,536 this spares the logits' three trips through memory.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        negatives: Tensor,
+        temperature: float,
+        excluded: Callable[[slice], Tensor] | None,
+    ) -> Tensor:
+        maximum = query.new_full((len(query), 1), -torch.inf)
+        total = query.new_zeros(len(query), 1)
+        pulled = torch.zeros_like(query)
+        for start in range(0, len(negatives), _QUEUE_BLOCK):
+            block = slice(start, start + _QUEUE_BLOCK)
+            logits = (query @ negatives[block].T).div_(temperature)
+            if excluded is not None:
+                logits.masked_fill_(excluded(block), -torch.inf)
+            new_maximum = torch.maximum(maximum, logits.amax(1, keepdim=True))
+            # A row all of whose negatives are excluded so far keeps -inf; exp(-inf - 0) is 0.
+            shift = new_maximum.clamp_min(torch.finfo(query.dtype).min)
+            rescale = torch.exp(maximum - shift)
+            weights = logits.sub_(shift).exp_()
+            total = total * rescale + weights.sum(1, keepdim=True)
+            pulled = torch.addmm(pulled * rescale, weights, negatives[block])
+            maximum = new_maximum
+        ctx.save_for_backward(pulled / total.clamp_min(torch.finfo(query.dtype).tiny))
+        ctx.temperature = temperature
+        return (maximum + total.log()).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (pulled,) = ctx.saved_tensors
+        return gradients[0].unsqueeze(1) * pulled / ctx.temperature, None, None, None
+
+
+def info_nce(
+    query: Tensor,
+    key: Tensor,
+    negatives: Tensor,
+    temperature: float,
+    *,
+    query_ids: Tensor | None = None,
+    negative_ids: Tensor | None = None,
+) -> InfoNCE:
+    """Contrastive loss of MoCo: pick each image's own key out of 1 + K candidates.
+
+    Args:
+        query: Query projections, unit length, shape (B, D).
+        key: Key projections of the same images in the same order, unit length, shape (B, D); no
+            gradient.
+        negatives: Queue contents, unit length, shape (K, D); no gradient.
+        temperature: Divides the cosine similarities; above 0 (MoCo v1 0.07, v2 0.2).
+        query_ids: Sample numbers of the queries, shape (B,). With `negative_ids`, old keys of the
+            query's own image are left out of its negatives.
+        negative_ids: Sample numbers of the queue's keys, shape (K,); -1 matches nothing.
+
+    Returns:
+        Mean loss in nats, scalar, 0 or more; log(K + 1) when all similarities are equal.
+
+    Raises:
+        ValueError: temperature is not above 0, or feature sizes differ.
+
+    Source: He et al. 2020, arXiv:1911.05722, eq. 1.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")
+    if not query.shape[-1] == key.shape[-1] == negatives.shape[-1]:
+        raise ValueError(
+            "query, key and negatives differ in feature size: "
+            f"{query.shape[-1]}, {key.shape[-1]}, {negatives.shape[-1]}"
+        )
+    excluded = None
+    if query_ids is not None and negative_ids is not None:
+        own, bank = query_ids.unsqueeze(1), negative_ids
+
+        def excluded(block: slice) -> Tensor:
+            return own == bank[block]
+
+    # float32 throughout: bfloat16 logits at temperature 0.07 are wrong by up to 0.05 nats.
+    with torch.autocast(query.device.type, enabled=False):
+        query, key, negatives = query.float(), key.float(), negatives.float()
+        positive = (query * key).sum(1)
+        bank_logit = _QueueLogSumExp.apply(query, negatives, temperature, excluded)
+        # cross entropy with target 0 over [positive, queue] = softplus(queue - positive)
+        loss = F.softplus(bank_logit - positive / temperature).mean()
+        with torch.no_grad():
+            # the mean of all pairwise products is the product of the means
+            negative_similarity = query.mean(0) @ negatives.mean(0)
+    return InfoNCE(loss, positive.detach().mean(), negative_similarity)
+
+
+class StageLoss(NamedTuple):
+    """Loss of one stage and the numbers that explain it."""
+
+    loss: Tensor  # scalar
+    diagnostics: Mapping[str, Tensor]  # scalars, no gradient
+
+
+class IntermediateLoss(Protocol):
+    """What every intermediate loss offers; see the module's docstring."""
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Turn the maps of one stage, shape (B, C, H, W), into what is compared, (B, ...)."""
+        ...
+
+    def __call__(self, query: Tensor, key: Tensor) -> StageLoss:
+        """Compare pooled arrays of the two views, same images in the same order."""
+        ...
+
+
+class MeanSquaredError(nn.Module):
+    """Mean squared difference of the pooled maps of the two views.
+
+    Args:
+        channels: Channels of the stage; unused, present so that all losses are built alike.
+        grid: Positions a side kept by adaptive average pooling (the paper: 16, 16, 4, 4 for the
+            four stages on X-ray and retina); 1 pools globally (histopathology).
+
+    Source: Kaku et al. 2021, arXiv:2110.14805, section 3.
+    """
+
+    def __init__(self, channels: int, *, grid: int = 1) -> None:  # noqa: ARG002
+        super().__init__()
+        if grid < 1:
+            raise ValueError(f"grid must be 1 or more positions a side, got {grid}")
+        self.grid = grid
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Adaptive average pooling, (B, C, H, W) -> (B, C, grid, grid), or (B, C) for grid 1."""
+        if self.grid == 1:
+            return global_average_pool(maps)
+        return F.adaptive_avg_pool2d(maps, self.grid)
+
+    def forward(self, query: Tensor, key: Tensor) -> StageLoss:
+        """Mean over batch, channels and positions of (query - key)^2; 0 when equal."""
+        return StageLoss(F.mse_loss(query.float(), key.float()), {})
+
+
+class CenteredCosine(nn.Module):
+    """Mean of 2 - 2 cos between the two views' features, each centred over the batch.
+
+    It cannot fall by shrinking activations (the loss is unchanged when either side is scaled) nor
+    by a constant offset common to all images (which the centring removes), and has no projector.
+
+    Args:
+        channels: Channels of the stage; unused, present so that all losses are built alike.
+
+    Source: this project; compare Kaku et al. 2021, arXiv:2110.14805, section 3 (MSE).
+    """
+
+    def __init__(self, channels: int) -> None:  # noqa: ARG002
+        super().__init__()
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Global average, (B, C, H, W) -> (B, C)."""
+        return global_average_pool(maps)
+
+    def forward(self, query: Tensor, key: Tensor) -> StageLoss:
+        """Between 0 (same directions) and 4 (opposite); about 2 for unrelated features."""
+        query, key = query.float(), key.float()
+        cosine = F.cosine_similarity(query - query.mean(0), key - key.mean(0), dim=1)
+        return StageLoss((2 - 2 * cosine).mean(), {"cosine": cosine.detach().mean()})
+
+
+class BarlowTwins(nn.Module):
+    """Cross-correlation of the two views, driven to the identity, behind a projector.
+
+    The projector is Linear-BN-ReLU-Linear-BN-ReLU-Linear without biases, shared by the views;
+    each view is normalised by its own batch statistics. With B at most D the sum over the D x D
+    matrix comes from two B x B Gram matrices: ||Z1' Z2||^2 = <Z1 Z1', Z2 Z2'>.
+
+    Args:
+        channels: Channels of the stage.
+        projector_size: Width D of the projector's three layers.
+        on_weight: Weight of sum_i (C_ii - 1)^2.
+        off_weight: Weight of sum_{i != j} C_ij^2. Original Barlow Twins weighs on : off as
+            1 : 0.0051; the intermediate-layer paper's code weighs both 5e-5 / 32.
+
+    Source: Zbontar et al. 2021, arXiv:2103.03230, eq. 1 and 2; Kaku et al. 2021, section 3.
+    """
+
+    def __init__(
+        self, channels: int, *, projector_size: int, on_weight: float, off_weight: float
+    ) -> None:
+        super().__init__()
+        widths = (channels, projector_size, projector_size, projector_size)
+        self.linears = nn.ModuleList(
+            nn.Linear(before, after, bias=False) for before, after in itertools.pairwise(widths)
+        )
+        # Batch statistics only: a projector is never evaluated, so it has no running averages
+        # that two views would have to take turns in.
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(projector_size, track_running_stats=False) for _ in range(2)
+        )
+        self.on_weight, self.off_weight = on_weight, off_weight
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Global average, (B, C, H, W) -> (B, C)."""
+        return global_average_pool(maps)
+
+    def project(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        """Both views through the projector: one product per layer, statistics per view."""
+        both, views = torch.cat([query, key]), len(query)
+        for linear, norm in zip(self.linears, (*self.norms, None), strict=True):
+            both = linear(both)
+            if norm is not None:
+                both = F.relu(torch.cat([norm(both[:views]), norm(both[views:])]))
+        return both[:views], both[views:]
+
+    def forward(self, query: Tensor, key: Tensor) -> StageLoss:
+        """Weighted sum of both terms; 0 when C is the identity.
+
+        Raises:
+            ValueError: the batch has one image, whose statistics are not defined.
+        """
+        if len(query) < 2:
+            raise ValueError("Barlow Twins needs a batch of 2 images or more")
+        first, second = (
+            F.batch_norm(z.float(), None, None, training=True) for z in self.project(query, key)
+        )
+        on, off, diagonal = cross_correlation_terms(first, second)
+        loss = self.on_weight * on + self.off_weight * off
+        return StageLoss(
+            loss,
+            {
+                "on_diagonal": on.detach(),
+                "off_diagonal": off.detach(),
+                "mean_diagonal": diagonal.detach().mean(),
+            },
+        )
+
+
+def cross_correlation_terms(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Terms of Barlow Twins on C = first' second / B.
+
+    Args:
+        first: One view, each column of mean 0 and variance 1 over the batch, shape (B, D).
+        second: The other view, likewise.
+
+    Returns:
+        sum_i (C_ii - 1)^2, sum_{i != j} C_ij^2, and the diagonal of C, shape (D,).
+
+    Source: Zbontar et al. 2021, arXiv:2103.03230, eq. 1 and 2.
+    """
+    batch, features = first.shape
+    diagonal = (first * second).sum(0) / batch
+    if batch <= features:
+        squares = ((first @ first.T) * (second @ second.T)).sum() / batch**2
+    else:
+        squares = (first.T @ second).square().sum() / batch**2
+    return (diagonal - 1).square().sum(), squares - diagonal.square().sum(), diagonal
+
+
+# Name -> constructor, called with the stage's channels and the keyword settings of the loss.
+INTERMEDIATE_LOSSES: dict[str, Callable[..., nn.Module]] = {
+    "mse": MeanSquaredError,
+    "barlow_twins": BarlowTwins,
+    "centered_cosine": CenteredCosine,
+}
+
+
+class IntermediateLosses(nn.Module):
+    """Weighted sum of one intermediate loss per stage.
+
+    Args:
+        losses: Stage name -> loss.
+        weights: Stage name -> weight, the same names.
+    """
+
+    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+        super().__init__()
+        if losses.keys() != weights.keys():
+            raise ValueError(f"losses for {list(losses)} but weights for {list(weights)}")
+        self.losses = nn.ModuleDict(losses)
+        self.weights = dict(weights)
+
+    def pool(self, stages: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Pool the maps of the stages that carry a loss."""
+        return {
+            stage: cast(IntermediateLoss, loss).pool(stages[stage])
+            for stage, loss in self.losses.items()
+        }
+
+    def forward(
+        self, query: Mapping[str, Tensor], key: Mapping[str, Tensor]
+    ) -> tuple[Tensor | float, dict[str, StageLoss]]:
+        """Total, 0.0 without stages, and each stage's own unweighted loss."""
+        stage_losses = {
+            stage: loss(query[stage], key[stage]) for stage, loss in self.losses.items()
+        }
+        total = sum(
+            (self.weights[stage] * stage_loss.loss for stage, stage_loss in stage_losses.items()),
+            start=0.0,
+        )
+        return total, stage_losses

@@ -1,0 +1,184 @@
+"""Named pre-training recipes: each a function that returns complete settings.
+
+`paper/...` is what the authors' code ran (docs/paper_map.md lists every difference); `fair/...`
+gives all arms one initialisation, MoCo v2's head, temperature and schedule, the canonical weights
+of Barlow Twins and protection against the BatchNorm leak. None has a number from a full-size run
+of ours yet: docs/results.md holds what was run, on which machine, in which time.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from medstrata.data.view_settings import (
+    ViewSettings,
+    moco_v2,
+    paper_chest,
+    paper_histopathology,
+    paper_retina,
+)
+from medstrata.pretraining.settings import (
+    STAGES,
+    ContrastiveSettings,
+    IntermediateSettings,
+    OptimizerSettings,
+    PretrainSettings,
+)
+
+_QUARTERS = dict.fromkeys(STAGES, 0.25)
+_MAPS = {"stage1": 16, "stage2": 16, "stage3": 4, "stage4": 4}
+_GLOBAL = dict.fromkeys(STAGES, 1)
+
+
+def fair_moco() -> PretrainSettings:
+    """MoCo v2 on equal terms: `medstrata pretrain STORE --recipe fair/moco --out RUN`.
+
+    ResNet-50, 200 epochs; with a 256 px store and batch 256 a run on 100,000 images is about
+    80,000 steps, days on a CPU: set `--backbone resnet18 --epochs 20` there.
+    """
+    return PretrainSettings(recipe="fair/moco", views=moco_v2(0))
+
+
+def fair_moco_mse() -> PretrainSettings:
+    """`fair/moco` with the mean squared error of globally pooled features on all four stages."""
+    return replace(
+        fair_moco(),
+        recipe="fair/moco_mse",
+        intermediate=IntermediateSettings(loss="mse", weights=_QUARTERS, grids=_GLOBAL),
+    )
+
+
+def fair_moco_bt() -> PretrainSettings:
+    """`fair/moco` with Barlow Twins, on : off weighted 1 : 0.0051 and divided by the width.
+
+    Divided by the projector's width, the loss of a stage starts near 1, so that the stages'
+    weights mean the same for all intermediate losses.
+    """
+    return replace(
+        fair_moco(),
+        recipe="fair/moco_bt",
+        intermediate=IntermediateSettings(loss="barlow_twins", weights=_QUARTERS),
+    )
+
+
+def fair_moco_cosine() -> PretrainSettings:
+    """`fair/moco` with the centred cosine, which needs no projector and no scale."""
+    return replace(
+        fair_moco(),
+        recipe="fair/moco_cosine",
+        intermediate=IntermediateSettings(loss="centered_cosine", weights=_QUARTERS),
+    )
+
+
+def _paper(
+    name: str,
+    views: ViewSettings,
+    batch_size: int,
+    intermediate: IntermediateSettings,
+    *,
+    cap_queue: bool,
+) -> PretrainSettings:
+    """ResNet-50 from random weights as shipped; the code leaves the number of epochs open."""
+    return PretrainSettings(
+        recipe=f"paper/{name}",
+        backbone="resnet50",
+        in_channels=3,
+        # The shipped code starts the residuals at zero in the two proposed arms only.
+        zero_init_residual=intermediate.loss != "none",
+        normalize="none",
+        batch_size=batch_size,
+        views=views,
+        contrastive=ContrastiveSettings(
+            hidden_layers=0,
+            temperature=0.07,
+            momentum=0.999,
+            queue_size=65_536,
+            cap_queue=cap_queue,
+            mask_own_keys=False,
+            key_sub_batches=1,
+        ),
+        intermediate=intermediate,
+        optimizer=OptimizerSettings(
+            lr=0.03, lr_batch=0, weight_decay=1e-4, schedule="constant", warmup_epochs=0.0
+        ),
+    )
+
+
+def _paper_arm(arm: str, grids: dict[str, int]) -> IntermediateSettings:
+    match arm:
+        case "moco":
+            return IntermediateSettings()
+        case "moco_mse":
+            return IntermediateSettings(loss="mse", weights=_QUARTERS, grids=grids)
+        case _:
+            return IntermediateSettings(
+                loss="barlow_twins",
+                weights=dict.fromkeys(STAGES, 1.0),
+                projector_size=2048,
+                on_weight=5e-5 / 32,
+                off_weight=5e-5 / 32,
+            )
+
+
+def paper_chest_recipe(arm: str) -> PretrainSettings:
+    """Chest X-ray: 512 px, batch 16, MSE on 16 x 16 and 4 x 4 maps."""
+    settings = _paper_arm(arm, _MAPS)
+    return _paper(f"chest/{arm}", paper_chest(512), 16, settings, cap_queue=True)
+
+
+def paper_histopathology_recipe(arm: str) -> PretrainSettings:
+    """Breast histopathology: 255 px, batch 32, MSE on globally pooled features."""
+    settings = _paper_arm(arm, _GLOBAL)
+    return _paper(f"histopathology/{arm}", paper_histopathology(255), 32, settings, cap_queue=True)
+
+
+def paper_retina_recipe(arm: str) -> PretrainSettings:
+    """Diabetic retinopathy: 299 px, batch 8, MSE on 16 x 16 and 4 x 4 maps.
+
+    The queue is longer than the authors' training set, so that an image's own old keys are among
+    its negatives; kept, as it is what was run.
+    """
+    settings = _paper_arm(arm, _MAPS)
+    return _paper(f"retina/{arm}", paper_retina(299), 8, settings, cap_queue=False)
+
+
+RECIPES: dict[str, Callable[[], PretrainSettings]] = {
+    "fair/moco": fair_moco,
+    "fair/moco_mse": fair_moco_mse,
+    "fair/moco_bt": fair_moco_bt,
+    "fair/moco_cosine": fair_moco_cosine,
+    "paper/chest/moco": lambda: paper_chest_recipe("moco"),
+    "paper/chest/moco_mse": lambda: paper_chest_recipe("moco_mse"),
+    "paper/chest/moco_bt": lambda: paper_chest_recipe("moco_bt"),
+    "paper/histopathology/moco": lambda: paper_histopathology_recipe("moco"),
+    "paper/histopathology/moco_mse": lambda: paper_histopathology_recipe("moco_mse"),
+    "paper/histopathology/moco_bt": lambda: paper_histopathology_recipe("moco_bt"),
+    "paper/retina/moco": lambda: paper_retina_recipe("moco"),
+    "paper/retina/moco_mse": lambda: paper_retina_recipe("moco_mse"),
+    "paper/retina/moco_bt": lambda: paper_retina_recipe("moco_bt"),
+}
+
+
+def recipe(name: str, **overrides: Any) -> PretrainSettings:
+    """A recipe with some settings replaced.
+
+    Args:
+        name: One of `RECIPES`.
+        overrides: Settings by name; a nested group takes a mapping of the settings to replace,
+            such as `contrastive={"queue_size": 4096}`.
+
+    Raises:
+        ValueError: no such recipe or setting, or a value out of range.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+    settings = RECIPES[name]()
+    known = {field.name for field in fields(settings)}
+    if unknown := sorted(overrides.keys() - known):
+        raise ValueError(f"no settings {unknown}; there are {', '.join(sorted(known))}")
+    nested = {
+        key: replace(getattr(settings, key), **value)
+        for key, value in overrides.items()
+        if is_dataclass(getattr(settings, key)) and isinstance(value, Mapping)
+    }
+    return replace(settings, **{**overrides, **nested})

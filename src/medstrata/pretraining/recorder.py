@@ -1,0 +1,219 @@
+"""From the losses of a run to its metrics, its progress bar and its words of warning."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from rich.progress import Progress, TextColumn
+from torch import Tensor
+
+from medstrata.data.loader import Prefetched
+from medstrata.pretraining.moco import Loss
+from medstrata.runs.metrics_log import Metrics, read_metrics
+from medstrata.runs.trackers import Track
+from medstrata.runtime.console import progress_bar, warn
+from medstrata.runtime.errors import MedstrataError
+
+_RECORD_EVERY = 10  # steps whose losses are read back from the device at once
+_AVERAGED = ("loss", "contrastive", "positive_similarity", "negative_similarity")
+
+
+class Recorder:
+    """Reads losses back from the device now and then, writes metrics, moves the progress bar.
+
+    Losses wait on the device so that no step stops for them; a step whose loss is not finite is
+    found, by its number, at the next reading and always before a checkpoint is written.
+
+    Args:
+        accelerator: Knows the processes.
+        folder: The run folder.
+        batch_size: Images a step over all processes.
+        steps_per_epoch: Steps of one pass.
+        epochs: Passes of the run.
+        step: Steps done before, when resuming.
+        metrics_length: Bytes of metrics.jsonl that those steps wrote.
+        look: Gives the monitors' part of an epoch's record.
+        track: Sends the numbers of each record to trackers.
+
+    Attributes:
+        seconds: Training time of the whole run, resumed parts included.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        folder: Path,
+        *,
+        batch_size: int,
+        steps_per_epoch: int,
+        epochs: int,
+        step: int,
+        metrics_length: int,
+        look: Callable[[], dict[str, Any]],
+        track: Track,
+    ) -> None:
+        self._accelerator, self._folder, self._look = accelerator, folder, look
+        self._batch_size = batch_size
+        self._main = accelerator.is_main_process
+        self._metrics = Metrics(folder, length=metrics_length, track=track) if self._main else None
+        self._bar = _make_bar(folder.name, epochs * steps_per_epoch, step) if self._main else None
+        self._waiting: list[tuple[dict[str, Any], Tensor]] = []
+        self._epoch_records = self._recorded("step", step // steps_per_epoch)
+        self.seconds = sum(record["time"]["seconds"] for record in self._recorded("epoch", None))
+        self._clock, self._waited = time.perf_counter(), 0.0
+        self._batches: Prefetched | None = None
+
+    def __enter__(self) -> "Recorder":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._metrics is not None:
+            self._metrics.close()
+
+    def _recorded(self, event: str, epoch: int | None) -> list[dict[str, Any]]:
+        if not self._main:
+            return []
+        records = read_metrics(self._folder / "metrics.jsonl", event)
+        return [record for record in records if epoch is None or record["epoch"] == epoch]
+
+    @property
+    def length(self) -> int:
+        """Bytes of metrics.jsonl."""
+        return self._metrics.length if self._metrics else 0
+
+    def add(self, step: int, epoch: int, loss: Loss, lr: float, batches: Prefetched) -> None:
+        """Keep a step's numbers, on the device."""
+        self._batches = batches
+        record: dict[str, Any] = {"event": "step", "step": step, "epoch": epoch, "lr": lr}
+        record["stages"] = {
+            stage: list(one.diagnostics) for stage, one in loss.intermediate.items()
+        }
+        values = [
+            loss.total.detach(),
+            loss.contrastive,
+            loss.positive_similarity,
+            loss.negative_similarity,
+        ]
+        for one in loss.intermediate.values():
+            values += [one.loss.detach(), *one.diagnostics.values()]
+        self._waiting.append((record, torch.stack(values)))
+        if len(self._waiting) == _RECORD_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Read the waiting losses, check them, write them.
+
+        Raises:
+            MedstrataError: a loss is not finite.
+        """
+        if not self._waiting:
+            return
+        table = torch.stack([values for _, values in self._waiting])
+        # The mean over processes; each holds an equal share of the batch.
+        rows = self._accelerator.reduce(table, reduction="mean").cpu().tolist()
+        elapsed = time.perf_counter() - self._clock
+        waited = self._batches.waited_s if self._batches else 0.0
+        speed = {
+            "samples_per_s": len(rows) * self._batch_size / elapsed,
+            "data_wait": (waited - self._waited) / elapsed,
+        }
+        for (record, _), values in zip(self._waiting, rows, strict=True):
+            full = _step_record(record, values, speed)
+            self._check(full)
+            self._epoch_records.append(full)
+            if self._metrics is not None:
+                self._metrics.write(full)
+        self._waiting.clear()
+        self._clock = time.perf_counter()
+        self._waited = waited
+        if self._bar is not None:
+            self._bar.update(
+                self._bar.task_ids[0], completed=full["step"], numbers=_bar_numbers(full)
+            )
+
+    def _check(self, record: Mapping[str, Any]) -> None:
+        if np.isfinite(record["loss"]):
+            return
+        before = self._epoch_records[-1] if self._epoch_records else None
+        last = f"{before['loss']:.4g} at step {before['step']}" if before else "none"
+        raise MedstrataError(
+            f"loss is {record['loss']} at step {record['step']} (last finite: {last}); the newest "
+            "checkpoint is good: lower --optimizer.lr or check the images, and start again"
+        )
+
+    def end_epoch(self, epoch: int) -> None:
+        """Average the epoch, look at the encoder, warn in words, write the record."""
+        self.flush()
+        started = time.perf_counter()
+        if self._metrics is not None:
+            record = self._epoch_record(epoch)
+            for message in record["warnings"]:
+                warn(f"epoch {epoch + 1}: {message}")
+            record["time"]["monitor_seconds"] = time.perf_counter() - started
+            self._metrics.write(record)
+            self.seconds += record["time"]["seconds"]
+        self._epoch_records.clear()
+        self._clock, self._waited = time.perf_counter(), 0.0
+        self._accelerator.wait_for_everyone()
+
+    def _epoch_record(self, epoch: int) -> dict[str, Any]:
+        records = self._epoch_records
+        taken = [self._batch_size / r["time"]["samples_per_s"] for r in records]
+        seconds = sum(taken)
+        return {
+            "event": "epoch",
+            "epoch": epoch,
+            "step": records[-1]["step"],
+            **{name: _mean(records, name) for name in _AVERAGED},
+            "intermediate": {
+                stage: float(np.mean([r["intermediate"][stage] for r in records]))
+                for stage in records[0]["intermediate"]
+            },
+            **self._look(),
+            "time": {
+                "seconds": seconds,
+                "samples_per_s": len(records) * self._batch_size / seconds,
+                "data_wait": float(
+                    np.average([r["time"]["data_wait"] for r in records], weights=taken)
+                ),
+            },
+        }
+
+
+def _mean(records: list[dict[str, Any]], name: str) -> float:
+    return float(np.mean([record[name] for record in records]))
+
+
+def _step_record(
+    record: dict[str, Any], values: list[float], speed: Mapping[str, float]
+) -> dict[str, Any]:
+    stages = record.pop("stages")
+    full = {**record, **dict(zip(_AVERAGED, values[:4], strict=True)), "intermediate": {}}
+    rest = iter(values[4:])
+    diagnostics = {}
+    for stage, names in stages.items():
+        full["intermediate"][stage] = next(rest)
+        diagnostics[stage] = {name: next(rest) for name in names}
+    return {**full, "diagnostics": diagnostics, "time": dict(speed)}
+
+
+def _make_bar(name: str, steps: int, done: int) -> Progress:
+    bar = progress_bar(TextColumn("{task.fields[numbers]}"))
+    bar.add_task(f"pre-training {name}", total=steps, completed=done, numbers="")
+    return bar
+
+
+def _bar_numbers(record: Mapping[str, Any]) -> str:
+    speed = record["time"]
+    return (
+        f"epoch {record['epoch'] + 1}  loss {record['loss']:.3f}  "
+        f"{speed['samples_per_s']:.0f} samples/s  data wait {speed['data_wait']:.0%}"
+    )

@@ -1,0 +1,169 @@
+"""The settings of a run, typed and checked, without a heavy import so that `--help` is quick.
+
+A run's `config.yaml` is these settings written out; it is accepted wherever a recipe is.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from medstrata.data.view_settings import ViewSettings, moco_v2
+from medstrata.runtime.errors import require
+
+# Of a remote store, shards that are mixed at a time if nothing is said.
+REMOTE_SHUFFLE_SHARDS = 8
+STAGES = ("stage1", "stage2", "stage3", "stage4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastiveSettings:
+    """Momentum contrast: head, queue and the key encoder.
+
+    Attributes:
+        head_size: Size of the projections that are contrasted.
+        hidden_layers: Hidden layers of the head: 0 is MoCo v1's linear head, 1 is v2's MLP.
+        temperature: Divides the cosine similarities (v1 0.07, v2 0.2).
+        momentum: Share of itself that the key encoder keeps at each step.
+        queue_size: Old keys that serve as negatives; any number.
+        cap_queue: Let the queue hold at most as many keys as there are images, less a batch.
+        mask_own_keys: Leave an image's own old keys out of its negatives.
+        key_sub_batches: From 2 on, BatchNorm of the key encoder sees the batch shuffled and in
+            this many parts, so that batch statistics cannot give the positive away; 1 is off.
+    """
+
+    head_size: int = 128
+    hidden_layers: Literal[0, 1] = 1
+    temperature: float = 0.2
+    momentum: float = 0.999
+    queue_size: int = 65_536
+    cap_queue: bool = True
+    mask_own_keys: bool = True
+    key_sub_batches: int = 4
+
+    def __post_init__(self) -> None:
+        require(self.head_size >= 1, self, "head_size", "1 or more")
+        require(self.temperature > 0, self, "temperature", "above 0")
+        require(0 <= self.momentum <= 1, self, "momentum", "between 0 and 1")
+        require(self.queue_size >= 1, self, "queue_size", "1 or more")
+        require(self.key_sub_batches >= 1, self, "key_sub_batches", "1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntermediateSettings:
+    """The loss on intermediate stages. An ablation is another set of weights.
+
+    Attributes:
+        loss: Which loss; `none` is plain MoCo.
+        weights: Stage -> weight in the total loss; a stage left out carries none.
+        grids: For mse, stage -> positions a side kept by average pooling; 1 pools globally.
+        projector_size: For barlow_twins, width of the projector.
+        on_weight: For barlow_twins, weight of the diagonal term.
+        off_weight: For barlow_twins, weight of the off-diagonal term.
+    """
+
+    loss: Literal["none", "mse", "barlow_twins", "centered_cosine"] = "none"
+    weights: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.25))
+    grids: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 1))
+    projector_size: int = 2048
+    on_weight: float = 1.0 / 2048
+    off_weight: float = 0.0051 / 2048
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "grids"):
+            keys = getattr(self, name).keys()
+            require(keys <= set(STAGES), self, name, f"a mapping from {', '.join(STAGES)}")
+        require(self.projector_size >= 2, self, "projector_size", "2 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """SGD and its learning-rate schedule.
+
+    Attributes:
+        lr: Learning rate, for `lr_batch` images a step.
+        lr_batch: The rate used is lr x batch size / this; 0 uses lr as it stands.
+        sgd_momentum: Momentum of SGD.
+        weight_decay: L2 penalty on every parameter.
+        schedule: `cosine` falls to 0 at the last step; `constant` stays.
+        warmup_epochs: Epochs over which the rate rises linearly from 0.
+    """
+
+    lr: float = 0.03
+    lr_batch: int = 256
+    sgd_momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, self, "lr", "above 0")
+        require(self.lr_batch >= 0, self, "lr_batch", "0 or more")
+        require(self.warmup_epochs >= 0, self, "warmup_epochs", "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings:
+    """Everything that decides a pre-training run, except the images.
+
+    Attributes:
+        recipe: Name of the recipe these settings began as.
+        backbone: Name of a timm model.
+        weights: Start: none (random), `imagenet`, or a local weights file.
+        in_channels: 1 or 3; 0 takes the store's.
+        zero_init_residual: Start residual blocks as the identity, where the model can.
+        normalize: Input normalisation: none (values 0..1), by the store's mean and deviation, or
+            by ImageNet's.
+        images: Which part is trained on: `train` keeps validation and test patients unseen.
+        epochs: Passes over the images.
+        batch_size: Images a step, over all processes.
+        accumulate: Steps whose gradients are added before the weights change.
+        seed: Decides the start, the order and every view.
+        shuffle_shards: Shards of the store whose images are mixed at a time, so that few need to
+            lie on this machine; none mixes all images, or 8 shards of a remote store.
+        precision: `auto` is bf16 where the hardware has it, else fp32; result.json says which. On
+            a CPU bf16 leaves the depthwise convolutions that it would slow down in fp32.
+        compile: Compile the encoders with torch.compile.
+        shard: Split weights, gradients and optimizer state over the processes (FSDP), for vision
+            transformers that do not fit on one device.
+        knn_task: Task of the k-NN monitor; empty takes the first label column, if any.
+        checkpoint_every: Steps between checkpoints; 0 saves after each epoch only.
+        keep_checkpoints: Newest checkpoints kept.
+        views: How the two views are made.
+        contrastive: Momentum contrast.
+        intermediate: The loss on intermediate stages.
+        optimizer: SGD and its schedule.
+    """
+
+    recipe: str = ""
+    backbone: str = "resnet50"
+    weights: str | None = None
+    in_channels: Literal[0, 1, 3] = 0
+    zero_init_residual: bool = True
+    normalize: Literal["none", "store", "imagenet"] = "store"
+    images: Literal["train", "all"] = "train"
+    epochs: int = 200
+    batch_size: int = 256
+    accumulate: int = 1
+    seed: int = 0
+    shuffle_shards: int | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    shard: bool = False
+    knn_task: str = ""
+    checkpoint_every: int = 0
+    keep_checkpoints: int = 2
+    views: ViewSettings = field(default_factory=lambda: moco_v2(0))
+    contrastive: ContrastiveSettings = field(default_factory=ContrastiveSettings)
+    intermediate: IntermediateSettings = field(default_factory=IntermediateSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "keep_checkpoints"):
+            require(getattr(self, name) >= 1, self, name, "1 or more")
+        require(self.seed >= 0, self, "seed", "0 or more")
+        require(self.checkpoint_every >= 0, self, "checkpoint_every", "0 or more")
+        require(
+            self.shuffle_shards is None or self.shuffle_shards >= 1,
+            self,
+            "shuffle_shards",
+            "1 or more, or none",
+        )

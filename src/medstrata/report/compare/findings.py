@@ -1,0 +1,246 @@
+"""What comparisons show, in sentences that never claim more than the numbers.
+
+An arm counts as better or worse than a baseline only by their paired difference: its interval
+over patients leaves out 0 and its p-value, adjusted by Holm's method, is below 0.05. Where there
+is none, two arms count as apart only when neither their intervals over patients nor their scores
+over seeds touch, which is stricter.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from medstrata.metrics.intervals import LOWER_IS_BETTER
+from medstrata.report.compare.compare import Bench, Comparison, Summary, best, ranked
+from medstrata.report.compare.differences import Family
+from medstrata.report.render.words import (
+    counted,
+    interval_text,
+    listed,
+    metric_name,
+    percent,
+    protocol_clause,
+    score_text,
+    signed,
+    span,
+)
+
+_PLAIN = "moco"  # the arm without an intermediate loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one label fraction shows."""
+
+    fraction: float
+    text: str
+
+
+def headline(benches: Sequence[Bench], families: Sequence[Sequence[Sequence[Family]]] = ()) -> str:
+    """What is known of the intermediate losses, then of the first comparison's smallest fraction.
+
+    Args:
+        benches: The comparisons.
+        families: For each bench and each of its comparisons, the paired differences; may be empty.
+    """
+    paired = {(i, j): its for i, each in enumerate(families) for j, its in enumerate(each)}
+    for i, bench in enumerate(benches):
+        for j, comparison in enumerate(bench.comparisons):
+            shared = _shared(bench, comparison)
+            if shared:
+                help_given = _intermediate_losses([one for its in paired.values() for one in its])
+                first = _headline(bench, comparison, shared[0], paired.get((i, j), ()))
+                # Of several data sets, the one it is about is named.
+                several = len(benches) > 1
+                start = f"On {bench.store.name}, {bench.task.name}: with" if several else "With"
+                return f"{help_given}{start} {first}"
+    return (
+        "At no label fraction do two arms have a score on the same task and store: nothing can be "
+        "compared."
+    )
+
+
+def _intermediate_losses(families: Sequence[Family]) -> str:
+    """Whether arms with intermediate losses beat plain MoCo, each at its smallest fraction."""
+    found = [
+        family.contrasts[arm, family.fractions[0]]
+        for family in families
+        if family.name == _PLAIN and family.fractions
+        for arm in family.arms
+        if arm.startswith(f"{_PLAIN}_") and arm not in family.other_backbone
+        if (arm, family.fractions[0]) in family.contrasts
+    ]
+    if not found:
+        return ""
+    fractions = {family.fractions[0] for family in families if family.name == _PLAIN}
+    share = (
+        f"With {percent(min(fractions))} of the labels"
+        if len(fractions) == 1
+        else "At the smallest share of labels of each comparison"
+    )
+    better = sum(one.better > 0 for one in found)
+    worse = sum(one.better < 0 for one in found)
+    if not better and not worse:
+        return (
+            f"{share}, no arm with an intermediate loss is clearly better or worse than plain MoCo "
+            f"({counted(len(found), 'comparison')}). "
+        )
+    told = [
+        f"clearly {word} than plain MoCo in {number} of {counted(len(found), 'comparison')}"
+        for word, number in (("better", better), ("worse", worse))
+        if number
+    ]
+    return f"{share}, arms with an intermediate loss are {' and '.join(told)}. "
+
+
+def _headline(
+    bench: Bench, comparison: Comparison, fraction: float, families: Sequence[Family]
+) -> str:
+    """What follows "With"."""
+    column = comparison.column(fraction, bench.metric)
+    order = ranked(column, bench.metric)
+    top = column[order[0]]
+    runs = comparison.at(fraction)
+    images = span(run.subset_images for run in runs)
+    patients = span(run.subset_patients for run in runs)
+    several = len(top.seeds) > 1
+    extras = [f"the mean of {len(top.seeds)} seeds"] if several else []
+    if top.interval is not None:
+        of_median = " for the median seed" if several and not top.of_mean else ""
+        interval = interval_text(top.interval)
+        extras.append(f"{percent(0.95)} interval over patients{of_median} {interval}")
+    leaders = [arm for arm in order if arm in best(column, bench.metric)]
+    end = "lowest" if bench.metric in LOWER_IS_BETTER else "highest"
+    around = f" ({'; '.join(extras)})" if extras else ""
+    return (
+        f"{percent(fraction)} of the labels ({images} images of {patients} patients) and "
+        f"{protocol_clause(comparison.protocol)}, {listed(leaders)} "
+        f"{'has' if len(leaders) == 1 else 'have'} the {end} {metric_name(bench.metric)} of "
+        f"{counted(len(column), 'arm')}: {score_text(top.value)}{around}. "
+        f"{_leader(families, fraction, leaders) or _standing(column, order)}"
+    )
+
+
+def findings(
+    bench: Bench, comparison: Comparison, families: Sequence[Family] = ()
+) -> list[Finding]:
+    """What each fraction with a score shows.
+
+    Args:
+        bench: The task.
+        comparison: One of its protocols.
+        families: The paired differences of that protocol; may be empty.
+    """
+    return [
+        Finding(
+            fraction=fraction,
+            text=_finding(column, bench.metric, _against(families, fraction)),
+        )
+        for fraction in comparison.fractions
+        if (column := comparison.column(fraction, bench.metric))
+    ]
+
+
+def _shared(bench: Bench, comparison: Comparison) -> list[float]:
+    return [one for one in comparison.fractions if len(comparison.column(one, bench.metric)) > 1]
+
+
+def _finding(column: Mapping[str, Summary], metric: str, paired: str) -> str:
+    order = ranked(column, metric)
+    first = f"{order[0]} {score_text(column[order[0]].value)}"
+    if len(order) == 1:
+        return f"Only {first}: nothing to compare with."
+    second = f"{order[1]} {score_text(column[order[1]].value)}"
+    leaders = best(column, metric)
+    if len(leaders) > 1:
+        tied = [arm for arm in order if arm in leaders]
+        text = f"{listed(tied)} share the first place at {score_text(column[order[0]].value)}."
+    else:
+        text = f"{first} comes first, {second} next."
+    alone = [arm for arm in order if len(column[arm].seeds) == 1]
+    seeds = f" One seed only: {listed(alone) if len(alone) < len(order) else 'every arm'}."
+    return f"{text} {paired or _standing(column, order)}{seeds if alone else ''}"
+
+
+def _against(families: Sequence[Family], fraction: float) -> str:
+    """How arms stand to each baseline; empty where no difference could be paired."""
+    told = []
+    for family in families:
+        there = {
+            arm: family.contrasts[arm, fraction]
+            for arm in family.arms
+            if (arm, fraction) in family.contrasts
+        }
+        if not there:
+            continue
+        name = _named(family)
+        parts = []
+        for sign, word in ((1, "better"), (-1, "worse")):
+            clear = [
+                f"{arm} ({signed(one.difference.value)})"
+                for arm, one in there.items()
+                if one.better == sign
+            ]
+            if clear:
+                parts.append(f"{listed(clear)} {_is(clear)} clearly {word}")
+        rest = [arm for arm, one in there.items() if not one.better]
+        if rest:
+            parts.append(f"{listed(rest)} {_is(rest)} not clearly apart")
+        told.append(f"Against {name}, {'; '.join(parts)}.")
+    return " ".join(told)
+
+
+def _leader(families: Sequence[Family], fraction: float, leaders: Sequence[str]) -> str:
+    """How the leading arm stands to the baselines; how all do where several or a baseline lead."""
+    found = [
+        (_named(family), contrast)
+        for family in families
+        if (contrast := family.contrasts.get((leaders[0], fraction))) is not None
+    ]
+    if len(leaders) > 1 or not found:
+        return _against(families, fraction)
+    parts = []
+    words = {1: "clearly better than", 0: "not clearly apart from", -1: "clearly worse than"}
+    for sign, word in words.items():
+        names = [
+            f"{name} ({signed(one.difference.value)})" for name, one in found if one.better == sign
+        ]
+        if names:
+            parts.append(f"{word} {listed(names)}")
+    return f"It is {'; '.join(parts)}."
+
+
+def _named(family: Family) -> str:
+    return "plain MoCo" if family.baseline == _PLAIN else family.baseline
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _standing(column: Mapping[str, Summary], order: Sequence[str]) -> str:
+    """How far the first arm lies clear of the others."""
+    first, others = order[0], list(order[1:])
+    if any(summary.interval is None for summary in column.values()):
+        return "An interval is missing for at least one arm, so nothing is said about chance."
+    low, high = column[first].reach
+    overlapping = [
+        arm for arm in others if column[arm].reach[0] <= high and low <= column[arm].reach[1]
+    ]
+    clear = [arm for arm in others if arm not in overlapping]
+    owner = f"The interval of {first}"
+    if not overlapping:
+        return f"{owner} lies clear of {_of_all(others)}."
+    if not clear:
+        return f"{owner} overlaps {_of_all(others)}, so which arm is best is not settled."
+    theirs = "that" if len(overlapping) == 1 else "those"
+    others_theirs = "that" if len(clear) == 1 else "those"
+    return (
+        f"{owner} overlaps {theirs} of {listed(overlapping)}, so the order among these is not "
+        f"settled; it lies clear of {others_theirs} of {listed(clear)}."
+    )
+
+
+def _of_all(others: Sequence[str]) -> str:
+    if len(others) == 1:
+        return f"that of {others[0]}"
+    return f"those of {'both' if len(others) == 2 else f'all {len(others)}'} other arms"

@@ -1,0 +1,253 @@
+"""Test predictions of runs, row by row on the same images; what is computed of them.
+
+Shape letters: N test images, M columns of probability, R resamples.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medstrata.metrics.intervals import METRICS, mean_of_models, metrics_for, percentile_ends, score
+from medstrata.metrics.kinds import Kind
+from medstrata.metrics.resampling import Draws, Floats, patient_draws
+from medstrata.report.read.facts import Note, Score, TaskFacts
+from medstrata.report.read.layer_runs import Probe
+from medstrata.report.read.runs import Finetune
+from medstrata.report.render.words import metric_name, run_names, score_text
+from medstrata.runtime.console import progress_bar
+
+RESAMPLES, LEVEL = 1000, 0.95
+Tested = Finetune | Probe
+_KINDS = ("binary", "multiclass", "multilabel", "ordinal")
+_TUNED = "probability"  # how the names of a fine-tuned classifier's columns begin
+# Between a score as recorded and as computed again from probabilities kept in single precision.
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Predictions of runs that were tested on the same images.
+
+    Attributes:
+        kind: Of the task.
+        target: As in `weighted`, (N,) or (N, M); rows in the order of the sample ids.
+        patient_ids: Whose each image is, (N,).
+        probability: Name of a run -> (N, M).
+        notes: The runs left out, and why.
+    """
+
+    kind: Kind
+    target: NDArray[Any]
+    patient_ids: NDArray[Any]
+    probability: Mapping[str, Floats]
+    notes: tuple[Note, ...]
+    _resampled: dict[tuple[str, str], Floats] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    @cached_property
+    def draws(self) -> Draws:
+        """The resamples of the patients, the same for every run and metric."""
+        return patient_draws(self.patient_ids, RESAMPLES, seed=0)
+
+    def cover(self, runs: Sequence[Tested]) -> bool:
+        """Whether there is a run, and every one has predictions."""
+        return bool(runs) and all(run.files.name in self.probability for run in runs)
+
+    def covered(self, runs: Sequence[Finetune]) -> list[Finetune]:
+        """The runs that have predictions."""
+        return [run for run in runs if run.files.name in self.probability]
+
+    def of(self, runs: Sequence[Tested]) -> list[Floats]:
+        """Probabilities of each run, (N, M)."""
+        return [self.probability[run.files.name] for run in runs]
+
+    def knows(self, metric: str) -> bool:
+        """Whether the metric can be computed for this kind of task."""
+        return self.kind in _KINDS and metric in metrics_for(self.kind)
+
+    def resampled(self, metric: str, runs: Sequence[Tested]) -> Floats:
+        """Mean score of runs on resampled patients, (R,); the same patients for every run."""
+        for run in runs:
+            key = (metric, run.files.name)
+            if key not in self._resampled:
+                (probability,) = self.of([run])
+                scored = METRICS[metric](self.target, probability, self.kind, self.draws)
+                self._resampled[key] = scored
+        return mean_of_models([self._resampled[metric, run.files.name] for run in runs])
+
+    def scores(self, metric: str, runs: Sequence[Finetune]) -> list[Floats]:
+        """Scores of each run, as `paired.arm_scores` gives them: (1 + R,) a run.
+
+        Raises:
+            ValueError: the score of a run is not defined.
+        """
+        plain = (score(metric, self.target, one, self.kind) for one in self.of(runs))
+        return [
+            np.append(value, self.resampled(metric, [run]))
+            for value, run in zip(plain, runs, strict=True)
+        ]
+
+    def interval(self, metric: str, runs: Sequence[Tested]) -> tuple[float, float] | None:
+        """The 95 % interval over patients of the mean score of runs; None where undefined."""
+        if not self.cover(runs) or not self.knows(metric):
+            return None
+        return ends(self.resampled(metric, runs))
+
+
+def ends(drawn: Floats) -> tuple[float, float] | None:
+    """The 95 % interval of resampled values, (R,); None where no resample has one."""
+    try:
+        low, high, _ = percentile_ends(drawn, LEVEL)
+    except ValueError:
+        return None
+    return low, high
+
+
+class _UnusableError(Exception):
+    """Why the predictions of a run are left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """The test rows of one run by sample id; `digest` is of the images, patients and targets."""
+
+    patient_ids: NDArray[Any]
+    target: NDArray[Any]
+    probability: Mapping[str, Floats]  # beginning of the columns' names -> (N, M)
+    digest: str
+
+
+def read_predictions(runs: Sequence[Finetune]) -> Predictions:
+    """Read what runs of one task on one store predicted for its test images.
+
+    Args:
+        runs: At least one.
+
+    Returns:
+        The predictions of the runs that agree with most others on which images there are, whose
+        they are and what is true of them; a note tells of the rest.
+    """
+    recorded = {run.files.name: {_TUNED: run.scores.get(run.metric)} for run in runs}
+    return _read_all(runs, recorded)[_TUNED]
+
+
+def read_probe_predictions(runs: Sequence[Probe]) -> dict[str, Predictions]:
+    """The same of each read-out of each stage, by its name: `<stage>.<read-out>`."""
+    recorded = {
+        run.files.name: {
+            f"{stage}.{read_out}": found
+            for stage, read_outs in run.stages.items()
+            for read_out, found in read_outs.items()
+        }
+        for run in runs
+    }
+    return _read_all(runs, recorded)
+
+
+def _read_all(
+    runs: Sequence[Tested], recorded: Mapping[str, Mapping[str, Score | None]]
+) -> dict[str, Predictions]:
+    """By how the names of their columns begin; `recorded` maps run -> that -> its main score."""
+    task = runs[0].task
+    found: dict[str, _Rows] = {}
+    lacking: dict[str, list[str]] = {}
+    with progress_bar() as bar:
+        for run in bar.track(runs, description="reading predictions"):
+            try:
+                found[run.files.name] = _read(run, task, recorded[run.files.name])
+            except _UnusableError as reason:
+                lacking.setdefault(str(reason), []).append(run.files.name)
+    common = Counter(rows.digest for rows in found.values()).most_common(1)
+    kept = {name: rows for name, rows in found.items() if rows.digest == common[0][0]}
+    odd = [name for name in found if name not in kept]
+    if odd:
+        why = "its predictions are of other test images, patients or labels than most runs'"
+        lacking[why] = odd
+    first = next(iter(kept.values()), None)
+    # Numbers, which sort in a fraction of the time.
+    patients = np.unique(first.patient_ids, return_inverse=True)[1] if first else np.empty(0)
+    notes = tuple(
+        Note(what=run_names(names), why=f"{why}: left out of what rests on predictions")
+        for why, names in lacking.items()
+    )
+    return {
+        beginning: Predictions(
+            kind=cast("Kind", task.kind),
+            target=first.target if first else np.empty(0),
+            patient_ids=patients,
+            probability={
+                name: rows.probability[beginning]
+                for name, rows in kept.items()
+                if beginning in rows.probability
+            },
+            notes=notes,
+        )
+        for beginning in dict.fromkeys(one for scores in recorded.values() for one in scores)
+    }
+
+
+def _read(run: Tested, task: TaskFacts, recorded: Mapping[str, Score | None]) -> _Rows:
+    if task.kind not in _KINDS:
+        raise _UnusableError(f"tasks of kind {task.kind} are not known here")
+    path = run.files.folder / "predictions.parquet"
+    if not path.is_file():
+        raise _UnusableError("no predictions.parquet")
+    try:
+        rows = _test_rows(path, task, tuple(recorded))
+    # pyarrow's errors are OSError, ValueError and KeyError.
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise _UnusableError(f"predictions.parquet cannot be read ({reason})") from error
+    if len(rows.target) != run.test_images:
+        raise _UnusableError(
+            "predictions.parquet holds another number of test images than result.json"
+        )
+    if run.metric in metrics_for(cast("Kind", task.kind)):
+        for beginning, of_run in recorded.items():
+            if of_run is not None:
+                _check_score(run.metric, of_run.value, rows, beginning, cast("Kind", task.kind))
+    return rows
+
+
+def _test_rows(path: Path, task: TaskFacts, beginnings: Sequence[str]) -> _Rows:
+    multilabel = task.kind == "multilabel"
+    told = [f"target.{name}" for name in task.classes] if multilabel else ["target"]
+    named = task.classes[1:] if task.kind == "binary" else task.classes
+    columns = {one: [f"{one}.{name}" for name in named] for one in beginnings}
+    given = [column for some in columns.values() for column in some]
+    frame = pd.read_parquet(path, columns=["sample_id", "patient_id", "split", *told, *given])
+    frame = frame[frame["split"] == "test"].drop(columns="split")
+    frame = frame.astype({"sample_id": str, "patient_id": str})
+    frame = frame.astype(dict.fromkeys(told, np.float64 if multilabel else np.int64))
+    if frame["sample_id"].duplicated().any():
+        raise ValueError("an image is named twice")
+    frame = frame.sort_values("sample_id", ignore_index=True)
+    truth = frame[told].to_numpy()
+    return _Rows(
+        patient_ids=frame["patient_id"].to_numpy(),
+        target=truth if multilabel else truth[:, 0],
+        probability={one: frame[of].to_numpy(dtype=np.float64) for one, of in columns.items()},
+        digest=hashlib.sha256(frame.drop(columns=given).to_csv(index=False).encode()).hexdigest(),
+    )
+
+
+def _check_score(metric: str, recorded: float, rows: _Rows, beginning: str, kind: Kind) -> None:
+    """Predictions must give the score that the run recorded: else one of the two is not its own."""
+    try:
+        value = score(metric, rows.target, rows.probability[beginning], kind)
+    except ValueError as error:
+        raise _UnusableError(f"predictions.parquet cannot be scored ({error})") from error
+    if abs(value - recorded) > _TOLERANCE:
+        raise _UnusableError(
+            f"its predictions give {metric_name(metric)} {score_text(value)}, its result.json "
+            f"says {score_text(recorded)}"
+        )

@@ -1,0 +1,261 @@
+"""Pre-training runs that differ in the intermediate loss alone, by what their encoders score."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import yaml
+
+from medstrata.report.compare.compare import Bench, Comparison, Summary, summarise
+from medstrata.report.read.facts import Note
+from medstrata.report.read.predictions import LEVEL
+from medstrata.report.read.runs import Finetune, Pretrain
+from medstrata.report.render.sections import Block, Section
+from medstrata.report.render.tables import DataTable, Entry, distinct
+from medstrata.report.render.words import (
+    counted,
+    listed,
+    metric_name,
+    percent,
+    run_names,
+    score_text,
+    sentence,
+    slug,
+)
+
+_LOSSES = {
+    "none": "none, plain MoCo",
+    "mse": "mean squared error",
+    "barlow_twins": "Barlow Twins",
+    "centered_cosine": "centred cosine",
+}
+# Settings that a loss reads besides its weights.
+_OPTIONS = {"mse": ("grids",), "barlow_twins": ("projector_size", "on_weight", "off_weight")}
+# What runs of one ablation may differ in.
+_FREE = ("recipe", "seed", "intermediate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """An intermediate loss as set; `weights` of the stages that carry it, in their order."""
+
+    loss: str
+    weights: tuple[tuple[str, float], ...]
+    options: str
+
+
+def ablation_section(
+    runs: Sequence[Pretrain], benches: Sequence[Bench]
+) -> tuple[Section | None, list[Note]]:
+    """A table for each comparison with encoders of two settings or more that differ in no other.
+
+    Returns:
+        None where there are none, and a note for each run that may belong there and cannot be
+        placed.
+    """
+    groups: dict[str, dict[str, Setting]] = {}
+    notes = []
+    for run in runs:
+        try:
+            others, setting = _read(run)
+        except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
+            why = "its config.yaml does not tell the intermediate loss: not in the ablation"
+            notes.append(Note(what=run.files.name, why=why))
+            continue
+        groups.setdefault(others, {})[run.files.name] = setting
+    blocks = []
+    for settings in groups.values():
+        if len(set(settings.values())) > 1:
+            blocks += _blocks(settings, runs, benches)
+            notes += _untraced(
+                {run.arm for run in runs if run.files.name in settings}, runs, benches
+            )
+    names = distinct(table.name for block in blocks for table in block.tables)
+    if not blocks:
+        return None, notes
+    section = Section(
+        anchor="ablation",
+        title="Which stages, which weights",
+        short="Ablation",
+        lead="Encoders whose pre-training differs in the loss on the intermediate stages alone: "
+        "the stages that carry it, its weights, its own options. Every other setting is equal, as "
+        f"their config.yaml say. Mean over runs with its {percent(LEVEL)} interval over patients. "
+        "Each encoder was pre-trained with one start unless more runs are counted, so small "
+        "differences between rows may be those of the start.",
+        blocks=tuple(
+            Block(heading=block.heading, tables=(_renamed(block.tables[0], name),))
+            for block, name in zip(blocks, names, strict=True)
+        ),
+    )
+    return section, notes
+
+
+def _untraced(arms: set[str], runs: Sequence[Pretrain], benches: Sequence[Bench]) -> list[Note]:
+    names = [
+        run.files.name
+        for bench in benches
+        for comparison in bench.comparisons
+        for given in comparison.runs.values()
+        for run in given
+        if run.arm in arms and source(run, runs) is None
+    ]
+    why = "which pre-training run its encoder came from is not plain: not in the ablation"
+    return [Note(what=run_names(names), why=why)] if names else []
+
+
+def _renamed(table: DataTable, name: str) -> DataTable:
+    return DataTable(
+        name=name, caption=table.caption, heads=table.heads, rows=table.rows, note=table.note
+    )
+
+
+def _read(run: Pretrain) -> tuple[str, Setting]:
+    """Every setting that must be equal, as text, and the intermediate loss."""
+    config: Mapping[str, Any] = yaml.safe_load(run.files.settings)
+    given = config["intermediate"]
+    loss = str(given["loss"])
+    weights = {} if loss == "none" else {k: float(v) for k, v in given["weights"].items()}
+    options = {name: given.get(name) for name in _OPTIONS.get(loss, ())}
+    others = {name: value for name, value in config.items() if name not in _FREE}
+    setting = Setting(
+        loss=loss,
+        weights=tuple(sorted((stage, weight) for stage, weight in weights.items() if weight)),
+        options=json.dumps(options, sort_keys=True),
+    )
+    return json.dumps([run.store.name, run.backbone, others], sort_keys=True), setting
+
+
+def source(run: Finetune, runs: Sequence[Pretrain]) -> Pretrain | None:
+    """The pre-training run a fine-tuned encoder came from, None where that is not plain.
+
+    The folder named by the run's setting `encoder` may have moved: the run whose folder agrees with
+    most of the end of that path is taken, else the only one of the same arm, backbone and store.
+    """
+    try:
+        named = PurePath(str(yaml.safe_load(run.files.settings)["encoder"])).parts
+    except (yaml.YAMLError, KeyError, TypeError):
+        named = ()
+    shared = [_common_end(named, one.files.folder.parts) for one in runs]
+    best = max(shared, default=0)
+    found = [one for one, number in zip(runs, shared, strict=True) if number == best > 0]
+    if len(found) != 1:
+        found = [
+            one
+            for one in found or runs
+            if (one.arm, one.backbone, one.store.name) == (run.arm, run.backbone, run.store.name)
+        ]
+    return found[0] if len(found) == 1 else None
+
+
+def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
+    number = 0
+    for a, b in zip(reversed(one), reversed(other), strict=False):
+        if a != b:
+            break
+        number += 1
+    return number
+
+
+def _blocks(
+    settings: Mapping[str, Setting], runs: Sequence[Pretrain], benches: Sequence[Bench]
+) -> list[Block]:
+    blocks = []
+    for bench in benches:
+        for comparison in bench.comparisons:
+            table = _table(settings, runs, bench, comparison)
+            if table is not None:
+                blocks.append(Block(heading=bench.heading(comparison), tables=(table,)))
+    return blocks
+
+
+def _table(
+    settings: Mapping[str, Setting],
+    runs: Sequence[Pretrain],
+    bench: Bench,
+    comparison: Comparison,
+) -> DataTable | None:
+    cells: dict[Setting, dict[float, list[Finetune]]] = {}
+    arms: dict[Setting, dict[str, None]] = {}
+    for (arm, fraction), given in comparison.runs.items():
+        for run in given:
+            encoder = source(run, runs)
+            if encoder is not None and encoder.files.name in settings:
+                setting = settings[encoder.files.name]
+                cells.setdefault(setting, {}).setdefault(fraction, []).append(run)
+                arms.setdefault(setting, {})[arm] = None
+    if len(cells) < 2:
+        return None
+    fractions = sorted({fraction for row in cells.values() for fraction in row})
+    order = sorted(cells, key=lambda one: (one.loss != "none", one.loss, one.weights, one.options))
+    return DataTable(
+        name=slug("ablation", bench.task.name, bench.store.name, comparison.protocol),
+        caption=f"{sentence(metric_name(bench.metric))} by intermediate loss: "
+        f"{bench.under(comparison)}",
+        heads=tuple(
+            Entry(text=text)
+            for text in (
+                "Arm",
+                "Loss",
+                "Stages",
+                "Weights",
+                *(f"{percent(one)} of labels" for one in fractions),
+            )
+        ),
+        rows=tuple(
+            (
+                *_described(setting, tuple(arms[setting]), order),
+                *(
+                    _entry(
+                        summarise(cells[setting].get(one, ()), bench.metric, comparison.predictions)
+                    )
+                    for one in fractions
+                ),
+            )
+            for setting in order
+        ),
+    )
+
+
+def _described(
+    setting: Setting, arms: Sequence[str], others: Sequence[Setting]
+) -> tuple[Entry, ...]:
+    head = Entry(text=listed(arms), arm=arms[0] if len(arms) == 1 else None)
+    same_loss = {one.options for one in others if one.loss == setting.loss}
+    # Options that all rows of this loss share say nothing here.
+    told = _differing(setting, same_loss) if len(same_loss) > 1 else ()
+    stages = [stage.removeprefix("stage") for stage, _ in setting.weights]
+    weights = [weight for _, weight in setting.weights]
+    alike = len(weights) > 1 and len(set(weights)) == 1
+    return (
+        head,
+        Entry(text=_LOSSES.get(setting.loss, setting.loss), notes=told),
+        Entry(text=", ".join(stages) or "–"),
+        Entry(
+            text=f"{weights[0]:g} each"
+            if alike
+            else ", ".join(f"{weight:g}" for weight in weights) or "–"
+        ),
+    )
+
+
+def _differing(setting: Setting, options: set[str]) -> tuple[str, ...]:
+    read = [json.loads(one) for one in options]
+    own = json.loads(setting.options)
+    return tuple(
+        f"{name.replace('_', ' ')} {json.dumps(value)}"
+        for name, value in own.items()
+        if any(one.get(name) != value for one in read)
+    )
+
+
+def _entry(summary: Summary | None) -> Entry:
+    if summary is None:
+        return Entry(text="no score")
+    return Entry(
+        text=score_text(summary.value),
+        number=summary.value,
+        interval=summary.interval,
+        notes=(counted(len(summary.seeds), "run"),),
+    )

@@ -1,0 +1,175 @@
+"""The audit of the images behind the runs, as the page shows it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medstrata.report.read.facts import Note, RunFiles
+from medstrata.report.render.tables import DataTable, Entry, count, named
+from medstrata.report.render.words import counted, listed, percent, score_text, slug
+
+_CUES = {
+    "size": "Image size",
+    "site": "Site",
+    "format": "File format",
+    "intensity": "Mean colour",
+    "border": "Border strip",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditView:
+    """One audit.
+
+    Attributes:
+        name: Of the store.
+        said: (level, sentence), the gravest first.
+        tables: The checks; how well each cue predicts each label; images of each class.
+    """
+
+    name: str
+    said: tuple[tuple[str, str], ...]
+    tables: tuple[DataTable, ...]
+
+
+def audits(runs: Sequence[tuple[str, RunFiles]]) -> tuple[list[AuditView], list[Note]]:
+    """Each audit once.
+
+    Args:
+        runs: Name of the store, and files of each run.
+
+    Returns:
+        The audits in the order of their stores' names, and a note for each store without a
+        readable one.
+    """
+    views: dict[str, AuditView] = {}
+    lacking: dict[str, Note] = {}
+    for store, files in sorted(runs, key=lambda run: (run[0], run[1].name)):
+        facts = files.audit
+        if facts is None:
+            why = (
+                "no data audit in some of its run folders: whether an image stands in two splits "
+                "is not known here; `medstrata audit` looks"
+            )
+            lacking[store] = Note(what=store, why=why)
+            continue
+        try:
+            key = str(facts["store_digest"])
+            if key not in views:
+                views[key] = _view(store, facts)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+            lacking[store] = Note(what=store, why="the data audit of its runs cannot be read")
+    return list(views.values()), list(lacking.values())
+
+
+def _view(store: str, facts: Mapping[str, Any]) -> AuditView:
+    tables = [_checks_table(store, facts)]
+    if facts["shortcuts"]:
+        tables.append(_shortcuts_table(store, facts["shortcuts"]))
+    labels: Mapping[str, Any] = facts["labels"]
+    parts: dict[str, None] = {}
+    for label in labels.values():
+        parts |= dict.fromkeys([*label["splits"], *label["fractions"]])
+    tables += [_counts_table(store, name, label, tuple(parts)) for name, label in labels.items()]
+    return AuditView(
+        name=store,
+        said=tuple((str(one["level"]), str(one["what"])) for one in facts["findings"]),
+        tables=tuple(tables),
+    )
+
+
+def _checks_table(store: str, facts: Mapping[str, Any]) -> DataTable:
+    return DataTable(
+        name=slug("audit", store),
+        caption=f"What was looked for in {store}",
+        heads=named("Check", "Found"),
+        rows=tuple(named(*check) for check in _checks(facts)),
+    )
+
+
+def _shortcuts_table(store: str, shortcuts: Sequence[Mapping[str, Any]]) -> DataTable:
+    cues = tuple(dict.fromkeys(str(one["cue"]) for one in shortcuts))
+    labels: dict[str, dict[str, Entry]] = {}
+    for one in shortcuts:
+        labels.setdefault(str(one["label"]), {})[str(one["cue"])] = _shortcut(one)
+    return DataTable(
+        name=slug("audit", store, "shortcuts"),
+        caption="How well each cue alone predicts the label: macro AUROC, "
+        f"{percent(0.95)} interval over patients, {store}",
+        heads=named("Label", *(_CUES.get(cue, cue) for cue in cues)),
+        rows=tuple(
+            (Entry(text=label), *(found.get(cue, Entry(text="–")) for cue in cues))
+            for label, found in labels.items()
+        ),
+    )
+
+
+def _shortcut(one: Mapping[str, Any]) -> Entry:
+    """The score of a cue; a cue that is the same in all images has a verdict alone."""
+    auroc, verdict = one["auroc"], str(one["verdict"])
+    if auroc is None:
+        return Entry(text=verdict)
+    value, interval = float(auroc["value"]), (float(auroc["low"]), float(auroc["high"]))
+    return Entry(text=score_text(value), number=value, interval=interval, notes=(verdict,))
+
+
+def _counts_table(
+    store: str, name: str, label: Mapping[str, Any], parts: Sequence[str]
+) -> DataTable:
+    """Images of each class, then the patients, then images without a label."""
+    places = [label["splits"].get(part) or label["fractions"].get(part) or {} for part in parts]
+    classes = dict.fromkeys(one for place in places for one in place.get("per_class", {}))
+    rows = [
+        (Entry(text=str(one)), *(_number(place.get("per_class", {}), one) for place in places))
+        for one in classes
+    ]
+    for key, told in (("patients", "patients"), ("unknown", "unlabelled images")):
+        rows.append((Entry(text=told), *(_number(place, key) for place in places)))
+    return DataTable(
+        name=slug("audit", store, "counts", name),
+        caption=f"Images of each class of {name}, by split and by fraction of the training "
+        f"labels, {store}",
+        heads=named("Class", *(_column(part) for part in parts)),
+        rows=tuple(rows),
+    )
+
+
+def _column(part: str) -> str:
+    return part if part in ("train", "val", "test") else f"{percent(float(part))} of labels"
+
+
+def _number(counts: Mapping[str, Any], name: str) -> Entry:
+    return count(int(counts[name])) if name in counts else Entry(text="–")
+
+
+def _checks(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    leakage, copies, overlaps = facts["leakage"], facts["duplicates"], facts["overlaps"]
+    odd = facts["exposures"]
+    torn = [f"{counted(one['pairs'], 'pair')} ({one['label']})" for one in facts["label_conflicts"]]
+    return [
+        ("Patients in two splits", f"{leakage['patients']:,}"),
+        ("Equal or near-identical images in two splits", counted(leakage["pairs"], "pair")),
+        (
+            "Images equal pixel by pixel to another",
+            f"{copies['exact_images']:,} in {counted(copies['exact_groups'], 'group')}, "
+            f"{counted(copies['exact_between_patients'], 'pair')} between patients",
+        ),
+        (
+            "Near-identical images",
+            f"{counted(copies['near_pairs'], 'pair')}, {copies['near_between_patients']:,} of them "
+            f"between patients; {counted(copies['candidates'], 'candidate')} compared"
+            f"{'' if copies['complete'] else ', not all that are alike'}",
+        ),
+        ("Copies with different labels", listed(torn) or "no labels"),
+        (
+            "Overlapping images of one patient",
+            f"{overlaps['overlapping']:,} of {overlaps['images']:,} images looked at; by chance "
+            f"{overlaps['control_found']:,} of {counted(overlaps['control_pairs'], 'pair')} of "
+            "different patients",
+        ),
+        (
+            "Constant, burnt-out and nearly black images",
+            f"{odd['constant']['images']:,}, {odd['bright']['images']:,} and "
+            f"{odd['dark']['images']:,}",
+        ),
+    ]

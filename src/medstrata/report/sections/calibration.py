@@ -1,0 +1,255 @@
+"""Whether probabilities mean what they say: reliability diagrams, ECE and Brier score."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from medstrata.metrics.kinds import Kind
+from medstrata.metrics.resampling import Floats
+from medstrata.metrics.scores import CALIBRATION_BINS
+from medstrata.report.compare.compare import Bench, Comparison, Summary, best
+from medstrata.report.read.predictions import LEVEL
+from medstrata.report.render.figures import (
+    MUTED,
+    Picture,
+    Style,
+    claim,
+    page_style,
+    picture,
+    unit_square,
+)
+from medstrata.report.render.sections import Block, Section, section_of
+from medstrata.report.render.tables import DataTable, Entry
+from medstrata.report.render.words import (
+    percent,
+    score_text,
+)
+
+_SCORES = {"ece": "ECE", "brier": "Brier"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """Predictions in bins of equal width by probability; bins without predictions are left out.
+
+    Attributes:
+        bins: Number of each bin, 0..14.
+        counts: Predictions in it.
+        probability: Their mean probability.
+        frequency: The share of them that came true.
+    """
+
+    bins: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    probability: Floats
+    frequency: Floats
+
+
+def reliability(target: NDArray[Any], probabilities: Sequence[Floats], kind: Kind) -> Reliability:
+    """Bin the predictions of several models together, as `weighted.ece` bins those of one.
+
+    Args:
+        target: Shape (N,), or (N, M) of a multilabel task, whose labels are taken together.
+        probabilities: One (N, M) array a model.
+        kind: Of the task; with several classes, the probability of the predicted class.
+
+    Returns:
+        At most 15 bins.
+    """
+    pairs = [_outcomes(target, one, kind) for one in probabilities]
+    stated = np.concatenate([one for one, _ in pairs])
+    true = np.concatenate([one for _, one in pairs])
+    edges = np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS
+    place = np.searchsorted(edges, stated, side="left")
+    counts = np.bincount(place, minlength=CALIBRATION_BINS)
+    bins = np.flatnonzero(counts)
+    sums = [np.bincount(place, one, CALIBRATION_BINS)[bins] for one in (stated, true)]
+    return Reliability(
+        bins=bins,
+        counts=counts[bins],
+        probability=sums[0] / counts[bins],
+        frequency=sums[1] / counts[bins],
+    )
+
+
+def _outcomes(target: NDArray[Any], probability: Floats, kind: Kind) -> tuple[Floats, Floats]:
+    """Probabilities and whether they came true, 0 or 1, both flat; unknown labels left out."""
+    if kind == "binary":
+        return probability[:, 0], np.asarray(target, dtype=np.float64)
+    if kind == "multilabel":
+        known = ~np.isnan(target)
+        return probability[known], target[known]
+    chosen = probability.argmax(axis=1)
+    return probability.max(axis=1), (chosen == target).astype(np.float64)
+
+
+def calibration_section(
+    found: Sequence[tuple[str, Bench, Comparison]], looks: Mapping[str, Style]
+) -> Section | None:
+    """Every comparison with calibration scores or predictions.
+
+    Args:
+        found: (name for files, bench, comparison).
+        looks: Arm -> style.
+    """
+    return section_of(
+        (_block(*one, looks) for one in found),
+        anchor="calibration",
+        title="Calibration",
+        short="Calibration",
+        lead="Whether a probability of 0.8 comes true eight times in ten. ECE is the mean distance "
+        f"between stated probability and frequency over {CALIBRATION_BINS} bins of equal width, "
+        "the Brier score the mean squared error of the probabilities; less is better in both. ECE "
+        "of few images is never 0, even of a perfect model. Nothing was recalibrated.",
+    )
+
+
+def _block(
+    name: str, bench: Bench, comparison: Comparison, looks: Mapping[str, Style]
+) -> Block | None:
+    predictions = comparison.predictions
+    cells = {
+        (arm, fraction): reliability(predictions.target, predictions.of(runs), predictions.kind)
+        for arm in comparison.arms
+        for fraction in comparison.fractions
+        if (runs := comparison.predicted(arm, fraction))
+    }
+    table = _table(f"{name}-calibration", bench, comparison)
+    if not cells and table is None:
+        return None
+    arms = tuple(arm for arm in comparison.arms if any(arm == one for one, _ in cells))
+    drawn = [_diagrams(f"{name}-reliability", cells, arms, looks)] if cells else []
+    whose = {
+        "binary": f"that an image is {bench.task.classes[-1]}",
+        "multilabel": "of each label, all labels together",
+    }.get(bench.task.kind, "of the predicted class")
+    return Block(
+        heading=bench.heading(comparison),
+        tables=() if table is None else (table,),
+        pictures=tuple(drawn),
+        arms=arms,
+        caption=f"Frequency against stated probability {whose}; a row for each share of labels, a "
+        "column for each arm in the order of the key. On the diagonal, probabilities come true as "
+        "often as they say; below it they are too high. Bars at the foot: how many predictions of "
+        "all seeds fall into each bin, the number being that of the fullest.",
+    )
+
+
+def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
+    columns = [
+        (metric, fraction, column)
+        for metric in _SCORES
+        for fraction in comparison.fractions
+        if (column := comparison.column(fraction, metric))
+    ]
+    if not columns:
+        return None
+    return DataTable(
+        name=name,
+        caption=f"Calibration, less is better: {bench.under(comparison)}",
+        heads=(
+            Entry(text="Arm"),
+            *(
+                Entry(text=_SCORES[metric], notes=(f"{percent(fraction)} of labels",))
+                for metric, fraction, _ in columns
+            ),
+        ),
+        rows=tuple(
+            (
+                Entry(text=arm, arm=arm),
+                *(
+                    _entry(column.get(arm), arm in best(column, metric))
+                    for metric, _, column in columns
+                ),
+            )
+            for arm in comparison.arms
+        ),
+        note=f"Mean over seeds with its {percent(LEVEL)} interval over patients.",
+    )
+
+
+def _entry(summary: Summary | None, is_best: bool) -> Entry:
+    if summary is None:
+        return Entry(text="no score")
+    return Entry(
+        text=score_text(summary.value),
+        number=summary.value,
+        interval=summary.interval,
+        notes=() if summary.of_mean else ("interval of the median seed",),
+        best=is_best,
+    )
+
+
+def _diagrams(
+    name: str,
+    cells: Mapping[tuple[str, float], Reliability],
+    arms: Sequence[str],
+    looks: Mapping[str, Style],
+) -> Picture:
+    fractions = sorted({fraction for _, fraction in cells})
+    with rc_context(page_style(8)):
+        figure = Figure(figsize=(0.5 + 1.5 * max(len(arms), 3), 0.45 + 1.5 * len(fractions)))
+        grid = figure.subplots(len(fractions), len(arms), sharex=True, sharey=True, squeeze=False)
+        for i, fraction in enumerate(fractions):
+            for j, arm in enumerate(arms):
+                _draw(grid[i, j], cells.get((arm, fraction)), looks[arm])
+            grid[i, 0].set_ylabel(f"{percent(fraction)} of labels")
+        width, height = figure.get_size_inches()
+        figure.subplots_adjust(
+            0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.06 / height, 0.12, 0.1
+        )
+        figure.supxlabel("stated probability", y=0.02 / height, fontsize=8, color=MUTED)
+        return picture(
+            figure,
+            name=name,
+            title="Reliability",
+            alt="Frequency against stated probability, a panel for each arm and share of labels: "
+            + "; ".join(
+                f"{arm} at {percent(fraction)}, {_leaning(one)}"
+                for (arm, fraction), one in cells.items()
+            )
+            + ".",
+        )
+
+
+def _leaning(found: Reliability) -> str:
+    """Whether probabilities are too high or too low in the mean."""
+    gap = np.average(found.probability - found.frequency, weights=found.counts)
+    return f"mean probability less frequency {score_text(float(gap))}"
+
+
+def _draw(axes: Axes, found: Reliability | None, style: Style) -> None:
+    unit_square(axes)
+    if found is None:
+        axes.text(0.5, 0.5, "–", color=MUTED)
+        return
+    axes.plot([0, 1], [0, 1], color=MUTED, lw=0.6)
+    middles = (found.bins + 0.5) / CALIBRATION_BINS
+    heights = 0.22 * found.counts / found.counts.max()
+    bars = axes.bar(middles, heights, 0.8 / CALIBRATION_BINS, color=style.colour, alpha=0.3, lw=0)
+    fullest = int(found.counts.argmax())
+    axes.text(
+        float(np.clip(middles[fullest], 0.14, 0.86)),
+        heights[fullest] + 0.02,
+        f"{found.counts[fullest]:,}",
+        ha="center",
+        fontsize=6.5,
+        color=MUTED,
+    )
+    line = axes.plot(
+        found.probability,
+        found.frequency,
+        color=style.colour,
+        ls=style.dash,
+        marker=style.marker,
+        ms=3.2,
+        mec="none",
+        lw=1.1,
+    )
+    claim([*bars, *line], style)

@@ -1,0 +1,117 @@
+"""Label efficiency: with which share of the labels an arm scores as a reference does with all."""
+
+from collections.abc import Sequence
+
+from medstrata.metrics.intervals import LOWER_IS_BETTER
+from medstrata.metrics.label_efficiency import Efficiency, efficiency_of
+from medstrata.report.compare.compare import Bench, Comparison
+from medstrata.report.read.predictions import LEVEL, RESAMPLES
+from medstrata.report.render.sections import Section, section_of, table_block
+from medstrata.report.render.tables import DataTable, Entry
+from medstrata.report.render.words import (
+    metric_name,
+    percent,
+    score_text,
+)
+
+# Arms whose score with all labels is to be reached.
+_REFERENCES = ("scratch", "moco")
+
+
+def efficiency_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Section | None:
+    """Every comparison with a reference trained on all labels.
+
+    Args:
+        found: (name for files, bench, comparison).
+    """
+    return section_of(
+        (
+            table_block(bench.heading(comparison), _table(name, bench, comparison))
+            for name, bench, comparison in found
+        ),
+        anchor="efficiency",
+        title="Label efficiency",
+        short="Label efficiency",
+        lead="The share of the labels with which an arm scores what a reference arm scores with "
+        "all of them. Between the shares studied the mean score over seeds is taken to rise along "
+        "a straight line in the logarithm of the share; the smallest share at which the line meets "
+        "the reference is given. Where the smallest share studied is enough already, less may be "
+        f"too: such an entry begins with ≤. The {percent(LEVEL)} interval is over patients "
+        f"({RESAMPLES:,} resamples, the same for both arms); an open end means that the reference "
+        "was not reached in that many of them.",
+    )
+
+
+def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
+    full = {
+        arm: comparison.predicted(arm, 1.0)
+        for word in _REFERENCES
+        for arm in comparison.arms
+        if comparison.identity(arm)[0] == word
+    }
+    column = comparison.column(1.0, bench.metric)
+    references = [arm for arm, runs in full.items() if runs and arm in column]
+    if not references or not comparison.predictions.knows(bench.metric):
+        return None
+    rows = tuple(
+        (
+            Entry(text=arm, arm=arm),
+            *(_entry(bench, comparison, arm, reference) for reference in references),
+        )
+        for arm in comparison.arms
+    )
+    if not any(entry.number is not None for row in rows for entry in row):
+        return None
+    return DataTable(
+        name=f"{name}-efficiency",
+        caption=f"Share of the labels with which each arm reaches the {metric_name(bench.metric)} "
+        f"of a reference with all labels: {bench.under(comparison)}",
+        heads=(
+            Entry(text="Arm"),
+            *(
+                Entry(text=f"{arm}, all labels", notes=(score_text(column[arm].value),))
+                for arm in references
+            ),
+        ),
+        rows=rows,
+        note="In the CSV file shares are from 0 to 1.",
+    )
+
+
+def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> Entry:
+    predictions = comparison.predictions
+    studied = {
+        one: runs for one in comparison.fractions if (runs := comparison.predicted(arm, one))
+    }
+    if arm == reference:
+        return Entry(text="the reference")
+    # From one share alone nothing can be said about fewer labels.
+    if len(studied) < 2:
+        return Entry(text="too few shares")
+    try:
+        found = efficiency_of(
+            {one: predictions.scores(bench.metric, runs) for one, runs in studied.items()},
+            predictions.scores(bench.metric, comparison.predicted(reference, 1.0)),
+            lower_is_better=bench.metric in LOWER_IS_BETTER,
+            level=LEVEL,
+        )
+    except ValueError:  # not defined in any resample: too few patients of a class
+        return Entry(text="undefined")
+    return told(found, min(studied))
+
+
+def told(found: Efficiency, smallest: float) -> Entry:
+    """A share of the labels as it is read, `smallest` being the smallest share studied."""
+    ends = [_share(end, smallest) for end in (found.low, found.high)]
+    notes = [] if found.low is None else [f"{percent(LEVEL)}: {ends[0]} to {ends[1]}"]
+    if found.reached < 1:
+        notes.append(f"reached in {percent(found.reached)} of resamples")
+    if found.fraction is None:
+        return Entry(text="not reached", notes=tuple(notes))
+    return Entry(text=_share(found.fraction, smallest), number=found.fraction, notes=tuple(notes))
+
+
+def _share(fraction: float | None, smallest: float) -> str:
+    if fraction is None:
+        return "beyond all"
+    return f"{'≤ ' if fraction <= smallest else ''}{percent(float(f'{fraction:.2g}'))}"

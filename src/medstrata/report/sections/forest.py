@@ -1,0 +1,211 @@
+"""Paired differences as the page shows them: a table and a forest plot for each baseline."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from medstrata.metrics.intervals import LOWER_IS_BETTER
+from medstrata.report.compare.compare import Bench, Comparison
+from medstrata.report.compare.differences import ALPHA, Contrast, Family
+from medstrata.report.read.predictions import LEVEL, RESAMPLES
+from medstrata.report.render.figures import INK, MUTED, Picture, Style, claim, page_style, picture
+from medstrata.report.render.sections import Block, Section, section_of
+from medstrata.report.render.tables import DataTable, Entry
+from medstrata.report.render.words import (
+    counted,
+    listed,
+    metric_name,
+    p_text,
+    percent,
+    sentence,
+    signed,
+)
+
+_SEEDS_NAMED = 5  # per-seed differences are listed up to this many, else their range is given
+
+
+def differences_section(
+    found: Sequence[tuple[str, Bench, Comparison, tuple[Family, ...]]],
+    looks: Mapping[str, Style],
+) -> Section | None:
+    """Every family of differences.
+
+    Args:
+        found: (name for files, bench, comparison, its families).
+        looks: Arm -> style.
+
+    Returns:
+        None where nothing could be paired.
+    """
+    return section_of(
+        (
+            _block(name, bench, comparison, [one for one in families if one.contrasts], looks)
+            for name, bench, comparison, families in found
+            if any(one.contrasts for one in families)
+        ),
+        anchor="differences",
+        title="Paired differences to the baselines",
+        short="Differences",
+        lead="All arms are scored on the same patients and, seed by seed, were given the same "
+        "labelled images, so much of what moves a score moves both sides alike and drops out of "
+        "their difference. Each entry is the arm's mean score over seeds less the baseline's, "
+        f"with its {percent(LEVEL)} interval from {RESAMPLES:,} resamples of the test patients; p "
+        "comes from exchanging the two arms' predictions patient by patient; the adjusted p is "
+        "Holm's, over all differences of its table. Clear: the adjusted p is below "
+        f"{ALPHA} and the interval leaves out 0. Interval and p speak of other patients; the "
+        "seeds' own differences show how much hangs on the labelled images and the start.",
+    )
+
+
+def _block(
+    name: str,
+    bench: Bench,
+    comparison: Comparison,
+    families: Sequence[Family],
+    looks: Mapping[str, Style],
+) -> Block:
+    reach = [
+        end
+        for family in families
+        for one in family.contrasts.values()
+        for end in (one.difference.low, one.difference.high, 0.0)
+    ]
+    margin = 0.05 * (max(reach) - min(reach)) or 0.01
+    limits = (min(reach) - margin, max(reach) + margin)
+    drawn = {arm for family in families for arm in family.arms}
+    return Block(
+        heading=bench.heading(comparison),
+        pictures=tuple(
+            _forest(f"{name}-differences-{i}", bench, family, looks, limits)
+            for i, family in enumerate(families)
+        ),
+        arms=tuple(arm for arm in comparison.arms if arm in drawn),
+        caption=f"Difference in {metric_name(bench.metric)} to each baseline, "
+        f"{_better_side(bench.metric)} of the line being better. Bars: {percent(LEVEL)} interval "
+        "over patients. Filled: clear after Holm's correction; open: not.",
+        tables=tuple(
+            _table(f"{name}-differences-{i}", bench, comparison, family)
+            for i, family in enumerate(families)
+        ),
+    )
+
+
+def _better_side(metric: str) -> str:
+    return "left" if metric in LOWER_IS_BETTER else "right"
+
+
+def _table(name: str, bench: Bench, comparison: Comparison, family: Family) -> DataTable:
+    number = counted(len(family.contrasts), "difference")
+    permutations = f"p-values are Holm-adjusted over the {number} of this table."
+    if len(family.contrasts) == 1:
+        permutations = "One difference alone: its p-value needs no adjustment."
+    other = [arm for arm in family.arms if arm in family.other_backbone]
+    marked = f" Another backbone than the baseline's: {listed(other)}." if other else ""
+    return DataTable(
+        name=name,
+        caption=f"{sentence(metric_name(bench.metric))} less that of {family.baseline}: "
+        f"{bench.under(comparison)}",
+        heads=(
+            Entry(text="Arm"),
+            *(Entry(text=f"{percent(one)} of labels") for one in family.fractions),
+        ),
+        rows=tuple(
+            (
+                Entry(
+                    text=arm,
+                    arm=arm,
+                    notes=("other backbone",) if arm in family.other_backbone else (),
+                ),
+                *(_entry(family.contrasts.get((arm, one))) for one in family.fractions),
+            )
+            for arm in family.arms
+        ),
+        note=f"{permutations}{marked}",
+    )
+
+
+def _entry(contrast: Contrast | None) -> Entry:
+    if contrast is None:
+        return Entry(text="no pair")
+    found = contrast.difference
+    verdict = {1: ", clearly better", -1: ", clearly worse", 0: ""}[contrast.better]
+    return Entry(
+        text=signed(found.value),
+        number=found.value,
+        interval=(found.low, found.high),
+        notes=(
+            f"p {p_text(found.p_value)}, adjusted {p_text(contrast.adjusted)}{verdict}",
+            _seeds(found.per_seed),
+        ),
+    )
+
+
+def _seeds(per_seed: Sequence[float]) -> str:
+    if len(per_seed) == 1:
+        return "one seed"
+    if len(per_seed) > _SEEDS_NAMED:
+        ends = f"{signed(min(per_seed))} to {signed(max(per_seed))}"
+        return f"{len(per_seed)} seeds: {ends}"
+    return f"seeds {', '.join(signed(one) for one in per_seed)}"
+
+
+def _forest(
+    name: str,
+    bench: Bench,
+    family: Family,
+    looks: Mapping[str, Style],
+    limits: tuple[float, float],
+) -> Picture:
+    """Rows of arms, grouped by fraction, the smallest fraction at the top."""
+    pitch = len(family.arms) + 1
+    rows = {
+        (arm, fraction): -(i * pitch + j)
+        for i, fraction in enumerate(family.fractions)
+        for j, arm in enumerate(family.arms)
+    }
+    height = 0.17 * pitch * len(family.fractions) + 0.55
+    with rc_context(page_style(9)):
+        figure = Figure(figsize=(4.4, height))
+        axes = figure.add_axes((0.13, 0.42 / height, 0.85, 1 - 0.47 / height))
+        axes.axvline(0, color=INK, lw=0.9)
+        for cell, contrast in family.contrasts.items():
+            _draw(axes, contrast, looks[cell[0]], rows[cell])
+        axes.set_xlim(*limits)
+        axes.set_ylim(-pitch * len(family.fractions) + 0.4, 0.9)
+        middles = [-(i * pitch + (pitch - 2) / 2) for i in range(len(family.fractions))]
+        axes.set_yticks(middles, [percent(one) for one in family.fractions])
+        axes.tick_params(axis="y", length=0)
+        for i in range(1, len(family.fractions)):
+            axes.axhline(1 - i * pitch, color=MUTED, lw=0.4)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_xlabel("difference")
+        told = "; ".join(
+            f"{arm} at {percent(fraction)} {signed(one.difference.value)}"
+            for (arm, fraction), one in family.contrasts.items()
+        )
+        return picture(
+            figure,
+            name=name,
+            title=f"Against {family.baseline}",
+            alt=f"{metric_name(bench.metric)} less that of {family.baseline}: {told}. The "
+            "intervals are in the table.",
+        )
+
+
+def _draw(axes: Axes, contrast: Contrast, style: Style, row: float) -> None:
+    found = contrast.difference
+    bar = axes.plot([found.low, found.high], [row, row], color=style.colour, lw=1.3)
+    mark = axes.plot(
+        [found.value],
+        [row],
+        marker=style.marker,
+        color=style.colour,
+        mfc=style.colour if contrast.better else "none",
+        ms=5.5,
+        mew=1.1,
+        ls="none",
+    )
+    claim([*bar, *mark], style)

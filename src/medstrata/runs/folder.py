@@ -1,0 +1,213 @@
+"""The run folder: settings, environment, metrics, checkpoints; refused, resumed or overwritten."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from medstrata.runs.metrics_log import finite
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import replacing, write_text
+
+_PACKAGES = (
+    "medstrata",
+    "torch",
+    "timm",
+    "accelerate",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+)
+
+
+def open_run(
+    folder: Path, settings: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
+) -> bool:
+    """Make a run folder or take up an existing one.
+
+    Args:
+        folder: The run folder.
+        settings: Everything that decides the run; written to config.yaml.
+        resume: Go on with the run in the folder, if there is one.
+        overwrite: Delete the run in the folder first.
+
+    Returns:
+        Whether an earlier run is taken up.
+
+    Raises:
+        MedstrataError: the folder is in use and neither option is given, holds something else
+            than a run, or was started with other settings.
+    """
+    config = folder / "config.yaml"
+    if folder.exists() and not folder.is_dir():
+        raise MedstrataError(f"{folder} is a file; choose another --out")
+    if folder.exists() and any(folder.iterdir()):
+        if not config.is_file():
+            raise MedstrataError(f"{folder} exists and is not a run folder; choose another --out")
+        if resume:
+            _require_equal(folder, read_config(config), json.loads(json.dumps(settings)))
+            return True
+        if not overwrite:
+            raise MedstrataError(
+                f"{folder} already holds a run; add --resume to go on or --overwrite to redo it"
+            )
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    plain = json.loads(json.dumps(settings))
+    write_text(config, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    return False
+
+
+def keep_audit(store: Path, folder: Path) -> None:
+    """Copy a store's audit into the run folder, where the report looks for it."""
+    if (store / "audit.json").is_file():
+        write_text(folder / "audit.json", (store / "audit.json").read_text(encoding="utf-8"))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a config.yaml.
+
+    Raises:
+        MedstrataError: it is no YAML, or holds no settings.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MedstrataError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(loaded, dict):
+        raise MedstrataError(f"{path} is not a mapping of settings")
+    return loaded
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            found.update(flat(value, f"{prefix}{key}."))
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def _require_equal(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    old, new = flat(before), flat(now)
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if changed:
+        listed = ", ".join(f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in changed[:3])
+        raise MedstrataError(
+            f"{folder} was started with other settings ({listed}); resume with the same ones, "
+            "or choose another --out"
+        )
+
+
+def environment() -> dict[str, Any]:
+    """Versions, hardware and time; no user name, no host name, no paths."""
+    cuda = torch.cuda.is_available()
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "gpu": torch.cuda.get_device_name() if cuda else None,
+        "cuda": torch.version.cuda if cuda else None,
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "git": _git_state(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _git_state() -> str | None:
+    """Commit of the code that runs, with a mark when it has local changes; None outside git."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(  # noqa: S603  (fixed arguments)
+            [git, "-C", str(Path(__file__).parent), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.strip()
+
+    # An installed package may lie in a repository of the user's, which does not hold it.
+    if not ask("ls-files", Path(__file__).name):
+        return None
+    return ask("describe", "--always", "--dirty", "--abbrev=12") or None
+
+
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
+    """Write a checkpoint whole or not at all, then remove the oldest beyond `keep`."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"step-{step:09d}.pt"
+    with replacing(path) as temporary:
+        torch.save(dict(state), temporary)
+    for old in checkpoints(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(folder.glob("step-*.pt"))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of tensors and plain values; nothing in it can run code."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise MedstrataError(
+            f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to resume from "
+            "the one before"
+        ) from error
+    return dict(state)
+
+
+def write_result(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write result.json, which marks a run as finished."""
+    write_text(folder / "result.json", json.dumps(finite(result), indent=2) + "\n")
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run, None of an unfinished one."""
+    path = folder / "result.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def settings_dict(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as nested plain values, tuples as lists."""
+    return dict(json.loads(json.dumps(asdict(settings))))

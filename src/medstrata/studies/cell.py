@@ -1,0 +1,162 @@
+"""One cell of a study, run in this process."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.open import open_store
+from medstrata.data.store.store import Store
+from medstrata.evaluation.atlas import atlas
+from medstrata.evaluation.finetune import finetune
+from medstrata.evaluation.probe import probe
+from medstrata.evaluation.reuse import reuse
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.pretraining.loop import pretrain
+from medstrata.runs.folder import read_result
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import write_text
+from medstrata.studies.given import named_encoder
+from medstrata.studies.plan import Cell, store_path
+from medstrata.studies.settings import StudySettings, changed
+
+_CHOICE = "choice.json"
+_CANDIDATES = "candidates"
+# Arguments of `prepare` that are paths.
+_PATHS = ("source", "labels")
+
+
+def perform(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
+    """Do the work of a cell; one that was cut goes on or starts again.
+
+    Args:
+        cell: What to do.
+        settings: The study it belongs to.
+        out: Folder of the study.
+        root: Folder that relative paths in the study's settings start from.
+
+    Raises:
+        MedstrataError: as the function that does the work.
+    """
+    folder = out / cell.folder
+    if cell.kind == "prepare":
+        _prepare(folder, settings.data[cell.data].prepare or {}, root)
+        return
+    store = open_store(store_path(settings, cell.data, out, root))
+    if cell.kind == "pretrain":
+        chosen = settings.pretraining(cell.data, cell.arm, cell.seed)
+        assert chosen is not None
+        pretrain(store, chosen, folder, resume=True)
+        return
+    if cell.kind == "reuse":
+        assert settings.reuse is not None
+        tuned = next(out / one for one in cell.needs if one.startswith("full/"))
+        reuse(
+            tuned,
+            store,
+            folder,
+            seed=cell.seed,
+            legacy=settings.legacy,
+            resume=True,
+            **settings.reuse.settings,
+        )
+        return
+    _evaluate(cell, settings, store, folder, _encoder(cell, settings, out, root), out / "features")
+
+
+def _prepare(folder: Path, arguments: dict[str, Any], root: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    paths = {name: root / arguments[name] for name in _PATHS if arguments.get(name) is not None}
+    try:
+        prepare(**{**arguments, **paths}, out=folder)
+    except TypeError as error:
+        raise MedstrataError(f"prepare: {error}") from error
+
+
+def _encoder(cell: Cell, settings: StudySettings, out: Path, root: Path) -> str:
+    """What the functions that take an encoder are given."""
+    for one in cell.needs:
+        if one.startswith("pretrain/"):
+            return str(out / one)
+    encoder = named_encoder(settings.arms[cell.arm].encoder or "", cell.data)
+    kind, equals, file = encoder.partition("=")
+    if kind in ("scratch", "imagenet"):
+        return f"{kind}={root / file}" if equals else kind
+    return str(root / encoder)
+
+
+def _evaluate(
+    cell: Cell, settings: StudySettings, store: Store, folder: Path, encoder: str, features: Path
+) -> None:
+    """What starts from an encoder and a task."""
+    data, arm = settings.data[cell.data], settings.arms[cell.arm]
+    common: dict[str, Any] = {
+        "kind": data.kind,
+        "backbone": arm.backbone or settings.backbone,
+        "arm": cell.arm,
+        "features": features,
+        "resume": True,
+    }
+    seeds = {"seed": cell.seed, "subset_seed": cell.seed}
+    if cell.kind == "atlas":
+        assert settings.atlas is not None
+        size = settings.finetune(cell.data, next(iter(settings.protocols))).views.size
+        chosen = settings.atlas.settings
+        atlas(encoder, store, data.task, folder, image_size=size, **common, **chosen)
+        return
+    assert cell.fraction is not None
+    if cell.kind == "probe":
+        probing = settings.probing(cell.data)
+        assert probing is not None
+        probing = changed(probing, seeds)
+        fraction = cell.fraction
+        probe(encoder, store, data.task, folder, fraction=fraction, settings=probing, **common)
+        return
+    assert cell.kind in ("full", "frozen")
+    base = changed(settings.finetune(cell.data, cell.kind), {**seeds, "legacy": settings.legacy})
+    tune = partial(finetune, encoder, store, data.task, cell.fraction, **common)
+    _tune(tune, base, settings.protocols[cell.kind].grid, folder)
+
+
+def _tune(
+    tune: Callable[[Path, FinetuneSettings], Path],
+    base: FinetuneSettings,
+    grid: dict[str, list[Any]],
+    folder: Path,
+) -> None:
+    """Fine-tune; of a grid every combination, of which the one that validates best stays."""
+    combinations = [
+        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+    ]
+    if len(combinations) < 2:
+        tune(folder, changed(base, combinations[0]))
+        return
+    if (folder / _CHOICE).is_file() and read_result(folder) is not None:
+        shutil.rmtree(folder / _CANDIDATES, ignore_errors=True)
+        return
+    for number, changes in enumerate(combinations):
+        tune(folder / _CANDIDATES / str(number), changed(base, changes))
+    _keep_best(folder, combinations)
+
+
+def _keep_best(folder: Path, combinations: list[dict[str, Any]]) -> None:
+    """Make the candidate that validates best, the first of equals, the run of this folder."""
+    tried = []
+    for number, changes in enumerate(combinations):
+        result = read_result(folder / _CANDIDATES / str(number))
+        assert result is not None
+        tried.append({"settings": changes, "val": result["val"]["value"]})
+    best = max(range(len(tried)), key=lambda number: tried[number]["val"])
+    write_text(folder / _CHOICE, json.dumps({"best": best, "tried": tried}, indent=2) + "\n")
+    chosen = folder / _CANDIDATES / str(best)
+    # The result marks the run as finished, so it comes last.
+    for path in sorted(chosen.iterdir(), key=lambda path: path.name == "result.json"):
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+        else:
+            shutil.copy2(path, folder / path.name)
+    shutil.rmtree(folder / _CANDIDATES)

@@ -1,0 +1,168 @@
+"""The paper's study on each of its three data sets, from the raw download to the exhibits."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from medstrata.data.view_settings import (
+    ViewSettings,
+    paper_chest_finetune,
+    paper_histopathology_finetune,
+    paper_retina_finetune,
+)
+
+Modality = Literal["chest", "histopathology", "retina"]
+Preset = Literal["paper", "fair"]
+
+_FAIR_ARMS = ("moco", "moco_mse", "moco_bt", "moco_cosine")
+_PAPER_ARMS = ("moco", "moco_mse", "moco_bt")
+_LABEL_FRACTIONS = {
+    # One per cent and all are the paper's; six is named by one secondary source.
+    "paper": (0.01, 0.06, 1.0),
+    "fair": (0.01, 0.1, 1.0),
+}
+# Images a step of pre-training; the fair recipes' own 256 want a large GPU at these sizes.
+_FAIR_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Original:
+    """What the paper did with one data set.
+
+    Attributes:
+        dataset: Name in the catalog.
+        task: What is predicted; empty takes the catalog's.
+        kind: Of the labels: decides the metric, of which the paper names one for each set.
+        stored: Side of the stored images in pixels.
+        size: Side of the network's input in pixels.
+        prepare: Further arguments of `prepare`.
+        tuning_views: Views of fine-tuning at a size.
+        flips: Changes to the views under preset `fair`.
+    """
+
+    dataset: str
+    task: str
+    kind: str
+    stored: int
+    size: int
+    prepare: dict[str, Any] = field(default_factory=dict)
+    tuning_views: Callable[[int], ViewSettings]
+    flips: dict[str, Any] = field(default_factory=dict)
+
+
+_ORIGINALS: dict[Modality, _Original] = {
+    "chest": _Original(
+        dataset="nih-chestxray14",
+        task="",
+        kind="multilabel",
+        stored=512,
+        size=512,
+        prepare={"split": "paper"},
+        tuning_views=paper_chest_finetune,
+    ),
+    # Patches of 50 px are enlarged by the views, so that the store stays as small as the download.
+    "histopathology": _Original(
+        dataset="idc",
+        task="idc",
+        kind="multiclass",
+        stored=50,
+        size=255,
+        tuning_views=paper_histopathology_finetune,
+        flips={"vertical_flip": 0.5},
+    ),
+    "retina": _Original(
+        dataset="eyepacs",
+        task="referable",
+        kind="binary",
+        stored=299,
+        size=299,
+        prepare={"fit": "fundus"},
+        tuning_views=paper_retina_finetune,
+    ),
+}
+
+
+def reproduction(
+    modality: Modality,
+    source: str,
+    preset: Preset = "paper",
+    *,
+    backbone: str = "resnet50",
+    size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    tuning_epochs: int | None = None,
+    fractions: Sequence[float] | None = None,
+    seeds: int = 3,
+    split: str | None = None,
+    imagenet: str | None = None,
+) -> dict[str, Any]:
+    """The study that repeats the paper on one of its data sets, as a study file would hold it.
+
+    Args:
+        modality: Which data set: ChestX-ray14, IDC breast patches or EyePACS.
+        source: Folder of the raw download; `medstrata datasets NAME` says what is expected there.
+        preset: `paper` as the authors ran it, with its errors of evaluation mended and its own
+            figures beside the right ones; `fair` with equal starts and current settings.
+        backbone: timm's name.
+        size: Side of stored images and input in pixels; by default as in the paper.
+        epochs: Of pre-training; the paper's code leaves it open.
+        batch_size: Of pre-training.
+        tuning_epochs: Of full fine-tuning.
+        fractions: Shares of the labels.
+        seeds: Of fine-tuning.
+        split: Name of a ready-made split of the data set.
+        imagenet: `imagenet`, which needs the network, or `imagenet=FILE`, to add that arm.
+
+    Returns:
+        Plain values for `medstrata.studies.settings.as_study`.
+    """
+    original = _ORIGINALS[modality]
+    papers = preset == "paper"
+    recipes = _PAPER_ARMS if papers else _FAIR_ARMS
+    prefix = f"paper/{modality}" if papers else "fair"
+    changes = {"epochs": epochs, "batch_size": batch_size or (None if papers else _FAIR_BATCH)}
+    tuning: dict[str, Any] = {"epochs": tuning_epochs or (100 if papers else 20)}
+    if papers:
+        tuning |= {"batch_size": 16, "lr": 1e-3, "schedule": "constant", "min_steps": 1}
+    return {
+        "title": f"Intermediate layers in momentum contrast: {modality}, preset {preset}",
+        "backbone": backbone,
+        "data": {original.dataset: _data(original, source, size, split, papers)},
+        "arms": {
+            "scratch": {"encoder": "scratch"},
+            **({"imagenet": {"encoder": imagenet}} if imagenet else {}),
+            **{arm: {"recipe": f"{prefix}/{arm}"} for arm in recipes},
+        },
+        "fractions": list(fractions or _LABEL_FRACTIONS[preset]),
+        "seeds": seeds,
+        "pretrain": {name: value for name, value in changes.items() if value is not None},
+        "protocols": {"full": {"settings": tuning}, "frozen": {"settings": {}}},
+        "legacy": papers,
+    }
+
+
+def _data(
+    original: _Original, source: str, size: int | None, split: str | None, papers: bool
+) -> dict[str, Any]:
+    """The data set's part of the study."""
+    side = size or original.size
+    return {
+        "prepare": {
+            "source": source,
+            "dataset": original.dataset,
+            "size": size or original.stored,
+            **original.prepare,
+            **({"split": split} if split else {}),
+        },
+        "task": original.task or _catalog_task(original.dataset),
+        "kind": original.kind,
+        "views": {"size": side, **({} if papers else original.flips)},
+        "finetune": {"views": asdict(original.tuning_views(side))} if papers else {},
+    }
+
+
+def _catalog_task(dataset: str) -> str:
+    from medstrata.data.datasets.registry import DATASETS
+
+    return DATASETS[dataset].task
