@@ -24,11 +24,11 @@ test-minimal:
 	$(VENV)-minimal/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off \
 		-e ".[dicom,hdf5,nifti,slurm,streaming,tensorboard]" -c constraints/minimal.txt \
 		"pytest>=8.3" "tifffile>=2024.1.30" "SimpleITK>=2.4" "hypothesis>=6.100"
-	$(VENV)-minimal/bin/python -m pytest -o filterwarnings=default tests/test_losses.py \
-		tests/test_moco.py tests/test_settings.py tests/test_store.py tests/test_metrics.py \
-		tests/test_photographs.py tests/test_arrays.py tests/test_nifti.py tests/test_report.py \
-		tests/test_finetuning.py tests/test_pretraining.py tests/test_cli.py tests/test_tables.py \
-		tests/test_dicom.py tests/test_dicom_frames.py tests/test_trackers.py tests/test_profiling.py \
+	$(VENV)-minimal/bin/python -m pytest -o filterwarnings=default tests/pretraining/test_losses.py \
+		tests/pretraining/test_moco.py tests/pretraining/test_settings.py tests/data/store/test_store.py tests/metrics/test_scores.py \
+		tests/data/formats/test_pillow.py tests/data/formats/test_arrays.py tests/data/formats/test_nifti.py tests/report/test_page.py \
+		tests/evaluation/test_finetune.py tests/pretraining/test_loop.py tests/cli/test_main.py tests/data/test_tables.py \
+		tests/data/formats/dicom/test_read.py tests/data/formats/dicom/test_frames.py tests/runs/test_trackers.py tests/pretraining/profile/test_profile.py \
 		-k "not wandb and not mlflow"
 
 docs: $(VENV)/installed-dev

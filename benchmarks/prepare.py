@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dicom_files import COMPRESSIONS, write_dicom
 from harness import Section, Target, interleave, read_result, spread, write_result
 from images import textured
 from medstrata.data.formats.read import AS_IT_COMES
@@ -31,6 +30,7 @@ from medstrata.data.prepare.decode import Form
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.shards import write_shards
 from medstrata.data.sources import from_folder
+from support.dicom_files import COMPRESSIONS, write_dicom
 from wording import number, paragraphs, ratio, table
 
 SIDE, SIZE = 1024, 256

@@ -167,8 +167,8 @@ def section() -> Section:
     checked = (
         "Our views are compared with torchvision's: each operation on the same parameters, crop "
         "boxes over thousands of draws, and pixel statistics of the whole pipeline "
-        "(`tests/test_augment.py`, `tests/test_augment_pixels.py`). Through the whole pipeline "
-        "with equal parameters the mean distance is 0.4 to 0.9 grey levels."
+        "(`tests/data/test_views.py`, `tests/data/test_views_pixels.py`). Through the whole "
+        "pipeline with equal parameters the mean distance is 0.4 to 0.9 grey levels."
     )
     curve = picture("views", "Each way to make two views: how many times as fast ours is")
     rates = table(["", *heads], rows_shown)

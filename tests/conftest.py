@@ -9,7 +9,7 @@ import pytest
 
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.store.store import Store
-from tiny import make_store
+from support.tiny import make_store
 
 
 @pytest.fixture

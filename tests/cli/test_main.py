@@ -1,0 +1,246 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medstrata.cli import main as cli
+from medstrata.cli.main import main
+from support.tiny import make_folder
+
+SMALL = [
+    "--backbone",
+    "resnet10t",
+    "--epochs",
+    "1",
+    "--batch-size",
+    "8",
+    "--contrastive.queue-size",
+    "20",
+    "--contrastive.key_sub_batches",
+    "2",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("cli") / "data")
+
+
+def leave(*words: str | Path) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    return int(left.value.code or 0)
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The last line on stderr; nothing that looks like a traceback stands before it."""
+    lines = capsys.readouterr().err.splitlines()
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1]
+
+
+def test_the_whole_job(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, run = tmp_path / "s.store", tmp_path / "moco"
+    main(
+        [
+            "prepare",
+            str(folder / "images"),
+            "--out",
+            str(store),
+            "--labels",
+            str(folder / "labels.csv"),
+            "--split",
+            "0.5/0.25/0.25",
+        ]
+    )
+    main(["pretrain", str(store), "--out", str(run), "--recipe=fair/moco_mse", *SMALL])
+    main(
+        [
+            "finetune",
+            str(run),
+            str(store),
+            "--task",
+            "finding",
+            "--fraction",
+            "0.5",
+            "--out",
+            str(tmp_path / "tuned"),
+            "--protocol",
+            "frozen",
+            "--resamples",
+            "20",
+        ]
+    )
+    features = tmp_path / "features"
+    for command in ("probe", "atlas"):
+        words = [command, str(run), str(store), "--task", "finding", "--features", str(features)]
+        extra = ["--fraction", "0.5", "--resamples", "20"] if command == "probe" else []
+        main([*words, "--out", str(tmp_path / "analyses" / command), *extra])
+        kind = json.loads((tmp_path / "analyses" / command / "result.json").read_text())["kind"]
+        assert kind == command
+    assert len(list(features.glob("*.safetensors"))) == 1
+    main(["report", str(tmp_path / "tuned"), str(run), "--to", str(tmp_path / "report.html")])
+    assert "moco_mse" in (tmp_path / "report.html").read_text()
+    capsys.readouterr()
+    # A run's settings are a recipe, and on resume the run's own settings are the defaults.
+    main(["pretrain", str(store), "--out", str(run), "--resume"])
+    assert "nothing to do" in one_line(capsys)
+    assert leave("pretrain", store, "--out", run, "--resume", "--seed", "1") == 1
+    assert "other settings (seed 0 -> 1)" in one_line(capsys)
+    main(
+        [
+            "pretrain",
+            str(store),
+            "--out",
+            str(tmp_path / "again"),
+            "--recipe",
+            str(run / "config.yaml"),
+            "--seed",
+            "3",
+        ]
+    )
+    assert "seed: 3" in (tmp_path / "again" / "config.yaml").read_text()
+
+
+def test_folder_is_prepared_into_the_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSTRATA_CACHE", str(tmp_path / "cache"))
+    for out in ("one", "two"):
+        main(["pretrain", str(folder / "images"), "--out", str(tmp_path / out), *SMALL])
+    assert len(list((tmp_path / "cache").glob("images-*.store"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pretrian"], "no command 'pretrian'; there are prepare, datasets"),
+        (["pretrain", "s", "--out", "r", "--epoch", "3"], "--epoch"),
+        (["pretrain", "s", "--out", "r", "--epochs", "many"], "epochs"),
+        (["pretrain", "s", "--out", "r", "--epochs", "0"], "epochs must be 1 or more, got 0"),
+        (["pretrain", "s"], "out"),
+        (["pretrain", "s", "--out", "r", "--recipe", "fair/mocco"], "no recipe 'fair/mocco'"),
+        (
+            ["probe", "r", "s", "--task", "t", "--out", "r", "--neighbours", "0"],
+            "neighbours must be 1",
+        ),
+        (["atlas", "r", "s", "--task", "t", "--out", "r", "--queries", "0"], "--queries must be 1"),
+        (["demo", "--data", "images"], "--data and --labels go together"),
+    ],
+)
+def test_usage_errors_leave_with_2_and_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave(*words) == 2
+    line = one_line(capsys)
+    assert message in line
+    assert "--help)" in line
+
+
+def test_failures_leave_with_1_and_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave("pretrain", tmp_path / "nothing", "--out", tmp_path / "run") == 1
+    assert "does not exist; give a store or a folder" in one_line(capsys)
+    assert leave("report", tmp_path) == 1
+    assert one_line(capsys).startswith("medstrata report:")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["prepare", "audit", "pretrain", "finetune", "probe", "atlas", "report", "demo", "recipes"],
+)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave(command, "--help") == 0
+    assert f"medstrata {command}" in capsys.readouterr().out
+
+
+def test_print_config_is_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave("pretrain", "s", "--out", "r", "--recipe", "fair/moco_bt", "--print_config") == 0
+    printed = capsys.readouterr().out
+    assert "loss: barlow_twins" in printed
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "medstrata", "--debug", "report", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [
+        ("finetune", "with --resume the same"),
+        ("probe", "with --resume the same"),
+        ("report", "stopped; the same"),
+    ],
+)
+def test_ctrl_c_says_how_to_go_on(
+    command: str, how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, command, interrupted)
+    assert leave(command) == 130
+    assert how in one_line(capsys)
+
+
+def trained(folder: Path, tmp_path: Path, *words: str | Path) -> dict[str, Any]:
+    """The settings that the loop would have got."""
+    seen: dict[str, Any] = {}
+
+    def keep(_store: object, settings: Any, *_: object, **__: object) -> None:
+        seen.update(asdict(settings))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.loop.pretrain", keep)
+        patch.setattr("medstrata.data.prepare.cached.open_or_prepare", lambda source: source)
+        main([str(word) for word in ("pretrain", folder, "--out", tmp_path / "run", *words)])
+    return seen
+
+
+def test_printed_settings_are_a_config_that_trains_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = ("--recipe", "fair/moco_bt", "--epochs", "5")
+    capsys.readouterr()
+    assert leave("pretrain", "s", "--out", "r", *recipe, "--print_config") == 0
+    (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
+    expected = trained(folder, tmp_path, *recipe)
+    assert expected["recipe"] == "fair/moco_bt"
+    assert trained(folder, tmp_path, "--config", tmp_path / "c.yaml") == expected
+
+
+def test_a_config_may_name_a_recipe_and_change_some_of_it(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("recipe: fair/moco_bt\nepochs: 5\n")
+    seen = trained(folder, tmp_path, "--config", tmp_path / "c.yaml")
+    assert (seen["recipe"], seen["epochs"]) == ("fair/moco_bt", 5)
+    assert seen["intermediate"]["loss"] == "barlow_twins"
+
+
+@pytest.mark.parametrize("content", ["", "a: [b", "\x00"])
+def test_a_recipe_file_that_is_none_is_one_line(
+    content: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.yaml").write_text(content)
+    words = ("pretrain", folder, "--out", tmp_path / "r", "--recipe", tmp_path / "bad.yaml")
+    assert leave(*words) == 1
+    assert "bad.yaml" in one_line(capsys)
+
+
+def test_what_the_system_refuses_is_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert leave("pretrain", folder, "--out", tmp_path / "file", "--batch-size", "8") == 1
+    assert "is a file; choose another --out" in capsys.readouterr().err.splitlines()[-1]
+    words = ("prepare", folder / "images", "--out", tmp_path / "file" / "s.store")
+    assert leave(*words) == 1
+    assert "Traceback" not in capsys.readouterr().err

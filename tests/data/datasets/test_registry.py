@@ -1,0 +1,111 @@
+"""Known data sets on their way into a store."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medstrata.data.datasets.registry import DATASETS
+from medstrata.data.labels import make_task
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.store import Store
+from medstrata.runtime.errors import MedstrataError
+from support import dataset_trees as catalog_trees
+from support.dataset_trees import TREES
+
+# One of the twelve stands for the others, beside the one with several labels.
+NAMES = [
+    name for name in TREES if not name.startswith("medmnist") or name.endswith(("tmnist", "amnist"))
+]
+
+
+def prepared(name: str, folder: Path, **options) -> Store:
+    (folder / "tree").mkdir()
+    root = TREES[name](folder / "tree")
+    return prepare(root, folder / "store", dataset=name, size=16, allow_leakage=True, **options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_known_set_becomes_a_store(name, tmp_path):
+    dataset = DATASETS[name]
+    store = prepared(name, tmp_path)
+    table = dataset.index(tmp_path / "tree")
+    assert len(store) <= len(table)
+    assert set(store.label_columns) == set(dataset.labels) or not dataset.labels
+    task = make_task(store, dataset.task)
+    assert (np.asarray(task.targets) >= 0).any()
+    if "patient_id" in table:
+        assert set(store.manifest["patient_id"]) <= set(table["patient_id"])
+    assert (store.manifest.groupby("patient_id")["split"].nunique() == 1).all()
+    for split in ("train", "val", "test"):
+        assert len(store.rows(split))
+
+
+def test_pixels_of_containers_are_those_of_their_rows(tmp_path):
+    store = prepared("medmnist/pathmnist", tmp_path, fit="pad")
+    (path,) = (tmp_path / "tree").glob("*.npz")
+    with np.load(path) as arrays:
+        for row, source in enumerate(store.manifest["source"]):
+            name, _, frame = source.rpartition("#")
+            array = name.partition("/")[2]
+            wanted = arrays[array][int(frame)]
+            if wanted.shape[0] == store.size:
+                np.testing.assert_array_equal(store[row], wanted)
+            assert store.manifest["split"].iloc[row] == array.partition("_")[0]
+
+
+def test_uncertain_labels_follow_the_policy(tmp_path):
+    raw = DATASETS["chexpert"].index(TREES["chexpert"](tmp_path))["Edema"]
+    kept = {}
+    for policy in ("unknown", "negative", "positive"):
+        store = prepare(
+            tmp_path,
+            tmp_path.with_name(f"{policy}.store"),
+            dataset="chexpert",
+            size=16,
+            uncertain=policy,
+            allow_leakage=True,
+        )
+        kept[policy] = store.manifest["label.Edema"].value_counts(dropna=False).to_dict()
+        assert store.label_columns["Edema"].kind == "binary"
+    uncertain = int((raw == "-1").sum())
+    assert uncertain > 0
+    assert kept["negative"][0] - kept["unknown"][0] == uncertain
+    assert kept["positive"][1] - kept["unknown"][1] == uncertain
+    with pytest.raises(MedstrataError, match="uncertain 'maybe' must be one of unknown"):
+        prepare(tmp_path, tmp_path / "x", dataset="chexpert", uncertain="maybe")
+
+
+def test_ready_made_and_drawn_splits(tmp_path):
+    root = catalog_trees.nih(tmp_path / "nih")
+    official = prepare(root, tmp_path / "a", dataset="nih-chestxray14", size=16)
+    paper = prepare(root, tmp_path / "b", dataset="nih-chestxray14", size=16, split="paper")
+    drawn = prepare(root, tmp_path / "c", dataset="nih-chestxray14", size=16, split="0.5/0.2/0.3")
+    assert len(official.rows("test")) == 10
+    assert [len(paper.rows(split)) for split in ("train", "val", "test")] == [24, 4, 12]
+    assert [len(drawn.rows(split)) for split in ("train", "val", "test")] == [20, 8, 12]
+    with pytest.raises(MedstrataError, match=r"no split 'papers'.*official"):
+        prepare(root, tmp_path / "d", dataset="nih-chestxray14", split="papers")
+    with pytest.raises(MedstrataError, match="did you mean nih-chestxray14"):
+        prepare(root, tmp_path / "d", dataset="nih-chestxray")
+
+
+def test_your_own_arrays(tmp_path):
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 30), ("val", 6), ("test", 8)):
+        arrays[f"{split}_images"] = generator.integers(0, 256, (count, 20, 20), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count)[:, None] % 3
+    path = tmp_path / "mine.npz"
+    np.savez_compressed(path, **arrays)
+    store = prepare(path, tmp_path / "store", dataset="npz")
+    assert [len(store.rows(split)) for split in ("train", "val", "test")] == [30, 6, 8]
+    np.testing.assert_array_equal(store[31][..., 0], arrays["val_images"][1])
+    assert store.label_columns["label"].classes == ("0", "1", "2")
+    np.savez(path, train_images=arrays["train_images"])
+    with pytest.raises(MedstrataError, match="train_labels"):
+        prepare(path, tmp_path / "other", dataset="npz")
+    with pytest.raises(MedstrataError, match="leave --labels out"):
+        prepare(path, tmp_path / "other", dataset="npz", labels=path)
+    with pytest.raises(MedstrataError, match="--dataset npz"):
+        prepare(path, tmp_path / "other")

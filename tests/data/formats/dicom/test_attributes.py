@@ -1,0 +1,187 @@
+"""No name that a DICOM file holds reaches a store, a message or the terminal."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom.encaps import encapsulate
+
+from medstrata.data.formats.dicom.attributes import FACTS, fact
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.store.open import open_store
+from support.dicom_files import make, written
+
+# Of one length, so that one can stand for another in a file's bytes.
+SECRETS = (
+    *("Quimby^Zacharias", "PID-77310045-QZX", "Sunnydale Mercy!", "Operatrix^Ottile"),
+    *("Private note QZX", "Referrer^Rosalia", "19370418", "9.8.7.6.5.4.3210", "QUIMBY ZACHARIAS"),
+)
+
+
+def full_of_names(patient: str, seed: int):
+    pixels = np.random.default_rng(seed).integers(0, 4000, (16, 16)).astype(np.uint16)
+    dataset = make(
+        pixels,
+        Modality="CR",
+        PatientName=SECRETS[0],
+        PatientID=patient,
+        InstitutionName=SECRETS[2],
+        OperatorsName=SECRETS[3],
+        ReferringPhysicianName=SECRETS[5],
+        PatientBirthDate=SECRETS[6],
+        StudyDate=SECRETS[6],
+        StudyInstanceUID=SECRETS[7],
+        SeriesInstanceUID=SECRETS[7] + ".1",
+        AccessionNumber=SECRETS[1],
+        BodyPartExamined=SECRETS[8],
+        ViewPosition=SECRETS[8],
+        PatientOrientation=[SECRETS[8], SECRETS[8]],
+        ImageLaterality=SECRETS[8],
+        BurnedInAnnotation=SECRETS[8],
+        PresentationIntentType=SECRETS[8],
+        LossyImageCompression=SECRETS[8],
+        StudyDescription=SECRETS[0],
+        ImageComments=SECRETS[4],
+        WindowCenter=2000,
+        WindowWidth=4000,
+        WindowCenterWidthExplanation=SECRETS[0],
+        Manufacturer="Maker Inc.",
+    )
+    block = dataset.private_block(0x000B, SECRETS[4], create=True)
+    block.add_new(1, "LO", SECRETS[0])
+    return dataset
+
+
+def spoilt_files() -> list[bytes]:
+    """Files that are refused for many reasons, each with a name where the trouble is."""
+    secret, files = SECRETS[8], []
+    for name, value in (
+        ("Modality", secret),
+        ("PhotometricInterpretation", secret),
+        ("VOILUTFunction", secret),
+        ("SOPClassUID", SECRETS[7]),
+        ("PixelSpacing", None),
+    ):
+        dataset = full_of_names(SECRETS[1], 5)
+        setattr(dataset, name, value)
+        files.append(written(dataset))
+        del dataset.Rows
+        files.append(written(dataset))
+    dataset = full_of_names(SECRETS[1], 5)  # whose photometric interpretation no decoder checks
+    dataset.PhotometricInterpretation = secret
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"
+    pixels = np.frombuffer(dataset.PixelData, np.uint16).reshape(16, 16)
+    dataset.PixelData = encapsulate([imagecodecs.jpeg8_encode(pixels, lossless=True)])
+    dataset["PixelData"].is_undefined_length = True
+    files.append(written(dataset))
+    whole = written(full_of_names(SECRETS[1], 5))
+    # Numbers and sizes that are text: what a parser complains of, it tends to quote.
+    for tag in (b"\x28\x00\x10\x00US", b"\x28\x00\x01\x01US", b"\x28\x00\x50\x10DS",
+                b"\x08\x00\x60\x00CS", b"\x02\x00\x10\x00UI"):  # fmt: skip
+        place = whole.index(tag)
+        name = secret.encode()
+        files.append(whole[:place] + tag[:4] + b"LO\x10\0" + name + whole[place + 8 :])
+        files.append(whole[: place + 6] + b"\x10\0" + name + whole[place + 8 :])
+        files.append(whole[: place + 8] + name[:2] + whole[place + 10 :])
+    files += [whole[:length] for length in range(300, len(whole), 60)]
+    return files
+
+
+def secrets_in(data: bytes) -> list[str]:
+    lower = data.lower()
+    found = (secret.lower() for secret in SECRETS)
+    return [secret for secret in found if secret.encode() in lower or secret[:6].encode() in lower]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("names")
+    for number in range(24):
+        patient = f"{SECRETS[1][:-2]}{number // 4:02d}"
+        (folder / f"{number:02d}.dcm").write_bytes(written(full_of_names(patient, number)))
+    for number, data in enumerate(spoilt_files()):
+        (folder / f"spoilt{number:02d}.dcm").write_bytes(data)
+    return folder
+
+
+def prepare_by_command(folder: Path, out: Path, *options: str) -> bytes:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "medstrata", "prepare", str(folder), "--out", str(out)),
+            *("--max-quarantine", "1", *options),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_no_name_in_store_or_log(folder, tmp_path):
+    assert secrets_in(b"of QUIMBY")  # the search works
+    out = tmp_path / "out"
+    log = prepare_by_command(folder, out, "--frames", "all")
+    assert secrets_in(log) == []
+    store = open_store(out)
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {
+        "audit.json", "images-00000.npy", "manifest.parquet", "preview.png", "quarantine.csv",
+        "store.json",
+    }  # fmt: skip
+    assert secrets_in(store.manifest.to_csv().encode()) == []
+    for path in files:
+        assert secrets_in(path.read_bytes()) == [], path.name
+    assert "salt" not in (out / "store.json").read_text()
+    assert {"dicom.Modality", "dicom.Manufacturer"} < set(store.manifest.columns)
+    dicom = {name for name in store.manifest.columns if name.startswith("dicom.")}
+    assert dicom <= {f"dicom.{name}" for name in FACTS}
+
+
+def test_no_name_where_nothing_can_be_read(tmp_path):
+    (tmp_path / "spoilt").mkdir()
+    for number, data in enumerate(spoilt_files()[-9:]):
+        (tmp_path / "spoilt" / f"{number}.dcm").write_bytes(data[: len(data) // 2])
+    for options in ((), ("--debug", "--frames", "all"), ("--window", "lung")):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "medstrata", "prepare", str(tmp_path / "spoilt")),
+                *("--out", str(tmp_path / "none"), *options),
+            ],
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert secrets_in(done.stdout + done.stderr) == []
+
+
+def test_patients_are_hashed_with_a_salt_of_the_store(folder, tmp_path):
+    good = tmp_path / "good"
+    good.mkdir()
+    for number in range(24):
+        (good / f"{number:02d}.dcm").write_bytes((folder / f"{number:02d}.dcm").read_bytes())
+    stores = [prepare(good, tmp_path / name) for name in ("one", "two")]
+    for store in stores:
+        table = store.manifest.assign(
+            patient=[int(name[:2]) // 4 for name in store.manifest.source]
+        )
+        assert (table.groupby("patient")["patient_id"].nunique() == 1).all()
+        assert table["patient_id"].nunique() == 6
+        assert table["patient_id"].str.fullmatch("[0-9a-f]{16}").all()
+        assert (table.groupby("patient")["split"].nunique() == 1).all()
+    assert not set(stores[0].manifest.patient_id) & set(stores[1].manifest.patient_id)
+
+
+def test_facts_are_terms_and_numbers():
+    dataset = make(np.zeros((4, 4), np.uint8))
+    dataset.Modality, dataset.BodyPartExamined = "CT", "T_SPINE"
+    dataset.PatientOrientation, dataset.PixelSpacing = ["L", "FP"], [0.5, "0.25"]
+    assert fact(dataset, "Modality") == "CT"
+    assert fact(dataset, "BodyPartExamined") == "T_SPINE"
+    assert fact(dataset, "PatientOrientation") == "L\\FP"
+    assert fact(dataset, "PixelSpacing") == "0.5\\0.25"
+    dataset.BodyPartExamined = "CHEST OF MEIER"
+    assert fact(dataset, "BodyPartExamined") == ""
+    assert fact(dataset, "ViewPosition") == ""

@@ -1,0 +1,265 @@
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from medstrata.data.store.store import Store
+from medstrata.models.backbones import create_backbone
+from medstrata.pretraining.build import build, build_intermediate
+from medstrata.pretraining.loop import pretrain, train, training_step
+from medstrata.pretraining.recipes import RECIPES, recipe
+from medstrata.pretraining.settings import IntermediateSettings, PretrainSettings
+from medstrata.runs.folder import checkpoints, load_checkpoint, save_checkpoint
+from medstrata.runtime.errors import MedstrataError
+from support.runs import assert_equal_states, final_state, records, without_times
+
+SMALL = {"backbone": "resnet10t", "epochs": 2, "batch_size": 8}
+SMALL_QUEUE = {"queue_size": 20, "key_sub_batches": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "mse"
+    return pretrain(tiny_store, small("fair/moco_mse"), out)
+
+
+def small(name: str, **overrides: Any) -> PretrainSettings:
+    return recipe(name, **{**SMALL, "contrastive": SMALL_QUEUE, **overrides})
+
+
+def test_run_folder_holds_what_it_promises(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert {
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "exported",
+        "views.png",
+        "result.json",
+    } <= names
+    steps, epochs = records(run, "step"), records(run, "epoch")
+    result = json.loads((run / "result.json").read_text())
+    assert len(steps) == result["steps"] == len(epochs) * (result["images"] // 8)
+    assert [record["step"] for record in steps] == list(range(1, len(steps) + 1))
+    last = epochs[-1]
+    assert last["feature_norm"].keys() == {"stage1", "stage2", "stage3", "stage4", "pooled"}
+    assert all(rank > 0 for rank in last["effective_rank"].values())
+    assert last["knn"]["metric"] == "macro_auroc"
+    assert 0 <= last["time"]["data_wait"] <= 1
+
+
+def test_epoch_record_averages_its_steps(run: Path) -> None:
+    for epoch in records(run, "epoch"):
+        steps = [step for step in records(run, "step") if step["epoch"] == epoch["epoch"]]
+        assert epoch["contrastive"] == pytest.approx(np.mean([s["contrastive"] for s in steps]))
+        stage = [s["intermediate"]["stage2"] for s in steps]
+        assert epoch["intermediate"]["stage2"] == pytest.approx(np.mean(stage))
+
+
+def test_loss_is_contrastive_plus_weighted_stages(run: Path) -> None:
+    for step in records(run, "step"):
+        total = step["contrastive"] + 0.25 * sum(step["intermediate"].values())
+        assert step["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_exported_backbone_is_the_query_encoders(run: Path) -> None:
+    exported = load_file(run / "exported" / "backbone.safetensors")
+    model = final_state(run)["model"]
+    for key, value in exported.items():
+        assert torch.equal(value, model[f"query_encoder.backbone.model.{key}"]), key
+
+
+def test_same_seed_same_run_and_another_seed_another(
+    tiny_store: Store, run: Path, tmp_path: Path
+) -> None:
+    again = pretrain(tiny_store, small("fair/moco_mse"), tmp_path / "again")
+    assert_equal_states(final_state(run), final_state(again))
+    assert without_times(run) == without_times(again)
+    other = pretrain(tiny_store, small("fair/moco_mse", seed=1), tmp_path / "other")
+    assert without_times(run) != without_times(other)
+
+
+def test_signal_saves_and_resume_goes_on(tiny_store: Store, run: Path, tmp_path: Path) -> None:
+    settings, out = small("fair/moco_mse"), tmp_path / "stopped"
+    accelerator = Accelerator(cpu=True)
+    assert accelerator.num_processes == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.loop.training_step", _stop_at(3))
+        with pytest.raises(MedstrataError, match="stopped at step 3; go on with --resume"):
+            pretrain(tiny_store, settings, out)
+    assert load_checkpoint(checkpoints(out / "checkpoints")[-1])["step"] == 3
+    pretrain(tiny_store, settings, out, resume=True)
+    assert_equal_states(final_state(run), final_state(out))
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_signal_at_the_end_of_an_epoch_loses_no_record(
+    tiny_store: Store, tmp_path: Path, epochs: int
+) -> None:
+    settings = small("fair/moco_mse", epochs=epochs, checkpoint_every=1)
+    whole = pretrain(tiny_store, settings, tmp_path / "whole")
+    last = records(whole, "epoch")[0]["step"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.loop.training_step", _stop_at(last))
+        if epochs == 1:  # all is done but to write it down
+            pretrain(tiny_store, settings, tmp_path / "run")
+        else:
+            with pytest.raises(MedstrataError, match=f"stopped at step {last}"):
+                pretrain(tiny_store, settings, tmp_path / "run")
+    pretrain(tiny_store, settings, tmp_path / "run", resume=True)
+    assert without_times(tmp_path / "run") == without_times(whole)
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_no_checkpoint_is_without_its_epochs_record(tiny_store: Store, tmp_path: Path) -> None:
+    """Whatever is killed after it, the run can go on to the same records."""
+    kept = []
+
+    def keeping(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
+        events = [json.loads(line)["event"] for line in
+                  (folder.parent / "metrics.jsonl").read_text().splitlines()]  # fmt: skip
+        kept.append((step, events.count("epoch")))
+        return save_checkpoint(folder, step, state, keep)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.loop.save_checkpoint", keeping)
+        settings = small("fair/moco_mse", epochs=2, checkpoint_every=1)
+        run = pretrain(tiny_store, settings, tmp_path / "run")
+    ends = [record["step"] for record in records(run, "epoch")]
+    assert kept == [(step, sum(step >= end for end in ends)) for step in range(1, ends[-1] + 1)]
+
+
+def _stop_at(step: int) -> Any:
+    def stepping(training: Any, batch: Any) -> Any:
+        loss = training_step(training, batch)
+        if training.step + 1 == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    return stepping
+
+
+def test_existing_folder_is_refused_resumed_or_overwritten(
+    tiny_store: Store, run: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(MedstrataError, match="already holds a run"):
+        pretrain(tiny_store, small("fair/moco_mse"), run)
+    with pytest.raises(MedstrataError, match=r"other settings .*batch_size 8 -> 4"):
+        pretrain(tiny_store, small("fair/moco_mse", batch_size=4), run, resume=True)
+    before = (run / "result.json").read_bytes()
+    pretrain(tiny_store, small("fair/moco_mse"), run, resume=True)
+    assert (run / "result.json").read_bytes() == before
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(MedstrataError, match="is not a run folder"):
+        pretrain(tiny_store, small("fair/moco_mse"), tmp_path, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_batch_larger_than_data_is_an_error(tiny_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(MedstrataError, match="batch size 64 is larger than the"):
+        pretrain(tiny_store, small("fair/moco", batch_size=64), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_loss_that_is_not_finite_names_the_step(tiny_store: Store, tmp_path: Path) -> None:
+    settings = small("fair/moco", checkpoint_every=1, optimizer={"lr": 1e30, "warmup_epochs": 0.0})
+    with pytest.raises(MedstrataError, match=r"loss is (nan|inf) at step \d+ \(last finite"):
+        pretrain(tiny_store, settings, tmp_path / "run")
+    for path in checkpoints(tmp_path / "run" / "checkpoints"):
+        assert load_checkpoint(path)["step"] >= 1
+
+
+def test_evaluation_leaves_training_as_it_was(tiny_store: Store, tmp_path: Path) -> None:
+    training = build(Accelerator(cpu=True), resolved(tiny_store), tiny_store, tmp_path)
+    state = {name: value.clone() for name, value in training.model.state_dict().items()}
+    queue = {name: value.clone() for name, value in training.queue.state_dict().items()}
+    rng = torch.get_rng_state()
+    training.monitor.look(training.model.query_encoder.backbone)
+    assert_equal_states(state, dict(training.model.state_dict()))
+    assert_equal_states(queue, dict(training.queue.state_dict()))
+    assert torch.equal(rng, torch.get_rng_state())
+    assert training.model.query_encoder.backbone.training
+
+
+def resolved(tiny_store: Store, **overrides: Any) -> PretrainSettings:
+    return small(
+        "fair/moco_mse",
+        in_channels=1,
+        knn_task="finding",
+        views={"size": tiny_store.size},
+        **overrides,
+    )
+
+
+def test_accumulated_gradients_change_weights_every_second_step(
+    tiny_store: Store, tmp_path: Path
+) -> None:
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
+    settings = resolved(tiny_store, accumulate=2)
+    training = build(accelerator, settings, tiny_store, tmp_path)
+    weight = training.model.query_encoder.backbone.model.conv1[0].weight
+    changed = []
+    batches = training.loader.epoch(0)
+    for _ in range(3):
+        before = weight.detach().clone()
+        training_step(training, next(batches))
+        training.step += 1
+        changed.append(not torch.equal(before, weight))
+    batches.close()
+    assert changed == [False, True, False]
+
+
+def test_learning_rate_follows_batch_and_schedule(run: Path) -> None:
+    rates = [step["lr"] for step in records(run, "step")]
+    per_epoch = len(rates) // 2
+    base = 0.03 * 8 / 256
+    assert rates[0] == pytest.approx(base / per_epoch)
+    assert max(rates) == pytest.approx(base)
+    assert rates[-1] < base
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_builds_and_its_loss_is_finite(
+    name: str, tiny_store: Store, tmp_path: Path
+) -> None:
+    projector = {"projector_size": 16} if name.endswith("bt") else {}
+    settings = recipe(
+        name,
+        backbone="resnet10t",
+        batch_size=8,
+        in_channels=3,
+        views={"size": 32},
+        intermediate=projector,
+        contrastive={"queue_size": 20, "key_sub_batches": 2},
+    )
+    training = build(Accelerator(cpu=True), settings, tiny_store, tmp_path)
+    batches = training.loader.epoch(0)
+    loss = training_step(training, next(batches))
+    batches.close()
+    assert torch.isfinite(loss.total)
+    expected = set() if name.endswith("moco") else {"stage1", "stage2", "stage3", "stage4"}
+    assert loss.intermediate.keys() == expected
+
+
+def test_ablation_is_a_setting() -> None:
+    backbone = create_backbone("resnet10t", in_channels=1, image_size=32)
+    weights = {"stage3": 0.5, "stage4": 0.0}
+    losses = build_intermediate(
+        IntermediateSettings(loss="mse", weights=weights), backbone.stage_channels
+    )
+    assert losses.weights == {"stage3": 0.5}
+
+
+def test_train_returns_the_time_of_all_parts(tiny_store: Store, tmp_path: Path) -> None:
+    training = build(Accelerator(cpu=True), resolved(tiny_store), tiny_store, tmp_path)
+    seconds = train(training)
+    total = sum(record["time"]["seconds"] for record in records(tmp_path, "epoch"))
+    assert seconds == pytest.approx(total)
