@@ -7,7 +7,7 @@ import pytest
 from medstrata.metrics import intervals as metrics
 from medstrata.metrics import resampling as draws
 from medstrata.metrics.intervals import bootstrap_interval, mean_interval, resampled_scores, score
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from support.plain_metrics import CASES, PLAIN, predictions
 
 
@@ -24,7 +24,7 @@ def width(one: metrics.Interval) -> float:
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_interval_is_the_percentiles_of_materialised_resamples(name: str, kind: Kind):
+def test_interval_is_the_percentiles_of_materialised_resamples(name: str, kind: TaskKind):
     target, probability = predictions(kind)
     patients = np.repeat(np.arange(20), 3)
     found = bootstrap_interval(

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from medstrata.metrics.intervals import READS_ORDER, percentile_ends, resampled_scores, score
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.label_efficiency import Efficiency, label_efficiency
 from medstrata.metrics.paired import Difference, _ranks, holm, paired_difference
 from support.plain_metrics import CASES, PLAIN, predictions
@@ -16,7 +16,7 @@ from support.plain_metrics import CASES, PLAIN, predictions
 PATIENTS = np.repeat(np.arange(20), 3)
 
 
-def arms(kind: Kind) -> tuple[Any, list[Any], list[Any]]:
+def arms(kind: TaskKind) -> tuple[Any, list[Any], list[Any]]:
     """Targets, two seeds of a good arm and two of one near chance."""
     target, good = predictions(kind)
     first, second = [good], []
@@ -29,12 +29,12 @@ def arms(kind: Kind) -> tuple[Any, list[Any], list[Any]]:
     return target, first, second
 
 
-def compare(name: str, kind: Kind, **options: Any) -> Difference:
+def compare(name: str, kind: TaskKind, **options: Any) -> Difference:
     target, first, second = arms(kind)
     return paired_difference(name, target, first, second, kind, PATIENTS, **options)
 
 
-def mean_score(name: str, kind: Kind, target: Any, models: Any) -> float:
+def mean_score(name: str, kind: TaskKind, target: Any, models: Any) -> float:
     return float(np.mean([PLAIN[name](target, model, kind) for model in models]))
 
 
@@ -47,7 +47,7 @@ def plain_ranks(target: Any, model: Any) -> Any:
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_equals_swapping_patients_one_by_one(name: str, kind: Kind):
+def test_equals_swapping_patients_one_by_one(name: str, kind: TaskKind):
     target, first, second = arms(kind)
     found = compare(name, kind, resamples=5, permutations=9, seed=3)
     swaps = np.random.Generator(np.random.PCG64([3, 1])).integers(2, size=(10, 20), dtype=np.uint8)
@@ -66,7 +66,7 @@ def test_equals_swapping_patients_one_by_one(name: str, kind: Kind):
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_interval_resamples_the_patients_of_both_arms_alike(name: str, kind: Kind):
+def test_interval_resamples_the_patients_of_both_arms_alike(name: str, kind: TaskKind):
     target, first, second = arms(kind)
     found = compare(name, kind, resamples=5, permutations=1, seed=4, level=0.8)
     counts = np.random.Generator(np.random.PCG64(4)).multinomial(20, [1 / 20] * 20, size=5)
@@ -90,7 +90,7 @@ def test_interval_resamples_the_patients_of_both_arms_alike(name: str, kind: Kin
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
-def test_ranks_are_those_of_scipy_among_known_labels(kind: Kind):
+def test_ranks_are_those_of_scipy_among_known_labels(kind: TaskKind):
     target, probability = predictions(kind)
     found = _ranks(probability, target, kind)
     np.testing.assert_allclose(found, plain_ranks(target, probability), rtol=0, atol=1e-15)

@@ -5,7 +5,7 @@ import pytest
 
 from medstrata.metrics import resampling as draws
 from medstrata.metrics.intervals import METRICS, metric_for, metrics_for, score
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Draws
 from support.plain_metrics import CASES, KINDS, PLAIN, predictions
 
@@ -18,7 +18,7 @@ def counted(*counts: Any) -> Draws:
     return Draws(rows, np.arange(rows.shape[1]))
 
 
-def value(name: str, target: Any, probability: Any, kind: Kind) -> float:
+def value(name: str, target: Any, probability: Any, kind: TaskKind) -> float:
     return score(name, np.asarray(target), np.asarray(probability, dtype=np.float64), kind)
 
 
@@ -28,14 +28,14 @@ def test_every_metric_is_compared():
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 @pytest.mark.parametrize("seed", range(2))
-def test_equals_scikit_learn(name: str, kind: Kind, seed: int):
+def test_equals_scikit_learn(name: str, kind: TaskKind, seed: int):
     target, probability = predictions(kind, 200, seed)
     plain = PLAIN[name](target, probability, kind)
     assert score(name, target, probability, kind) == pytest.approx(plain, abs=1e-12)
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_integer_weights_equal_repetition(name: str, kind: Kind):
+def test_integer_weights_equal_repetition(name: str, kind: TaskKind):
     target, probability = predictions(kind)
     weights = np.random.default_rng(1).multinomial(60, np.full(60, 1 / 60), size=6)
     scored = METRICS[name](target, probability, kind, counted(*weights))
@@ -46,7 +46,7 @@ def test_integer_weights_equal_repetition(name: str, kind: Kind):
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_groups_equal_their_samples_counted_alike(
-    name: str, kind: Kind, monkeypatch: pytest.MonkeyPatch
+    name: str, kind: TaskKind, monkeypatch: pytest.MonkeyPatch
 ):
     target, probability = predictions(kind)
     generator = np.random.default_rng(1)
@@ -61,7 +61,7 @@ def test_groups_equal_their_samples_counted_alike(
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_weights_of_one_and_scaled_weights_change_nothing(name: str, kind: Kind):
+def test_weights_of_one_and_scaled_weights_change_nothing(name: str, kind: TaskKind):
     target, probability = predictions(kind)
     plain = METRICS[name](target, probability, kind)
     weights = np.array([[1.0], [0.1], [7.0]]) * np.ones(60)
@@ -72,7 +72,7 @@ def test_weights_of_one_and_scaled_weights_change_nothing(name: str, kind: Kind)
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_samples_of_weight_zero_count_nothing(name: str, kind: Kind):
+def test_samples_of_weight_zero_count_nothing(name: str, kind: TaskKind):
     target, probability = predictions(kind)
     weights = np.ones((1, 60))
     weights[0, 40:] = 0
@@ -83,7 +83,7 @@ def test_samples_of_weight_zero_count_nothing(name: str, kind: Kind):
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_order_of_samples_is_irrelevant(name: str, kind: Kind):
+def test_order_of_samples_is_irrelevant(name: str, kind: TaskKind):
     target, probability = predictions(kind)
     order = np.random.default_rng(2).permutation(60)
     shuffled = score(name, target[order], probability[order], kind)
@@ -91,7 +91,7 @@ def test_order_of_samples_is_irrelevant(name: str, kind: Kind):
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_stays_in_range_and_knows_the_perfect_prediction(name: str, kind: Kind):
+def test_stays_in_range_and_knows_the_perfect_prediction(name: str, kind: TaskKind):
     lowest = -1.0 if name == "quadratic_kappa" else 0.0
     highest = 2.0 if name == "brier" and kind in ("multiclass", "ordinal") else 1.0
     worst_is_high = name in ("brier", "ece")
@@ -108,7 +108,7 @@ def test_stays_in_range_and_knows_the_perfect_prediction(name: str, kind: Kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_single_precision_probabilities_are_scored_alike(kind: Kind):
+def test_single_precision_probabilities_are_scored_alike(kind: TaskKind):
     target, probability = predictions(kind)
     probability = np.abs(probability - 0.001)  # away from the edges of the calibration bins
     for name in metrics_for(kind):
@@ -220,7 +220,7 @@ def test_ece_by_hand():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", RANKING)
-def test_ranking_metrics_see_only_the_order(name: str, kind: Kind):
+def test_ranking_metrics_see_only_the_order(name: str, kind: TaskKind):
     target, probability = predictions(kind)
     bent = probability**3 / 2 + 0.1
     assert score(name, target, bent, kind) == score(name, target, probability, kind)
@@ -288,7 +288,7 @@ def test_a_label_without_negatives_leaves_the_macro_mean(name: str):
 
 @pytest.mark.parametrize("name", [*RANKING, "quadratic_kappa"])
 def test_one_class_alone_is_undefined(name: str):
-    kind: Kind = "ordinal" if name == "quadratic_kappa" else "binary"
+    kind: TaskKind = "ordinal" if name == "quadratic_kappa" else "binary"
     probability = np.eye(3)[[0, 0]] if kind == "ordinal" else np.full((2, 1), 0.3)
     with pytest.raises(ValueError, match=f"{name} is not defined for these 2 samples"):
         score(name, np.zeros(2, dtype=np.int64), probability, kind)
@@ -336,7 +336,7 @@ def test_unknown_names_fail_with_the_valid_ones():
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(
-    target: Any, probability: Any, kind: Kind, message: str
+    target: Any, probability: Any, kind: TaskKind, message: str
 ):
     with pytest.raises(ValueError, match=message) as caught:
         value("brier", target, probability, kind)

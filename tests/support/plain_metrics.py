@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
 from medstrata.metrics.intervals import metrics_for
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 
-KINDS: tuple[Kind, ...] = ("binary", "multiclass", "multilabel", "ordinal")
+KINDS: tuple[TaskKind, ...] = ("binary", "multiclass", "multilabel", "ordinal")
 CASES = [(name, kind) for kind in KINDS for name in metrics_for(kind)]
 Arrays = tuple[NDArray[Any], NDArray[Any]]
 
 
-def predictions(kind: Kind, count: int = 60, seed: int = 0) -> Arrays:
+def predictions(kind: TaskKind, count: int = 60, seed: int = 0) -> Arrays:
     """Targets and probabilities better than chance, rounded so that many are tied."""
     generator = np.random.default_rng(seed)
     columns = {"binary": 1, "multiclass": 4, "multilabel": 3, "ordinal": 5}[kind]
@@ -45,8 +45,8 @@ def per_label(compute: Callable[[Any, Any], float], target: Any, probability: An
     return float(np.mean(values))
 
 
-def ranked(compute: Callable[[Any, Any], float]) -> Callable[[Any, Any, Kind], float]:
-    def plain(target: Any, probability: Any, kind: Kind) -> float:
+def ranked(compute: Callable[[Any, Any], float]) -> Callable[[Any, Any, TaskKind], float]:
+    def plain(target: Any, probability: Any, kind: TaskKind) -> float:
         if kind == "binary":
             return compute(target, probability[:, 0])
         if kind == "multilabel":
@@ -56,13 +56,13 @@ def ranked(compute: Callable[[Any, Any], float]) -> Callable[[Any, Any, Kind], f
     return plain
 
 
-def classes_of(probability: Any, kind: Kind) -> Any:
+def classes_of(probability: Any, kind: TaskKind) -> Any:
     return (
         (probability[:, 0] >= 0.5).astype(int) if kind == "binary" else probability.argmax(axis=1)
     )
 
 
-def plain_f1(target: Any, probability: Any, kind: Kind) -> float:
+def plain_f1(target: Any, probability: Any, kind: TaskKind) -> float:
     if kind == "multilabel":
         return per_label(
             lambda truth, column: sklearn_metrics.f1_score(truth, column >= 0.5),
@@ -76,13 +76,13 @@ def plain_f1(target: Any, probability: Any, kind: Kind) -> float:
     )
 
 
-def plain_brier(target: Any, probability: Any, kind: Kind) -> float:
+def plain_brier(target: Any, probability: Any, kind: TaskKind) -> float:
     if kind in ("multiclass", "ordinal"):
         return float(np.square(probability - np.eye(probability.shape[1])[target]).sum(1).mean())
     return ranked(sklearn_metrics.brier_score_loss)(target, probability, kind)
 
 
-def plain_ece(target: Any, probability: Any, kind: Kind) -> float:
+def plain_ece(target: Any, probability: Any, kind: TaskKind) -> float:
     def one(truth: Any, confidence: Any) -> float:
         error = 0.0
         for number in range(15):
@@ -105,7 +105,7 @@ def plain_sensitivity(target: Any, column: Any) -> float:
     return float(sensitivity[false_positives <= 0.1].max())
 
 
-PLAIN: dict[str, Callable[[Any, Any, Kind], float]] = {
+PLAIN: dict[str, Callable[[Any, Any, TaskKind], float]] = {
     "macro_auroc": ranked(sklearn_metrics.roc_auc_score),
     "average_precision": ranked(sklearn_metrics.average_precision_score),
     "sensitivity_at_90": ranked(plain_sensitivity),

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.store.store import Store
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.runtime.errors import MedstrataError
 
 _UNCERTAIN = "-1"  # as CheXpert writes it
@@ -31,12 +31,12 @@ class Task:
     """
 
     name: str
-    kind: Kind
+    kind: TaskKind
     classes: tuple[str, ...]
     targets: NDArray[np.int64] | NDArray[np.float32]
 
 
-def make_task(store: Store, spec: str, kind: Kind | None = None) -> Task:
+def make_task(store: Store, spec: str, kind: TaskKind | None = None) -> Task:
     """Make a task of a store's label columns.
 
     Args:
@@ -71,7 +71,7 @@ def make_task(store: Store, spec: str, kind: Kind | None = None) -> Task:
     return _task(store, spec, spec, [[name] for name in column.classes], kind or column.kind)
 
 
-def _grouped(store: Store, spec: str, column: str, text: str, kind: Kind | None) -> Task:
+def _grouped(store: Store, spec: str, column: str, text: str, kind: TaskKind | None) -> Task:
     known = store.label_columns[column]
     groups = [[value.strip() for value in group.split("+")] for group in text.split(" vs ")]
     values = [value for group in groups for value in group]
@@ -87,12 +87,12 @@ def _grouped(store: Store, spec: str, column: str, text: str, kind: Kind | None)
             f"'{column}: {' vs '.join(known.classes[:2])}'"
         )
     if kind is None:
-        ordered: Kind = "ordinal" if known.kind == "ordinal" else "multiclass"
+        ordered: TaskKind = "ordinal" if known.kind == "ordinal" else "multiclass"
         kind = "binary" if len(groups) == 2 else ordered
     return _task(store, spec, column, groups, kind)
 
 
-def _task(store: Store, spec: str, column: str, groups: list[list[str]], kind: Kind) -> Task:
+def _task(store: Store, spec: str, column: str, groups: list[list[str]], kind: TaskKind) -> Task:
     if kind == "multilabel":
         raise MedstrataError(f"task {spec!r}: multilabel takes 0/1 columns, as 'Edema,Effusion'")
     if kind == "binary" and len(groups) != 2:
@@ -106,7 +106,7 @@ def _task(store: Store, spec: str, column: str, groups: list[list[str]], kind: K
     return Task(spec, kind, classes, np.asarray(targets, dtype=np.int64))
 
 
-def _several(store: Store, spec: str, names: list[str], kind: Kind | None) -> Task:
+def _several(store: Store, spec: str, names: list[str], kind: TaskKind | None) -> Task:
     _check_columns(store, names)
     if kind not in (None, "multilabel"):
         raise MedstrataError(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medstrata.data.labels import Task
 from medstrata.data.store.store import SPLITS, Store
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.randomness import permutation
 
@@ -78,7 +78,7 @@ def check_fractions(fractions: Sequence[float]) -> None:
 
 def label_order(
     task_targets: NDArray[np.int64] | NDArray[np.float32],
-    kind: Kind,
+    kind: TaskKind,
     patient_ids: ArrayLike,
     rows: NDArray[np.int64],
     seed: int,

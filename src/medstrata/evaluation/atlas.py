@@ -23,7 +23,7 @@ from medstrata.evaluation.setup import (
     seeded_encoder,
 )
 from medstrata.evaluation.tsne import COMPONENTS, plane
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.knn import nearest
 from medstrata.metrics.spectrum import effective_rank, feature_norm, rankme, spread
 from medstrata.runs.folder import write_result
@@ -48,7 +48,7 @@ def atlas(
     neighbours: int = 5,
     seed: int = 0,
     image_size: int = 0,
-    kind: Kind | None = None,
+    kind: TaskKind | None = None,
     backbone: str | None = None,
     arm: str | None = None,
     features: Path | str | None = None,

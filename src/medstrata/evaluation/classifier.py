@@ -25,7 +25,7 @@ from medstrata.data.labels import Task
 from medstrata.data.prepare.decode import Form
 from medstrata.data.store.store import Store
 from medstrata.evaluation.setup import located, predicted_classes, seeded_encoder
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.threshold import OperatingPoint, youden
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
 from medstrata.models.heads import Head
@@ -53,7 +53,7 @@ class StoredClassifier:
 
     loaded: LoadedEncoder
     head: Head
-    kind: Kind
+    kind: TaskKind
     classes: tuple[str, ...]
     columns: tuple[str, ...]
     thresholds: dict[str, float]

@@ -34,7 +34,7 @@ from medstrata.evaluation.setup import (
 )
 from medstrata.metrics import legacy
 from medstrata.metrics.intervals import metric_for, metrics_for, score
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.models.encoders import encoder_digest
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS
 from medstrata.runs.folder import settings_dict, write_result
@@ -52,7 +52,7 @@ def finetune(
     out: Path | str,
     settings: FinetuneSettings | None = None,
     *,
-    kind: Kind | None = None,
+    kind: TaskKind | None = None,
     backbone: str | None = None,
     arm: str | None = None,
     features: Path | str | None = None,

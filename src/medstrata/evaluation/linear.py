@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from medstrata.data.labels import Task
 from medstrata.evaluation.setup import Fitted, Parts, primary_score
 from medstrata.metrics.intervals import metric_for
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.models.features import StoredFeatures
 from medstrata.models.heads import Head, num_outputs, probabilities, task_loss
 from medstrata.runs.metrics_log import Metrics
@@ -95,7 +95,7 @@ def fit_probe(
 
 
 def fit_linear(
-    features: Tensor, targets: Tensor, kind: Kind, outputs: int, penalty: float
+    features: Tensor, targets: Tensor, kind: TaskKind, outputs: int, penalty: float
 ) -> tuple[nn.Linear, float]:
     """Fit a linear layer by L-BFGS: mean task loss + penalty / 2 x sum of squared weights.
 

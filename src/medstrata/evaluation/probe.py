@@ -26,7 +26,7 @@ from medstrata.evaluation.setup import (
     seeded_encoder,
 )
 from medstrata.metrics.intervals import metric_for
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.knn import knn_probabilities
 from medstrata.models.encoders import encoder_digest
 from medstrata.models.features import StoredFeatures
@@ -44,7 +44,7 @@ def probe(
     *,
     fraction: float = 1.0,
     settings: ProbeSettings | None = None,
-    kind: Kind | None = None,
+    kind: TaskKind | None = None,
     backbone: str | None = None,
     arm: str | None = None,
     features: Path | str | None = None,

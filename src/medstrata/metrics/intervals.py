@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Draws, Floats, patient_draws
 from medstrata.metrics.scores import (
     accuracy,
@@ -35,7 +35,7 @@ class Metric(Protocol):
         self,
         target: NDArray[Any],
         probability: NDArray[Any],
-        kind: Kind,
+        kind: TaskKind,
         draws: Draws | None = None,
     ) -> Floats:
         """Score every resample: (R,), or (1,) without; NaN where nothing is defined."""
@@ -75,14 +75,14 @@ LOWER_IS_BETTER = frozenset({"brier", "ece"})
 # Unchanged by anything that keeps the order of the probabilities.
 READS_ORDER = frozenset({"macro_auroc", "average_precision", "sensitivity_at_90"})
 
-_DEFAULTS: Mapping[Kind, str] = {
+_DEFAULTS: Mapping[TaskKind, str] = {
     "binary": "macro_auroc",
     "multiclass": "macro_f1",
     "multilabel": "macro_auroc",
     "ordinal": "quadratic_kappa",
 }
 
-_UNFIT: Mapping[Kind, frozenset[str]] = {
+_UNFIT: Mapping[TaskKind, frozenset[str]] = {
     "binary": frozenset({"quadratic_kappa"}),
     "multiclass": frozenset({"quadratic_kappa"}),
     "multilabel": frozenset({"quadratic_kappa", "accuracy", "balanced_accuracy"}),
@@ -90,7 +90,7 @@ _UNFIT: Mapping[Kind, frozenset[str]] = {
 }
 
 
-def metric_for(kind: Kind) -> str:
+def metric_for(kind: TaskKind) -> str:
     """Name of the metric that chooses checkpoints and heads the report for a kind of task.
 
     Raises:
@@ -100,7 +100,7 @@ def metric_for(kind: Kind) -> str:
     return _DEFAULTS[kind]
 
 
-def metrics_for(kind: Kind) -> tuple[str, ...]:
+def metrics_for(kind: TaskKind) -> tuple[str, ...]:
     """Names of the metrics that have a meaning for a kind of task, in the order of `METRICS`.
 
     Kappa wants ordered classes; accuracy wants one class per sample.
@@ -112,7 +112,7 @@ def metrics_for(kind: Kind) -> tuple[str, ...]:
     return tuple(name for name in METRICS if name not in _UNFIT[kind])
 
 
-def score(name: str, target: NDArray[Any], probability: NDArray[Any], kind: Kind) -> float:
+def score(name: str, target: NDArray[Any], probability: NDArray[Any], kind: TaskKind) -> float:
     """Score predictions.
 
     Args:
@@ -143,7 +143,7 @@ def resampled_scores(
     name: str,
     target: NDArray[Any],
     probability: NDArray[Any],
-    kind: Kind,
+    kind: TaskKind,
     patient_ids: NDArray[Any],
     *,
     resamples: int = 1000,
@@ -183,7 +183,7 @@ def bootstrap_interval(
     name: str,
     target: NDArray[Any],
     probability: NDArray[Any],
-    kind: Kind,
+    kind: TaskKind,
     patient_ids: NDArray[Any],
     *,
     resamples: int = 1000,
@@ -207,7 +207,7 @@ def mean_interval(
     name: str,
     target: NDArray[Any],
     probabilities: Sequence[NDArray[Any]],
-    kind: Kind,
+    kind: TaskKind,
     patient_ids: NDArray[Any],
     *,
     resamples: int = 1000,
@@ -299,12 +299,12 @@ def checked_draws(patient_ids: NDArray[Any], count: int, resamples: int, seed: i
     return patient_draws(patient_ids, resamples, seed)
 
 
-def _check_kind(kind: Kind) -> None:
+def _check_kind(kind: TaskKind) -> None:
     if kind not in _DEFAULTS:
         raise ValueError(f"unknown kind of task {kind!r}: use one of {', '.join(_DEFAULTS)}")
 
 
-def _check(name: str, target: NDArray[Any], probability: NDArray[Any], kind: Kind) -> None:
+def _check(name: str, target: NDArray[Any], probability: NDArray[Any], kind: TaskKind) -> None:
     if name not in METRICS:
         raise ValueError(f"unknown metric {name!r}: use one of {', '.join(METRICS)}")
     if name not in metrics_for(kind):

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
+TaskKind = Literal["binary", "multiclass", "multilabel", "ordinal"]

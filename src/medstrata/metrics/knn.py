@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.runtime.devices import processor_has_native_bf16
 
 NEIGHBOURS = 20
@@ -62,7 +62,7 @@ def knn_probabilities(
     bank: NDArray[np.float32],
     targets: NDArray[np.int64] | NDArray[np.float32],
     queries: NDArray[np.float32],
-    kind: Kind,
+    kind: TaskKind,
     classes: int,
     *,
     neighbours: int = NEIGHBOURS,

@@ -16,7 +16,7 @@ from medstrata.metrics.intervals import (
     mean_of_models,
     percentile_ends,
 )
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.paired import ROUNDING, arm_scores
 from medstrata.metrics.resampling import Floats
 
@@ -43,7 +43,7 @@ def label_efficiency(
     target: NDArray[Any],
     by_fraction: Mapping[float, Sequence[NDArray[Any]]],
     reference: Sequence[NDArray[Any]],
-    kind: Kind,
+    kind: TaskKind,
     patient_ids: NDArray[Any],
     *,
     resamples: int = 1000,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.metrics.intervals import Interval, resampled_scores, score
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 
 _DRAWS = 500
 
@@ -18,7 +18,7 @@ def interval(
     name: str,
     target: NDArray[Any],
     probability: NDArray[Any],
-    kind: Kind,
+    kind: TaskKind,
     *,
     seed: int = 0,
 ) -> Interval:

@@ -18,7 +18,7 @@ from medstrata.metrics.intervals import (
     percentile_ends,
     score,
 )
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Draws, Floats
 
 _SWAPS = 1  # what a random number is for; the draws of patients have the plain seed
@@ -52,7 +52,7 @@ def paired_difference(
     target: NDArray[Any],
     first: Sequence[NDArray[Any]],
     second: Sequence[NDArray[Any]],
-    kind: Kind,
+    kind: TaskKind,
     patient_ids: NDArray[Any],
     *,
     resamples: int = 1000,
@@ -106,7 +106,7 @@ def paired_difference(
 
 
 def arm_scores(
-    name: str, target: NDArray[Any], models: Sequence[NDArray[Any]], kind: Kind, draws: Draws
+    name: str, target: NDArray[Any], models: Sequence[NDArray[Any]], kind: TaskKind, draws: Draws
 ) -> list[Floats]:
     """Scores of each model of an arm: of the samples as they are, then of each resample.
 
@@ -157,7 +157,7 @@ def exchange_test(
     target: NDArray[Any],
     first: Sequence[NDArray[Any]],
     second: Sequence[NDArray[Any]],
-    kind: Kind,
+    kind: TaskKind,
     patient_ids: NDArray[Any],
     *,
     permutations: int = 2000,
@@ -231,7 +231,7 @@ def _differences(
     target: NDArray[Any],
     first: NDArray[Any],
     second: NDArray[Any],
-    kind: Kind,
+    kind: TaskKind,
     exchanged: Draws,
 ) -> Floats:
     """Score of each new first arm less that of the new second: (1 + permutations,)."""
@@ -245,7 +245,7 @@ def _differences(
     return np.asarray(new_first - new_second)
 
 
-def _ranks(probability: NDArray[Any], target: NDArray[Any], kind: Kind) -> Floats:
+def _ranks(probability: NDArray[Any], target: NDArray[Any], kind: TaskKind) -> Floats:
     """Rank of each sample in its column among those of known label, over their number: (N, M)."""
     ranks = np.zeros(probability.shape)
     for column, values in enumerate(probability.T):

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Draws, Floats, each_once, running_sums
 
 CALIBRATION_BINS = 15
@@ -36,7 +36,7 @@ _SLACK = 1e-9
 
 
 def macro_auroc(
-    target: NDArray[Any], probability: NDArray[Any], kind: Kind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
 ) -> Floats:
     """Probability that a positive sample is ranked above a negative one, a tie counting half.
 
@@ -53,7 +53,7 @@ def macro_auroc(
 
 
 def average_precision(
-    target: NDArray[Any], probability: NDArray[Any], kind: Kind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
 ) -> Floats:
     """Precision at each positive sample, averaged: the area under the precision-recall steps.
 
@@ -69,7 +69,7 @@ def average_precision(
 
 
 def sensitivity_at_90(
-    target: NDArray[Any], probability: NDArray[Any], kind: Kind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
 ) -> Floats:
     """Share of positive samples found when at least 90 % of the negative ones are left alone.
 
@@ -90,7 +90,7 @@ def sensitivity_at_90(
 
 
 def macro_f1(
-    target: NDArray[Any], probability: NDArray[Any], kind: Kind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
 ) -> Floats:
     """Harmonic mean of precision and recall, averaged over the classes or labels.
 
@@ -112,7 +112,7 @@ def macro_f1(
 
 
 def quadratic_kappa(
-    target: NDArray[Any], probability: NDArray[Any], kind: Kind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
 ) -> Floats:
     """Agreement beyond chance of ordered grades, a miss costing its squared distance in grades.
 
@@ -136,7 +136,7 @@ def quadratic_kappa(
 
 
 def accuracy(
-    target: NDArray[Any], probability: NDArray[Any], kind: Kind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
 ) -> Floats:
     """Share of samples whose class is predicted; classes are predicted as by `macro_f1`.
 
@@ -149,7 +149,7 @@ def accuracy(
 
 
 def balanced_accuracy(
-    target: NDArray[Any], probability: NDArray[Any], kind: Kind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
 ) -> Floats:
     """Share of samples whose class is predicted, in each class, then the mean of the classes.
 
@@ -162,7 +162,7 @@ def balanced_accuracy(
 
 
 def brier(
-    target: NDArray[Any], probability: NDArray[Any], kind: Kind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
 ) -> Floats:
     """Mean squared difference between the probability and what came true; lower is better.
 
@@ -183,7 +183,7 @@ def brier(
 
 
 def ece(
-    target: NDArray[Any], probability: NDArray[Any], kind: Kind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
 ) -> Floats:
     """Expected calibration error: how far probabilities are from frequencies; lower is better.
 
@@ -218,7 +218,9 @@ def _mean_over_columns(
     return _mean_defined(np.stack([compute(*pair, draws) for pair in pairs], axis=1))
 
 
-def _columns(target: NDArray[Any], probability: NDArray[Any], kind: Kind) -> tuple[Floats, Floats]:
+def _columns(
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind
+) -> tuple[Floats, Floats]:
     """Each column of probability with what came true: 0, 1 or NaN, both (N, M)."""
     scores = np.asarray(probability, dtype=np.float64)
     if kind == "multilabel":
@@ -229,7 +231,7 @@ def _columns(target: NDArray[Any], probability: NDArray[Any], kind: Kind) -> tup
 
 
 def _decisions(
-    target: NDArray[Any], probability: NDArray[Any], kind: Kind
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind
 ) -> tuple[Floats, Floats]:
     """True and predicted classes as 0 and 1, both (N, classes or labels); unknown is 0 in both."""
     scores = np.asarray(probability, dtype=np.float64)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 
 
 class Head(NamedTuple):
@@ -27,7 +27,7 @@ class Head(NamedTuple):
         return F.linear(features, self.weight, self.bias)
 
 
-def num_outputs(kind: Kind, classes: int) -> int:
+def num_outputs(kind: TaskKind, classes: int) -> int:
     """Logits a task needs: 1 for binary, one fewer than classes for ordinal, else one a class."""
     match kind:
         case "binary":
@@ -38,7 +38,7 @@ def num_outputs(kind: Kind, classes: int) -> int:
             return classes
 
 
-def task_loss(logits: Tensor, targets: Tensor, kind: Kind) -> Tensor:
+def task_loss(logits: Tensor, targets: Tensor, kind: TaskKind) -> Tensor:
     """Mean loss in nats over the known labels.
 
     Args:
@@ -66,7 +66,7 @@ def task_loss(logits: Tensor, targets: Tensor, kind: Kind) -> Tensor:
             return (each * known).sum() / known.sum().clamp_min(1)
 
 
-def probabilities(logits: Tensor, kind: Kind) -> Tensor:
+def probabilities(logits: Tensor, kind: TaskKind) -> Tensor:
     """Probabilities as the metrics read them, shape (N, 1) for binary, else (N, classes).
 
     Ordinal: P(grade > k) is made to fall with k, then differenced, so that each row sums to 1.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from medstrata.studies.given import named_encoder
 from medstrata.studies.settings import AnalysisSettings, Protocol, StudySettings
 
-Kind = Literal["prepare", "pretrain", "full", "frozen", "probe", "reuse", "atlas"]
+CellKind = Literal["prepare", "pretrain", "full", "frozen", "probe", "reuse", "atlas"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Cell:
         what: Everything that decides the outcome, as plain values.
     """
 
-    kind: Kind
+    kind: CellKind
     data: str
     arm: str = ""
     fraction: float | None = None
@@ -55,7 +55,7 @@ class Cell:
 
 
 def _folder(
-    kind: Kind, data: str, arm: str = "", fraction: float | None = None, seed: int = 0
+    kind: CellKind, data: str, arm: str = "", fraction: float | None = None, seed: int = 0
 ) -> str:
     if kind == "prepare":
         return f"stores/{data}.store"
@@ -142,7 +142,7 @@ class _Planner:
 
     def _analysis(
         self,
-        kind: Kind,
+        kind: CellKind,
         chosen: AnalysisSettings | None,
         data: str,
         arm: str,
@@ -165,7 +165,7 @@ class _Planner:
 
     def _cell(
         self,
-        kind: Kind,
+        kind: CellKind,
         data: str,
         arm: str = "",
         fraction: float | None = None,

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.pretraining.recipes import RECIPES, recipe
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runtime.errors import MedstrataError
@@ -52,7 +52,7 @@ class DataSettings:
     task: str
     store: str | None = None
     prepare: dict[str, Any] | None = None
-    kind: Kind | None = None
+    kind: TaskKind | None = None
     views: dict[str, Any] = field(default_factory=dict)
     pretrain: dict[str, Any] = field(default_factory=dict)
     finetune: dict[str, Any] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from medstrata.data.audit.counts import plain_conversions
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.metrics.intervals import Interval, bootstrap_interval
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.runtime.randomness import permutation
 
 CUES = {
@@ -97,7 +97,7 @@ def measure(
     features: Floats,
     classes: Rows,
     patient_ids: NDArray[np.str_],
-    kind: Kind,
+    kind: TaskKind,
     seed: int = 0,
 ) -> Shortcut:
     """Predict a label from some features, patient by patient, and score it.

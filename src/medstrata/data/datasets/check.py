@@ -15,7 +15,7 @@ from medstrata.data.datasets.dataset import SPLIT, Dataset
 from medstrata.runtime.console import progress_bar, say
 from medstrata.runtime.errors import MedstrataError
 
-Kind = Literal["table", "count", "label", "file", "checksum", "patient", "note"]
+FindingKind = Literal["table", "count", "label", "file", "checksum", "patient", "note"]
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 _BLOCK = 2**22  # bytes hashed at a time
 
@@ -30,7 +30,7 @@ class Finding:
         text: What, in a line.
     """
 
-    kind: Kind
+    kind: FindingKind
     text: str
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.metrics.intervals import METRICS, mean_of_models, metrics_for, percentile_ends, score
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Draws, Floats, patient_draws
 from medstrata.report.read.facts import Note, Score, TaskFacts
 from medstrata.report.read.layer_runs import Probe
@@ -44,7 +44,7 @@ class Predictions:
         notes: The runs left out, and why.
     """
 
-    kind: Kind
+    kind: TaskKind
     target: NDArray[Any]
     patient_ids: NDArray[Any]
     probability: Mapping[str, Floats]
@@ -181,7 +181,7 @@ def _read_all(
     )
     return {
         beginning: Predictions(
-            kind=cast("Kind", task.kind),
+            kind=cast("TaskKind", task.kind),
             target=first.target if first else np.empty(0),
             patient_ids=patients,
             probability={
@@ -211,10 +211,10 @@ def _read(run: Tested, task: TaskFacts, recorded: Mapping[str, Score | None]) ->
         raise _UnusableError(
             "predictions.parquet holds another number of test images than result.json"
         )
-    if run.metric in metrics_for(cast("Kind", task.kind)):
+    if run.metric in metrics_for(cast("TaskKind", task.kind)):
         for beginning, of_run in recorded.items():
             if of_run is not None:
-                _check_score(run.metric, of_run.value, rows, beginning, cast("Kind", task.kind))
+                _check_score(run.metric, of_run.value, rows, beginning, cast("TaskKind", task.kind))
     return rows
 
 
@@ -240,7 +240,7 @@ def _test_rows(path: Path, task: TaskFacts, beginnings: Sequence[str]) -> _Rows:
     )
 
 
-def _check_score(metric: str, recorded: float, rows: _Rows, beginning: str, kind: Kind) -> None:
+def _check_score(metric: str, recorded: float, rows: _Rows, beginning: str, kind: TaskKind) -> None:
     """Predictions must give the score that the run recorded: else one of the two is not its own."""
     try:
         value = score(metric, rows.target, rows.probability[beginning], kind)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from medstrata.metrics.kinds import Kind
+from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Floats
 from medstrata.metrics.scores import CALIBRATION_BINS
 from medstrata.report.compare.compare import Bench, Comparison, Summary, best
@@ -51,7 +51,9 @@ class Reliability:
     frequency: Floats
 
 
-def reliability(target: NDArray[Any], probabilities: Sequence[Floats], kind: Kind) -> Reliability:
+def reliability(
+    target: NDArray[Any], probabilities: Sequence[Floats], kind: TaskKind
+) -> Reliability:
     """Bin the predictions of several models together, as `weighted.ece` bins those of one.
 
     Args:
@@ -78,7 +80,7 @@ def reliability(target: NDArray[Any], probabilities: Sequence[Floats], kind: Kin
     )
 
 
-def _outcomes(target: NDArray[Any], probability: Floats, kind: Kind) -> tuple[Floats, Floats]:
+def _outcomes(target: NDArray[Any], probability: Floats, kind: TaskKind) -> tuple[Floats, Floats]:
     """Probabilities and whether they came true, 0 or 1, both flat; unknown labels left out."""
     if kind == "binary":
         return probability[:, 0], np.asarray(target, dtype=np.float64)
