@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-.PHONY: demo test test-minimal docs bench clean
+.PHONY: demo test test-minimal docs bench licences clean
 
 demo: $(VENV)/installed
 	$(BIN)/medstrata demo --out runs/demo
@@ -37,6 +37,15 @@ docs: $(VENV)/installed-dev
 # AGAIN=1 measures anew what this machine has measured; QUICK=1 tries everything in minutes.
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/run.py $(if $(filter 1,$(AGAIN)),--again) $(if $(filter 1,$(QUICK)),--quick)
+
+# The licences of all that `medstrata[all]` rests on, and the same as a CycloneDX list.
+licences: $(VENV)/installed
+	$(PYTHON) -m venv $(VENV)-licences
+	$(VENV)-licences/bin/python -m pip install --quiet --progress-bar off ".[all]"
+	$(PIP) "pip-licenses>=5" "cyclonedx-bom>=7"
+	mkdir -p dist
+	$(BIN)/pip-licenses --python=$(VENV)-licences/bin/python --format=markdown --output-file=dist/licences.md
+	$(BIN)/cyclonedx-py environment --output-file dist/sbom.json $(VENV)-licences/bin/python
 
 clean:
 	rm -rf $(VENV) runs/demo site
