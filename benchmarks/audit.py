@@ -9,10 +9,6 @@ to three bits changed. Pixels are made from the sample number, so the disk has n
 runs in a process of its own; seconds are of one thread.
 """
 
-import argparse
-import json
-import subprocess
-import sys
 import time
 from functools import lru_cache
 
@@ -20,11 +16,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from harness import Section, held_memory, read_result, write_result
+from harness import Result, held_memory, in_own_process, measure_and_keep
 from medstrata.data.audit.duplicates import find_duplicates
-from wording import gib, number, paragraphs, table
+from section import Section, number, paragraphs, table
 
-SIZES = (10_000, 100_000, 1_000_000)
 KINDS = ("apart", "alike", "black")
 SIDE = 128
 
@@ -63,7 +58,9 @@ def noise() -> np.ndarray:
     return cv2.GaussianBlur(pixels, (0, 0), 3) * 4
 
 
-def measure(kind: str, images: int) -> dict[str, object]:
+def measure_case(kind: str, images: int) -> Result:
+    """One search; called in a process of its own, so that the peak of memory is its own."""
+    cv2.setNumThreads(1)
     manifest, content, copies = made_up(kind, images)
     noise()
 
@@ -71,76 +68,47 @@ def measure(kind: str, images: int) -> dict[str, object]:
         top, left = divmod(int(content[row]) * 7919 % 2**20, 1024)
         return noise()[top : top + SIDE, left : left + SIDE, None]
 
-    before = held_memory("VmHWM")
     started = time.perf_counter()
     found = find_duplicates(manifest, read)
     seconds = time.perf_counter() - started
-    recovered = np.isin(copies, np.concatenate([found.first, found.second])).mean()
+    recovered = np.isin(copies, np.concatenate([found.first, found.second]))
     return {
         "kind": kind,
         "images": images,
         "seconds": seconds,
         "peak_gib": held_memory("VmHWM"),
-        "peak_gib_before": before,
-        "candidates": found.candidates,
-        "radius": found.radius,
-        "complete": found.complete,
-        "near_pairs": len(found.first),
-        "planted": len(copies),
-        "planted_found": float(recovered) if len(copies) else None,
+        "planted_found": float(recovered.mean()) if len(copies) else None,
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Search for copies.")
-    parser.add_argument("--quick", action="store_true", help="the smallest size, nothing written")
-    parser.add_argument("--one", nargs=2, metavar=("KIND", "IMAGES"), help="one case, as JSON")
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(measure(given.one[0], int(given.one[1]))))
-        return
-    print(
-        f"{'':8}{'images':>10}{'seconds':>9}{'GiB':>6}{'candidates':>12}{'radius':>8}{'found':>8}"
-    )
-    rows = []
-    for images in SIZES[:1] if given.quick else SIZES:
-        for kind in KINDS:
-            words = [sys.executable, __file__, "--one", kind, str(images)]
-            row = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
-            share = "" if row["planted_found"] is None else f"{row['planted_found']:.1%}"
-            print(
-                f"{kind:8}{images:10,}{row['seconds']:9.1f}{row['peak_gib']:6.2f}"
-                f"{row['candidates']:12,}{row['radius']:8}{share:>8}",
-                flush=True,
-            )
-            rows.append(row)
-    if not given.quick:
-        print(f"\nwritten to {write_result('audit', {'rows': rows})}")
+def measure(quick: bool) -> Result:
+    sizes = (2_000,) if quick else (10_000, 100_000, 1_000_000)
+    cases = [(kind, images) for images in sizes for kind in KINDS]
+    return {"rows": [in_own_process(measure_case, *case) for case in cases]}
 
 
-def section() -> Section:
-    """Of docs/performance.md."""
-    cases = {(row["kind"], row["images"]): row for row in read_result("audit")["rows"]}
+def section(results: list[Result]) -> Section:
+    """Seconds of each kind, over the images."""
+    found = results[-1]
+    cases = {(row["kind"], row["images"]): row for row in found["rows"]}
     rows = []
     for images in sorted({images for _, images in cases}):
         kinds = [cases[kind, images] for kind in KINDS]
-        found = [row["planted_found"] for row in kinds if row["planted_found"] is not None]
-        rows.append(
-            [
-                number(images),
-                *(f"{number(row['seconds'])} s" for row in kinds),
-                gib(max(row["peak_gib"] for row in kinds)),
-                f"{100 * min(found):.0f} % or more",
-            ]
-        )
+        shares = [row["planted_found"] for row in kinds if row["planted_found"] is not None]
+        seconds = [f"{number(row['seconds'])} s" for row in kinds]
+        peak = f"{max(row['peak_gib'] for row in kinds):.2f} GiB"
+        rows.append([number(images), *seconds, peak, f"{100 * min(shares):.0f} % or more"])
     head = (
         "`python benchmarks/audit.py`, one thread, generated fingerprints and stores, one image in "
         'a hundred a planted copy. "Apart": fingerprints as far apart as chance has them; "alike": '
         'bunched as those of chest X-rays are; "black": half of the images are.'
     )
     heads = ["images", *KINDS, "most memory", "planted copies found"]
-    text = paragraphs(head, table(heads, rows, "rrrrrr"))
-    return Section("Search for copies", text)
+    return Section("Search for copies", paragraphs(head, table(heads, rows, "rrrrrr")))
+
+
+def main() -> None:
+    measure_and_keep("audit", __doc__, measure, section)
 
 
 if __name__ == "__main__":

@@ -8,34 +8,24 @@ Times are per resample: ours is the whole interval (checks, point value, draws, 
 by its resamples; the loop takes the first few of the same resamples, since each costs it the same.
 """
 
-import argparse
-import resource
 import time
-from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from harness import Section, Target, interleave, read_result, spread, write_result
+from harness import Result, held_memory, interleave, measure_and_keep, spread, spread_of_ratio
 from medstrata.metrics.intervals import METRICS, bootstrap_interval
 from medstrata.metrics.resampling import Draws
-from wording import ratio
+from section import Section, Target, processor, ratio
 
 OURS = "medstrata, all resamples at once"
 COPIES = "scikit-learn, resampled copies"
 WEIGHTS = "scikit-learn, sample_weight"
-LABELS, IMAGES, PATIENTS = 14, 25_596, 2_797
+LABELS, RESAMPLES = 14, 500
 
 
-def peak_memory_mib() -> float:
-    """Highest resident memory of this process so far (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def measure(
-    images: int, patients: int, resamples: int, looped: int, repeats: int
-) -> dict[str, Any]:
+def measure(quick: bool) -> Result:
+    images, patients, looped, repeats = (2000, 300, 2, 2) if quick else (25_596, 2_797, 5, 7)
     generator = np.random.default_rng(0)
     prevalence = np.geomspace(0.0034, 0.24, LABELS)  # about those of the rarest and commonest label
     target = (generator.random((images, LABELS)) < prevalence).astype(np.float32)
@@ -51,7 +41,7 @@ def measure(
 
     def ours() -> object:
         return bootstrap_interval(
-            "macro_auroc", target, probability, "multilabel", patient, resamples=resamples, seed=0
+            "macro_auroc", target, probability, "multilabel", patient, resamples=RESAMPLES, seed=0
         )
 
     def copies() -> list[float]:
@@ -61,69 +51,34 @@ def measure(
     def weighted() -> list[float]:
         return [roc_auc_score(target, probability, sample_weight=row) for row in weights]
 
-    before = peak_memory_mib()
+    before = held_memory("VmHWM")
     ours()
-    memory = peak_memory_mib() - before
+    memory = 1024 * (held_memory("VmHWM") - before)
     found = METRICS["macro_auroc"](target, probability, "multilabel", Draws(draws, patient))
     difference = float(np.abs(found - copies()).max())
     assert difference < 1e-12, f"the two disagree by {difference}"
     tasks = {OURS: ours, COPIES: copies, WEIGHTS: weighted}
     seconds = interleave(tasks, repeats, clock=time.process_time)
-    counts = {OURS: resamples, COPIES: looped, WEIGHTS: looped}
+    counts = {OURS: RESAMPLES, COPIES: looped, WEIGHTS: looped}
     each = {name: [run / counts[name] for run in runs] for name, runs in seconds.items()}
     return {
+        "images": images,
+        "patients": patients,
+        "labels": LABELS,
+        "resamples": RESAMPLES,
+        "looped": looped,
+        "repeats": repeats,
         "largest_difference": difference,
         "peak_memory_of_ours_mib": memory,
         "interval_s": spread(seconds[OURS]),
-        "rows": {
-            name: {
-                "resamples_timed": counts[name],
-                "ms_per_resample": spread([1000 * run for run in runs]),
-                # How many times as long as ours, run by run.
-                "ratio": spread([run / one for run, one in zip(runs, each[OURS], strict=True)]),
-            }
-            for name, runs in each.items()
-        },
+        "rows": {name: {"ratio": spread_of_ratio(runs, each[OURS])} for name, runs in each.items()},
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Bootstrap interval of macro AUROC.")
-    parser.add_argument("--quick", action="store_true", help="a trial: few images, nothing written")
-    quick = parser.parse_args().quick
-    settings = {
-        "images": 2000 if quick else IMAGES,
-        "patients": 300 if quick else PATIENTS,
-        "resamples": 500,
-        "looped": 2 if quick else 5,
-        "repeats": 3 if quick else 7,
-    }
-    result = measure(**settings)
-    print(f"{'':36}{'ms per resample':>16}{'times ours':>12}{'lowest - highest':>20}")
-    for name, row in result["rows"].items():
-        ratio = row["ratio"]
-        ends = f"{ratio['lowest']:.1f} - {ratio['highest']:.1f}"
-        each = row["ms_per_resample"]["median"]
-        print(f"{name:36}{each:16.2f}{ratio['median']:12.1f}{ends:>20}")
-    whole, memory = result["interval_s"]["median"], result["peak_memory_of_ours_mib"]
-    print(
-        f"one interval of {settings['resamples']} resamples: {whole:.2f} s, {memory:.0f} MiB more"
-    )
-    if quick:
-        return
-    about = {
-        "labels": LABELS,
-        "clock": "processor time, one thread",
-        "scikit_learn": version("scikit-learn"),
-    }
-    print(f"\nwritten to {write_result('bootstrap', settings | about | result)}")
-
-
-def section() -> Section:
-    """Of docs/performance.md."""
-    found = read_result("bootstrap")
-    rows = {name: row["ratio"] for name, row in found["rows"].items()}
-    copies, weights = rows[COPIES], rows[WEIGHTS]
+def section(results: list[Result]) -> Section:
+    """One paragraph: a single interval has no table."""
+    found = results[-1]
+    copies, weights = (found["rows"][name]["ratio"] for name in (COPIES, WEIGHTS))
     text = (
         f"`python benchmarks/bootstrap.py`: {found['resamples']} resamples of "
         f"{found['patients']:,} patients, {found['labels']} labels, {found['images']:,} images, "
@@ -137,11 +92,16 @@ def section() -> Section:
         "whole numbers, which add up several times as fast as floats, and exactly."
     )
     what = f"bootstrap interval, {found['labels']} labels, {found['images']:,} images: "
+    on = processor(found["environment"])
     targets = [
-        Target(f"{what}time({name}) / time(ours)", 40, times["median"], "x")
+        Target(f"{what}time({name}) / time(ours)", 40, times["median"], "x", on)
         for name, times in ((COPIES, copies), (WEIGHTS, weights))
     ]
     return Section("Bootstrap intervals", text, targets)
+
+
+def main() -> None:
+    measure_and_keep("bootstrap", __doc__, measure, section)
 
 
 if __name__ == "__main__":

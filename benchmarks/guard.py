@@ -9,25 +9,29 @@ results/guard.json, twice; on another kind it prints and passes. `--record` writ
 """
 
 import argparse
-import copy
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness import RESULTS, cpu_precision, interleave, read_result, write_result
+import peers
+import step
+from harness import (
+    cpu_precision,
+    environment,
+    interleave,
+    read_results,
+    single_thread,
+    write_result,
+)
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.store.store import Store
 from medstrata.data.synthetic import make_images
@@ -36,81 +40,25 @@ from medstrata.data.views import make_views
 from medstrata.metrics.cka import linear_cka
 from medstrata.metrics.intervals import resampled_scores
 from medstrata.metrics.knn import knn_probabilities
-from medstrata.pretraining.build import build
-from medstrata.pretraining.loop import training_step
-from medstrata.pretraining.recipes import recipe
-from medstrata.runtime.devices import keep_freed_memory
 
 TURNS = 5
 ALLOWED = 0.5  # of the recorded ratio; a busy machine moves a ratio by far less
-BATCH, QUEUE, DRAWS = 32, 4096, 20
+DRAWS = 20
+CASE = peers.Case("resnet18", 64, 32, 4096)
 Task = Callable[[], object]
-
-
-def plain_step() -> Task:
-    """MoCo v2 as its paper's algorithm reads: float32, contiguous memory, whole logits."""
-    import timm
-
-    encoder = timm.create_model("resnet18", num_classes=128, in_chans=3)
-    key_encoder = copy.deepcopy(encoder).requires_grad_(False)
-    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.03, momentum=0.9)
-    queue = F.normalize(torch.randn(QUEUE, 128), dim=1)
-    views = torch.rand(2, BATCH, 3, 64, 64)
-
-    def step() -> None:
-        with torch.no_grad():
-            for kept, new in zip(key_encoder.parameters(), encoder.parameters(), strict=True):
-                kept.mul_(0.999).add_(new, alpha=0.001)
-            key = F.normalize(key_encoder(views[1]), dim=1)
-        query = F.normalize(encoder(views[0]), dim=1)
-        logits = torch.cat([(query * key).sum(1, keepdim=True), query @ queue.T], dim=1) / 0.2
-        loss = F.cross_entropy(logits, torch.zeros(BATCH, dtype=torch.int64))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        queue[:BATCH] = key
-
-    return step
-
-
-def our_step(store: Store) -> Task:
-    settings = recipe(
-        "fair/moco",
-        backbone="resnet18",
-        batch_size=BATCH,
-        in_channels=3,
-        images="all",
-        contrastive={"queue_size": QUEUE, "cap_queue": False, "key_sub_batches": 1},
-        views={"size": 64},
-    )
-    keep_freed_memory()
-    accelerator = Accelerator(cpu=True, mixed_precision=cpu_precision())
-    training = build(accelerator, settings, store, Path(tempfile.gettempdir()))
-    source = training.loader.epoch(0)
-    batch = next(source)
-    source.close()
-    training.wrapped.train()
-    return partial(training_step, training, batch)
+Features = NDArray[np.float32]
 
 
 def torchvision_views(files: list[Path]) -> Task:
+    """From the files, as its data sets read them; one channel, as our store holds them."""
     from torchvision.transforms import v2
 
-    jitter = v2.ColorJitter(0.4, 0.4, 0.4, 0.1)
-    transform = v2.Compose(
-        [
-            v2.RandomResizedCrop(224, scale=(0.2, 1.0)),
-            v2.RandomApply([jitter], p=0.8),
-            v2.RandomGrayscale(0.2),
-            v2.RandomApply([v2.GaussianBlur(23, (0.1, 2.0))], p=0.5),
-            v2.RandomHorizontalFlip(),
-        ]
-    )
+    transform = peers.torchvision_transform(v2, 224, grey=True, kernel=23)
 
     def views() -> None:
         for file in files:
             with Image.open(file) as image:
-                decoded = image.convert("L")  # as our store holds them
+                decoded = image.convert("L")
             transform(decoded), transform(decoded)
 
     return views
@@ -128,64 +76,42 @@ def predictions() -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     return target, probability[:, None], np.arange(5000) // 5
 
 
-def sklearn_bootstrap() -> Task:
+def sklearn_bootstrap() -> None:
     from sklearn.metrics import roc_auc_score
 
     target, probability, patients = predictions()
     members = [np.flatnonzero(patients == one) for one in range(patients[-1] + 1)]
     generator = np.random.default_rng(1)
-
-    def scores() -> None:
-        for _ in range(DRAWS):
-            drawn = np.concatenate([members[i] for i in generator.integers(0, 1000, 1000)])
-            roc_auc_score(target[drawn], probability[drawn, 0])
-
-    return scores
+    for _ in range(DRAWS):
+        drawn = np.concatenate([members[i] for i in generator.integers(0, 1000, 1000)])
+        roc_auc_score(target[drawn], probability[drawn, 0])
 
 
-def our_bootstrap() -> Task:
+def our_bootstrap() -> None:
     target, probability, patients = predictions()
-    name = "macro_auroc"
-    return lambda: resampled_scores(
-        name, target, probability, "binary", patients.astype(str), resamples=DRAWS
-    )
+    names = patients.astype(str)
+    resampled_scores("macro_auroc", target, probability, "binary", names, resamples=DRAWS)
 
 
-def features(samples: int, size: int, seed: int) -> NDArray[np.float32]:
+def features(samples: int, size: int, seed: int) -> Features:
     return np.random.default_rng(seed).normal(size=(samples, size)).astype(np.float32)
 
 
-def naive_cka() -> Task:
-    """Whole kernels, centred by products with the centring matrix."""
-    first, second = (features(1000, 128, seed).astype(np.float64) for seed in (0, 1))
-    centring = np.eye(1000) - 1 / 1000
-
-    def cka() -> float:
-        kernels = [centring @ (one @ one.T) @ centring for one in (first, second)]
-        cross, own, other = ((kernels[i] * kernels[j]).sum() for i, j in ((0, 1), (0, 0), (1, 1)))
-        return float(cross / np.sqrt(own * other))
-
-    return cka
+def naive_cka(first: Features, second: Features) -> float:
+    """Whole float64 kernels, centred by products with the centring matrix."""
+    centring = np.eye(len(first)) - 1 / len(first)
+    wide = [one.astype(np.float64) for one in (first, second)]
+    kernels = [centring @ (one @ one.T) @ centring for one in wide]
+    cross, own, other = ((kernels[i] * kernels[j]).sum() for i, j in ((0, 1), (0, 0), (1, 1)))
+    return float(cross / np.sqrt(own * other))
 
 
-def naive_neighbours() -> Task:
+def naive_neighbours(bank: Features, labels: NDArray[np.int64], queries: Features) -> None:
     """The distance to every image of the bank, sorted in full."""
-    bank, query = features(2000, 128, 0), features(200, 128, 1)
-    labels = np.random.default_rng(2).integers(0, 2, 2000)
-
-    def vote() -> None:
-        for one in query:
-            cosine = bank @ one / (np.linalg.norm(bank, axis=1) * np.linalg.norm(one))
-            nearest = np.argsort(-cosine)[:20]
-            np.bincount(labels[nearest], np.exp(cosine[nearest] / 0.07), 2)
-
-    return vote
-
-
-def our_neighbours() -> Task:
-    bank, query = features(2000, 128, 0), features(200, 128, 1)
-    labels = np.random.default_rng(2).integers(0, 2, 2000)
-    return lambda: knn_probabilities(bank, labels, query, "binary", 2)
+    for one in queries:
+        cosine = bank @ one / (np.linalg.norm(bank, axis=1) * np.linalg.norm(one))
+        nearest = np.argsort(-cosine)[:20]
+        np.bincount(labels[nearest], np.exp(cosine[nearest] / 0.07), 2)
 
 
 def pairs(folder: Path) -> dict[str, tuple[Task, Task]]:
@@ -195,18 +121,26 @@ def pairs(folder: Path) -> dict[str, tuple[Task, Task]]:
     small_store = prepare(small, folder / "small.store", size=64, workers=1)
     large_store = prepare(large, folder / "large.store", size=256, workers=1)
     first, second = features(1000, 128, 0), features(1000, 128, 1)
+    bank, queries = features(2000, 128, 0), features(200, 128, 1)
+    labels = np.random.default_rng(2).integers(0, 2, len(bank))
     return {
-        "MoCo step, against plain PyTorch": (plain_step(), our_step(small_store)),
+        "MoCo step, against plain PyTorch": (
+            peers.step("plain PyTorch", CASE, peers.AS_IT_SHIPS),
+            step.our_step(CASE, small_store.path, "fair/moco", like_peer=True),
+        ),
         "two views, against torchvision and Pillow": (
             torchvision_views(sorted(large.rglob("*.png"))),
             our_views(large_store, 16),
         ),
-        "bootstrap, against scikit-learn": (sklearn_bootstrap(), our_bootstrap()),
+        "bootstrap, against scikit-learn": (sklearn_bootstrap, our_bootstrap),
         "linear CKA, against H K H": (
-            naive_cka(),
+            lambda: naive_cka(first, second),
             lambda: linear_cka(first, second, debiased=False),
         ),
-        "k-NN, against full sorting": (naive_neighbours(), our_neighbours()),
+        "k-NN, against full sorting": (
+            lambda: naive_neighbours(bank, labels, queries),
+            lambda: knn_probabilities(bank, labels, queries, "binary", 2),
+        ),
     }
 
 
@@ -239,13 +173,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--record", action="store_true", help="write the ratios of this machine")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    single_thread()
     kind, measured = kind_of_machine(), measure()
-    known = read_result("guard")["ratios"] if (RESULTS / "guard.json").is_file() else {}
+    known = next((kept["ratios"] for kept in read_results("guard")), {})
     if arguments.record:
         known = known | {kind: measured}
-        print(write_result("guard", {"ratios": known}))
+        print(write_result("guard", {"environment": environment(), "ratios": known}))
     recorded = known.get(kind, {})
     if fallen(measured, recorded):
         # A host that was busy for a moment is not now; code that has become slow still is.

@@ -1,6 +1,8 @@
-"""Shared by the benchmarks: interleaved timing, a record of the machine, result files."""
+"""How every benchmark measures: in turns with its peer, recording the machine, into a file."""
 
+import argparse
 import json
+import multiprocessing
 import os
 import platform
 import shutil
@@ -8,51 +10,22 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from medstrata.runtime.console import say
 from medstrata.runtime.files import write_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from section import Section, Target, rows_of
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "lightly", "timm", "numpy", "opencv-python-headless", "pillow")
-
-
-class Target(NamedTuple):
-    """An aim that was set before anything was measured."""
-
-    what: str  # what is compared with what, on what
-    wanted: float
-    measured: float | None  # None: not measured on this machine
-    unit: str  # "x", "%", "samples/s"
-    at_most: bool = False  # the aim is not to exceed `wanted`
-    why: str = ""  # what a profile says stands in the way, where it is missed
-    on: str = ""  # the processor, where those of one section differ
-
-    @property
-    def verdict(self) -> Literal["met", "missed", "not measured here"]:
-        """What became of the aim."""
-        if self.measured is None:
-            return "not measured here"
-        reached = self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
-        return "met" if reached else "missed"
-
-
-class Section(NamedTuple):
-    """One part of docs/performance.md, made from one benchmark's result files."""
-
-    title: str
-    text: str  # Markdown: the command, what was measured, tables
-    targets: Sequence[Target] = ()
-    figures: Mapping[str, "Figure"] = {}  # stem -> plot; the text places it by wording.picture
-    claim: str = ""  # one sentence with its figure for the top of the page; few sections make one
-    processors: str = ""  # that its result files come from, in short; the page fills it in
+MACHINE = ("processor", "vector_instructions", "native_bf16", "cores", "gpu", "packages")
+KEPT = "measured with these versions, kept (--again: anew)"
+Result = dict[str, Any]
 
 
 def in_turns(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -81,15 +54,9 @@ def interleave(
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of tasks that take turns.
+    """Seconds of tasks that take turns, as `in_turns`.
 
-    Args:
-        tasks: What to time, by name; each runs once beforehand to warm up.
-        repeats: Timed runs of each.
-        clock: Seconds; `time.process_time` counts only the processor time of this process.
-
-    Returns:
-        Seconds of every run, by name.
+    `clock` gives seconds; `time.process_time` counts only the processor time of this process.
     """
 
     def timed(task: Callable[[], object]) -> float:
@@ -105,6 +72,18 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
     ends = {"lowest": min(values), "highest": max(values)}
     return {"median": median, "lower_quartile": low, "upper_quartile": high} | ends
+
+
+def spread_of_ratio(values: Sequence[float], others: Sequence[float]) -> dict[str, float]:
+    """Of values over those measured in the same turns."""
+    return spread([one / other for one, other in zip(values, others, strict=True)])
+
+
+def in_own_process(function: Callable[..., Any], *arguments: object) -> Any:
+    """What an importable function returns in a fresh process, whose peak of memory is its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def held_memory(field: Literal["VmRSS", "VmHWM"]) -> float:
@@ -124,7 +103,7 @@ def cpu_precision() -> Literal["no", "bf16"]:
     return "bf16" if processor_has_native_bf16() else "no"
 
 
-def environment() -> dict[str, Any]:
+def environment(device: str = "cpu") -> Result:
     """What a figure depends on besides the settings: machine, load, code, versions, date."""
     import torch
 
@@ -133,29 +112,21 @@ def environment() -> dict[str, Any]:
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.is_file() else []
     models = [line for line in lines if line.startswith("model name")]
+    on_gpu = device == "cuda"
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "platform": platform.platform(),
-        "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
+        "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
         "vector_instructions": torch.backends.cpu.get_cpu_capability(),
-        "native_bf16": has_native_bf16(),  # of the GPU where there is one
+        "native_bf16": has_native_bf16() if on_gpu else cpu_precision() == "bf16",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if on_gpu else None,
         "python": platform.python_version(),
-        "packages": versions(),
+        "packages": {name: one.version for name in PACKAGES for one in distributions(name=name)},
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that figures depend on, of those that are installed."""
-    found = {}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def commit() -> str | None:
@@ -174,28 +145,79 @@ def commit() -> str | None:
     return name.stdout.strip() + ("-dirty" if changed.returncode else "")
 
 
-def write_result(name: str, payload: Mapping[str, Any]) -> Path:
-    """Write `results/<name>.json`: the environment, then the payload; returns the path."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    record = {"environment": environment(), **payload}
-    write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+def write_result(name: str, payload: Mapping[str, Any], folder: Path | None = None) -> Path:
+    """Write `<name>.json` into `results` or another folder; returns the path."""
+    folder = RESULTS if folder is None else folder
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
+    write_text(path, json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
     return path
 
 
-def read_result(name: str) -> dict[str, Any]:
-    """What `write_result` wrote last under a name.
+def read_results(benchmark: str) -> list[Result]:
+    """The result files of a benchmark, `<benchmark>.json` and `<benchmark>-*.json`, by name."""
+    paths = sorted([*RESULTS.glob(f"{benchmark}.json"), *RESULTS.glob(f"{benchmark}-*.json")])
+    return [json.loads(path.read_text("utf-8")) for path in paths]
 
-    Raises:
-        FileNotFoundError: nothing was measured yet.
+
+def is_of(result: Result, here: Result) -> bool:
+    """Whether a result comes from such a machine and the same versions of packages."""
+    then = result["environment"]
+    return all(then.get(key) == here[key] for key in MACHINE)
+
+
+def measure_and_keep(
+    name: str,
+    words: str,
+    measure: Callable[[bool], Result],
+    section: Callable[[list[Result]], Section],
+) -> None:
+    """What a benchmark does as a program: measure, print its section, write its result file.
+
+    Args:
+        name: Of the result file.
+        words: The benchmark's docstring.
+        measure: Takes whether sizes are to be tiny; returns what was found.
+        section: Makes the benchmark's part of docs/performance.md.
     """
-    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
-    return result
+    given = command_line(words).parse_args()
+    single_thread()
+    here = environment()
+    if not given.quick and not given.again and any(is_of(one, here) for one in read_results(name)):
+        say(f"{name}: {KEPT}")
+        return
+    result = {"environment": here} | measure(given.quick)
+    report(section([result]))
+    if not given.quick:
+        say(f"written to {write_result(name, result)}")
 
 
-def find_result(name: str) -> dict[str, Any] | None:
-    """What `write_result` wrote last under a name; None where nothing was measured yet."""
-    try:
-        return read_result(name)
-    except FileNotFoundError:
-        return None
+def command_line(words: str) -> argparse.ArgumentParser:
+    """The options that every benchmark has, below its docstring."""
+    parser = argparse.ArgumentParser(
+        description=words, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, in seconds; no file")
+    parser.add_argument("--again", action="store_true", help="also what has been measured here")
+    return parser
+
+
+def single_thread() -> None:
+    """Keep PyTorch and OpenCV to one thread: ratios are steadier, and figures are of one core."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def report(section: Section) -> None:
+    """Print a section, and its targets beside what was measured."""
+    print(f"\n{section.text}\n")
+    print_targets(section.targets)
+
+
+def print_targets(targets: Sequence[Target]) -> None:
+    """A line for each: verdict, what, measured value, aim."""
+    for what, aim, measured, _, verdict in rows_of(targets):
+        print(f"{verdict.partition(':')[0]}: {what}: {measured} ({aim})")

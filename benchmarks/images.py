@@ -1,7 +1,5 @@
-"""Shared by the benchmarks: folders of generated images, or of some that are at hand."""
+"""Generated images that the benchmarks read."""
 
-import os
-import shutil
 from pathlib import Path
 
 import cv2
@@ -23,24 +21,8 @@ def textured(size: int, channels: int, seed: int) -> NDArray[np.uint8]:
 
 
 def write_images(folder: Path, count: int, size: int, channels: int, ending: str) -> None:
+    """Files of different images, (size, size) pixels; `ending` is `png` or `jpg`."""
     folder.mkdir()
     for number in range(count):
-        pixels = textured(size, channels, number)
-        image = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
-        image.save(folder / f"{number:04d}.{ending}", quality=90)
-
-
-def write_linked(
-    folder: Path, count: int, size: int, channels: int, ending: str, *, distinct: int
-) -> None:
-    """As `write_images`, but the first few stand for all, which nothing that is timed can tell."""
-    write_images(folder, min(count, distinct), size, channels, ending)
-    for number in range(distinct, count):
-        os.link(folder / f"{number % distinct:04d}.{ending}", folder / f"{number:04d}.{ending}")
-
-
-def copy_images(folder: Path, count: int, source: Path) -> None:
-    folder.mkdir()
-    files = sorted(path for path in source.rglob("*") if path.suffix in {".jpg", ".jpeg", ".png"})
-    for path in files[:: max(1, len(files) // count)][:count]:
-        shutil.copy(path, folder)
+        pixels = textured(size, channels, number).squeeze()
+        Image.fromarray(pixels).save(folder / f"{number:04d}.{ending}", quality=90)

@@ -13,75 +13,32 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import knn
-from harness import environment, read_result
 from medstrata.runtime.console import say
-from step import GRID, TARGETS, precision
-from step_page import result_name
-from wording import hardware
 
 FOLDER = Path(__file__).parent
+# In the order of docs/performance.md, with minutes on two quiet cores.
+BENCHMARKS = {
+    "step": 60,
+    "views": 2,
+    "prepare": 12,
+    "audit": 6,
+    "bootstrap": 2,
+    "knn": 4,
+    "small": 5,
+}
 
 
-class Benchmark(NamedTuple):
-    """One script of this folder."""
-
-    script: str
-    why: str  # what it answers
-    minutes: float  # about, on two cores
-    results: tuple[str, ...] = ()  # names that it writes; without any, that of the script
-
-    def records(self) -> tuple[str, ...]:
-        """Names of its result files."""
-        return self.results or (Path(self.script).stem,)
-
-
-NATIVE = precision() == "bfloat16"
-STEP = tuple(result_name(case, precision()) for case in (*TARGETS, *GRID))
-# What is claimed comes first, then what takes long.
-SEQUENCE = (
-    Benchmark("step.py", "the training step against its peers", 35 if NATIVE else 110, STEP),
-    Benchmark("gpu.py", "the step on a GPU, where there is one", 10),
-    Benchmark("views.py", "two views of an image", 2),
-    Benchmark("bootstrap.py", "intervals over patients", 2),
-    Benchmark("similarity.py", "similarity of features", 25),
-    Benchmark("knn.py", "a vote of nearest neighbours", 4, (knn.RECORDS[NATIVE],)),
-    Benchmark("prepare.py", "from files to a store", 12),
-    Benchmark("audit.py", "the search for copies", 6),
-    Benchmark("loading.py", "the loader, and waiting for it", 3),
-    Benchmark("memory.py", "memory over the epochs", 4),
-    Benchmark("startup.py", "how soon the command line answers", 3),
-)
-PAGE = Benchmark("page.py", "docs/performance.md", 0.1)
-QUICKER = 10  # how many times as fast `--quick` is, about
-
-
-def perform(sequence: Sequence[Benchmark], folder: Path, *, quick: bool = False) -> list[Benchmark]:
-    """Run scripts one after another, whatever becomes of each.
-
-    Args:
-        sequence: What to run, in order.
-        folder: Where the scripts lie.
-        quick: Whether each gets `--quick`.
-
-    Returns:
-        Those that failed.
-    """
+def perform(names: Iterable[str], folder: Path, options: Sequence[str] = ()) -> list[str]:
+    """Run scripts of a folder in order, whatever becomes of each; names those that failed."""
     failed = []
-    started = time.monotonic()
-    for place, benchmark in enumerate(sequence):
-        gone = (time.monotonic() - started) / 60
-        ahead = sum(other.minutes for other in sequence[place:]) / (QUICKER if quick else 1)
-        times = f"{gone:.0f} min gone, about {ahead:.0f} left"
-        say(f"\n[{place + 1} of {len(sequence)}] {benchmark.script}: {benchmark.why} ({times})")
-        if _run([str(folder / benchmark.script), *(["--quick"] if quick else [])]):
-            say(f"{benchmark.script} failed; going on")
-            failed.append(benchmark)
+    for name in names:
+        say(f"\n{name}.py, about {BENCHMARKS.get(name, 0)} min in full")
+        if _run([str(folder / f"{name}.py"), *options]):
+            say(f"{name}.py failed; going on")
+            failed.append(name)
     return failed
 
 
@@ -100,45 +57,23 @@ def _run(words: Sequence[str]) -> int:
         raise
 
 
-def measured(benchmark: Benchmark, here: Mapping[str, Any]) -> bool:
-    """Whether all its results come from such a machine and the same versions of packages.
-
-    Args:
-        benchmark: What would be run.
-        here: `harness.environment` now.
-    """
-    try:
-        records = [read_result(name)["environment"] for name in benchmark.records()]
-    except FileNotFoundError:
-        return False
-    return all(
-        hardware(record) == hardware(here) and record["packages"] == here["packages"]
-        for record in records
-    )
-
-
-def main(words: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run what is asked for; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smallest sizes, nothing written")
     parser.add_argument("--again", action="store_true", help="also what has been measured here")
-    given = parser.parse_args(words)
-    sequence = list(SEQUENCE)
-    if not given.quick and not given.again:
-        here = environment()
-        sequence = [benchmark for benchmark in SEQUENCE if not measured(benchmark, here)]
-        for benchmark in SEQUENCE:
-            if benchmark not in sequence:
-                say(f"{benchmark.script}: measured with these versions, kept (AGAIN=1: anew)")
-    if not given.quick:
-        sequence.append(PAGE)
+    given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     try:
-        failed = perform(sequence, FOLDER, quick=given.quick)
+        if given.quick:
+            failed = perform(BENCHMARKS, FOLDER, ["--quick"])
+        else:
+            failed = perform(BENCHMARKS, FOLDER, ["--again"] if given.again else [])
+            failed += perform(["page"], FOLDER)
     except KeyboardInterrupt:
         say("stopped; what was finished is kept")
         return 130
-    say("\n" + (f"failed: {', '.join(one.script for one in failed)}" if failed else "all ran"))
+    say(f"failed: {', '.join(failed)}" if failed else "all ran")
     return int(bool(failed))
 
 

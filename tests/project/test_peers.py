@@ -37,7 +37,7 @@ def test_plain_moco_has_our_loss_and_moves_its_queue_and_keys() -> None:
 @pytest.mark.parametrize("how", [peers.AS_IT_SHIPS, peers.LIKE_FOR_LIKE])
 def test_a_peers_step_learns(how: peers.Manner) -> None:
     torch.manual_seed(0)
-    step = peers.peer_step("plain PyTorch", CASE._replace(queue=64), how)
+    step = peers.step("plain PyTorch", CASE._replace(queue=64), how)
     model = step.__closure__  # type: ignore[attr-defined]
     (built,) = (cell.cell_contents for cell in model if hasattr(cell.cell_contents, "queue"))
     before = next(built.query.parameters()).detach().clone()

@@ -19,7 +19,6 @@ import yaml
 from medstrata.runs.metrics_log import finite
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
-from medstrata.runtime.machine import processor_name, usable_cores
 
 _PACKAGES = (
     "medstrata",
@@ -121,9 +120,9 @@ def environment() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "processor": processor_name(),
+        "processor": _processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cpus": usable_cores(),
+        "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "gpu": torch.cuda.get_device_name() if cuda else None,
@@ -138,6 +137,15 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
 
 
 def _git_state() -> str | None:
