@@ -77,13 +77,14 @@ EXPORTS = {
 }
 EMBEDDED = {"features.parquet": "store/grey --stage all", "features.npz": "data/grey"}
 TABLES = {"tables/*": "report-files/tables/*.csv", "page": "report.html"}
-UNSTABLE = {"time", "seconds", "device", "plan", "format", "git", "packages", "date", "version"}
+# Keys in JSON and stems of files that tell of the machine, the time or the form of a file.
+UNSTABLE = {"time", "seconds", "device", "plan", "format", "environment"}
 FAILED, MISSING = "failed", "missing"
 HIDDEN = ("script", "style")
 UNSTABLE_TEXT = (
     r"\d{4}-\d\d-\d\d(T[\d:+.]+)?"  # dates
     r"|\d+\.\d+\.\d+[\w.+-]*"  # versions
-    r"|\b[0-9a-f]{12}\b"  # commits
+    r"|\bgit\s+[0-9a-f]{12}(-dirty)?"  # commits
     r"|[\d.,]+ (ms|s|seconds?|min|minutes?|h|hours?)\b"
 )
 
@@ -276,6 +277,7 @@ def digests(step: Step, root: Path) -> dict[str, str]:
             found |= {f"{entry}/{name}": text(parts.pop(name)) for name in nested}
             found[f"{entry}/rest"] = text(parts)
         else:
+            paths = [path for path in paths if path.stem not in UNSTABLE]
             paths = paths if "*" in entry else paths[-1:]
             found |= {entry.replace("*", p.stem): READERS[p.suffix](p) for p in paths}
     return found
