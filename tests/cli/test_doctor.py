@@ -47,7 +47,7 @@ def lines(findings: list[Finding]) -> str:
 
 
 def sound_answers(module: str, *words: str) -> Answer:
-    if module == "imported":
+    if module == "child_imports":
         facts: dict[str, Any] = dict.fromkeys(words)
         return Answer({**facts, "device": torch()} if "torch" in words else facts)
     return Answer({"PNG": None})
@@ -143,7 +143,7 @@ def test_a_crash_while_importing_names_the_library(monkeypatch: pytest.MonkeyPat
         return SimpleNamespace(stdout=said, stderr=b"", returncode=-11)
 
     monkeypatch.setattr(children.subprocess, "run", crashed)
-    answer = children.ask("imported", "torch", "torchvision", "timm")
+    answer = children.ask("child_imports", "torch", "torchvision", "timm")
     assert answer.errors == {"torchvision": "the process was ended by SIGSEGV"}
     said = lines(packages.library_findings(answer, Answer()))
     assert "ok     torch: " in said
@@ -158,7 +158,7 @@ def test_a_real_child_reports_what_fails_and_what_crashes(
     (tmp_path / "raising.py").write_text("raise RuntimeError('operator does not exist')")
     (tmp_path / "crashing.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGABRT)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    answer = children.ask("imported", "json", "raising", "crashing", "csv")
+    answer = children.ask("child_imports", "json", "raising", "crashing", "csv")
     assert answer.facts.keys() == {"json"}
     assert answer.errors["raising"] == "RuntimeError: operator does not exist"
     assert answer.errors["crashing"] == "the process was ended by SIGABRT"
@@ -169,7 +169,7 @@ def test_no_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
         raise subprocess.TimeoutExpired("python", timeout, output=b'{"step": "timm"}\n')
 
     monkeypatch.setattr(children.subprocess, "run", late)
-    assert "no answer" in children.ask("imported", "timm").errors["timm"]
+    assert "no answer" in children.ask("child_imports", "timm").errors["timm"]
     assert heard(b"", "No module named medstrata").errors == {"end": "No module named medstrata"}
 
 
@@ -348,7 +348,7 @@ def test_formats() -> None:
 
 
 def test_every_format_is_really_decoded() -> None:
-    answer = children.ask("decoded")
+    answer = children.ask("child_decodes")
     assert not answer.errors
     assert len(answer.facts) == 8
 
@@ -377,13 +377,13 @@ def damaged_manifest(store: Path) -> None:
 )
 def test_store(damage: Callable[[Path], None], line: str, store: Store) -> None:
     damage(store.path)
-    said = lines(store_findings(str(store.path), children.ask("opened", str(store.path))))
+    said = lines(store_findings(str(store.path), children.ask("child_opens_store", str(store.path))))
     assert line in said
     assert ("wrong" in said) == (not line.startswith("ok"))
 
 
 def test_a_store_far_away_is_left_alone() -> None:
-    said = lines(store_findings("s3://b/x.store", children.ask("opened", "s3://b/x.store")))
+    said = lines(store_findings("s3://b/x.store", children.ask("child_opens_store", "s3://b/x.store")))
     assert said.startswith("warn   store: s3://b/x.store is not looked at")
 
 

@@ -235,7 +235,7 @@ def test_wandb_is_told_before_it_is_imported() -> None:
         "    def create_module(self, spec): return None\n"
         "    def exec_module(self, module):\n"
         "        raise SystemExit(int(os.environ.get('WANDB_ERROR_REPORTING') != 'false'))\n"
-        "from medstrata import trackers\n"
+        "from medstrata.runs import trackers\n"
         "sys.modules.pop('wandb', None)\n"
         "sys.meta_path.insert(0, Find())\n"
         "trackers._wandb(pathlib.Path('run'), 0)\n"

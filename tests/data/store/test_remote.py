@@ -183,7 +183,7 @@ def test_each_shard_is_fetched_about_once_an_epoch(s3: S3, monkeypatch: pytest.M
 READER = """
 import sys
 import numpy as np
-from medstrata.data.store.store import open_store
+from medstrata.data.store.open import open_store
 far, near = map(open_store, sys.argv[1:3])
 for seed in range(1):
     rows = np.random.default_rng(seed).permutation(len(near))

@@ -191,11 +191,11 @@ def test_killed_goes_on_and_ends_the_same(image_folder, tmp_path):
     prepare(image_folder, tmp_path / "whole", size=16, channels=1)
     code = (
         "import sys, time\n"
-        "from medstrata.data import decoding\n"
+        "from medstrata.data.prepare import decode\n"
         "from medstrata.data.prepare.prepare import prepare\n"
-        "decoding.SHARD_ROWS = 10\n"
-        "read = decoding.read_images\n"
-        "decoding.read_images = lambda *given: time.sleep(0.02) or read(*given)\n"
+        "decode.SHARD_ROWS = 10\n"
+        "read = decode.read_images\n"
+        "decode.read_images = lambda *given: time.sleep(0.02) or read(*given)\n"
         "prepare(sys.argv[1], sys.argv[2], size=16, channels=1, workers=1)\n"
     )
     out = tmp_path / "killed"

@@ -29,10 +29,10 @@ def examine(store: str | None = None) -> list[Finding]:
         What was seen, and what to do where something is wrong.
     """
     with ThreadPoolExecutor() as executor:
-        training = executor.submit(ask, "imported", *TRAINING.values())
-        reading = executor.submit(ask, "imported", *READING.values())
-        codecs = executor.submit(ask, "decoded")
-        opened = executor.submit(ask, "opened", store) if store is not None else None
+        training = executor.submit(ask, "child_imports", *TRAINING.values())
+        reading = executor.submit(ask, "child_imports", *READING.values())
+        codecs = executor.submit(ask, "child_decodes")
+        opened = executor.submit(ask, "child_opens_store", store) if store is not None else None
         disks = disk_findings()
     device = training.result().facts.get("device")
     silent = training.result().errors.get("device", "")
