@@ -377,13 +377,17 @@ def damaged_manifest(store: Path) -> None:
 )
 def test_store(damage: Callable[[Path], None], line: str, store: Store) -> None:
     damage(store.path)
-    said = lines(store_findings(str(store.path), children.ask("child_opens_store", str(store.path))))
+    said = lines(
+        store_findings(str(store.path), children.ask("child_opens_store", str(store.path)))
+    )
     assert line in said
     assert ("wrong" in said) == (not line.startswith("ok"))
 
 
 def test_a_store_far_away_is_left_alone() -> None:
-    said = lines(store_findings("s3://b/x.store", children.ask("child_opens_store", "s3://b/x.store")))
+    said = lines(
+        store_findings("s3://b/x.store", children.ask("child_opens_store", "s3://b/x.store"))
+    )
     assert said.startswith("warn   store: s3://b/x.store is not looked at")
 
 
