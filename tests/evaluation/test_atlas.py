@@ -15,6 +15,7 @@ from medstrata.evaluation.setup import seeded_encoder
 from medstrata.evaluation.tsne import plane
 from medstrata.metrics.spectrum import effective_rank, rankme
 from medstrata.models.features import StoredFeatures, extract_features
+from medstrata.runs.encoder_spec import EncoderSpec
 
 
 def run(store: Store, out: Path, task: str = "grade", **options: Any) -> Path:
@@ -32,7 +33,9 @@ def drawn(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def features(tiny_store: Store) -> StoredFeatures:
-    loaded = seeded_encoder("scratch", tiny_store, backbone="resnet10t", image_size=0, seed=0)
+    loaded = seeded_encoder(
+        EncoderSpec("scratch"), tiny_store, backbone="resnet10t", image_size=0, seed=0
+    )
     return extract_features(
         loaded.backbone,
         tiny_store,

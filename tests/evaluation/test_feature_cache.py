@@ -20,12 +20,15 @@ from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.evaluation.setup import seeded_encoder
 from medstrata.models.encoders import LoadedEncoder
 from medstrata.models.features import StoredFeatures
+from medstrata.runs.encoder_spec import EncoderSpec
 
 CPU = torch.device("cpu")
 
 
 def encoder(store: Store, seed: int = 0) -> LoadedEncoder:
-    return seeded_encoder("scratch", store, backbone="resnet10t", image_size=0, seed=seed)
+    return seeded_encoder(
+        EncoderSpec("scratch"), store, backbone="resnet10t", image_size=0, seed=seed
+    )
 
 
 def assert_same(first: StoredFeatures, second: StoredFeatures) -> None:

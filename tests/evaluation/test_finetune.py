@@ -19,6 +19,7 @@ from medstrata.models.features import extract_features
 from medstrata.models.preprocessing import identity
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 
 QUICK = FinetuneSettings(epochs=2, min_steps=3, batch_size=8, resamples=50)
@@ -147,7 +148,7 @@ def test_figures_of_the_papers_code_stand_beside_the_right_ones(
 
 def test_frozen_encoder_does_not_move(tiny_store: Store, encoder: Path) -> None:
     loaded = load_encoder(
-        str(encoder),
+        EncoderSpec.parse(encoder),
         backbone=None,
         image_size=32,
         channels=1,

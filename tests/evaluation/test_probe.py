@@ -22,6 +22,7 @@ from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.evaluation.setup import labelled_parts, seeded_encoder
 from medstrata.metrics.intervals import score
 from medstrata.models.features import extract_features
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 from support.tiny import make_folder
 
@@ -60,7 +61,9 @@ def several_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def features_of(store: Store, rows: NDArray[np.int64], stage: str) -> NDArray[np.float32]:
-    loaded = seeded_encoder("scratch", store, backbone="resnet10t", image_size=0, seed=0)
+    loaded = seeded_encoder(
+        EncoderSpec("scratch"), store, backbone="resnet10t", image_size=0, seed=0
+    )
     features = extract_features(
         loaded.backbone, store, rows, loaded.preprocessing, torch.device("cpu")
     )
@@ -212,7 +215,9 @@ def test_read_outs_fit_the_labels(
 def test_the_encoder_stays_as_it_is(
     tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = seeded_encoder("scratch", tiny_store, backbone="resnet10t", image_size=0, seed=0)
+    loaded = seeded_encoder(
+        EncoderSpec("scratch"), tiny_store, backbone="resnet10t", image_size=0, seed=0
+    )
     before = {key: value.clone() for key, value in loaded.backbone.state_dict().items()}
     loaded.backbone.train()
     monkeypatch.setattr(probing, "seeded_encoder", lambda *_, **__: loaded)

@@ -19,7 +19,7 @@ from medstrata.inference import inputs
 from medstrata.inference.embed import embed
 from medstrata.inference.inputs import Files, find_inputs, named_on
 from medstrata.models import features
-from medstrata.models.encoders import load_encoder
+from medstrata.models.encoders import load_run
 from medstrata.models.features import StoredFeatures, extract_features
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
@@ -55,9 +55,7 @@ def encoder(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def expected(encoder: Path, store: Store) -> StoredFeatures:
-    loaded = load_encoder(
-        str(encoder), backbone=None, image_size=0, channels=1, store_stats=(store.mean, store.std)
-    )
+    loaded = load_run(encoder)
     device = passing.evaluation_device()
     backbone = loaded.backbone.to(device)
     return extract_features(backbone, store, store.rows(), loaded.preprocessing, device)

@@ -168,7 +168,7 @@ def test_imagenet_weights_without_a_network(
     with pytest.raises(
         MedstrataError, match="ImageNet weights of resnet18 could not be had"
     ) as caught:
-        build("resnet18", weights="imagenet")
+        build("resnet18", pretrained=True)
     assert "imagenet=/path/to/weights.safetensors" in the_line(caught)
 
 
@@ -182,5 +182,5 @@ def test_only_imagenet_asks_timm_for_weights(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(timm, "create_model", recording)
     build("test_resnet")
-    build("test_resnet", weights="imagenet")
+    build("test_resnet", pretrained=True)
     assert asked == [False, True]

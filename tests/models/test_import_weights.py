@@ -20,6 +20,7 @@ from medstrata.models.encoders import LoadedEncoder, load_encoder
 from medstrata.models.import_weights import import_weights
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 from medstrata.studies.cell import perform
 from medstrata.studies.plan import plan
@@ -45,7 +46,7 @@ def file(tmp_path: Path) -> Path:
 
 def loaded(encoder: Path | str, **options: Any) -> LoadedEncoder:
     given = {"backbone": "test_resnet", "image_size": 32, "channels": 1, "store_stats": (0, 1)}
-    return load_encoder(str(encoder), **{**given, **options})
+    return load_encoder(EncoderSpec.parse(encoder), **{**given, **options})
 
 
 def config(run: Path) -> dict[str, Any]:

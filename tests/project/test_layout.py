@@ -111,6 +111,20 @@ def test_files_stay_short() -> None:
     assert not {name: lines for name, lines in lengths.items() if lines > 400}
 
 
+def test_names_of_encoders_are_read_in_one_file() -> None:
+    splitting = [
+        path.relative_to(SOURCE).as_posix()
+        for path in modules(SOURCE)
+        if 'partition("=")' in path.read_text()
+    ]
+    # The others split options of the command line and rules of splits.
+    assert sorted(splitting) == [
+        "cli/arguments.py",
+        "data/prepare/split_rules.py",
+        "runs/encoder_spec.py",
+    ]
+
+
 def test_public_names_exist_and_no_room_takes_their_place() -> None:
     for name in dir(medstrata):
         assert getattr(medstrata, name) is not None

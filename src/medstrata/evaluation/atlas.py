@@ -26,6 +26,7 @@ from medstrata.evaluation.tsne import COMPONENTS, plane
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.knn import nearest
 from medstrata.metrics.spectrum import effective_rank, feature_norm, rankme, spread
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import write_result
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name, evaluation_device
@@ -38,7 +39,7 @@ _QUERIES, _MAP = 1020, 1021
 
 
 def atlas(
-    encoder: str,
+    encoder: str | Path | EncoderSpec,
     store: Store,
     task: str,
     out: Path | str,
@@ -88,14 +89,15 @@ def atlas(
             "images, queries and neighbours must be 1 or more, "
             f"got {images}, {queries} and {neighbours}"
         )
-    out, started, device = Path(out), time.perf_counter(), evaluation_device()
+    spec, out = EncoderSpec.parse(encoder), Path(out)
+    started, device = time.perf_counter(), evaluation_device()
     resolved = make_task(store, task, kind)
     rows = labelled_rows(store, resolved, "test")
     if len(rows) < 3:
         raise MedstrataError(f"{task}: {len(rows)} labelled test images; an atlas needs 3 or more")
-    loaded = seeded_encoder(encoder, store, backbone=backbone, image_size=image_size, seed=seed)
+    loaded = seeded_encoder(spec, store, backbone=backbone, image_size=image_size, seed=seed)
     described = {
-        **describe_inputs(encoder, out, loaded, arm, store, resolved),
+        **describe_inputs(spec, out, loaded, arm, store, resolved),
         "seed": seed,
         "image_size": image_size,
         **sizes,

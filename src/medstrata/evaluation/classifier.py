@@ -24,11 +24,12 @@ from medstrata.data.formats.image import Reading
 from medstrata.data.labels import Task
 from medstrata.data.prepare.decode import Form
 from medstrata.data.store.store import Store
-from medstrata.evaluation.setup import located, predicted_classes, seeded_encoder
+from medstrata.evaluation.setup import predicted_classes, seeded_encoder
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.threshold import OperatingPoint, youden
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
 from medstrata.models.heads import Head
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
 from medstrata.runtime.markdown import escaped
@@ -175,6 +176,8 @@ def load_classifier(run: Path | str) -> StoredClassifier:
         form = Form(prepared["size"], prepared["channels"], prepared["fit"], Reading(**options))
         facts = _Facts(form.size, form.channels, tuple(told["mean"]), tuple(told["std"]))
         encoder, digest = model["encoder"], model["encoder_digest"]
+        kept = EncoderSpec("path", run)
+        spec = kept if encoder is None else EncoderSpec.parse(encoder).below(run)
         described = {
             "kind": model["task"]["kind"],
             "classes": tuple(model["task"]["classes"]),
@@ -190,13 +193,12 @@ def load_classifier(run: Path | str) -> StoredClassifier:
         raise MedstrataError(
             f"{folder} is damaged ({type(error).__name__}); fine-tune again"
         ) from error
-    where = str(run) if encoder is None else located(encoder, run)
     # Weights that are drawn must not move the caller's random numbers.
     with torch.random.fork_rng(devices=[]):
-        loaded = seeded_encoder(where, facts, seed=seed, **drawn)
+        loaded = seeded_encoder(spec, facts, seed=seed, **drawn)
     if encoder_digest(loaded) != digest:
         raise MedstrataError(
-            f"{run} was fitted on another encoder than {where} is now; fine-tune again"
+            f"{run} was fitted on another encoder than {spec} is now; fine-tune again"
         )
     return StoredClassifier(loaded=loaded, head=head, form=form, **described)
 

@@ -37,6 +37,7 @@ from medstrata.metrics.intervals import metric_for, metrics_for, score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.encoders import encoder_digest
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import settings_dict, write_result
 from medstrata.runs.trackers import Tracker, require_installed, tracking
 from medstrata.runtime.console import say
@@ -45,7 +46,7 @@ from medstrata.runtime.files import replacing
 
 
 def finetune(
-    encoder: str,
+    encoder: str | Path | EncoderSpec,
     store: Store,
     task: str,
     fraction: float,
@@ -85,7 +86,8 @@ def finetune(
     Raises:
         MedstrataError: the task or the encoder does not exist, or a split lacks a class.
     """
-    out, settings = Path(out), settings or FinetuneSettings()
+    spec, out = EncoderSpec.parse(encoder), Path(out)
+    settings = settings or FinetuneSettings()
     if store.is_remote and settings.shuffle_shards is None:
         settings = replace(settings, shuffle_shards=REMOTE_SHUFFLE_SHARDS)
     require_installed(trackers)
@@ -94,10 +96,10 @@ def finetune(
     parts = labelled_parts(store, resolved, fraction, settings.subset_seed)
     accelerator = make_accelerator(settings.precision)
     loaded = seeded_encoder(
-        encoder, store, backbone=backbone, image_size=settings.views.size, seed=settings.seed
+        spec, store, backbone=backbone, image_size=settings.views.size, seed=settings.seed
     )
     described = {
-        **describe_inputs(encoder, out, loaded, arm, store, resolved),
+        **describe_inputs(spec, out, loaded, arm, store, resolved),
         "fraction": fraction,
         **settings_dict(settings),
     }

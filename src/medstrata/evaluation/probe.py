@@ -30,6 +30,7 @@ from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.knn import knn_probabilities
 from medstrata.models.encoders import encoder_digest
 from medstrata.models.features import StoredFeatures
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import settings_dict, write_result
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name, evaluation_device
@@ -37,7 +38,7 @@ from medstrata.runtime.files import replacing
 
 
 def probe(
-    encoder: str,
+    encoder: str | Path | EncoderSpec,
     store: Store,
     task: str,
     out: Path | str,
@@ -80,15 +81,16 @@ def probe(
 
     Source: Alain and Bengio 2016, arXiv:1610.01644 (linear read-outs of every layer).
     """
-    out, settings = Path(out), settings or ProbeSettings()
+    spec, out = EncoderSpec.parse(encoder), Path(out)
+    settings = settings or ProbeSettings()
     started, device = time.perf_counter(), evaluation_device()
     resolved = make_task(store, task, kind)
     parts = labelled_parts(store, resolved, fraction, settings.subset_seed)
     loaded = seeded_encoder(
-        encoder, store, backbone=backbone, image_size=settings.image_size, seed=settings.seed
+        spec, store, backbone=backbone, image_size=settings.image_size, seed=settings.seed
     )
     described = {
-        **describe_inputs(encoder, out, loaded, arm, store, resolved),
+        **describe_inputs(spec, out, loaded, arm, store, resolved),
         "fraction": fraction,
         **settings_dict(settings),
     }

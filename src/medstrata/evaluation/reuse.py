@@ -13,11 +13,12 @@ from medstrata.data.labels import make_task
 from medstrata.data.splits import known
 from medstrata.data.store.store import Store
 from medstrata.evaluation.full import load_tuned
-from medstrata.evaluation.setup import begin_evaluation, located, seeded_encoder
+from medstrata.evaluation.setup import begin_evaluation, seeded_encoder
 from medstrata.metrics.cka import MEASURES, Spread, linear_heatmap, measures, subset_measures
 from medstrata.metrics.legacy import rbf_cka as absolute_width_cka
 from medstrata.models.backbones import Backbone, create_backbone
 from medstrata.models.features import extract_features
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_config, read_result, write_result
 from medstrata.runtime.console import progress_bar, say, warn
 from medstrata.runtime.devices import device_name, make_accelerator
@@ -156,7 +157,7 @@ class _Networks:
         self.device = make_accelerator(config["precision"]).device
         self._store = store
         loaded = seeded_encoder(
-            located(config["encoder"], run),
+            EncoderSpec.parse(config["encoder"]).below(run),
             store,
             backbone=config["backbone"],
             image_size=config["views"]["size"],

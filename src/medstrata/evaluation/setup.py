@@ -1,6 +1,5 @@
 """What every evaluation of an encoder begins with, and writes into its run folder."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from medstrata.data.store.store import Store
 from medstrata.metrics.intervals import bootstrap_interval, metric_for, score
 from medstrata.models.encoders import LoadedEncoder, load_encoder
 from medstrata.models.heads import Head
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import keep_audit, open_run, read_result
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
@@ -98,12 +98,12 @@ def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> Part
 
 
 def seeded_encoder(
-    encoder: str, store: ImageFacts, *, backbone: str | None, image_size: int, seed: int
+    encoder: EncoderSpec, store: ImageFacts, *, backbone: str | None, image_size: int, seed: int
 ) -> LoadedEncoder:
     """Load an encoder for a store's images; weights that are drawn are a function of the seed.
 
     Args:
-        encoder: A pre-training run, a weights file, `scratch`, `imagenet`, or `imagenet=FILE`.
+        encoder: Which encoder.
         store: Where the images are.
         backbone: timm's name, for all but runs.
         image_size: Side in pixels, for `scratch` and `imagenet`; 0 takes the store's.
@@ -122,22 +122,20 @@ def seeded_encoder(
     )
 
 
-def located(encoder: str, run: Path) -> str:
-    """The encoder that a run folder's config.yaml names, as `load_encoder` takes it."""
-    named = encoder.partition("=")[0] in ("scratch", "imagenet")
-    return encoder if named else str(run / encoder)
-
-
 def describe_inputs(
-    encoder: str, out: Path, loaded: LoadedEncoder, arm: str | None, store: Store, task: Task
+    encoder: EncoderSpec,
+    out: Path,
+    loaded: LoadedEncoder,
+    arm: str | None,
+    store: Store,
+    task: Task,
 ) -> dict[str, Any]:
     """What is evaluated on what, for config.yaml and result.json.
 
-    A run folder is named from the run folder `out`, so that both may be moved together.
+    A path starts from the run folder `out`, so that both may be moved together.
     """
-    named = encoder.partition("=")[0] in ("scratch", "imagenet")
     return {
-        "encoder": encoder if named else os.path.relpath(encoder, out),
+        "encoder": str(encoder.seen_from(out)),
         "arm": arm or loaded.arm,
         "backbone": loaded.architecture,
         "store": store.path.name,

@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from medstrata.evaluation.setup import located
 from medstrata.exporting.citations import citations
 from medstrata.exporting.scores import Score
 from medstrata.exporting.source import Source, base_name, output_names
 from medstrata.exporting.target import Target
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_config, read_result
 from medstrata.runtime.markdown import escaped, plain, table, without_paths, yaml_block
 
@@ -214,24 +214,26 @@ def _training(source: Source) -> str:
 
 
 def _start(source: Source) -> str:
-    kind = str(source.result["encoder"]).partition("=")[0]
-    if kind == "scratch":
-        return "random weights"
-    if kind == "imagenet":
-        return "ImageNet weights"
-    name = escaped(Path(source.result["encoder"]).name)
-    return f"the encoder {name}; its training is not known here"
+    spec = EncoderSpec.parse(source.result["encoder"])
+    match spec.kind:
+        case "scratch":
+            return "random weights"
+        case "imagenet":
+            return "ImageNet weights"
+        case "path":
+            return f"the encoder {escaped(spec.name)}; its training is not known here"
 
 
 def _pretraining(source: Source) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Settings and result of the pre-training run behind the encoder; None where there is none."""
     if source.result["kind"] == "pretrain":
         return dict(source.settings), dict(source.result)
-    encoder = str(source.result.get("encoder", "scratch"))
-    if source.result["kind"] == "import" or encoder.partition("=")[0] in ("scratch", "imagenet"):
+    if source.result["kind"] == "import":
         return None, None
-    run = Path(located(source.result["encoder"], source.run))
-    result = read_result(run)
+    spec = EncoderSpec.parse(source.result["encoder"]).below(source.run)
+    if spec.kind != "path" or spec.path is None:
+        return None, None
+    run, result = spec.path, read_result(spec.path)
     if result is None or result.get("kind") != "pretrain":
         return None, None
     if result.get("encoder_digest") != source.result.get("encoder_digest"):

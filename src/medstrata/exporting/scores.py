@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medstrata.evaluation.setup import located
 from medstrata.exporting.source import Source
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result
 from medstrata.runtime.errors import MedstrataError
 
@@ -44,9 +44,10 @@ def scores_of(source: Source, runs: Sequence[Path]) -> list[Score]:
             raise MedstrataError(f"{run} is not a finished fine-tuning or probe run with scores")
         if run.resolve() == source.run.resolve():
             continue
-        if Path(located(result["encoder"], run)).resolve() != source.run.resolve():
+        spec = EncoderSpec.parse(result["encoder"]).below(run)
+        if spec.path is None or spec.path.resolve() != source.run.resolve():
             raise MedstrataError(
-                f"{run} evaluates {Path(result['encoder']).name}, not {source.run.name}; a card "
+                f"{run} evaluates {spec.name}, not {source.run.name}; a card "
                 "only shows scores of its own encoder"
             )
         if result.get("encoder_digest") != digest:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medstrata.evaluation.classifier import load_classifier
 from medstrata.models.backbones import Backbone
-from medstrata.models.encoders import load_encoder
+from medstrata.models.encoders import load_run
 from medstrata.models.heads import Head
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.runs.folder import read_config, read_result
@@ -64,7 +64,7 @@ def open_source(run: Path, *, head: bool) -> Source:
         raise MedstrataError(f"{run} is not a run folder; give a pre-training or fine-tuned run")
     kind, settings = result.get("kind"), read_config(run / "config.yaml")
     if kind in ("pretrain", "import"):
-        loaded = load_encoder(str(run), backbone=None, image_size=0, channels=0, store_stats=None)
+        loaded = load_run(run)
         return Source(
             run,
             loaded.arm,

@@ -20,6 +20,7 @@ from medstrata.inference.inputs import find_inputs
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.models.features import every_layer
 from medstrata.models.preprocessing import Preprocessing
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 
@@ -35,7 +36,7 @@ class _Unseen:
 
 
 def embed(
-    encoder: str | Path,
+    encoder: str | Path | EncoderSpec,
     source: Store | Path | str,
     out: Path | str,
     *,
@@ -121,7 +122,7 @@ def embed(
 
 
 def open_encoder(
-    encoder: str | Path,
+    encoder: str | Path | EncoderSpec,
     store: Store | None,
     *,
     backbone: str | None = None,
@@ -140,11 +141,12 @@ def open_encoder(
     Raises:
         MedstrataError: nothing can be loaded from what is named.
     """
-    if (Path(encoder) / "exported" / "model.json").is_file():
-        return load_classifier(encoder).loaded
+    spec = EncoderSpec.parse(encoder)
+    if spec.path is not None and (spec.path / "exported" / "model.json").is_file():
+        return load_classifier(spec.path).loaded
     with torch.random.fork_rng(devices=[]):
         return seeded_encoder(
-            str(encoder), store or _Unseen(), backbone=backbone, image_size=image_size, seed=seed
+            spec, store or _Unseen(), backbone=backbone, image_size=image_size, seed=seed
         )
 
 

@@ -19,6 +19,7 @@ from medstrata.inference.embed import form_for, layer_widths, open_encoder, pick
 from medstrata.inference.inputs import Batch, Files, Named, Refused, file_batches
 from medstrata.models.encoders import LoadedEncoder
 from medstrata.models.features import every_layer, forward_batch
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
 
@@ -43,7 +44,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        encoder: str | Path,
+        encoder: str | Path | EncoderSpec,
         *,
         stage: str = "pooled",
         backbone: str | None = None,

@@ -1,13 +1,12 @@
 """Any timm model with taps on its stages: one call gives the stage maps and the pooled features."""
 
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import timm
 from torch import Tensor, nn
 
 from medstrata.models.importing.conversions import timm_config
-from medstrata.models.importing.find_encoder import Found, find_encoder
+from medstrata.models.importing.find_encoder import Found
 from medstrata.models.importing.match import Match, match
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
@@ -69,7 +68,7 @@ def create_backbone(
     *,
     in_channels: int,
     image_size: int,
-    weights: str | None = None,
+    pretrained: bool = False,
     zero_init_residual: bool = True,
 ) -> Backbone:
     """Build a timm model with stage taps.
@@ -78,14 +77,12 @@ def create_backbone(
         name: timm's name, such as `resnet50`, `convnext_tiny`, `vit_small_patch16_224`.
         in_channels: 1 or 3. Three-channel weights are summed for one channel, as timm does.
         image_size: Side of the input in pixels; only models of fixed input size need it.
-        weights: None for random; `imagenet` for timm's default weights, which needs the network
-            or timm's cache; else a local file in any layout of `importing.layouts`, of which
-            every tensor of the backbone must match.
+        pretrained: Start from timm's default weights, which needs the network or timm's cache.
         zero_init_residual: Start each residual block as the identity (He et al. 2019,
             arXiv:1812.01187, section 3.1), where the model has the option.
 
     Raises:
-        MedstrataError: the name is unknown, the model has no taps, or the weights do not fit.
+        MedstrataError: the name is unknown, the model has no taps, or the weights cannot be had.
     """
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name}*")[:5]) or "see timm.list_models()"
@@ -98,10 +95,10 @@ def create_backbone(
         options["zero_init_last"] = zero_init_residual
     try:
         model = timm.create_model(
-            name, num_classes=0, in_chans=in_channels, pretrained=weights == "imagenet", **options
+            name, num_classes=0, in_chans=in_channels, pretrained=pretrained, **options
         )
     except (OSError, RuntimeError) as error:
-        if weights != "imagenet":
+        if not pretrained:
             raise
         raise MedstrataError(
             f"ImageNet weights of {name} could not be had ({type(error).__name__}); without a "
@@ -109,10 +106,7 @@ def create_backbone(
         ) from error
     if not hasattr(model, "forward_intermediates"):
         raise MedstrataError(f"timm's {name} offers no intermediate features; choose another")
-    backbone = Backbone(model, *stage_taps(model))
-    if weights not in (None, "imagenet"):
-        take_weights(backbone, find_encoder(Path(weights)))
-    return backbone
+    return Backbone(model, *stage_taps(model))
 
 
 def take_weights(backbone: Backbone, found: Found) -> Match:

@@ -17,6 +17,7 @@ from medstrata.models.importing.conversions import timm_config
 from medstrata.models.importing.find_encoder import Found, find_encoder
 from medstrata.models.importing.match import Match, channels_of, match
 from medstrata.models.preprocessing import NORMALISATIONS, Preprocessing, by_convention, imagenet
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
@@ -66,13 +67,18 @@ def export_backbone(folder: Path, loaded: LoadedEncoder) -> None:
 
 
 def load_encoder(
-    encoder: str, *, backbone: str | None, image_size: int, channels: int, store_stats: Any
+    encoder: EncoderSpec,
+    *,
+    backbone: str | None,
+    image_size: int,
+    channels: int,
+    store_stats: Any,
 ) -> LoadedEncoder:
     """Load what `finetune` and `probe` are given.
 
     Args:
-        encoder: A run folder, a weights file of any layout that is known, `scratch`, `imagenet`,
-            or `imagenet=FILE` for local weights that expect ImageNet's mean and deviation.
+        encoder: A run folder, a weights file of any layout that is known, random weights, or
+            those of ImageNet, which expect its mean and deviation.
         backbone: timm's name; needed unless a run folder says it.
         image_size: Input side in pixels for encoders that do not come from a run.
         channels: Channels of the store's images.
@@ -81,26 +87,30 @@ def load_encoder(
     Raises:
         MedstrataError: nothing can be loaded from what is named.
     """
-    kind, _, file = encoder.partition("=")
-    if kind not in ("scratch", "imagenet") and not Path(encoder).is_file():
-        return _load_run(Path(encoder), backbone)
+    path = encoder.path
+    if path is not None and not encoder.needs_backbone:
+        return load_run(path, backbone)
     if backbone is None:
         raise MedstrataError(f"{encoder} needs to know the network: add --backbone resnet18")
-    if kind == "scratch":
-        mean, std = store_stats
-        preprocessing = Preprocessing(image_size=image_size, channels=channels, mean=mean, std=std)
-        weights = None
-    elif kind == "imagenet":
-        preprocessing, weights = imagenet(image_size, 3), file or "imagenet"
-    else:
+    if path is not None and encoder.kind == "path":
         loaded, _ = load_foreign(
-            find_encoder(Path(encoder)), backbone, image_size=image_size, least_channels=channels
+            find_encoder(path), backbone, image_size=image_size, least_channels=channels
         )
         return loaded
+    if encoder.kind == "imagenet":
+        preprocessing = imagenet(image_size, 3)
+    else:
+        mean, std = store_stats
+        preprocessing = Preprocessing(image_size=image_size, channels=channels, mean=mean, std=std)
     network = create_backbone(
-        backbone, in_channels=preprocessing.channels, image_size=image_size, weights=weights
+        backbone,
+        in_channels=preprocessing.channels,
+        image_size=image_size,
+        pretrained=encoder.kind == "imagenet" and path is None,
     )
-    return LoadedEncoder(kind, backbone, network, preprocessing)
+    if path is not None:
+        take_weights(network, find_encoder(path))
+    return LoadedEncoder(encoder.kind, backbone, network, preprocessing)
 
 
 def load_foreign(
@@ -193,7 +203,16 @@ def _per_channel(
     return tuple(float(value) for value in given) * (len(usual) // len(given))
 
 
-def _load_run(run: Path, backbone: str | None) -> LoadedEncoder:
+def load_run(run: Path, backbone: str | None = None) -> LoadedEncoder:
+    """Load the encoder that a run has exported.
+
+    Args:
+        run: A finished run of `pretrain` or `import_weights`, or a fully fine-tuned one.
+        backbone: timm's name, where the run should hold that; None takes any.
+
+    Raises:
+        MedstrataError: it is no finished run, its files are damaged, or the network is another.
+    """
     exported = run / "exported"
     if not (exported / "config.json").is_file():
         what = "is not finished" if (run / "config.yaml").is_file() else "is not a run folder"

@@ -14,7 +14,8 @@ from medstrata.data.labels import make_task
 from medstrata.data.loader import Loader
 from medstrata.data.store.store import Store
 from medstrata.models import preprocessing as preprocess
-from medstrata.models.backbones import Backbone, create_backbone
+from medstrata.models.backbones import Backbone, create_backbone, take_weights
+from medstrata.models.importing.find_encoder import find_encoder
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.pretraining.fsdp import copy_whole, put_back, shard, whole_state
 from medstrata.pretraining.losses import INTERMEDIATE_LOSSES, IntermediateLosses
@@ -135,9 +136,11 @@ def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batc
         settings.backbone,
         in_channels=expected.channels,
         image_size=expected.image_size,
-        weights=settings.weights,
+        pretrained=settings.weights == "imagenet",
         zero_init_residual=settings.zero_init_residual,
     )
+    if settings.weights not in (None, "imagenet"):
+        take_weights(backbone, find_encoder(Path(settings.weights)))
     encoder = Encoder(
         backbone, head_size=contrastive.head_size, hidden_layers=contrastive.hidden_layers
     )

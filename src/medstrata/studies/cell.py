@@ -17,6 +17,7 @@ from medstrata.evaluation.probe import probe
 from medstrata.evaluation.reuse import reuse
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.pretraining.loop import pretrain
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
@@ -77,20 +78,21 @@ def _prepare(folder: Path, arguments: dict[str, Any], root: Path) -> None:
         raise MedstrataError(f"prepare: {error}") from error
 
 
-def _encoder(cell: Cell, settings: StudySettings, out: Path, root: Path) -> str:
+def _encoder(cell: Cell, settings: StudySettings, out: Path, root: Path) -> EncoderSpec:
     """What the functions that take an encoder are given."""
     for one in cell.needs:
         if one.startswith("pretrain/"):
-            return str(out / one)
-    encoder = named_encoder(settings.arms[cell.arm].encoder or "", cell.data)
-    kind, equals, file = encoder.partition("=")
-    if kind in ("scratch", "imagenet"):
-        return f"{kind}={root / file}" if equals else kind
-    return str(root / encoder)
+            return EncoderSpec("path", out / one)
+    return named_encoder(settings.arms[cell.arm].encoder or "", cell.data).below(root)
 
 
 def _evaluate(
-    cell: Cell, settings: StudySettings, store: Store, folder: Path, encoder: str, features: Path
+    cell: Cell,
+    settings: StudySettings,
+    store: Store,
+    folder: Path,
+    encoder: EncoderSpec,
+    features: Path,
 ) -> None:
     """What starts from an encoder and a task."""
     data, arm = settings.data[cell.data], settings.arms[cell.arm]

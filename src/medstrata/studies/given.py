@@ -4,12 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.studies.settings import StudySettings
 
 
-def named_encoder(encoder: str, data: str) -> str:
+def named_encoder(encoder: str, data: str) -> EncoderSpec:
     """An arm's encoder for one data set, `{data}` filled in."""
-    return encoder.replace("{data}", data)
+    return EncoderSpec.parse(encoder.replace("{data}", data))
 
 
 def given_contents(settings: StudySettings, root: Path) -> dict[str, str]:
@@ -29,7 +30,7 @@ def given_contents(settings: StudySettings, root: Path) -> dict[str, str]:
         for data in settings.data
     }
     found = {name: _store(root / name) for name in stores if "://" not in name}
-    found |= {name: _encoder(name, root) for name in encoders}
+    found |= {str(spec): _encoder(spec.below(root)) for spec in encoders}
     return {name: digest for name, digest in found.items() if digest is not None}
 
 
@@ -38,12 +39,13 @@ def _store(folder: Path) -> str | None:
     return str(json.loads(path.read_text("utf-8"))["digest"]) if path.is_file() else None
 
 
-def _encoder(name: str, root: Path) -> str | None:
+def _encoder(spec: EncoderSpec) -> str | None:
     """Of a weights file, or of what a run exported."""
-    kind, _, file = name.partition("=")
-    place = root / (file if kind in ("scratch", "imagenet") else name)
-    path = place / "exported" / "backbone.safetensors" if place.is_dir() else place
-    if kind == "scratch" or not path.is_file():
+    if spec.path is None:
+        return None
+    exported = spec.path / "exported" / "backbone.safetensors"
+    path = exported if spec.path.is_dir() else spec.path
+    if not path.is_file():
         return None
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

@@ -186,7 +186,8 @@ class _Planner:
                 "encoder": arms.encoder,
                 "backbone": arms.backbone or self.settings.backbone,
             }
-            decided |= self._content("encoder", arms.encoder and named_encoder(arms.encoder, data))
+            if arms.encoder is not None:
+                decided |= self._content("encoder", str(named_encoder(arms.encoder, data)))
             decided |= {"task": chosen.task, "kind": chosen.kind}
         decided["after"] = {one: self.known[one].digest for one in needs}
         cell = Cell(

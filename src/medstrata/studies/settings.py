@@ -18,6 +18,7 @@ from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.metrics.kinds import TaskKind
 from medstrata.pretraining.recipes import RECIPES, recipe
 from medstrata.pretraining.settings import PretrainSettings
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 
 Protocol = Literal["full", "frozen"]
@@ -86,6 +87,8 @@ class ArmSettings:
             raise ValueError("an arm has either encoder or recipe")
         if self.recipe is not None and self.recipe not in RECIPES:
             raise ValueError(f"no recipe {self.recipe!r}; there are {', '.join(RECIPES)}")
+        if self.encoder is not None:
+            EncoderSpec.parse(self.encoder)
         if self.encoder is not None and self.pretrain:
             raise ValueError("pretrain changes a recipe, and this arm has none")
 

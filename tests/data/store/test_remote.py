@@ -27,6 +27,7 @@ from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.models.encoders import load_encoder
 from medstrata.models.features import extract_features
 from medstrata.models.preprocessing import identity
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result
 from medstrata.runtime.cache_folder import cache_folder
 from medstrata.runtime.errors import MedstrataError
@@ -336,7 +337,11 @@ def test_features_read_each_shard_once(
 ) -> None:
     limit(monkeypatch, 3)
     encoder = load_encoder(
-        "scratch", backbone="resnet10t", image_size=32, channels=1, store_stats=((0.5,), (0.2,))
+        EncoderSpec("scratch"),
+        backbone="resnet10t",
+        image_size=32,
+        channels=1,
+        store_stats=((0.5,), (0.2,)),
     )
     device = torch.device("cpu")
     streamed, kept = (

@@ -13,6 +13,7 @@ from medstrata.models.backbones import create_backbone
 from medstrata.models.encoders import load_encoder
 from medstrata.models.import_weights import import_weights
 from medstrata.models.importing.config_json import described_input
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 
 TIMM = {
@@ -81,7 +82,7 @@ def test_what_is_given_goes_first(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_file_named_as_an_encoder_is_described_too(tmp_path: Path) -> None:
     file = weights(tmp_path / "theirs", TIMM)
     loaded = load_encoder(
-        str(file), backbone="test_resnet", image_size=32, channels=1, store_stats=None
+        EncoderSpec.parse(file), backbone="test_resnet", image_size=32, channels=1, store_stats=None
     )
     assert loaded.preprocessing.mean == (0.5, 0.4, 0.3)
     assert loaded.preprocessing.image_size == 32  # that of the store's images

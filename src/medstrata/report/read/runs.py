@@ -23,6 +23,7 @@ from medstrata.report.read.facts import (
     read_store,
 )
 from medstrata.report.read.layer_runs import Atlas, Probe, Reuse, read_atlas, read_probe, read_reuse
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.metrics_log import read_metrics
 from medstrata.runtime.errors import MedstrataError
 
@@ -249,10 +250,10 @@ def _finetune(result: Mapping[str, Any], files: RunFiles) -> Finetune:
     subset, test = result["subset"], result["test"]
     # An undefined score is written as null; it is no score.
     scored = {name: one for name, one in test["scores"].items() if one["value"] is not None}
-    start = str(result["encoder"]).partition("=")[0]
+    encoder = EncoderSpec.parse(str(result["encoder"]))
     return Finetune(
         **read_origin(result, files),
-        start=start if start in ("scratch", "imagenet") else str(result["arm"]),
+        start=str(result["arm"]) if encoder.kind == "path" else encoder.kind,
         protocol=str(result["protocol"]),
         fraction=read_fraction(result["fraction"]),
         subset_images=int(subset["images"]),
