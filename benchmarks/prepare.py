@@ -23,7 +23,7 @@ from PIL import Image
 from harness import Result, interleave, measure_and_keep, spread, spread_of_ratio
 from images import write_images
 from medstrata.data.formats.read import AS_IT_COMES
-from medstrata.data.prepare.decode import Form
+from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.shards import write_shards
 from medstrata.data.sources import from_folder
@@ -80,7 +80,7 @@ def run_prepare(folder: Path) -> Callable[[], None]:
 
 
 def run_decoding(folder: Path, channels: int) -> Callable[[], None]:
-    form = Form(SIZE, channels, "pad", AS_IT_COMES)
+    form = StoreFormat(SIZE, channels, "pad", AS_IT_COMES)
 
     def run() -> None:
         out = folder.with_suffix(".parts")

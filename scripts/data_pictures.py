@@ -20,8 +20,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from medstrata.data.formats.image import Reading
 from medstrata.data.formats.read import read_image
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.synthetic import draw_image
@@ -100,7 +100,9 @@ def draw_windows(folder: Path, out: Path) -> None:
     kind = {"Modality": "CT", "SOPClassUID": CTImageStorage, "RescaleIntercept": -1024}
     write_dicom(path, phantom() + 1024, BitsStored=12, RescaleSlope=1, **kind)
     windows = ("percentile", "soft-tissue", "lung", "bone")
-    tiles = [captioned(read_image(path, Reading(window=name)).pixels, name) for name in windows]
+    tiles = [
+        captioned(read_image(path, ReadSettings(window=name)).pixels, name) for name in windows
+    ]
     Image.fromarray(np.concatenate(tiles, axis=1)).save(out, optimize=True)
 
 

@@ -23,8 +23,9 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from medstrata.data.formats.image import Image, Reading
+from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read import count_images, read_images
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable
 
 MEMORY = 3 * 2**30
@@ -178,12 +179,12 @@ def check(path: Path, depth: int) -> None:
     count = count_images(path, "axial")
     assert 1 <= count < MOST_IMAGES, count
     frames = [None] if count == 1 else [0, count - 1]
-    for result in read_images(path, frames, Reading(bits=depth), 256):
+    for result in read_images(path, frames, ReadSettings(bits=depth), 256):
         if isinstance(result, Unreadable):
             assert result.reason
             assert result.reason != "needs more memory than there is"
         else:
-            assert isinstance(result, Image)
+            assert isinstance(result, DecodedImage)
             assert result.pixels.ndim in (2, 3)
             assert result.pixels.dtype == (np.uint8 if depth == 8 else np.uint16)
             assert result.pixels.min() < result.pixels.max()
@@ -196,8 +197,8 @@ def run(folder: Path, form: str, number: int, examples: int) -> None:
     path = folder / name
     container = path if path.parent == folder else path.parent
     container.write_bytes(finish(valid))
-    (image,) = read_images(path, [None], Reading())
-    assert isinstance(image, Image), image
+    (image,) = read_images(path, [None], ReadSettings())
+    assert isinstance(image, DecodedImage), image
 
     @seed(number)
     @settings(

@@ -11,7 +11,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from medstrata.data.formats.dicom.read import read_frames
-from medstrata.data.formats.image import Picture, Reading
+from medstrata.data.formats.image import DecodedImage
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused
 
 NUMBERS = np.random.default_rng(6).integers(0, 4096, (30, 40)).astype(np.uint16)
@@ -63,8 +64,8 @@ def reread(dataset: Dataset) -> Dataset:
     return dcmread(io.BytesIO(written(dataset)))
 
 
-def read(dataset: Dataset, frame: int | None = None, **reading: Any) -> Picture:
-    (picture,) = read_frames(written(dataset), [frame], Reading(**reading))
+def read(dataset: Dataset, frame: int | None = None, **reading: Any) -> DecodedImage:
+    (picture,) = read_frames(written(dataset), [frame], ReadSettings(**reading))
     return picture
 
 

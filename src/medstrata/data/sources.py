@@ -21,8 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.formats.dicom.read import is_dicom
-from medstrata.data.formats.image import Reading
 from medstrata.data.formats.read import count_images
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.runtime.console import progress_bar, say
 from medstrata.runtime.errors import MedstrataError
 
@@ -140,7 +140,7 @@ def from_rows(root: Path, files: pd.Series, frames: NDArray[np.int64]) -> Source
     return Sources(root, names.tolist(), places.astype(np.int64), frames, [], digest)
 
 
-def with_frames(sources: Sources, reading: Reading, workers: int) -> Sources:
+def with_frames(sources: Sources, reading: ReadSettings, workers: int) -> Sources:
     """Take several images of each file that has several, as `reading.frames` says.
 
     Args:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from medstrata.data.formats.image import Reading
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.labels import Task
-from medstrata.data.prepare.decode import Form
+from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.store.store import Store
 from medstrata.evaluation.setup import predicted_classes, seeded_encoder
 from medstrata.metrics.kinds import TaskKind
@@ -58,7 +58,7 @@ class StoredClassifier:
     classes: tuple[str, ...]
     columns: tuple[str, ...]
     thresholds: dict[str, float]
-    form: Form
+    form: StoreFormat
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,9 @@ def load_classifier(run: Path | str) -> StoredClassifier:
         head = Head(**load_file(folder / "head.safetensors"))
         prepared, told = model["preparation"], model["store"]
         options = {name: prepared[name] for name in ("window", "frames", "axis", "bits")}
-        form = Form(prepared["size"], prepared["channels"], prepared["fit"], Reading(**options))
+        form = StoreFormat(
+            prepared["size"], prepared["channels"], prepared["fit"], ReadSettings(**options)
+        )
         facts = _Facts(form.size, form.channels, tuple(told["mean"]), tuple(told["std"]))
         encoder, digest = model["encoder"], model["encoder_digest"]
         kept = EncoderSpec("path", run)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from medstrata.data.formats.image import Reading
-from medstrata.data.prepare.decode import Form
+from medstrata.data.formats.read_settings import Axis, ReadSettings
+from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.resize import FITS
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import load_classifier
@@ -46,7 +46,7 @@ def embed(
     fit: str = "pad",
     window: str = "first",
     frames: str = "middle",
-    axis: str = "axial",
+    axis: Axis = "axial",
     batch_size: int = 256,
     strict: bool = False,
     seed: int = 0,
@@ -83,7 +83,7 @@ def embed(
     """
     out = Path(out)
     check_suffix(out)
-    reading = Reading(window=window, frames=frames, axis=axis)
+    reading = ReadSettings(window=window, frames=frames, axis=axis)
     inputs = find_inputs(source)
     stored = inputs if isinstance(inputs, Store) else None
     loaded = open_encoder(encoder, stored, backbone=backbone, image_size=image_size, seed=seed)
@@ -150,7 +150,7 @@ def open_encoder(
         )
 
 
-def form_for(preprocessing: Preprocessing, fit: str, reading: Reading) -> Form:
+def form_for(preprocessing: Preprocessing, fit: str, reading: ReadSettings) -> StoreFormat:
     """The form of a store of the encoder's own image size and channels.
 
     Raises:
@@ -158,7 +158,7 @@ def form_for(preprocessing: Preprocessing, fit: str, reading: Reading) -> Form:
     """
     if fit not in FITS:
         raise MedstrataError(f"fit {fit!r} must be one of {', '.join(FITS)}")
-    return Form(preprocessing.image_size, preprocessing.channels, fit, reading)
+    return StoreFormat(preprocessing.image_size, preprocessing.channels, fit, reading)
 
 
 def layer_widths(loaded: LoadedEncoder) -> dict[str, int]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from medstrata.data.prepare.decode import Form, default_workers
+from medstrata.data.prepare.decode import StoreFormat, default_workers
 from medstrata.data.store.store import Store
 from medstrata.inference.inputs import Batch, Files, Refused, file_batches, store_batches
 from medstrata.models.features import Keep, forward_batch
@@ -97,7 +97,7 @@ def pass_images(
     inputs: Store | Files,
     network: nn.Module,
     preprocessing: Preprocessing,
-    form: Form,
+    form: StoreFormat,
     keep: Keep,
     tally: Tally,
     *,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.formats.read import count_images, read_images
-from medstrata.data.prepare.decode import Form, decoding_threads, read_inside, to_squares
+from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
 from medstrata.data.sources import from_folder, printable
 from medstrata.data.store.open import is_address, open_store
 from medstrata.data.store.store import Store
@@ -127,7 +127,7 @@ def store_batches(store: Store, batch_size: int) -> Iterator[Batch]:
 
 
 def file_batches(
-    files: Files, form: Form, batch_size: int, workers: int
+    files: Files, form: StoreFormat, batch_size: int, workers: int
 ) -> Iterator[Batch | Refused]:
     """Images of files in their order, decoded ahead in threads, in memory that stays the same.
 
@@ -160,7 +160,7 @@ _Decoded = tuple[str, NDArray[Any] | str]  # what it is called; pixels, or why t
 
 
 def _decoded(
-    named: Iterable[Named | None], form: Form, batch_size: int, workers: int
+    named: Iterable[Named | None], form: StoreFormat, batch_size: int, workers: int
 ) -> Iterator[_Decoded | None]:
     """Each image in its order; None where no other is named for now, and at the end."""
     # A file of many frames may hold as many images as a batch.
@@ -176,7 +176,7 @@ def _decoded(
                 yield None
 
 
-def _decode(file: Named, form: Form) -> list[_Decoded]:
+def _decode(file: Named, form: StoreFormat) -> list[_Decoded]:
     """The images of a file that are wanted; a frame's name ends in "#" and its number."""
     step, least = form.reading.step, form.least
     count = 1 if step is None else count_images(file.path, form.reading.axis)
@@ -188,7 +188,8 @@ def _decode(file: Named, form: Form) -> list[_Decoded]:
         given = [None if frame < 0 else frame for frame in frames]
         images = read_images(file.path, given, form.reading, least)
     squares = (
-        square if isinstance(square, str) else square.pixels for square in to_squares(images, form)
+        square if isinstance(square, str) else square.pixels
+        for square in resize_images(images, form)
     )
     ids = (file.id if frame < 0 else f"{file.id}#{frame}" for frame in frames)
     return list(zip(ids, squares, strict=True))

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from medstrata.data.formats.image import Reading
-from medstrata.data.prepare.decode import Form, default_workers
+from medstrata.data.formats.read_settings import ReadSettings
+from medstrata.data.prepare.decode import StoreFormat, default_workers
 from medstrata.data.prepare.resize import fit_square
 from medstrata.inference.embed import form_for, layer_widths, open_encoder, pick_layers
 from medstrata.inference.inputs import Batch, Files, Named, Refused, file_batches
@@ -85,7 +85,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         loaded = self._load()
         places = pick_layers(loaded, [self.stage]).values()
-        form = form_for(loaded.preprocessing, self.fit_images, Reading(window=self.window))
+        form = form_for(loaded.preprocessing, self.fit_images, ReadSettings(window=self.window))
         # Without images there are no rows, but as many columns.
         features = [np.empty((0, len(self.get_feature_names_out())), dtype=np.float32)]
         pixels = isinstance(X, np.ndarray) and X.dtype.kind in "uif"
@@ -150,12 +150,12 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _path_batches(paths: Any, form: Form, batch_size: int) -> Iterator[Batch | Refused]:
+def _path_batches(paths: Any, form: StoreFormat, batch_size: int) -> Iterator[Batch | Refused]:
     named = [Named(str(path), Path(path)) for path in paths]
     return file_batches(Files(named, len(named), []), form, batch_size, default_workers())
 
 
-def _pixel_batches(images: Any, form: Form, batch_size: int) -> Iterator[Batch | Refused]:
+def _pixel_batches(images: Any, form: StoreFormat, batch_size: int) -> Iterator[Batch | Refused]:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in _SHAPES:
         raise MedstrataError(
             f"pixels of type {images.dtype} and shape {images.shape}: give uint8 (N, H, W) or "

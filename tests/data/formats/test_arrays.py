@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from medstrata.data.formats.image import Reading
 from medstrata.data.formats.read import count_images, read_image, read_images
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable
 
 GENERATOR = np.random.default_rng(12)
@@ -42,12 +42,12 @@ def test_rows_out_of_the_middle(tmp_path, save, suffix, form, deflated):
     path = save(tmp_path / f"scans{suffix}", deflated, other=RGB, train_images=GREY, colour=RGB)
     assert count_images(path / "train_images", "axial") == 50
     rows = [0, 1, 17, 18, 44, 49]
-    images = list(read_images(path / "train_images", rows, Reading()))
+    images = list(read_images(path / "train_images", rows, ReadSettings()))
     for row, image in zip(rows, images, strict=True):
         np.testing.assert_array_equal(image.pixels, GREY[row])
         assert (image.format, image.mode, image.width, image.height) == (form, "uint8", 10, 12)
     assert len({image.checksum for image in images}) == len(rows)
-    (colour,) = read_images(path / "colour", [3], Reading())
+    (colour,) = read_images(path / "colour", [3], ReadSettings())
     np.testing.assert_array_equal(colour.pixels, RGB[3])
 
 
@@ -56,9 +56,9 @@ def test_one_channel_depth_and_windows(tmp_path, save, suffix, form):
     path = save(tmp_path / f"scans{suffix}", True, one=GREY[..., None], deep=DEEP)
     np.testing.assert_array_equal(read_image(path / "one").pixels, GREY[0])
     np.testing.assert_array_equal(
-        read_image(path / "one", Reading(bits=16)).pixels, GREY[0] * np.uint16(257)
+        read_image(path / "one", ReadSettings(bits=16)).pixels, GREY[0] * np.uint16(257)
     )
-    (image,) = read_images(path / "deep", [4], Reading(window="2000/4000", bits=16))
+    (image,) = read_images(path / "deep", [4], ReadSettings(window="2000/4000", bits=16))
     np.testing.assert_array_equal(image.pixels, np.rint(DEEP[4] / 4000 * 65535))
     assert (image.mode, image.format) == ("int16", form)
 
@@ -70,14 +70,14 @@ def test_every_type_of_number(tmp_path, save, suffix, form, dtype):  # noqa: ARG
     plain = np.arange(120).reshape(1, 12, 10)
     array = (plain.astype(object) + offset).astype(dtype)
     path = save(tmp_path / f"x{suffix}", False, a=array)
-    levels = read_image(path / "a", Reading(window="full")).pixels
+    levels = read_image(path / "a", ReadSettings(window="full")).pixels
     assert np.abs(levels - plain[0] / 119 * 255).max() <= 1
     assert levels[0, 0] == 0
     assert levels[-1, -1] == 255
 
 
 def reason(path: Path, frame: int | None = None) -> str:
-    (result,) = read_images(path, [frame], Reading())
+    (result,) = read_images(path, [frame], ReadSettings())
     assert isinstance(result, Unreadable)
     return result.reason
 

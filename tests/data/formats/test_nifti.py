@@ -10,8 +10,8 @@ import pytest
 import SimpleITK
 from nibabel.orientations import apply_orientation, inv_ornt_aff, ornt_transform
 
-from medstrata.data.formats.image import Reading
 from medstrata.data.formats.read import count_images, read_image, read_images
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable
 
 # Voxels to the patient's right, front and top: a value tells where it lies.
@@ -55,7 +55,7 @@ def test_all_orientations_show_the_same_slice(tmp_path, place):
     path = save(tmp_path / "x.nii", stored, affine)
     for axis, count in (("sagittal", 4), ("coronal", 5), ("axial", 6)):
         assert count_images(path, axis) == count
-        reading = Reading(axis=axis, **FULL)
+        reading = ReadSettings(axis=axis, **FULL)
         frames = [0, 2, count - 1]
         for frame, image in zip(frames, read_images(path, frames, reading), strict=True):
             np.testing.assert_array_equal(image.pixels, expected(axis, frame))
@@ -82,7 +82,7 @@ def test_axial_slices_are_those_of_simpleitk(tmp_path, suffix, code):
     path = path.rename(tmp_path / f"y{suffix}")
     volume = SimpleITK.GetArrayFromImage(reference)
     frames = list(range(len(volume)))
-    slices = [item.pixels for item in read_images(path, frames, Reading(window="127.5/255"))]
+    slices = [item.pixels for item in read_images(path, frames, ReadSettings(window="127.5/255"))]
     np.testing.assert_array_equal(np.stack(slices), volume)
 
 
@@ -91,18 +91,18 @@ def test_oblique_volume_is_cut_along_its_nearest_axes(tmp_path):
     angle = np.deg2rad(20)
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     path = save(tmp_path / "x.nii", LABELLED, turn)
-    image = read_image(path, Reading(**FULL))
+    image = read_image(path, ReadSettings(**FULL))
     np.testing.assert_array_equal(image.pixels, expected("axial", 3))
 
 
 def test_anisotropic_voxels_are_made_square(tmp_path):
     path = save(tmp_path / "x.nii", LABELLED, np.diag([1, 2, 5, 1.0]))
     shapes = {
-        axis: read_image(path, Reading(axis=axis)).pixels.shape
+        axis: read_image(path, ReadSettings(axis=axis)).pixels.shape
         for axis in ("axial", "coronal", "sagittal")
     }
     assert shapes == {"axial": (10, 4), "coronal": (30, 4), "sagittal": (15, 5)}
-    image = read_image(path, Reading(axis="axial", **FULL))
+    image = read_image(path, ReadSettings(axis="axial", **FULL))
     assert (image.width, image.height) == (4, 5)
     assert "pixels of 2 x 1 made square" in image.conversion
 
@@ -113,7 +113,7 @@ def test_voxels_keep_their_sides_in_all_orientations(tmp_path, place):
     stored = apply_orientation(LABELLED, turn)
     affine = np.diag([1, 2, 5, 1.0]) @ inv_ornt_aff(turn, SHAPE)
     path = save(tmp_path / "x.nii", stored, affine)
-    image = read_image(path, Reading(axis="sagittal"))
+    image = read_image(path, ReadSettings(axis="sagittal"))
     assert image.pixels.shape == (15, 5)
     assert "pixels of 5 x 2 made square" in image.conversion
 
@@ -127,7 +127,7 @@ def test_slope_and_intercept(tmp_path):
     path = tmp_path / "x.nii"
     path.write_bytes(data)
     assert nibabel.load(path).get_fdata()[3, 4, 5] == 345 / 2 - 100
-    image = read_image(path, Reading(window="0/200", bits=16))
+    image = read_image(path, ReadSettings(window="0/200", bits=16))
     rows = [[100 * (3 - i) + 10 * (4 - j) + 3 for i in range(4)] for j in range(5)]
     units = np.array(rows) / 2 - 100
     np.testing.assert_array_equal(image.pixels, np.rint((units + 100) / 200 * 65535).clip(0, 65535))
@@ -135,7 +135,7 @@ def test_slope_and_intercept(tmp_path):
 
 def test_of_several_volumes_the_first(tmp_path):
     data = np.stack([LABELLED, LABELLED[::-1], LABELLED * 0], axis=-1)
-    image = read_image(save(tmp_path / "x.nii.gz", data), Reading(**FULL))
+    image = read_image(save(tmp_path / "x.nii.gz", data), ReadSettings(**FULL))
     np.testing.assert_array_equal(image.pixels, expected("axial", 3))
     assert "first of 3 volumes" in image.conversion
 
@@ -143,7 +143,7 @@ def test_of_several_volumes_the_first(tmp_path):
 def test_percentiles_are_those_of_the_volume(tmp_path):
     path = save(tmp_path / "x.nii", LABELLED)
     low, high = np.percentile(LABELLED, (0.5, 99.5))
-    image = read_image(path, Reading())
+    image = read_image(path, ReadSettings())
     units = np.array([[100 * (3 - i) + 10 * (4 - j) + 3 for i in range(4)] for j in range(5)])
     levels = np.rint(np.clip((units - low) / (high - low), 0, 1) * 255)
     np.testing.assert_array_equal(image.pixels, levels)
@@ -151,7 +151,7 @@ def test_percentiles_are_those_of_the_volume(tmp_path):
 
 def test_presets_are_in_hounsfield_units(tmp_path):
     path = save(tmp_path / "x.nii", (LABELLED * 5 - 1200).astype(np.int16))
-    image = read_image(path, Reading(window="lung", axis="sagittal"))
+    image = read_image(path, ReadSettings(window="lung", axis="sagittal"))
     units = (
         np.array([[200 + 10 * (4 - j) + (5 - k) for j in range(5)] for k in range(6)]) * 5 - 1200
     )
@@ -167,14 +167,14 @@ def test_types_and_byte_orders(tmp_path, dtype):
         image = nibabel.Nifti1Image(small, np.eye(4), header)
         path = tmp_path / f"{ord(order)}.nii"
         nibabel.save(image, path)
-        pixels = read_image(path, Reading(window="127.5/255")).pixels
+        pixels = read_image(path, ReadSettings(window="127.5/255")).pixels
         np.testing.assert_array_equal(pixels, small[:, :, 3].T[::-1, ::-1])
 
 
 def test_nifti_2(tmp_path):
     path = tmp_path / "x.nii"
     nibabel.save(nibabel.Nifti2Image(LABELLED, np.eye(4)), path)
-    image = read_image(path, Reading(**FULL))
+    image = read_image(path, ReadSettings(**FULL))
     np.testing.assert_array_equal(image.pixels, expected("axial", 3))
 
 
@@ -237,4 +237,4 @@ def test_gzip_bomb_behind_a_small_header_is_not_unpacked(tmp_path):
     data[352:356] = np.array([2**31 - 16], "<i4").tobytes()
     path = tmp_path / "x.nii.gz"
     path.write_bytes(gzip.compress(bytes(data) + b"\0" * 2**24))
-    assert read_image(path, Reading(**FULL)).pixels.shape == (5, 4)
+    assert read_image(path, ReadSettings(**FULL)).pixels.shape == (5, 4)

@@ -10,8 +10,8 @@ import tifffile
 from PIL import Image as Pillow
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from medstrata.data.formats.image import Reading
 from medstrata.data.formats.read import count_images, read_image, read_images
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable
 from medstrata.data.prepare.prepare import prepare
 
@@ -68,7 +68,7 @@ def test_jpeg_is_near_opencv(tmp_path, pixels, options):
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG2000"])
 def test_16_bits_into_16_bits(tmp_path, form):
-    image = read_image(save(tmp_path, DEEP, form), Reading(window="32767.5/65535", bits=16))
+    image = read_image(save(tmp_path, DEEP, form), ReadSettings(window="32767.5/65535", bits=16))
     np.testing.assert_array_equal(image.pixels, DEEP)
 
 
@@ -83,7 +83,7 @@ def test_tiff_against_tifffile(tmp_path, compression, tile, pixels):
     tifffile.imwrite(
         path, pixels, compression=compression, tile=tile, photometric=kind, predictor=predictor
     )
-    image = read_image(path, Reading(window="32767.5/65535", bits=16))
+    image = read_image(path, ReadSettings(window="32767.5/65535", bits=16))
     theirs = tifffile.imread(path)
     expected = theirs if theirs.dtype == np.uint16 else theirs * np.uint16(257)
     np.testing.assert_array_equal(image.pixels, expected)
@@ -94,7 +94,7 @@ def test_tiff_against_tifffile(tmp_path, compression, tile, pixels):
 def test_byte_orders_and_bigtiff(tmp_path, byteorder, bigtiff):
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, DEEP, byteorder=byteorder, bigtiff=bigtiff)
-    image = read_image(path, Reading(window="32767.5/65535", bits=16))
+    image = read_image(path, ReadSettings(window="32767.5/65535", bits=16))
     np.testing.assert_array_equal(image.pixels, DEEP)
 
 
@@ -129,7 +129,7 @@ def test_pages_of_a_file_are_walked_through_once(tmp_path, monkeypatch):
     monkeypatch.setattr(
         ImageFileDirectory_v2, "load", lambda self, file: loaded.append(1) or load(self, file)
     )
-    for image, page in zip(read_images(path, range(40), Reading()), pages, strict=True):
+    for image, page in zip(read_images(path, range(40), ReadSettings()), pages, strict=True):
         np.testing.assert_array_equal(image.pixels, page)
     assert len(loaded) < 8 * len(pages)
 
@@ -139,7 +139,7 @@ def test_a_page_that_is_asked_for_twice(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pages, photometric="minisblack")
     wanted = [None, 0, 1, 1, 2]
-    for image, page in zip(read_images(path, wanted, Reading()), wanted, strict=True):
+    for image, page in zip(read_images(path, wanted, ReadSettings()), wanted, strict=True):
         np.testing.assert_array_equal(image.pixels, pages[page or 0])
 
 
@@ -148,7 +148,7 @@ def test_pages_are_frames(tmp_path):
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, pages, photometric="minisblack")
     assert count_images(path, "axial") == 5
-    for page, image in enumerate(read_images(path, range(5), Reading())):
+    for page, image in enumerate(read_images(path, range(5), ReadSettings())):
         np.testing.assert_array_equal(image.pixels, pages[page])
         assert image.conversion == f"page {page + 1}"
     np.testing.assert_array_equal(read_image(path).pixels, pages[0])

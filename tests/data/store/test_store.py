@@ -21,7 +21,7 @@ from medstrata.data.prepare import shards
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.splits import label_subset
-from medstrata.data.store import store as store_format
+from medstrata.data.store import store as form
 from medstrata.data.store.open import open_store
 from medstrata.runtime.errors import MedstrataError
 
@@ -103,7 +103,7 @@ def test_statistics_of_colour(tmp_path):
 
 def test_statistics_by_hand():
     parts = pd.DataFrame({"sum0": [255 * 64, 0, 9], "squares0": [255**2 * 64, 0, 9]})
-    form = shards.Form(8, 1, "pad", AS_IT_COMES)
+    form = shards.StoreFormat(8, 1, "pad", AS_IT_COMES)
     mean, std = assemble.channel_statistics(parts, np.array([True, True, False]), form)
     assert (mean, std) == ([0.5], [0.5])
 
@@ -140,7 +140,7 @@ def test_reopened_store_is_the_same(image_folder, tmp_path):
 
 @pytest.mark.usefixtures("small_shards")
 def test_more_shards_than_are_kept_open(image_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(store_format, "_OPEN_SHARDS", 2)
+    monkeypatch.setattr(form, "_OPEN_SHARDS", 2)
     store = prepare(image_folder, tmp_path / "out")
     rows = np.random.default_rng(0).permutation(48)
     again = store.read(rows)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medstrata.cli.doctor.child import report
-from medstrata.data.formats.image import Reading
 from medstrata.data.formats.pillow import read_photographs
+from medstrata.data.formats.read_settings import ReadSettings
 
 _LEVELS = np.linspace(0, 255, 24 * 16).astype(np.uint8).reshape(16, 24)
 _DEEP = np.linspace(0, 65535, 24 * 16).astype(np.uint16).reshape(16, 24)
@@ -43,7 +43,7 @@ def _photograph(
 ) -> None:
     stream = io.BytesIO()
     Image.fromarray(levels).save(stream, written_as, **options)
-    reading = Reading(window="full", bits=8 * levels.itemsize)
+    reading = ReadSettings(window="full", bits=8 if levels.itemsize == 1 else 16)
     (picture,) = read_photographs(stream.getvalue(), name, [None], reading, None)
     _compare(picture.pixels, levels, slack)
 
@@ -76,7 +76,7 @@ def _dicom(compress: Callable[..., None]) -> None:
     compress(dataset)
     stream = io.BytesIO()
     dcmwrite(stream, dataset, enforce_file_format=True)
-    (picture,) = read_frames(stream.getvalue(), [None], Reading(window="full", bits=16))
+    (picture,) = read_frames(stream.getvalue(), [None], ReadSettings(window="full", bits=16))
     _compare(picture.pixels, _DEEP, 0)
 
 

@@ -16,7 +16,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.image import Picture, Reading
+from medstrata.data.formats.image import DecodedImage
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import MAX_PIXELS, Refused
 from medstrata.data.formats.windows import to_depth, window_values
 from medstrata.runtime.errors import MedstrataError
@@ -36,8 +37,8 @@ def split_container(path: Path) -> tuple[Path, str] | None:
 
 
 def read_rows(
-    container: Path, array: str, rows: Sequence[int], reading: Reading
-) -> Iterator[tuple[Picture, str]]:
+    container: Path, array: str, rows: Sequence[int], reading: ReadSettings
+) -> Iterator[tuple[DecodedImage, str]]:
     """Read rows of an array in ascending order, holding few of them in memory.
 
     Args:
@@ -47,7 +48,7 @@ def read_rows(
         reading: Window and depth.
 
     Yields:
-        The picture of each row, and the SHA-256 sum (as `Image.checksum`) of its bytes.
+        The picture of each row, and the SHA-256 sum (as `DecodedImage.checksum`) of its bytes.
 
     Raises:
         Refused: there is no such array, or it does not hold images.
@@ -76,7 +77,7 @@ def array_length(container: Path, array: str) -> int:
         return int(data.shape[0])
 
 
-def _picture(row: NDArray[Any], reading: Reading) -> Picture:
+def _picture(row: NDArray[Any], reading: ReadSettings) -> DecodedImage:
     notes = list[str]()
     pixels = row[..., 0] if row.ndim == 3 and row.shape[-1] == 1 else row
     height, width = pixels.shape[:2]
@@ -86,7 +87,7 @@ def _picture(row: NDArray[Any], reading: Reading) -> Picture:
         levels = window_values(pixels, reading.window, reading.bits, notes)
     else:
         raise Refused(f"colour of type {row.dtype}; uint8 is read")
-    return Picture(pixels=levels, width=width, height=height, mode=str(row.dtype), notes=notes)
+    return DecodedImage(pixels=levels, width=width, height=height, mode=str(row.dtype), notes=notes)
 
 
 def _npz_rows(container: Path, array: str, rows: Sequence[int]) -> Iterator[NDArray[Any]]:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.image import AXES, Picture, Reading
+from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.pixel_spacing import square_pixels
+from medstrata.data.formats.read_settings import AXES, ReadSettings
 from medstrata.data.formats.refusals import Refused
 from medstrata.data.formats.windows import own_range, ramp, refuse_non_finite, to_levels
 from medstrata.runtime.errors import MedstrataError
@@ -37,7 +38,9 @@ def count_slices(path: Path, axis: str) -> int:
     return int(header.get_data_shape()[_axes(header).index(_along(axis))])
 
 
-def read_slices(path: Path, slices: Sequence[int | None], reading: Reading) -> Iterator[Picture]:
+def read_slices(
+    path: Path, slices: Sequence[int | None], reading: ReadSettings
+) -> Iterator[DecodedImage]:
     """Cut slices from a volume, whose voxels are scaled by one window.
 
     A volume is turned so that its axes run to the patient's right, front and top, whichever way the
@@ -77,10 +80,10 @@ def _slice(
     volume: NDArray[Any],
     number: int | None,
     spacing: list[float],
-    reading: Reading,
+    reading: ReadSettings,
     ends: tuple[float, float],
     notes: list[str],
-) -> Picture:
+) -> DecodedImage:
     along = _along(reading.axis)
     count = volume.shape[along]
     number = count // 2 if number is None else number
@@ -92,7 +95,9 @@ def _slice(
     own = [f"{reading.axis} slice {number + 1} of {count}", *notes]
     pixels = square_pixels(levels, spacing[down], spacing[across], own)
     height, width = levels.shape
-    return Picture(pixels=pixels, width=width, height=height, mode=str(volume.dtype), notes=own)
+    return DecodedImage(
+        pixels=pixels, width=width, height=height, mode=str(volume.dtype), notes=own
+    )
 
 
 def _along(axis: str) -> int:

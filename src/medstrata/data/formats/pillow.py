@@ -18,8 +18,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from medstrata.data.formats.image import Picture, Reading
+from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.png import inflate_png
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import MAX_PIXELS, Refused
 from medstrata.data.formats.windows import to_depth, window_values
 
@@ -52,8 +53,8 @@ def count_pages(data: bytes, name: str) -> int:
 
 
 def read_photographs(
-    data: bytes, name: str, pages: Sequence[int | None], reading: Reading, least: int | None
-) -> Iterator[Picture]:
+    data: bytes, name: str, pages: Sequence[int | None], reading: ReadSettings, least: int | None
+) -> Iterator[DecodedImage]:
     """Decode images of a file.
 
     Args:
@@ -87,9 +88,9 @@ def _read(
     data: bytes,
     name: str,
     page: int | None,
-    reading: Reading,
+    reading: ReadSettings,
     least: int | None,
-) -> Picture:
+) -> DecodedImage:
     notes = list[str]()
     if decoded.width * decoded.height > MAX_PIXELS:
         raise Refused(f"{decoded.width} x {decoded.height} pixels, more than {MAX_PIXELS:,}")
@@ -104,7 +105,7 @@ def _read(
             notes.append(f"decoded at 1/{decoded.decoderconfig[0]}")
     decoded.load()
     upright, sideways = _turn_upright(decoded, page, notes)
-    return Picture(
+    return DecodedImage(
         pixels=_to_levels(upright, data, name, reading, notes),
         width=height if sideways else width,
         height=width if sideways else height,
@@ -151,7 +152,7 @@ def _turn_upright(
 
 
 def _to_levels(
-    decoded: Pillow.Image, data: bytes, name: str, reading: Reading, notes: list[str]
+    decoded: Pillow.Image, data: bytes, name: str, reading: ReadSettings, notes: list[str]
 ) -> NDArray[Any]:
     if decoded.mode in _DEEP:
         inverted = getattr(decoded, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO

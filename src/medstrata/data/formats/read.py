@@ -7,6 +7,7 @@ of arrays need theirs. A file is read once: the checksum and the pixels come fro
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from medstrata.data.formats.arrays import array_length, read_rows, split_container
 from medstrata.data.formats.dicom.read import count_frames, is_dicom, read_frames
-from medstrata.data.formats.image import Image, Picture, Reading
+from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.nifti import count_slices, read_slices
 from medstrata.data.formats.pillow import count_pages, read_photographs
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused, Unreadable
 from medstrata.runtime.errors import MedstrataError
 
@@ -44,15 +46,15 @@ _UNSUPPORTED = (
     (0, b"%PDF", "PDF"),
     (0, b"\x1f\x8b", "gzip"),
 )
-AS_IT_COMES = Reading()
+AS_IT_COMES = ReadSettings()
 _DICOM_NAMES = (".dcm", ".dicom", ".ima")
 
 
 def read_image(
     path: Path,
-    reading: Reading = AS_IT_COMES,
+    reading: ReadSettings = AS_IT_COMES,
     least: int | None = None,
-) -> Image:
+) -> DecodedImage:
     """Read the one image that stands for a file.
 
     Args:
@@ -75,8 +77,8 @@ def read_image(
 
 
 def read_images(
-    path: Path, frames: Sequence[int | None], reading: Reading, least: int | None = None
-) -> Iterator[Image | Unreadable]:
+    path: Path, frames: Sequence[int | None], reading: ReadSettings, least: int | None = None
+) -> Iterator[DecodedImage | Unreadable]:
     """Read some images of a file, each with its own fate.
 
     Args:
@@ -117,7 +119,7 @@ def count_images(path: Path, axis: str) -> int:
 
     Args:
         path: As in `read_image`.
-        axis: As `Reading.axis`.
+        axis: As `ReadSettings.axis`.
 
     Raises:
         MedstrataError: a library for its format is not installed.
@@ -139,46 +141,36 @@ def count_images(path: Path, axis: str) -> int:
 
 
 def _images(
-    path: Path, frames: Sequence[int | None], reading: Reading, least: int | None
-) -> Iterator[Image]:
+    path: Path, frames: Sequence[int | None], reading: ReadSettings, least: int | None
+) -> Iterator[DecodedImage]:
     if (inside := split_container(path)) is not None:
         name = "npz" if inside[0].suffix.lower() == ".npz" else "HDF5"
         rows = [frame or 0 for frame in frames]
-        for picture, checksum in read_rows(*inside, rows, reading):
-            yield _image(picture, name, checksum)
+        for image, checksum in read_rows(*inside, rows, reading):
+            yield _finished(image, name, checksum)
         return
     data = _read_bytes(path)
     name = _format(path, data)
     digest = hashlib.sha256(data)
     if name == "NIfTI":
         del data  # nibabel reads the file itself
-        pictures = read_slices(path, frames, reading)
+        images = read_slices(path, frames, reading)
     elif name == "DICOM":
-        pictures = read_frames(data, frames, reading)
+        images = read_frames(data, frames, reading)
     else:
-        pictures = read_photographs(data, name, frames, reading, least)
-    for frame, picture in zip(frames, pictures, strict=True):
+        images = read_photographs(data, name, frames, reading, least)
+    for frame, image in zip(frames, images, strict=True):
         own = digest.copy()
         if frame is not None:
             own.update(f"#{frame}".encode())
-        yield _image(picture, name, own.hexdigest()[:32])
+        yield _finished(image, name, own.hexdigest()[:32])
 
 
-def _image(picture: Picture, name: str, checksum: str) -> Image:
-    pixels = picture.pixels
+def _finished(image: DecodedImage, name: str, checksum: str) -> DecodedImage:
+    pixels = image.pixels
     if pixels.ndim == 3:
-        pixels = _grey_if_equal(pixels, picture.notes)
-    return Image(
-        pixels=pixels,
-        format=name,
-        width=picture.width,
-        height=picture.height,
-        mode=picture.mode,
-        conversion="; ".join(picture.notes),
-        checksum=checksum,
-        facts=picture.facts,
-        patient=picture.patient,
-    )
+        pixels = _grey_if_equal(pixels, image.notes)
+    return replace(image, pixels=pixels, format=name, checksum=checksum)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -10,53 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.data.formats.read_settings import window_range
 from medstrata.data.formats.refusals import Refused
-from medstrata.runtime.errors import MedstrataError
 
 PERCENTILES = (0.5, 99.5)  # of an image without a window: what becomes black and white
 WIDEST_TABLE = 2**16  # values that are looked up rather than computed one by one
 
-# Center and width in Hounsfield units, as radiology departments commonly set them
-# (radiopaedia.org/articles/windowing-ct, 2023).
-PRESETS: dict[str, tuple[float, float]] = {
-    "lung": (-600, 1500),
-    "mediastinum": (50, 350),
-    "soft-tissue": (50, 400),
-    "liver": (30, 150),
-    "bone": (400, 1800),
-    "brain": (40, 80),
-    "stroke": (40, 40),
-}
-
 # From values in the units of the file to 0 (black) .. 1 (white).
 Transfer = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-
-
-def check_window(window: str) -> None:
-    """Refuse a window that can never apply.
-
-    Raises:
-        MedstrataError: it is empty, or looks like numbers and is not CENTER/WIDTH, width above 0.
-    """
-    start = window.strip()[:1]
-    if not start or (start in "+-.0123456789" and given_window(window) is None):
-        raise MedstrataError(
-            f"window {window!r} must be first, percentile, full, a window's name in the files, "
-            f"CENTER/WIDTH with a width above 0 such as 40/400, or one of {', '.join(PRESETS)}"
-        )
-
-
-def given_window(window: str) -> tuple[float, float] | None:
-    """Lowest and highest value of a preset or of "CENTER/WIDTH"; None if it is neither."""
-    center, width = PRESETS.get(window.lower(), (0.0, 0.0))
-    if not width:
-        try:
-            center, width = (float(number) for number in window.split("/"))
-        except ValueError:
-            return None
-    if not (np.isfinite(center) and np.isfinite(width) and width > 0):
-        return None
-    return center - width / 2, center + width / 2
 
 
 def ramp(low: float, high: float) -> Transfer:
@@ -107,7 +68,7 @@ def window_values(
 
     Args:
         pixels: Values in the units of the file, shape (H, W).
-        window: As `Reading.window`; one that only a DICOM file can name means percentiles.
+        window: As `ReadSettings.window`; one that only a DICOM file can name means percentiles.
         bits: 8 or 16, of the grey levels.
         notes: Gets a line on what was done.
         inverted: Whether low values are bright.
@@ -141,7 +102,7 @@ def own_range(
     if window == "full":
         occurring = values if counts is None else values[counts > 0]
         return float(occurring.min()), float(occurring.max())
-    return given_window(window) or percentile_range(values, counts)
+    return window_range(window) or percentile_range(values, counts)
 
 
 def refuse_non_finite(pixels: NDArray[Any]) -> None:

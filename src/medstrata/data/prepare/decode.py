@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.image import Image, Reading
+from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read import read_images
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused, Unreadable
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.sources import OUTSIDE
@@ -29,7 +30,7 @@ from medstrata.data.store.store import SHARD_BYTES, SHARD_ROWS
 
 
 @dataclass(frozen=True)
-class Form:
+class StoreFormat:
     """The form that stored images have.
 
     Attributes:
@@ -42,7 +43,7 @@ class Form:
     size: int
     channels: int
     fit: str
-    reading: Reading
+    reading: ReadSettings
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
@@ -65,11 +66,11 @@ class Form:
         return {"keep": None, "fundus": 3 * self.size}.get(self.fit, 2 * self.size)
 
 
-class Square(NamedTuple):
+class ResizedImage(NamedTuple):
     """One image in the form that is stored."""
 
     pixels: NDArray[Any]  # (H, W, C)
-    image: Image  # as it was read
+    image: DecodedImage  # as it was read
     note: str  # on the conversion, empty if there is nothing to tell
 
 
@@ -89,8 +90,8 @@ def decoding_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def read_inside(
-    root: Path, name: str, frames: Sequence[int], reading: Reading, least: int | None
-) -> Iterator[Image | Unreadable]:
+    root: Path, name: str, frames: Sequence[int], reading: ReadSettings, least: int | None
+) -> Iterator[DecodedImage | Unreadable]:
     """As `read_images`, of a file that must lie in the root; frame -1 stands for the file."""
     path = root / name
     try:
@@ -102,7 +103,9 @@ def read_inside(
     return read_images(path, [None if frame < 0 else frame for frame in frames], reading, least)
 
 
-def to_squares(images: Iterable[Image | Unreadable], form: Form) -> Iterator[Square | str]:
+def resize_images(
+    images: Iterable[DecodedImage | Unreadable], form: StoreFormat
+) -> Iterator[ResizedImage | str]:
     """Bring images into their stored form; for each that has none, the reason."""
     for image in images:
         if isinstance(image, Unreadable):
@@ -113,7 +116,7 @@ def to_squares(images: Iterable[Image | Unreadable], form: Form) -> Iterator[Squ
         except Refused as refused:
             yield str(refused)
             continue
-        yield Square(pixels, image, note)
+        yield ResizedImage(pixels, image, note)
 
 
 def default_workers() -> int:

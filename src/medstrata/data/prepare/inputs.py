@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from medstrata.data.datasets.registry import find_dataset
-from medstrata.data.formats.image import Reading
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.annotations import (
     Annotations,
     Columns,
@@ -57,7 +57,7 @@ def find_images(
     source: Path,
     labels: Path | None,
     split: str | None,
-    reading: Reading,
+    reading: ReadSettings,
     columns: Columns,
     workers: int,
 ) -> Found:

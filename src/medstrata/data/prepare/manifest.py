@@ -20,7 +20,7 @@ from medstrata.data.audit.duplicates import Duplicates, bound_patients, find_dup
 from medstrata.data.audit.fingerprints import DESCRIPTION
 from medstrata.data.audit.likeness import ReadImage
 from medstrata.data.prepare.annotations import Annotations
-from medstrata.data.prepare.decode import Form
+from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.preview import write_preview
 from medstrata.data.prepare.shards import DICOM_COLUMNS, read_parts
 from medstrata.data.prepare.split_rules import SplitRule, apply_rule
@@ -41,7 +41,7 @@ def assemble(
     sources: Sources,
     known: Annotations,
     rule: SplitRule,
-    form: Form,
+    form: StoreFormat,
     plan: dict[str, Any],
     max_quarantine: float,
 ) -> Duplicates:
@@ -106,7 +106,7 @@ def assemble(
     return duplicates
 
 
-def _reader(out: Path, form: Form, manifest: pd.DataFrame) -> ReadImage:
+def _reader(out: Path, form: StoreFormat, manifest: pd.DataFrame) -> ReadImage:
     """Gives the pixels of a sample before the store is whole."""
     unfinished = {"mean": (), "std": (), "digest": "", "label_columns": {}}
     return Store(out, {**_geometry(form), **unfinished}, manifest).__getitem__
@@ -127,7 +127,7 @@ def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> pd.Series:
 
 
 def channel_statistics(
-    parts: pd.DataFrame, train: NDArray[np.bool_], form: Form
+    parts: pd.DataFrame, train: NDArray[np.bool_], form: StoreFormat
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel, from whole-number sums and so exact.
 
@@ -222,7 +222,7 @@ def _count_splits(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _geometry(form: Form) -> dict[str, Any]:
+def _geometry(form: StoreFormat) -> dict[str, Any]:
     return {
         "size": form.size,
         "channels": form.channels,

@@ -9,13 +9,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from medstrata.data.audit.audit import audit, read_audit, refuse_leakage
 from medstrata.data.audit.duplicates import Duplicates
-from medstrata.data.formats.image import Image, Reading
+from medstrata.data.formats.image import DecodedImage
+from medstrata.data.formats.read_settings import Axis, ReadSettings
 from medstrata.data.prepare.annotations import Columns
-from medstrata.data.prepare.decode import Form, default_workers
+from medstrata.data.prepare.decode import StoreFormat, default_workers
 from medstrata.data.prepare.inputs import find_images, find_known
 from medstrata.data.prepare.manifest import assemble
 from medstrata.data.prepare.resize import FITS
@@ -43,8 +44,8 @@ def prepare(
     fit: str = "pad",
     window: str = "first",
     frames: str = "middle",
-    axis: str = "axial",
-    bits: int = 8,
+    axis: Axis = "axial",
+    bits: Literal[8, 16] = 8,
     file_column: str | None = None,
     patient_column: str | None = None,
     site_column: str | None = None,
@@ -77,9 +78,9 @@ def prepare(
         channels: 1 or 3; by default 1 if some images looked at are all grey.
         fit: "pad" with black, "crop" to the middle or "stretch" images that are not square; "keep"
             patches at their size, or cut out the lit circle of a "fundus".
-        window: How deep grey values become grey levels, as `Reading.window`.
-        frames: Which images of a file with several, as `Reading.frames`.
-        axis: Along which volumes are cut, as `Reading.axis`.
+        window: How deep grey values become grey levels, as `ReadSettings.window`.
+        frames: Which images of a file with several, as `ReadSettings.frames`.
+        axis: Along which volumes are cut, as `ReadSettings.axis`.
         bits: 8, or 16 for grey images whose depth is to be kept.
         file_column: Column with file names; guessed by default.
         patient_column: Column to split by; guessed by default, else a salted hash of the patient
@@ -111,7 +112,7 @@ def prepare(
     source, out = Path(source), Path(out).resolve()
     workers = default_workers() if workers is None else workers
     _check(size, channels, fit, workers, max_quarantine)
-    reading = Reading(window=window, frames=frames, axis=axis, bits=bits)
+    reading = ReadSettings(window=window, frames=frames, axis=axis, bits=bits)
     columns = Columns(
         file=file_column,
         patient=patient_column,
@@ -197,17 +198,17 @@ def _resolve_form(
     size: int | None,
     channels: int | None,
     fit: str,
-    reading: Reading,
+    reading: ReadSettings,
     workers: int,
-) -> Form:
+) -> StoreFormat:
     if reading.bits == 16:
         if channels == 3:
             raise MedstrataError("16 bits are kept of grey images alone: leave --channels out")
         channels = 1
     if size is not None and channels is not None:
-        return Form(size, channels, fit, reading)
+        return StoreFormat(size, channels, fit, reading)
     probes = probe_images(sources, reading, workers)
-    images = [probe for probe in probes if isinstance(probe, Image)]
+    images = [probe for probe in probes if isinstance(probe, DecodedImage)]
     if not images:
         raise MedstrataError(
             f"none of the {len(probes)} images looked at in {sources.root} can be read, the first: "
@@ -217,7 +218,7 @@ def _resolve_form(
     grey = all(image.pixels.ndim == 2 for image in images)
     largest = _LARGEST_KEPT if fit == "keep" else _LARGEST
     chosen = size or max(_SMALLEST, min(largest, longest))
-    form = Form(chosen, channels or (1 if grey else 3), fit, reading)
+    form = StoreFormat(chosen, channels or (1 if grey else 3), fit, reading)
     say(
         f"{len(images)} images looked at: longest side {longest} px, "
         f"{'all grey' if grey else 'colour'}; stored at {form.size} x {form.size} px, "

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from medstrata.data.audit.fingerprints import DESCRIPTION, describe
 from medstrata.data.formats.dicom.attributes import FACTS
-from medstrata.data.formats.image import Image, Reading
+from medstrata.data.formats.image import DecodedImage
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable
-from medstrata.data.prepare.decode import Form, decoding_threads, read_inside, to_squares
+from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
 from medstrata.data.sources import Sources
 from medstrata.data.store.store import shard_path
 from medstrata.runtime.console import progress_bar
@@ -33,11 +34,13 @@ DICOM_COLUMNS = tuple(f"dicom.{name}" for name in FACTS)
 _PROBED_SIDE = 256  # pixels; enough to tell grey from colour
 
 
-def probe_images(sources: Sources, reading: Reading, workers: int) -> list[Image | Unreadable]:
+def probe_images(
+    sources: Sources, reading: ReadSettings, workers: int
+) -> list[DecodedImage | Unreadable]:
     """Read up to `PROBES` evenly spaced samples."""
     samples = np.unique(np.linspace(0, len(sources) - 1, PROBES).round().astype(int))
 
-    def probe(sample: int) -> Image | Unreadable:
+    def probe(sample: int) -> DecodedImage | Unreadable:
         file = sources.files[sources.places[sample]]
         (image,) = read_inside(
             sources.root, file, [int(sources.frames[sample])], reading, _PROBED_SIDE
@@ -48,7 +51,9 @@ def probe_images(sources: Sources, reading: Reading, workers: int) -> list[Image
         return list(executor.map(probe, samples.tolist()))
 
 
-def write_shards(sources: Sources, store: Path, form: Form, salt: bytes, workers: int) -> None:
+def write_shards(
+    sources: Sources, store: Path, form: StoreFormat, salt: bytes, workers: int
+) -> None:
     """Decode all samples of which the store has no part yet.
 
     Args:
@@ -65,7 +70,10 @@ def write_shards(sources: Sources, store: Path, form: Form, salt: bytes, workers
             if _part_path(store, number).is_file():
                 bar.advance(task, stop - start)
                 continue
-            pixels = np.zeros((stop - start, form.size, form.size, form.channels), form.dtype)
+            pixels = np.zeros(
+                (stop - start, form.size, form.size, form.channels),
+                form.dtype,
+            )
 
             def decode(
                 ends: tuple[int, int], start: int = start, pixels: NDArray[Any] = pixels
@@ -88,7 +96,7 @@ def _by_file(places: NDArray[np.int64], start: int, stop: int) -> list[tuple[int
     return list(pairwise(bounds))
 
 
-def read_parts(store: Path, samples: int, form: Form) -> pd.DataFrame:
+def read_parts(store: Path, samples: int, form: StoreFormat) -> pd.DataFrame:
     """All parts of a store as one table, a row a sample: `reason` is null for what was read."""
     runs = range(-(-samples // form.rows))
     return pd.concat(
@@ -97,13 +105,13 @@ def read_parts(store: Path, samples: int, form: Form) -> pd.DataFrame:
 
 
 def _decode(
-    sources: Sources, first: int, form: Form, salt: bytes, targets: NDArray[Any]
+    sources: Sources, first: int, form: StoreFormat, salt: bytes, targets: NDArray[Any]
 ) -> Iterator[dict[str, Any]]:
     """Fill in the pixels of samples of one file; gives their rows of the part."""
     name = sources.files[sources.places[first]]
     frames = sources.frames[first : first + len(targets)].tolist()
     images = read_inside(sources.root, name, frames, form.reading, form.least)
-    for target, square in zip(targets, to_squares(images, form), strict=True):
+    for target, square in zip(targets, resize_images(images, form), strict=True):
         if isinstance(square, str):
             yield {"reason": square}
             continue

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK
 
 from medstrata.data.formats.dicom.read import _check, _parse, _stored_values, read_frames
-from medstrata.data.formats.image import Reading
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused
 
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -72,7 +72,7 @@ def test_values_are_those_of_simpleitk(name):
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_image_or_damaged_is_refused(name):
     with pytest.raises(Refused) as caught:
-        list(read_frames((FOLDER / name).read_bytes(), [None], Reading()))
+        list(read_frames((FOLDER / name).read_bytes(), [None], ReadSettings()))
     assert REFUSED[name] in str(caught.value)
 
 
@@ -96,7 +96,7 @@ def test_rle_colour_of_many_bits_by_hand(name):
 def test_palette_by_hand():
     data = (FOLDER / "examples_palette.dcm").read_bytes()
     dataset = parsed("examples_palette.dcm")
-    (picture,) = read_frames(data, [None], Reading())
+    (picture,) = read_frames(data, [None], ReadSettings())
     places = np.frombuffer(dataset.PixelData, np.uint8)[: 350 * 800].reshape(350, 800)
     for channel, colour in enumerate(("Red", "Green", "Blue")):
         high_bytes = dataset[f"{colour}PaletteColorLookupTableData"].value[1::2]

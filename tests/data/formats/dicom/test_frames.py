@@ -7,7 +7,7 @@ import pytest
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
 from medstrata.data.formats.dicom.read import count_frames, read_frames
-from medstrata.data.formats.image import Reading
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused
 from support import dicom_files
 from support.dicom_files import NUMBERS, item, make, read, refusal, reread, scaled, written
@@ -21,7 +21,7 @@ def test_frames():
     dataset = make(FRAMES, WindowCenter=2000.5, WindowWidth=4001)
     data = written(dataset)
     assert count_frames(data) == 7
-    pictures = list(read_frames(data, [0, 3, 6], Reading()))
+    pictures = list(read_frames(data, [0, 3, 6], ReadSettings()))
     for picture, number in zip(pictures, (0, 3, 6), strict=True):
         np.testing.assert_array_equal(picture.pixels, scaled(FRAMES[number], 0, 4000))
         assert picture.notes[0] == f"frame {number + 1} of 7"
@@ -110,7 +110,7 @@ def test_without_preamble(implicit):
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     whole = written(dataset)
     place = whole.index(b"\x08\x00\x16\x00")  # the first element after the preamble and group 2
-    (bare,) = read_frames(whole[place:], [None], Reading())
+    (bare,) = read_frames(whole[place:], [None], ReadSettings())
     np.testing.assert_array_equal(bare.pixels, read(dataset).pixels)
 
 
@@ -185,7 +185,7 @@ def test_private_compression_is_not_quoted():
     dataset = make(NUMBERS)
     data = written(dataset).replace(b"1.2.840.10008.1.2.1\0", b"1.2.826.1234567890.1")
     with pytest.raises(Refused, match=r"^(no codec for private compression|damaged DICOM .*)$"):
-        list(read_frames(data, [None], Reading()))
+        list(read_frames(data, [None], ReadSettings()))
 
 
 def test_deflated_bomb(monkeypatch):
@@ -204,4 +204,4 @@ def test_truncation_anywhere_is_refused():
     whole = written(make(NUMBERS))
     for length in range(132, len(whole) - 1, 97):
         with pytest.raises(Refused, match=re.compile("truncated|damaged|without pixels")):
-            list(read_frames(whole[:length], [None], Reading()))
+            list(read_frames(whole[:length], [None], ReadSettings()))

@@ -101,7 +101,7 @@ def test_presets_are_for_ct_alone():
     assert refusal(dataset, window="lung") == "window lung is in Hounsfield units, this is not CT"
 
 
-def test_given_window_comes_before_that_of_the_file():
+def test_window_range_comes_before_that_of_the_file():
     dataset = make(RAMP, WindowCenter=0, WindowWidth=9, RescaleSlope=0.5, RescaleIntercept=0)
     picture = read(dataset, window="-100/300")
     np.testing.assert_array_equal(picture.pixels, scaled(RAMP / 2, -250, 50))

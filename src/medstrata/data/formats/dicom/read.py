@@ -16,8 +16,9 @@ from medstrata.data.formats.dicom.attributes import fact, facts
 from medstrata.data.formats.dicom.codecs import COMPRESSED, decompress
 from medstrata.data.formats.dicom.frames import held_frames, of_frame, several
 from medstrata.data.formats.dicom.windows import Levels
-from medstrata.data.formats.image import Picture, Reading
+from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.pixel_spacing import square_pixels
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import MAX_PIXELS, Refused
 from medstrata.data.formats.windows import to_depth
 from medstrata.runtime.errors import MedstrataError
@@ -49,7 +50,9 @@ def count_frames(data: bytes) -> int:
     return held_frames(_parse(data))
 
 
-def read_frames(data: bytes, frames: Sequence[int | None], reading: Reading) -> Iterator[Picture]:
+def read_frames(
+    data: bytes, frames: Sequence[int | None], reading: ReadSettings
+) -> Iterator[DecodedImage]:
     """Decode frames of a file.
 
     Stored values are cut to BitsStored; rescale slope and intercept, or the modality table, and
@@ -90,7 +93,7 @@ def _discreet() -> Iterator[None]:
         raise Refused(f"{word} DICOM ({type(error).__name__})") from None
 
 
-def _picture(dataset: "Dataset", frame: int | None, reading: Reading) -> Picture:
+def _picture(dataset: "Dataset", frame: int | None, reading: ReadSettings) -> DecodedImage:
     count = max(1, int(dataset.get("NumberOfFrames") or 1))
     number = count // 2 if frame is None else frame
     if number >= count:
@@ -102,7 +105,7 @@ def _picture(dataset: "Dataset", frame: int | None, reading: Reading) -> Picture
     pixels = _grey_or_rgb(dataset, stored, number, kind, reading, notes)
     height, width = pixels.shape[:2]
     pixels = square_pixels(pixels, *_pixel_aspect(dataset, number), notes)
-    return Picture(
+    return DecodedImage(
         pixels=pixels,
         width=width,
         height=height,
@@ -202,7 +205,7 @@ def _grey_or_rgb(
     stored: NDArray[Any],
     frame: int,
     kind: str,
-    reading: Reading,
+    reading: ReadSettings,
     notes: list[str],
 ) -> NDArray[Any]:
     if kind == "PALETTE COLOR":

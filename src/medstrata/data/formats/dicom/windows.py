@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.formats.dicom.frames import of_frame, several
-from medstrata.data.formats.image import Reading
+from medstrata.data.formats.read_settings import PRESETS, ReadSettings, window_range
 from medstrata.data.formats.refusals import Refused
 from medstrata.data.formats.windows import (
-    PRESETS,
     Transfer,
-    given_window,
     own_range,
     ramp,
     refuse_non_finite,
@@ -34,7 +32,7 @@ class Levels:
         reading: Window and depth that are wanted.
     """
 
-    def __init__(self, dataset: "Dataset", frame: int, reading: Reading) -> None:
+    def __init__(self, dataset: "Dataset", frame: int, reading: ReadSettings) -> None:
         self._dataset = dataset
         self._modality = of_frame(dataset, frame, "PixelValueTransformationSequence")
         self._voi = of_frame(dataset, frame, "FrameVOILUTSequence")
@@ -80,7 +78,7 @@ class Levels:
     ) -> Transfer:
         """The wanted table or window (C.11.2), else percentiles."""
         wanted = self._reading.window
-        if wanted in ("percentile", "full") or given_window(wanted) is not None:
+        if wanted in ("percentile", "full") or window_range(wanted) is not None:
             modality = str(self._dataset.get("Modality", ""))
             if wanted.lower() in PRESETS and modality != "CT":
                 raise Refused(f"window {wanted} is in Hounsfield units, this is not CT")
