@@ -178,7 +178,7 @@ def measure_and_keep(
         name: Of the result file.
         words: The benchmark's docstring.
         measure: Takes whether sizes are to be tiny; returns what was found.
-        section: Makes the benchmark's part of docs/performance.md.
+        section: Makes the benchmark's part of docs/results/performance.md.
     """
     given = command_line(words).parse_args()
     single_thread()

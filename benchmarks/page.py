@@ -1,4 +1,4 @@
-"""Write docs/performance.md from benchmarks/results, and print every target beside its figure.
+"""Write docs/results/performance.md from benchmarks/results; print each target and its figure.
 
     python benchmarks/page.py [--check]
 
@@ -19,7 +19,7 @@ from medstrata.runtime.files import write_text
 from run import BENCHMARKS
 from section import Section, Target, measured_on, paragraphs, rows_of, table
 
-PAGE = RESULTS.parent.parent / "docs" / "performance.md"
+PAGE = RESULTS.parent.parent / "docs" / "results" / "performance.md"
 HEAD = (
     "`make bench` measures all of this anew; `python benchmarks/page.py` writes this page from "
     "`benchmarks/results/`, so change a benchmark's `section` and not the page. Ratios come from "

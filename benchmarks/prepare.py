@@ -146,8 +146,8 @@ def section(results: list[Result]) -> Section:
     heads = ["", "decoding, images/s", "all of prepare, images/s", *FILTERS, "`draft` to a quarter"]
     tail = (
         "The whole of `prepare` also looks at up to 64 files beforehand, audits, and draws the "
-        "preview: on so few files that costs as much again, on thousands little. [log.md](log.md) "
-        "says where the time of grey PNG goes."
+        "preview: on so few files that costs as much again, on thousands little. "
+        "[log.md](../project/log.md) says where the time of grey PNG goes."
     )
     return Section("Preparing a store", paragraphs(head, table(heads, rows), tail), targets)
 

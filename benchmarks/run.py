@@ -19,7 +19,7 @@ from pathlib import Path
 from medstrata.runtime.console import say
 
 FOLDER = Path(__file__).parent
-# In the order of docs/performance.md, with minutes on two quiet cores.
+# In the order of docs/results/performance.md, with minutes on two quiet cores.
 BENCHMARKS = {
     "step": 60,
     "views": 2,

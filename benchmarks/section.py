@@ -1,4 +1,4 @@
-"""What a benchmark hands to docs/performance.md: text, tables and the targets that were set."""
+"""What a benchmark hands to docs/results/performance.md: text, tables and targets."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -25,7 +25,7 @@ class Target(NamedTuple):
 
 
 class Section(NamedTuple):
-    """One part of docs/performance.md, made from one benchmark's result files."""
+    """One part of docs/results/performance.md, made from one benchmark's result files."""
 
     title: str
     text: str  # Markdown: the command, what was measured against what, tables

@@ -5,9 +5,9 @@
 
 Each program runs in a process of its own, in turns with those it is compared with, on a batch made
 before the clock starts; its time is taken where it runs, the most memory that its process ever held
-is read at the end. What a comparison means stands in docs/performance.md. One result file a case
-and kind of machine, written anew after each comparison; a case that this machine has measured with
-the same versions is kept. On a GPU, whose peer is lightly alone, a case is meant to take five
+is read at the end. What a comparison means stands in docs/results/performance.md. One result file a
+case and kind of machine, written anew after each comparison; a case that this machine has measured
+with the same versions is kept. On a GPU, whose peer is lightly alone, a case is meant to take five
 minutes.
 """
 

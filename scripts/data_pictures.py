@@ -1,6 +1,6 @@
-"""The pictures of docs/data.md, from made-up images that no patient stood for.
+"""The pictures of docs/guide/data.md, from made-up images that no patient stood for.
 
-python scripts/data_pictures.py docs/pictures
+python scripts/data_pictures.py docs/results/pictures
 """
 
 import argparse
@@ -136,7 +136,7 @@ def captioned(pixels: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw the pictures of docs/data.md.")
+    parser = argparse.ArgumentParser(description="Draw the pictures of docs/guide/data.md.")
     parser.add_argument("out", type=Path, help="folder of the pictures")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md from a study's folder.
+"""The tables of docs/results/results.md from a study's folder.
 
     python scripts/results_tables.py OUT docs/results
 

@@ -154,15 +154,15 @@ def moved(before: dict[str, Tensor], model: nn.Module) -> bool:
 @pytest.mark.parametrize("number", [0, 1])
 def test_loops_of_the_page_run(number: int) -> None:
     torch.manual_seed(0)
-    code = snippets("losses.md")[number]
+    code = snippets("guide/losses.md")[number]
     made = {"batches": two_views()}
-    exec(compile(code, "docs/losses.md", "exec"), made)  # noqa: S102
+    exec(compile(code, "docs/guide/losses.md", "exec"), made)  # noqa: S102
     assert torch.isfinite(made["loss"])  # type: ignore[arg-type]
     with_it = made["loss"]
     assert "+ intermediate()" in code
     made = {"batches": two_views()}
     torch.manual_seed(0)
-    exec(compile(code.replace("+ intermediate()", ""), "docs/losses.md", "exec"), made)  # noqa: S102
+    exec(compile(code.replace("+ intermediate()", ""), "docs/guide/losses.md", "exec"), made)  # noqa: S102
     assert with_it != made["loss"]
 
 
@@ -173,7 +173,7 @@ def test_lightning_module_of_the_page_trains() -> None:
 
     torch.manual_seed(0)
     made: dict[str, type] = {}
-    exec(compile(snippets("losses.md")[2], "docs/losses.md", "exec"), made)  # noqa: S102
+    exec(compile(snippets("guide/losses.md")[2], "docs/guide/losses.md", "exec"), made)  # noqa: S102
     model = made["MoCo"]()
     before = {key: value.clone() for key, value in model.backbone.state_dict().items()}
     trainer = pytorch_lightning.Trainer(

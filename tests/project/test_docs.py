@@ -11,7 +11,7 @@ import pytest
 from medstrata.data.datasets.registry import DATASETS
 
 ROOT = Path(__file__).parents[2]
-TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.py"))
+TUTORIALS = sorted((ROOT / "docs" / "start" / "tutorials").glob("*.py"))
 
 
 @pytest.mark.parametrize("script", TUTORIALS, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""docs/performance.md is what the result files give; one command runs every benchmark."""
+"""docs/results/performance.md is what the result files give; one command runs every benchmark."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The snippets of docs/use.md run as they stand; runs as frames and figures say what runs say."""
+"""The snippets of docs/guide/use.md run as they stand; frames and figures say what runs say."""
 
 import json
 from pathlib import Path
@@ -37,8 +37,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_snippets_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     made: dict[str, object] = {}
-    for code in snippets("use.md"):
-        exec(compile(code, "docs/use.md", "exec"), made)  # noqa: S102
+    for code in snippets("guide/use.md"):
+        exec(compile(code, "docs/guide/use.md", "exec"), made)  # noqa: S102
     assert made["features"].shape == (60, 512)  # type: ignore[attr-defined]
     assert made["metadata"]["encoder"] == "moco_mse"  # type: ignore[index]
     assert isinstance(made["figure"], Figure)

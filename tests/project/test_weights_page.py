@@ -1,4 +1,4 @@
-"""The lines of docs/weights.md run as they stand, but for the network."""
+"""The lines of docs/guide/weights.md run as they stand, but for the network."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from medstrata.exporting.names import TARGETS
 from medstrata.exporting.source import expected_outputs, fixed_pixels, open_source
 from support.exported_runs import pretrained_run, tuned_run
 
-PAGE = Path(__file__).parents[2] / "docs" / "weights.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guide" / "weights.md"
 
 
 def blocks(language: str) -> list[str]:

@@ -247,7 +247,7 @@ def test_a_wrong_study_is_refused_in_one_line(changes: dict[str, Any], message: 
 
 def test_the_study_of_the_docs_and_those_that_are_shipped_can_be_planned() -> None:
     root = Path(__file__).parents[2]
-    page = (root / "docs" / "study.md").read_text()
+    page = (root / "docs" / "guide" / "study.md").read_text()
     shown = as_study(yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0]))
     changed = shown.pretraining("cxr", "moco_mse", 0)
     assert changed is not None

@@ -10,7 +10,7 @@ def import_weights_command(words: list[str]) -> None:
     parser = make_parser(
         "import-weights",
         "FILE --backbone NAME --out FOLDER [--encoder NAME] [--prefix P] [options]",
-        "Read an encoder from a weights file of another program (docs/weights.md lists the "
+        "Read an encoder from a weights file of another program (docs/guide/weights.md lists the "
         "layouts), require every tensor of the backbone to match, and write a folder that serves "
         "wherever a run is asked for. Nothing in the file is executed.",
     )

@@ -29,7 +29,7 @@ def import_weights(
     """Make an encoder of another program usable wherever a pre-training run is.
 
     Args:
-        file: Safetensors, or what torch.save wrote; in any layout of docs/weights.md.
+        file: Safetensors, or what torch.save wrote; in any layout of docs/guide/weights.md.
         out: Folder to write.
         backbone: timm's name of the network.
         prefix: What the names of its tensors begin with; None recognises the layout.

@@ -8,7 +8,7 @@ def global_average_pool(maps: Tensor) -> Tensor:
     """Mean over positions, shape (B, C, H, W) -> (B, C).
 
     In channels-last memory, where position is the slow axis, the mean is one batched product
-    with a constant row; `mean((2, 3))` walks it against the grain (see docs/performance.md).
+    with a constant row; `mean((2, 3))` walks it against the grain (docs/results/performance.md).
     """
     if maps.is_contiguous(memory_format=torch.channels_last) and maps.shape[1] > 1:
         positions = maps.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C), no copy

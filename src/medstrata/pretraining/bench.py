@@ -35,7 +35,7 @@ from medstrata.runtime.machine import memory, usable_cores
 RECIPES = ("fair/moco", "fair/moco_mse", "fair/moco_bt")
 _STEPS_S = 60.0  # no further round of steps begins after this
 _IMAGES = 100_000  # of the run whose hours are estimated, where there is no store
-_STORE_PX = 256  # of the images made on the spot, what docs/data.md advises for 224
+_STORE_PX = 256  # of the images made on the spot, what docs/guide/data.md advises for 224
 
 
 @dataclass(frozen=True, kw_only=True)

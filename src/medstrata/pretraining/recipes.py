@@ -1,9 +1,9 @@
 """Named pre-training recipes: each a function that returns complete settings.
 
-`paper/...` is what the authors' code ran (docs/paper_map.md lists every difference); `fair/...`
+`paper/...` is what the authors' code ran (docs/how/paper_map.md lists every difference); `fair/...`
 gives all arms one initialisation, MoCo v2's head, temperature and schedule, the canonical weights
 of Barlow Twins and protection against the BatchNorm leak. None has a number from a full-size run
-of ours yet: docs/results.md holds what was run, on which machine, in which time.
+of ours yet: docs/results/results.md holds what was run, on which machine, in which time.
 """
 
 from collections.abc import Callable, Mapping

@@ -68,7 +68,8 @@ def spare_slow_convolutions(accelerator: Accelerator, network: nn.Module) -> Non
 
     The backward pass of a depthwise convolution with a stride, or with a kernel of 5 and more,
     takes up to twelve times as long in bfloat16 as in float32; with 3 x 3 and no stride bfloat16
-    is the faster one (docs/performance.md). State dict and copies of the network stay as they are.
+    is the faster one (docs/results/performance.md). State dict and copies of the network stay as
+    they are.
 
     Args:
         accelerator: On a GPU, or in float32, nothing is changed.
@@ -98,7 +99,7 @@ def keep_freed_memory() -> None:
 
     A step on a CPU frees and allocates gigabytes of activations. By default they go back to the
     operating system each time, which hands out and clears the same pages anew in the next step
-    (docs/performance.md). Other C libraries are left as they are.
+    (docs/results/performance.md). Other C libraries are left as they are.
     """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""Every layout that docs/weights.md lists: a file of it gives the original network's outputs."""
+"""Every layout that docs/guide/weights.md lists gives the original network's outputs."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -58,7 +58,7 @@ LAYOUTS = (
         "MoCo in Lightning",
         (r"pytorch-lightning_version$", r"state_dict/encoder_q\."),
         (("query", r"state_dict/encoder_q\."), ("key", r"state_dict/encoder_k\.")),
-        # The paper's authors trained on values in 0..1 (docs/paper_map.md).
+        # The paper's authors trained on values in 0..1 (docs/how/paper_map.md).
         normalisation="none",
     ),
     Layout(
