@@ -14,7 +14,7 @@ from safetensors.torch import save
 from medstrata.models.backbones import Backbone, create_backbone, take_weights
 from medstrata.models.importing.config_json import CONFIG, Described, described_input
 from medstrata.models.importing.conversions import timm_config
-from medstrata.models.importing.find_encoder import Found, find_encoder
+from medstrata.models.importing.find_encoder import Found, find_encoder, own_encoder
 from medstrata.models.importing.match import Match, channels_of, match
 from medstrata.models.preprocessing import NORMALISATIONS, Preprocessing, by_convention, imagenet
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -239,5 +239,5 @@ def load_run(run: Path, backbone: str | None = None) -> LoadedEncoder:
     network = create_backbone(
         architecture, in_channels=preprocessing.channels, image_size=preprocessing.image_size
     )
-    match(network.model, find_encoder(exported / _WEIGHTS))
+    match(network.model, own_encoder(exported / _WEIGHTS))
     return LoadedEncoder(arm, architecture, network, preprocessing)

@@ -86,6 +86,28 @@ def find_encoder(path: Path, *, prefix: str | None = None, encoder: str | None =
     )
 
 
+def own_encoder(path: Path) -> Found:
+    """The encoder in a file that this program wrote, whose names are timm's by construction.
+
+    Nothing is recognised by its names: EfficientNet's blocks are named as DINOv2's chunks are.
+
+    Raises:
+        MedstrataError: the file cannot be read.
+    """
+    tensors = {name: value for name, value in read_tensors(path).items() if value is not None}
+    return Found(
+        path=path,
+        layout="plain",
+        encoder="",
+        others=(),
+        prefix="",
+        state=tensors,
+        normalisation="none",
+        cautions=(),
+        places=tuple(tensors),
+    )
+
+
 def is_head(name: str) -> bool:
     """Whether a tensor belongs to what stands behind an encoder."""
     return re.match(HEADS, name) is not None
