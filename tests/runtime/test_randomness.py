@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
 
-from medstrata.runtime.randomness import derive_seed, permutation, uniforms, windowed_permutation
+from medstrata.runtime.randomness import (
+    Stream,
+    derive_seed,
+    permutation,
+    uniforms,
+    windowed_permutation,
+)
 
 WORD = 2**64
+A, B = Stream.VIEWS, Stream.SPLIT
 GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -34,30 +41,34 @@ def test_plain_version_is_splitmix64():
 
 @pytest.mark.parametrize("coordinates", [(), (0,), (0, 0), (7, 3, 123_456, 1), (-5, 2**63 - 1)])
 def test_uniforms_equal_the_plain_version(coordinates: tuple[int, ...]):
-    np.testing.assert_array_equal(uniforms(5, *coordinates)[0], plain_uniforms(5, *coordinates))
+    np.testing.assert_array_equal(
+        uniforms(5, A, *coordinates)[0], plain_uniforms(5, A, *coordinates)
+    )
 
 
 def test_values_are_pinned_for_ever():
     # These numbers decide crops, orders and splits of finished runs: they may never change.
-    np.testing.assert_array_equal(uniforms(2, 1, 2, 3), [[0.987333511436695, 0.2991460249301062]])
-    assert permutation(8, 5).tolist() == [2, 7, 6, 3, 0, 5, 4, 1]
-    assert derive_seed(1, 2, 3) == 8912439378453983
+    np.testing.assert_array_equal(
+        uniforms(2, A, 1, 2, 3), [[0.47895931201168795, 0.8693458508774456]]
+    )
+    assert permutation(8, A, 5).tolist() == [1, 4, 2, 0, 5, 3, 7, 6]
+    assert derive_seed(A, 1, 2, 3) == 4502544533399121719
 
 
 def test_an_array_gives_the_rows_that_its_entries_give_alone():
     rows = np.array([11, 4, 11, 900_000])
-    together = uniforms(3, 1, rows, 2)
+    together = uniforms(3, A, 1, rows, 2)
     assert together.shape == (4, 3)
     for i, row in enumerate(rows):
-        np.testing.assert_array_equal(together[i], uniforms(3, 1, int(row), 2)[0])
+        np.testing.assert_array_equal(together[i], uniforms(3, A, 1, int(row), 2)[0])
 
 
 def test_more_numbers_keep_the_first_ones():
-    np.testing.assert_array_equal(uniforms(9, 3, 1)[:, :4], uniforms(4, 3, 1))
+    np.testing.assert_array_equal(uniforms(9, A, 3, 1)[:, :4], uniforms(4, A, 3, 1))
 
 
 def test_uniforms_are_uniform_and_independent():
-    numbers = uniforms(4, 0, np.arange(20_000), 0)
+    numbers = uniforms(4, A, 0, np.arange(20_000), 0)
     assert numbers.min() >= 0
     assert numbers.max() < 1
     grid = (np.arange(20_000) + 0.5) / 20_000
@@ -70,43 +81,50 @@ def test_uniforms_are_uniform_and_independent():
 
 @pytest.mark.parametrize("other", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0), (0, 0, 0, 0)])
 def test_every_coordinate_and_their_number_matter(other: tuple[int, ...]):
-    assert not np.isin(uniforms(100, *other), uniforms(100, 0, 0, 0)).any()
+    assert not np.isin(uniforms(100, A, *other), uniforms(100, A, 0, 0, 0)).any()
+
+
+def test_streams_do_not_meet() -> None:
+    assert len({*Stream}) == len(Stream.__members__)
+    assert not np.isin(uniforms(100, A, 0, 1), uniforms(100, B, 0, 1)).any()
+    assert (permutation(100, A, 0) != permutation(100, B, 0)).any()
+    assert derive_seed(A, 0) != derive_seed(B, 0)
 
 
 def test_the_order_of_coordinates_matters():
-    assert uniforms(1, 1, 2) != uniforms(1, 2, 1)
-    assert uniforms(1, 0, 5) != uniforms(1, 5, 0)
+    assert uniforms(1, A, 1, 2) != uniforms(1, A, 2, 1)
+    assert uniforms(1, A, 0, 5) != uniforms(1, A, 5, 0)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 1000])
 def test_permutation_holds_each_number_once(length: int):
-    order = permutation(length, 3, 1)
+    order = permutation(length, A, 3, 1)
     assert order.dtype == np.int64
     assert sorted(order.tolist()) == list(range(length))
-    np.testing.assert_array_equal(order, permutation(length, 3, 1))
+    np.testing.assert_array_equal(order, permutation(length, A, 3, 1))
 
 
 def test_permutation_puts_every_number_everywhere():
-    orders = np.stack([permutation(6, seed) for seed in range(3000)])
+    orders = np.stack([permutation(6, A, seed) for seed in range(3000)])
     counts = np.stack([np.bincount(orders[:, place], minlength=6) for place in range(6)])
     assert np.abs(counts - 500).max() < 4.5 * np.sqrt(500 * 5 / 6)
 
 
 def test_derived_seeds_fit_a_signed_word_and_differ():
-    seeds = [derive_seed(0, i) for i in range(1000)]
+    seeds = [derive_seed(A, 0, i) for i in range(1000)]
     assert len(set(seeds)) == 1000
     assert min(seeds) >= 0
     assert max(seeds) < 2**63
     assert max(seeds) > 2**62
-    assert seeds[3] == plain_state(0, 3) >> 1
-    uniforms(1, seeds[0])  # a derived seed is a coordinate again
+    assert seeds[3] == plain_state(A, 0, 3) >> 1
+    uniforms(1, A, seeds[0])  # a derived seed is a coordinate again
 
 
 def test_global_generator_is_left_alone():
     before = np.random.get_state()[1].tolist()  # noqa: NPY002 - the point of the test
-    uniforms(4, 1)
-    permutation(10, 1)
-    derive_seed(1)
+    uniforms(4, A, 1)
+    permutation(10, A, 1)
+    derive_seed(A, 1)
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
 
 

@@ -24,7 +24,7 @@ from medstrata.data.store.store import Store
 from medstrata.data.view_settings import ViewSettings
 from medstrata.data.views import make_views
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.randomness import permutation, windowed_permutation
+from medstrata.runtime.randomness import Stream, permutation, windowed_permutation
 
 
 class Batch(NamedTuple):
@@ -126,7 +126,7 @@ class Loader:
 
     def _ordered(self, epoch: int) -> NDArray[np.int64]:
         if self.shuffle_shards is None:
-            return self.rows[permutation(len(self.rows), self.seed, epoch)]
+            return self.rows[permutation(len(self.rows), Stream.BATCH_ORDER, self.seed, epoch)]
         shards = self.store.shards[self.rows]
         order = windowed_permutation(shards, self.shuffle_shards, self.seed, epoch)
         return self.rows[order]

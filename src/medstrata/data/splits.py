@@ -13,10 +13,7 @@ from medstrata.data.labels import Task
 from medstrata.data.store.store import SPLITS, Store
 from medstrata.metrics.kinds import TaskKind
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.randomness import permutation
-
-# What a draw is for: the last coordinate of its random numbers.
-_SPLIT, _FRACTION = range(2)
+from medstrata.runtime.randomness import Stream, permutation
 
 
 def assign_splits(
@@ -49,7 +46,7 @@ def assign_splits(
     patient, images = _patients(patient_ids)
     targets = np.zeros(len(patient), np.int64) if strata is None else np.asarray(strata)
     stratum = _rarest_class(_holds(targets), patient, len(images))
-    shuffled = permutation(len(images), seed, _SPLIT)
+    shuffled = permutation(len(images), Stream.SPLIT, seed)
     order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
     chosen = np.empty(len(images), dtype=np.int64)
     behind = np.zeros(3)
@@ -105,7 +102,7 @@ def label_order(
     holds = _holds(task_targets[rows])
     patient, images = _patients(np.asarray(patient_ids)[rows])
     stratum = _rarest_class(holds, patient, len(images))
-    shuffled = permutation(len(images), seed, _FRACTION)
+    shuffled = permutation(len(images), Stream.LABEL_FRACTION, seed)
     order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
     total = pd.Series(images[order]).groupby(stratum[order])
     position = np.empty(len(images))

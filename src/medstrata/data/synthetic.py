@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.randomness import permutation, uniforms
+from medstrata.runtime.randomness import Stream, permutation, uniforms
 
 Grey = NDArray[np.float32]
 
@@ -44,20 +44,6 @@ _TEXTURE = (0.06, 0.12)
 _GRAIN = (0.01, 0.03)
 _OUTSIDE_LUNGS = 0.4  # strength of texture and grain there, relative to the lungs
 
-# What a draw is for: the last coordinate of its random numbers.
-(
-    _FOR_ORDER,
-    _FOR_CHANGE,
-    _FOR_ANATOMY,
-    _FOR_VESSELS,
-    _FOR_POSE,
-    _FOR_EXPOSURE,
-    _FOR_FORM,
-    _FOR_FIELD,
-    _FOR_CROSSING,
-    _FOR_GRAIN,
-    _FOR_NOISE,
-) = range(11)
 
 _README = """\
 Synthetic images
@@ -154,45 +140,50 @@ def draw_image(
         Grey pixels, shape (H, W).
     """
     here = (seed, patient, visit)
-    exposure, contrast, *draws = uniforms(5, *here, _FOR_EXPOSURE)[0].tolist()
+    exposure, contrast, *draws = uniforms(5, Stream.SYNTHETIC_EXPOSURE, *here)[0].tolist()
     noise, texture, grain = (
         low + (high - low) * draw
         for (low, high), draw in zip((_NOISE, _TEXTURE, _GRAIN), draws, strict=True)
     )
     anatomy, lungs = _anatomy(size, here)
     pattern = texture * _texture(family, size, here)
-    pattern += grain * _band(size, 1.0, None, *here, _FOR_GRAIN)
+    pattern += grain * _band(size, 1.0, None, Stream.SYNTHETIC_GRAIN, *here)
     image = anatomy + (_OUTSIDE_LUNGS + (1.0 - _OUTSIDE_LUNGS) * lungs) * pattern
     image = 0.5 + (0.8 + 0.4 * contrast) * (image - 0.5) + 0.2 * (exposure - 0.5)
-    image += noise * _gaussian(size, *here, _FOR_NOISE)
+    image += noise * _gaussian(size, Stream.SYNTHETIC_NOISE, *here)
     return np.asarray(np.clip(255.0 * image + 0.5, 0.0, 255.0), dtype=np.uint8)
 
 
 def _families(images: int, images_per_patient: int, seed: int) -> NDArray[np.int64]:
     """The family of each image, shape (images,): every family begins equally many patients."""
     patients = -(-images // images_per_patient)
-    first = permutation(patients, seed, _FOR_ORDER) % len(FAMILIES)
-    changing = uniforms(1, seed, _FOR_CHANGE, np.arange(patients))[:, 0] < _CHANGING_PATIENTS
+    first = permutation(patients, Stream.SYNTHETIC_ORDER, seed) % len(FAMILIES)
+    changing = (
+        uniforms(1, Stream.SYNTHETIC_CHANGE, seed, np.arange(patients))[:, 0] < _CHANGING_PATIENTS
+    )
     patient, visit = np.divmod(np.arange(images), images_per_patient)
     changed = changing[patient] & (2 * visit >= images_per_patient)
     return np.asarray((first[patient] + _HALF * changed) % len(FAMILIES), dtype=np.int64)
 
 
-def _gaussian(size: int, *coordinates: int) -> Grey:
+def _gaussian(size: int, stream: Stream, *coordinates: int) -> Grey:
     """White noise of mean 0 and standard deviation 1, shape (H, W), after Box and Muller."""
-    radius, angle = uniforms(2 * size * size, *coordinates).reshape(2, size, size)
+    radius, angle = uniforms(2 * size * size, stream, *coordinates).reshape(2, size, size)
     noise = np.sqrt(-2.0 * np.log1p(-radius)) * np.cos(2.0 * np.pi * angle)
     return noise.astype(np.float32)
 
 
-def _band(size: int, wavelength: float, angle: float | None, *coordinates: int) -> Grey:
+def _band(
+    size: int, wavelength: float, angle: float | None, stream: Stream, *coordinates: int
+) -> Grey:
     """Noise around one wavelength, of mean 0 and standard deviation 1, shape (H, W).
 
     Args:
         size: Height and width in pixels.
         wavelength: In eighths of the side: coarse enough to outlive a blur and enlargement.
         angle: Direction of fastest variation, radians from the x axis; None for every direction.
-        coordinates: Name the draw.
+        stream: What the draw is for.
+        coordinates: Name the draw within it.
     """
     frequency = np.fft.fftfreq(size)
     x, y = frequency[None, :], frequency[:, None]
@@ -202,7 +193,7 @@ def _band(size: int, wavelength: float, angle: float | None, *coordinates: int) 
     if angle is not None:
         # The sine of the turn is alike for opposite directions, which are one in a real image.
         gain *= np.exp(-0.5 * (np.sin(np.arctan2(y, x) - angle) / 0.25) ** 2)
-    field = np.fft.ifft2(np.fft.fft2(_gaussian(size, *coordinates)) * gain).real
+    field = np.fft.ifft2(np.fft.fft2(_gaussian(size, stream, *coordinates)) * gain).real
     return np.asarray(field / field.std(), dtype=np.float32)
 
 
@@ -212,18 +203,20 @@ def _texture(family: int, size: int, here: tuple[int, int, int]) -> Grey:
     Ranks take the place of values, so that families share one histogram and differ in form only.
     """
     name = FAMILIES[family]
-    stretch, tilt = (uniforms(2, *here, _FOR_FORM)[0] - 0.5).tolist()
+    stretch, tilt = (uniforms(2, Stream.SYNTHETIC_FORM, *here)[0] - 0.5).tolist()
     wavelength = 1.0 + 0.3 * stretch
     angle = 0.3 * tilt
     if name in {"bright islands", "bright network"}:
         # The sign changes of a field are a net of lines; folding it there shortens the wavelength.
-        islands = np.abs(_band(size, 1.7 * wavelength, None, *here, _FOR_FIELD))
+        islands = np.abs(_band(size, 1.7 * wavelength, None, Stream.SYNTHETIC_FIELD, *here))
         field = islands if name == "bright islands" else -islands
     else:
         angle += {"level streaks": 0.5 * np.pi, "slanted grid": 0.25 * np.pi}.get(name, 0.0)
-        field = _band(size, wavelength, angle, *here, _FOR_FIELD)
+        field = _band(size, wavelength, angle, Stream.SYNTHETIC_FIELD, *here)
         if name in {"slanted grid", "upright grid"}:
-            field = field + _band(size, wavelength, angle + 0.5 * np.pi, *here, _FOR_CROSSING)
+            field = field + _band(
+                size, wavelength, angle + 0.5 * np.pi, Stream.SYNTHETIC_CROSSING, *here
+            )
     ranks = np.argsort(np.argsort(field, axis=None, kind="stable"), kind="stable")
     return (2.0 * ranks.reshape(size, size) / (size * size - 1.0) - 1.0).astype(np.float32)
 
@@ -234,7 +227,7 @@ def _anatomy(size: int, here: tuple[int, int, int]) -> tuple[Grey, Grey]:
     Returns:
         Grey values within 0 to 1 and the lungs as a soft mask of 0 to 1, each (H, W).
     """
-    shape = uniforms(14, here[0], here[1], _FOR_ANATOMY)[0]
+    shape = uniforms(14, Stream.SYNTHETIC_ANATOMY, *here[:2])[0]
     y, x = np.mgrid[-1.0 : 1.0 : size * 1j, -1.0 : 1.0 : size * 1j]
 
     def ellipse(centre_x: float, centre_y: float, width: float, height: float, edge: float) -> Grey:
@@ -255,7 +248,7 @@ def _anatomy(size: int, here: tuple[int, int, int]) -> tuple[Grey, Grey]:
     image = 0.12 + (0.5 + 0.12 * shape[11]) * body - (0.3 + 0.1 * shape[12]) * lungs + 0.2 * heart
     image += (0.03 + 0.03 * shape[13]) * np.maximum(ribs, 0.0) ** 2 * body
     image += 0.1 * _vessels(size, gap, here) * lungs
-    turn, right, down, zoom = (uniforms(4, *here, _FOR_POSE)[0] - 0.5).tolist()
+    turn, right, down, zoom = (uniforms(4, Stream.SYNTHETIC_POSE, *here)[0] - 0.5).tolist()
     middle = 0.5 * (size - 1)
     pose = cv2.getRotationMatrix2D((middle, middle), 12.0 * turn, 1.0 + 0.15 * zoom)
     pose[:, 2] += (0.08 * size * right, 0.08 * size * down)
@@ -270,7 +263,9 @@ def _vessels(size: int, gap: float, here: tuple[int, int, int]) -> Grey:
     """Soft lines from the middle of the chest into both lungs, 0 to 1, shape (H, W)."""
     canvas = np.zeros((size, size), dtype=np.float32)
     way = np.linspace(0.0, 1.0, 12)
-    for bend, reach, rise in uniforms(30, here[0], here[1], _FOR_VESSELS).reshape(10, 3) * 2 - 1:
+    for bend, reach, rise in (
+        uniforms(30, Stream.SYNTHETIC_VESSELS, *here[:2]).reshape(10, 3) * 2 - 1
+    ):
         x = np.sign(reach) * (0.15 + gap * (0.6 + 0.6 * abs(reach)) * way)
         y = 0.8 * rise * way + 0.3 * bend * way * (1.0 - way)
         points = (0.5 * (size - 1) * (np.stack([x, y], axis=1) + 1.0)).round().astype(np.int32)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.view_settings import ViewSettings
-from medstrata.runtime.randomness import uniforms
+from medstrata.runtime.randomness import Stream, uniforms
 
 _Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -112,7 +112,7 @@ def draw(
     Returns:
         The parameters, one entry per row in the order of `rows`.
     """
-    numbers = uniforms(17 + 2 * _CROP_ATTEMPTS, seed, epoch, rows, view)
+    numbers = uniforms(17 + 2 * _CROP_ATTEMPTS, Stream.VIEWS, seed, epoch, rows, view)
     left, top, width, height = _draw_crops(settings, image_size, numbers[:, 11:13], numbers[:, 17:])
     jittered = numbers[:, 0] < settings.jitter_probability
     blurred = numbers[:, 6] < settings.blur_probability

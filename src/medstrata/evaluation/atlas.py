@@ -32,10 +32,9 @@ from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name, evaluation_device
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
-from medstrata.runtime.randomness import permutation
+from medstrata.runtime.randomness import Stream, permutation
 
 # What a draw is for.
-_QUERIES, _MAP = 1020, 1021
 
 
 def atlas(
@@ -212,7 +211,7 @@ def _find_neighbours(
     features: NDArray[np.float32], facts: pd.DataFrame, queries: int, neighbours: int, seed: int
 ) -> list[Query]:
     # By turns from each label, the most frequent first; within a label in random order.
-    drawn = facts.loc[permutation(len(facts), seed, _QUERIES), ["label"]]
+    drawn = facts.loc[permutation(len(facts), Stream.ATLAS_QUERIES, seed), ["label"]]
     turn = drawn.groupby("label").cumcount()
     order = drawn.assign(turn=turn, size=-drawn.groupby("label")["label"].transform("size"))
     chosen = order.sort_values(["turn", "size", "label"], kind="stable").index[:queries]
@@ -260,7 +259,7 @@ def _write_map(
 ) -> int:
     """Write map.parquet; gives the number of images on the map."""
     say(f"drawing the map of {min(images, len(facts))} images")
-    chosen = np.sort(permutation(len(facts), seed, _MAP)[:images])
+    chosen = np.sort(permutation(len(facts), Stream.ATLAS_MAP, seed)[:images])
     places = plane(features[chosen])
     drawn = facts.loc[chosen, ["sample_id", "patient_id", "site", "label"]].reset_index(drop=True)
     with replacing(out / "map.parquet") as temporary:

@@ -31,9 +31,7 @@ from medstrata.runtime.console import progress_bar
 from medstrata.runtime.devices import spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
-from medstrata.runtime.randomness import derive_seed
-
-_ORDER = 1011  # what a random number is for
+from medstrata.runtime.randomness import Stream, derive_seed
 
 
 class Classifier(nn.Module):
@@ -185,7 +183,7 @@ class _Stream:
             settings=replace(settings.views, size=preprocessing.image_size),
             batch_size=min(settings.batch_size, len(rows)),
             views=1,
-            seed=derive_seed(settings.seed, _ORDER),
+            seed=derive_seed(Stream.FINETUNING_ORDER, settings.seed),
             device=device,
             shuffle_shards=settings.shuffle_shards,
         )

@@ -23,10 +23,8 @@ from medstrata.runs.folder import read_config, read_result, write_result
 from medstrata.runtime.console import progress_bar, say, warn
 from medstrata.runtime.devices import device_name, make_accelerator
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.randomness import derive_seed, permutation, uniforms
+from medstrata.runtime.randomness import Stream, derive_seed, permutation, uniforms
 
-# What a random number is for.
-_IMAGES, _SUBSET, _PATIENTS, _ORDER, _SHIFT, _UNTRAINED = range(1020, 1026)
 _ORDERS = 2  # mismatched orders a subset
 _FEWEST = 8  # images: debiased CKA takes four, and subsets are of half of the images at the most
 _HEATMAP = "linear_debiased"
@@ -90,7 +88,10 @@ def reuse(
         return out
     say(f"{len(rows)} test images through {tuned['backbone']} before, after and untrained")
     before, after, untrained = networks.stages(rows)
-    chosen = [permutation(len(rows), seed, _SUBSET, number)[:size] for number in range(subsets)]
+    chosen = [
+        permutation(len(rows), Stream.REUSE_SUBSET, seed, number)[:size]
+        for number in range(subsets)
+    ]
     orders = _mismatches(store.patients[rows], chosen, seed)
     found = _compare(before, after, untrained, chosen, orders)
     result = {
@@ -146,7 +147,7 @@ def _test_rows(store: Store, task: dict[str, Any], max_images: int, seed: int) -
         raise MedstrataError(
             f"{store.location} has {len(rows)} labelled test images; {_FEWEST} are needed"
         )
-    return np.sort(rows[permutation(len(rows), seed, _IMAGES)[:max_images]])
+    return np.sort(rows[permutation(len(rows), Stream.REUSE_IMAGES, seed)[:max_images]])
 
 
 class _Networks:
@@ -165,7 +166,7 @@ class _Networks:
         )
         self._preprocessing = loaded.preprocessing
         self._before = loaded.backbone
-        torch.manual_seed(derive_seed(seed, _UNTRAINED))
+        torch.manual_seed(derive_seed(Stream.REUSE_UNTRAINED, seed))
         self._after, self._untrained = (
             create_backbone(
                 tuned["backbone"],
@@ -231,11 +232,11 @@ def mismatched(patients: NDArray[Any], *coordinates: int) -> NDArray[np.int64] |
     samples, largest = len(group), int(sizes.max())
     if 2 * largest > samples:
         return None
-    place = permutation(len(names), *coordinates, _PATIENTS)
-    shuffled = permutation(samples, *coordinates, _ORDER)
+    place = permutation(len(names), Stream.MISMATCHED_PATIENTS, *coordinates)
+    shuffled = permutation(samples, Stream.MISMATCHED_IMAGES, *coordinates)
     ring = shuffled[np.argsort(place[group[shuffled]], kind="stable")]
     free = samples - 2 * largest + 1
-    turn = largest + int(free * uniforms(1, *coordinates, _SHIFT)[0, 0])
+    turn = largest + int(free * uniforms(1, Stream.MISMATCHED_SHIFT, *coordinates)[0, 0])
     order = np.empty(samples, dtype=np.int64)
     order[ring] = np.roll(ring, -turn)
     return order

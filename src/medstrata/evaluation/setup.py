@@ -21,9 +21,7 @@ from medstrata.runs.folder import keep_audit, open_run, read_result
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
-from medstrata.runtime.randomness import derive_seed
-
-_START = 1010  # what a random number is for
+from medstrata.runtime.randomness import Stream, derive_seed
 
 
 class ImageFacts(Protocol):
@@ -112,7 +110,7 @@ def seeded_encoder(
     Raises:
         MedstrataError: nothing can be loaded from what is named.
     """
-    torch.manual_seed(derive_seed(seed, _START))
+    torch.manual_seed(derive_seed(Stream.EVALUATED_WEIGHTS, seed))
     return load_encoder(
         encoder,
         backbone=backbone,

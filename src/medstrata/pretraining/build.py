@@ -25,10 +25,7 @@ from medstrata.pretraining.settings import IntermediateSettings, PretrainSetting
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.devices import gather, spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.randomness import derive_seed
-
-# What a random number is for, so that equal seeds elsewhere do not give equal draws.
-_WEIGHTS, _QUEUE, _MONITOR = range(1000, 1003)
+from medstrata.runtime.randomness import Stream, derive_seed
 
 
 @dataclass
@@ -87,7 +84,7 @@ def build(
     # What is split needs no wrapper to average gradients.
     wrapped = accelerator.prepare_model(model, evaluation_mode=settings.shard)
     optimizer = accelerator.prepare_optimizer(optimizer)
-    generator = torch.Generator().manual_seed(derive_seed(settings.seed, _QUEUE))
+    generator = torch.Generator().manual_seed(derive_seed(Stream.QUEUE, settings.seed))
     queue = Queue(
         _queue_size(settings, len(rows)), settings.contrastive.head_size, generator=generator
     )
@@ -108,7 +105,7 @@ def build(
             task,
             expected,
             accelerator.device,
-            derive_seed(settings.seed, _MONITOR),
+            derive_seed(Stream.MONITOR, settings.seed),
             settings.shuffle_shards,
         ),
         watched=watched,
@@ -131,7 +128,7 @@ def _preprocessing(settings: PretrainSettings, store: Store) -> Preprocessing:
 def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batch: int) -> MoCo:
     contrastive = settings.contrastive
     # The one place where the global generator is seeded: initialisers of all backbones read it.
-    torch.manual_seed(derive_seed(settings.seed, _WEIGHTS))
+    torch.manual_seed(derive_seed(Stream.WEIGHTS, settings.seed))
     backbone = create_backbone(
         settings.backbone,
         in_channels=expected.channels,

@@ -43,10 +43,9 @@ from medstrata.runtime.console import say
 from medstrata.runtime.devices import computed_in, device_name, gather, make_accelerator
 from medstrata.runtime.errors import Stopped
 from medstrata.runtime.files import replacing
-from medstrata.runtime.randomness import permutation
+from medstrata.runtime.randomness import Stream, permutation
 from medstrata.runtime.signals import stop_requests
 
-_SHUFFLE = 1003  # what a random number is for
 _ASK_EVERY = 10  # steps between agreements of several processes with GPUs on whether to stop
 
 
@@ -209,7 +208,9 @@ def training_step(t: Training, batch: Batch) -> Loss:
 
 
 def _shuffle(t: Training, batch: int) -> Tensor:
-    order = torch.from_numpy(permutation(batch, t.settings.seed, _SHUFFLE, t.step, t.loader.rank))
+    order = torch.from_numpy(
+        permutation(batch, Stream.KEY_SHUFFLE, t.settings.seed, t.step, t.loader.rank)
+    )
     if t.accelerator.device.type == "cuda":
         order = order.pin_memory()  # else the copy would wait for the step before
     return order.to(t.accelerator.device, non_blocking=True)

@@ -19,7 +19,7 @@ from medstrata.metrics.spectrum import effective_rank, feature_norm, spread
 from medstrata.models.backbones import Backbone
 from medstrata.models.features import StoredFeatures, extract_features
 from medstrata.models.preprocessing import Preprocessing
-from medstrata.runtime.randomness import permutation
+from medstrata.runtime.randomness import Stream, permutation
 
 # Enough for a rank estimate of the widest stage and for the neighbours, little enough to be free.
 _SPECTRUM_IMAGES = 1024
@@ -94,13 +94,17 @@ def make_monitor(
     Where training mixes only some shards at a time, the images are of as many shards, so that a
     look at them does not read the whole store; unless these lack a class.
     """
-    shards = permutation(int(store.shards.max()) + 1, seed)[:shuffle_shards]
+    shards = permutation(int(store.shards.max()) + 1, Stream.MONITORED_SHARDS, seed)[
+        :shuffle_shards
+    ]
 
     def some(candidates: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         near = candidates[np.isin(store.shards[candidates], shards)]
         if task is None or task.targets.ndim == 2 or classes(near) == classes(candidates):
             candidates = near
-        return np.sort(candidates[permutation(len(candidates), seed)[:count]])
+        return np.sort(
+            candidates[permutation(len(candidates), Stream.MONITORED_IMAGES, seed)[:count]]
+        )
 
     def classes(rows: NDArray[np.int64]) -> set[int]:
         return set() if task is None else set(np.unique(task.targets[rows]).tolist())

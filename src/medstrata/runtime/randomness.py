@@ -5,11 +5,58 @@ applied to a chained hash of the coordinates. NumPy's own distributions may chan
 releases; these numbers cannot, so a run made today is resumed exactly by next year's NumPy.
 """
 
+from enum import IntEnum
+
 import numpy as np
 from numpy.typing import NDArray
 
-_GROUPS, _MEMBERS = -1, -2  # what a draw is for; sample numbers, the other use, are 0 or more
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Stream(IntEnum):
+    """What a draw is for: its first coordinate, so that no two purposes can draw alike.
+
+    The numbers decide finished runs. One that is no longer needed is not given to another.
+    """
+
+    WEIGHTS = 1
+    QUEUE = 2
+    BATCH_ORDER = 3
+    BATCH_ORDER_OF_SHARDS = 4
+    BATCH_ORDER_IN_SHARDS = 5
+    VIEWS = 6
+    KEY_SHUFFLE = 7
+    MONITOR = 8
+    MONITORED_SHARDS = 9
+    MONITORED_IMAGES = 10
+    SPLIT = 11
+    LABEL_FRACTION = 12
+    EVALUATED_WEIGHTS = 13
+    FINETUNING_ORDER = 14
+    ATLAS_QUERIES = 15
+    ATLAS_MAP = 16
+    REUSE_IMAGES = 17
+    REUSE_SUBSET = 18
+    REUSE_UNTRAINED = 19
+    MISMATCHED_PATIENTS = 20
+    MISMATCHED_IMAGES = 21
+    MISMATCHED_SHIFT = 22
+    OVERLAP_PATIENTS = 23
+    OVERLAP_IMAGES = 24
+    SHORTCUT_IMAGES = 25
+    SHORTCUT_FOLDS = 26
+    POOLED_RESAMPLES = 27
+    SYNTHETIC_ORDER = 28
+    SYNTHETIC_CHANGE = 29
+    SYNTHETIC_ANATOMY = 30
+    SYNTHETIC_VESSELS = 31
+    SYNTHETIC_POSE = 32
+    SYNTHETIC_EXPOSURE = 33
+    SYNTHETIC_FORM = 34
+    SYNTHETIC_FIELD = 35
+    SYNTHETIC_CROSSING = 36
+    SYNTHETIC_GRAIN = 37
+    SYNTHETIC_NOISE = 38
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -27,25 +74,30 @@ def _words(coordinates: tuple[int | NDArray[np.int64], ...]) -> NDArray[np.uint6
     return state
 
 
-def uniforms(count: int, *coordinates: int | NDArray[np.int64]) -> NDArray[np.float64]:
-    """Independent uniform numbers that depend on the coordinates alone.
+def uniforms(
+    count: int, stream: Stream, *coordinates: int | NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Independent uniform numbers that depend on the stream and the coordinates alone.
 
     Args:
         count: Numbers wanted for each coordinate.
-        coordinates: Integers that name the draw, such as seed, epoch, sample numbers, view. At
-            most one is an array of shape (N,); the draws of its entries are independent.
+        stream: What they are for.
+        coordinates: Integers that name the draw within it, such as seed, epoch, sample numbers,
+            view. At most one is an array of shape (N,); the draws of its entries are independent.
 
     Returns:
         Shape (N, count), or (1, count) without an array; each in [0, 1).
     """
-    words = _words(coordinates)[:, None] + _GOLDEN * np.arange(1, count + 1, dtype=np.uint64)
+    words = _words((stream, *coordinates))[:, None] + _GOLDEN * np.arange(
+        1, count + 1, dtype=np.uint64
+    )
     return np.asarray(_mix(words) >> np.uint64(11), dtype=np.float64) * 2.0**-53
 
 
-def permutation(length: int, *coordinates: int) -> NDArray[np.int64]:
-    """A random order of `range(length)` that depends on the coordinates alone, shape (length,)."""
+def permutation(length: int, stream: Stream, *coordinates: int) -> NDArray[np.int64]:
+    """A random order of `range(length)` that depends on the rest alone, shape (length,)."""
     numbers = np.arange(length, dtype=np.int64)
-    return np.argsort(_words((*coordinates, numbers)), kind="stable").astype(np.int64)
+    return np.argsort(_words((stream, *coordinates, numbers)), kind="stable").astype(np.int64)
 
 
 def windowed_permutation(
@@ -61,19 +113,19 @@ def windowed_permutation(
     Args:
         groups: Group of each member, shape (N,).
         window: Groups that mix, 1 or more; from their number on, all do, as in `permutation`.
-        coordinates: Integers that name the draw.
+        coordinates: Integers that name the draw, such as seed and epoch.
 
     Returns:
         Shape (N,), a permutation of `range(N)` that depends on the arguments alone.
     """
     names, group = np.unique(groups, return_inverse=True)
-    place = np.argsort(permutation(len(names), *coordinates, _GROUPS))
+    place = np.argsort(permutation(len(names), Stream.BATCH_ORDER_OF_SHARDS, *coordinates))
     numbers = np.arange(len(groups), dtype=np.int64)
-    moved = min(window, len(names)) * uniforms(1, *coordinates, _MEMBERS, numbers)[:, 0]
-    ring = (place[group] + moved) % max(1, len(names))
+    moved = uniforms(1, Stream.BATCH_ORDER_IN_SHARDS, *coordinates, numbers)[:, 0]
+    ring = (place[group] + min(window, len(names)) * moved) % max(1, len(names))
     return np.argsort(ring, kind="stable").astype(np.int64)
 
 
-def derive_seed(*coordinates: int) -> int:
+def derive_seed(stream: Stream, *coordinates: int) -> int:
     """One integer in [0, 2^63) for generators that want a seed."""
-    return int(_words(coordinates)[0] >> np.uint64(1))
+    return int(_words((stream, *coordinates))[0] >> np.uint64(1))

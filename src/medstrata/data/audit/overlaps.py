@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.audit.likeness import Detail, ReadImage, detail, overlap_correlation
-from medstrata.runtime.randomness import permutation
+from medstrata.runtime.randomness import Stream, permutation
 
 CORRELATION = 0.75
 _SIDE = 64
 _PATIENTS, _IMAGES = 24, 40  # looked at; at most 19,000 pairs
 _LEAST_AREA = 0.1  # of an image that overlaps
-_FOR_PATIENTS, _FOR_IMAGES = 2001, 2002  # what a random number is for
 
 Rows = NDArray[np.int64]
 
@@ -93,12 +92,12 @@ def find_overlaps(patient_ids: NDArray[np.str_], read: ReadImage, seed: int = 0)
 def _choose(patient_ids: NDArray[np.str_], seed: int) -> list[Rows]:
     """Rows of some patients with two images or more."""
     _, patient, images = np.unique(patient_ids, return_inverse=True, return_counts=True)
-    order = permutation(len(images), seed, _FOR_PATIENTS)
+    order = permutation(len(images), Stream.OVERLAP_PATIENTS, seed)
     several = order[images[order] > 1][:_PATIENTS]
     chosen = []
     for number in several.tolist():
         rows = np.flatnonzero(patient == number)
-        part = permutation(len(rows), seed, _FOR_IMAGES, number)[:_IMAGES]
+        part = permutation(len(rows), Stream.OVERLAP_IMAGES, seed, number)[:_IMAGES]
         chosen.append(np.sort(rows[part]))
     return chosen
 

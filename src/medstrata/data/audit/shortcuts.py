@@ -21,7 +21,7 @@ from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.metrics.intervals import Interval, bootstrap_interval
 from medstrata.metrics.kinds import TaskKind
-from medstrata.runtime.randomness import permutation
+from medstrata.runtime.randomness import Stream, permutation
 
 CUES = {
     "size": "width, height and aspect of the source image",
@@ -37,7 +37,6 @@ _FOLDS = 5
 _PENALTY = 0.01  # of the ridge, per sample
 _KINDS = 20  # of the commonest conversions and sites, each a feature
 _SEGMENTS = 8  # along each side of the border
-_FOR_IMAGES, _FOR_FOLDS = 2003, 2004  # what a random number is for
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -211,7 +210,7 @@ def _pixel_features(pixels: NDArray[Any]) -> tuple[Floats, Floats]:
 def _some_patients(patient_ids: NDArray[np.str_], seed: int) -> Rows:
     """Samples of as many patients as make up `MOST_IMAGES`, at random."""
     _, patient, images = np.unique(patient_ids, return_inverse=True, return_counts=True)
-    order = permutation(len(images), seed, _FOR_IMAGES)
+    order = permutation(len(images), Stream.SHORTCUT_IMAGES, seed)
     taken = order[np.cumsum(images[order]) <= max(MOST_IMAGES, int(images[order[0]]))]
     return np.flatnonzero(np.isin(patient, taken)).astype(np.int64)
 
@@ -232,7 +231,7 @@ def _folds(target: Rows, patient_ids: NDArray[np.str_], seed: int) -> Rows:
     rarity = np.argsort(np.argsort(np.bincount(target), kind="stable"), kind="stable")
     stratum = np.full(count, len(rarity))
     np.minimum.at(stratum, patient, rarity[target])
-    shuffled = permutation(count, seed, _FOR_FOLDS)
+    shuffled = permutation(count, Stream.SHORTCUT_FOLDS, seed)
     order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
     fold = np.empty(count, dtype=np.int64)
     fold[order] = np.arange(count) % _FOLDS

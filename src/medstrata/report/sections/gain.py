@@ -20,7 +20,7 @@ from medstrata.report.render.words import (
     signed,
     slug,
 )
-from medstrata.runtime.randomness import permutation
+from medstrata.runtime.randomness import Stream, permutation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def gain(
                 if found is not None:
                     parts.append((i, found[0]))
                     # In an order of its own, or resample n would draw alike from every set.
-                    drawn.append(found[1][permutation(RESAMPLES, i)])
+                    drawn.append(found[1][permutation(RESAMPLES, Stream.POOLED_RESAMPLES, i)])
     if not parts:
         return None
     return Gain(
