@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import pytest
 import torch
 
@@ -60,10 +61,12 @@ def test_prefetched_hands_errors_to_the_consumer() -> None:
 
 
 def test_closing_early_stops_the_thread(tiny_store: Store) -> None:
+    opencv_threads = cv2.getNumThreads()
     batches = loader(tiny_store).epoch(0)
     next(batches)
     batches.close()
     assert not batches._thread.is_alive()
+    assert cv2.getNumThreads() == opencv_threads
     assert batches.waited_s > 0
 
 

@@ -125,6 +125,12 @@ def test_names_of_encoders_are_read_in_one_file() -> None:
     ]
 
 
+def test_cores_are_counted_in_one_file() -> None:
+    counting = re.compile(r"cpu_count|sched_getaffinity|cpu_affinity")
+    counted_in = [path for path in modules(SOURCE) if counting.search(path.read_text())]
+    assert counted_in == [SOURCE / "runtime" / "machine.py"]
+
+
 def test_public_names_exist_and_no_room_takes_their_place() -> None:
     for name in dir(medstrata):
         assert getattr(medstrata, name) is not None

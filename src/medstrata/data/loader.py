@@ -4,17 +4,14 @@ The order is a function of (seed, epoch), each view of (seed, epoch, sample numb
 not matter how many threads or processes there are, nor where a run was cut.
 """
 
-import os
 import queue
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,6 +22,7 @@ from medstrata.data.view_settings import ViewSettings
 from medstrata.data.views import make_views
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.randomness import Stream, permutation, windowed_permutation
+from medstrata.runtime.threads import image_threads
 
 
 class Batch(NamedTuple):
@@ -144,11 +142,9 @@ class Loader:
         return Prefetched(batches)
 
     def _batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
-        # Samples are spread over threads below; OpenCV's own threads would only compete.
-        cv2.setNumThreads(1)
         ordered = self._ordered(epoch)
         ahead = self.batch_size + self.store.look_ahead(ordered)
-        with ThreadPoolExecutor(os.cpu_count()) as executor:
+        with image_threads() as executor:
             for step in range(first_step, self.steps_per_epoch):
                 self.store.expect(ordered[step * self.batch_size :][:ahead])
                 rows = self._part(ordered, step)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from medstrata.data.prepare.decode import StoreFormat, default_workers
+from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.store.store import Store
 from medstrata.inference.inputs import Batch, Files, Refused, file_batches, store_batches
 from medstrata.models.features import Keep, forward_batch
@@ -20,6 +20,7 @@ from medstrata.runtime.console import progress_bar, warn
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
+from medstrata.runtime.machine import default_threads
 
 _MOST_NAMED = 20  # unreadable images named on the terminal when a list has them all
 
@@ -130,7 +131,7 @@ def pass_images(
         batches: Iterator[Batch | Refused] = store_batches(inputs, batch_size)
     else:
         total = None if inputs.total is None else inputs.total + len(inputs.refused)
-        batches = file_batches(inputs, form, batch_size, workers or default_workers())
+        batches = file_batches(inputs, form, batch_size, workers or default_threads())
     with progress_bar() as bar:
         shown = bar.add_task(words, total=total)
         for batch in batches:

@@ -3,15 +3,25 @@
 import ctypes
 import platform
 import sys
-from pathlib import Path
 from types import MethodType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+
+from medstrata.runtime.machine import peak_memory, processor_flags, usable_memory
+
+_GIB = 2**30
+
+
+class Memory(NamedTuple):
+    """GiB of a device's memory, or of the machine's on a CPU."""
+
+    peak: float | None  # the most this process has held; None where the system does not tell
+    total: float
 
 
 def make_accelerator(
@@ -51,11 +61,7 @@ def has_native_bf16() -> bool:
 
 def processor_has_native_bf16() -> bool:
     """As `has_native_bf16`, of the processor, whatever else there is."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return False
-    flags = cpuinfo.read_text(encoding="utf-8")
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return not processor_flags().isdisjoint(("avx512_bf16", "amx_bf16"))
 
 
 def computed_in(accelerator: Accelerator) -> Literal["fp32", "bf16"]:
@@ -92,6 +98,15 @@ def _forward_in_float32(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
     with torch.autocast(maps.device.type, enabled=False):
         computed: Tensor = type(convolution).forward(convolution, maps.float())
     return computed.to(maps.dtype)
+
+
+def memory(device: torch.device) -> Memory:
+    """The most memory this process has held so far, and what there is for it."""
+    if device.type == "cuda":
+        _, total = torch.cuda.mem_get_info(device)
+        return Memory(torch.cuda.max_memory_allocated(device) / _GIB, total / _GIB)
+    peak = peak_memory()
+    return Memory(peak and peak / _GIB, usable_memory() / _GIB)
 
 
 def keep_freed_memory() -> None:

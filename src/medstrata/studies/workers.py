@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock
 
+from medstrata.runtime.machine import default_threads
 from medstrata.studies.plan import Cell
 from medstrata.studies.settings import StudySettings
 
@@ -130,7 +131,7 @@ def _begin(jobs: int, begun: Any, parent: int, gpus: list[str]) -> None:
         place = begun.value
         begun.value += 1
     if jobs > 1:
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, default_threads() // jobs)))
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
 

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from medstrata.runtime.machine import default_threads
+
 _NVIDIA, _DISPLAY = "0x10de", "0x03"  # of PCI: the vendor, and how classes of GPUs begin
 _UNLIMITED = 2**60  # bytes; cgroups of version 1 write a huge number for no limit
 
@@ -58,7 +60,7 @@ def look(root: Path = Path("/")) -> Machine:
     available = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
     driver = re.search(r"Kernel Module\D*([\d.]+)", _text(root / "proc/driver/nvidia/version"))
     return Machine(
-        cores=_cores(),
+        cores=default_threads(),
         quota=min(quotas, default=None),
         flags=frozenset(cpuinfo[1].split()) if cpuinfo else frozenset(),
         free=int(available[1]) * 1024 if available else None,
@@ -67,12 +69,6 @@ def look(root: Path = Path("/")) -> Machine:
         nvidia=driver is not None or any(map(_is_nvidia, (root / "sys/bus/pci/devices").glob("*"))),
         driver=driver[1] if driver else None,
     )
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _text(path: Path) -> str:

@@ -6,7 +6,6 @@ the same file gives the same pixels.
 Legend: C channels, H W height and width, equal here.
 """
 
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +25,7 @@ from medstrata.data.formats.refusals import Refused, Unreadable
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.sources import OUTSIDE
 from medstrata.data.store.store import SHARD_BYTES, SHARD_ROWS
+from medstrata.runtime.threads import image_threads
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,10 @@ class ResizedImage(NamedTuple):
 
 @contextmanager
 def decoding_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads for decoding, quiet about odd metadata; work not begun is dropped on an error."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # images are spread over threads; OpenCV's own would only compete
-    executor = ThreadPoolExecutor(workers)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
-        cv2.setNumThreads(threads)
+    """As `image_threads`, quiet about odd metadata."""
+    with image_threads(workers) as executor, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield executor
 
 
 def read_inside(
@@ -117,8 +109,3 @@ def resize_images(
             yield str(refused)
             continue
         yield ResizedImage(pixels, image, note)
-
-
-def default_workers() -> int:
-    """One thread a core: decoding releases Python's lock."""
-    return os.cpu_count() or 1

@@ -16,7 +16,7 @@ from medstrata.data.audit.duplicates import Duplicates
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import Axis, ReadSettings
 from medstrata.data.prepare.annotations import Columns
-from medstrata.data.prepare.decode import StoreFormat, default_workers
+from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.inputs import find_images, find_known
 from medstrata.data.prepare.manifest import assemble
 from medstrata.data.prepare.resize import FITS
@@ -27,6 +27,7 @@ from medstrata.data.store.store import FORMAT, Store
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
+from medstrata.runtime.machine import default_threads
 
 _PREVIEWED = 256  # images of a preview
 _SMALLEST, _LARGEST_KEPT = 8, 4096  # sides of stored images in pixels
@@ -110,7 +111,7 @@ def prepare(
             audit finds leakage (the store is made nevertheless).
     """
     source, out = Path(source), Path(out).resolve()
-    workers = default_workers() if workers is None else workers
+    workers = default_threads() if workers is None else workers
     _check(size, channels, fit, workers, max_quarantine)
     reading = ReadSettings(window=window, frames=frames, axis=axis, bits=bits)
     columns = Columns(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from medstrata.pretraining.profile.roofline import Ceiling
 from medstrata.pretraining.profile.trace import ELEMENTWISE, PYTHON
-from medstrata.runtime.machine import Memory
+from medstrata.runtime.devices import Memory
 
 WAITING = "waiting for data"
 LOOP = "records, progress and checkpoints"
@@ -36,7 +36,7 @@ class Observed:
         cores: What this process may use.
         threads: What PyTorch uses on a CPU.
         own_cores: Cores that this process kept busy on average.
-        other_cores: Cores that other programs kept busy; None where the system does not tell.
+        other_cores: Cores that other programs kept busy.
         memory: Peak and total, of the GPU if there is one.
     """
 
@@ -52,7 +52,7 @@ class Observed:
     cores: float
     threads: int
     own_cores: float
-    other_cores: float | None
+    other_cores: float
     memory: Memory
 
     @property
@@ -87,8 +87,6 @@ def main_limit(seen: Observed) -> Limit:
 
 def _others_share(seen: Observed) -> float:
     """Share of the cores that others took; of no concern where enough are left over."""
-    if seen.other_cores is None:
-        return 0.0
     needed = seen.own_cores if seen.on_gpu else max(seen.own_cores, min(seen.threads, seen.cores))
     return max(0.0, min(seen.other_cores, seen.other_cores + needed - seen.cores)) / seen.cores
 
@@ -120,9 +118,10 @@ def _data(seen: Observed) -> str:
 
 
 def _cpu(seen: Observed) -> str:
-    words = f"CPU: {seen.own_cores:.1f} of {seen.cores:g} cores busy with this run"
-    if seen.other_cores is not None:
-        words += f", {seen.other_cores:.1f} with other programs"
+    words = (
+        f"CPU: {seen.own_cores:.1f} of {seen.cores:g} cores busy with this run, "
+        f"{seen.other_cores:.1f} with other programs"
+    )
     advice = []
     if not seen.on_gpu and seen.threads > seen.cores:
         advice.append(f"PyTorch has {seen.threads} threads: set OMP_NUM_THREADS={seen.cores:.0f}")

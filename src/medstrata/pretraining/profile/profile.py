@@ -6,10 +6,8 @@ device's ceiling and the loader are measured by themselves.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import count
@@ -28,9 +26,11 @@ from medstrata.pretraining.profile.roofline import measure_ceiling
 from medstrata.pretraining.profile.trace import PYTHON, as_shares, trace_steps
 from medstrata.runs.folder import environment
 from medstrata.runtime.console import say, show, warn
+from medstrata.runtime.devices import memory
 from medstrata.runtime.errors import Stopped
 from medstrata.runtime.files import write_text
-from medstrata.runtime.machine import busy_seconds, memory, usable_cores
+from medstrata.runtime.machine import busy_seconds, usable_cores
+from medstrata.runtime.threads import image_threads
 
 Watch = Callable[[Callable[[], Loss], Prefetched], Loss]  # takes a step, and its source of batches
 _WARM_UP, _TIMED = 10, 20  # steps, fewer in a short run
@@ -67,7 +67,7 @@ class _Clocks(NamedTuple):
 
     wall: float
     own: float  # processor time of this process
-    busy: float | None  # processor time of all programs
+    busy: float  # processor time of all programs
     waited: float  # for batches of this epoch
     in_step: float = 0.0
 
@@ -112,8 +112,7 @@ class _Observer:
         now = _Clocks(time.perf_counter(), time.process_time(), busy_seconds(), batches.waited_s)
         start = self._start
         if self._epoch is batches:
-            busy = None if now.busy is None or start.busy is None else now.busy - start.busy
-            passed = (now.wall - start.wall, now.own - start.own, busy, now.waited - start.waited)
+            passed = (end - begin for end, begin in zip(now[:4], start[:4], strict=True))
             self._cycles.append(_Clocks(*passed, self._in_step))
         self._epoch, self._start = batches, now
 
@@ -159,7 +158,7 @@ class _Observer:
         peak = memory(device)  # before the measurements below take some of their own
         wall = sum(cycle.wall for cycle in self._cycles)
         own = sum(cycle.own for cycle in self._cycles)
-        busy = [cycle.busy for cycle in self._cycles if cycle.busy is not None]
+        busy = sum(cycle.busy for cycle in self._cycles)
         ceiling = measure_ceiling(device)
         rates = None if t.loader.store.is_remote else loader_rates(t.loader)
         return Observed(
@@ -175,7 +174,7 @@ class _Observer:
             cores=usable_cores(),
             threads=torch.get_num_threads(),
             own_cores=own / wall,
-            other_cores=max(0.0, (sum(busy) - own) / wall) if busy else None,
+            other_cores=max(0.0, busy - own) / wall,
             memory=peak,
         )
 
@@ -197,7 +196,7 @@ class _Observer:
 def loader_rates(loader: Loader) -> tuple[float, float]:
     """What a loader makes while nothing else runs: samples a second, and a processor second."""
     made, started, own = 0, time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(os.cpu_count()) as executor:
+    with image_threads() as executor:
         for number in count():
             epoch, step = divmod(number, loader.steps_per_epoch)
             rows = loader.batch_rows(epoch, step)
