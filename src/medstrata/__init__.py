@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from medstrata.evaluation.finetune import finetune as finetune
     from medstrata.evaluation.probe import probe as probe
     from medstrata.evaluation.reuse import reuse as reuse
+    from medstrata.evaluation.settings import AtlasSettings as AtlasSettings
     from medstrata.evaluation.settings import FinetuneSettings as FinetuneSettings
+    from medstrata.evaluation.settings import ProbeSettings as ProbeSettings
+    from medstrata.evaluation.settings import ReuseSettings as ReuseSettings
     from medstrata.exporting.card import Statements as Statements
     from medstrata.exporting.export import export as export
     from medstrata.inference.embed import embed as embed
@@ -42,6 +45,9 @@ _PUBLIC = {
     "predict": ("medstrata.inference.predict", "predict"),
     "results": ("medstrata.report.notebook", "results"),
     "run_metrics": ("medstrata.report.notebook", "run_metrics"),
+    "AtlasSettings": ("medstrata.evaluation.settings", "AtlasSettings"),
+    "ProbeSettings": ("medstrata.evaluation.settings", "ProbeSettings"),
+    "ReuseSettings": ("medstrata.evaluation.settings", "ReuseSettings"),
     "FinetuneSettings": ("medstrata.evaluation.settings", "FinetuneSettings"),
     "PretrainSettings": ("medstrata.pretraining.settings", "PretrainSettings"),
     "Statements": ("medstrata.exporting.card", "Statements"),

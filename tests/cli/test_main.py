@@ -129,7 +129,7 @@ def test_folder_is_prepared_into_the_cache(
             ["probe", "r", "s", "--task", "t", "--out", "r", "--neighbours", "0"],
             "neighbours must be 1",
         ),
-        (["atlas", "r", "s", "--task", "t", "--out", "r", "--queries", "0"], "--queries must be 1"),
+        (["atlas", "r", "s", "--task", "t", "--out", "r", "--queries", "0"], "queries must be 1"),
         (["demo", "--data", "images"], "--data and --labels go together"),
     ],
 )

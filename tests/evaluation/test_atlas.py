@@ -11,6 +11,7 @@ from PIL import Image
 from medstrata.data.store.store import Store
 from medstrata.evaluation.atlas import atlas, neighbour_agreement
 from medstrata.evaluation.neighbour_sheet import Neighbour, Query, Shown, write_sheet
+from medstrata.evaluation.settings import AtlasSettings
 from medstrata.evaluation.setup import seeded_encoder
 from medstrata.evaluation.tsne import plane
 from medstrata.metrics.spectrum import effective_rank, rankme
@@ -18,8 +19,9 @@ from medstrata.models.features import StoredFeatures, extract_features
 from medstrata.runs.encoder_spec import EncoderSpec
 
 
-def run(store: Store, out: Path, task: str = "grade", **options: Any) -> Path:
-    return atlas("scratch", store, task, out, backbone="resnet10t", **options)
+def run(store: Store, out: Path, task: str = "grade", kind: Any = None, **shown: int) -> Path:
+    settings = AtlasSettings(**shown)
+    return atlas("scratch", store, task, out, settings, kind=kind, backbone="resnet10t")
 
 
 def result(run: Path) -> dict[str, Any]:
@@ -196,6 +198,6 @@ def test_frames_say_what_neighbours_share(tiny_store: Store, tmp_path: Path) -> 
 
 
 def test_arguments_out_of_range(tiny_store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="must be 1 or more, got 2000, 8 and 0"):
+    with pytest.raises(ValueError, match="neighbours must be 1 or more, got 0"):
         run(tiny_store, tmp_path / "run", neighbours=0)
     assert not (tmp_path / "run").exists()

@@ -15,6 +15,7 @@ from medstrata.data.labels import make_task
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.store.store import Store
 from medstrata.evaluation import probe as probing
+from medstrata.evaluation import setup
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.linear import fit_probe
 from medstrata.evaluation.probe import probe
@@ -220,7 +221,7 @@ def test_the_encoder_stays_as_it_is(
     )
     before = {key: value.clone() for key, value in loaded.backbone.state_dict().items()}
     loaded.backbone.train()
-    monkeypatch.setattr(probing, "seeded_encoder", lambda *_, **__: loaded)
+    monkeypatch.setattr(setup, "seeded_encoder", lambda *_, **__: loaded)
     run(tiny_store, "finding", tmp_path / "run")
     assert any("running_mean" in key for key in before)
     for key, value in loaded.backbone.state_dict().items():

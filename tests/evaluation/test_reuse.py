@@ -17,7 +17,7 @@ from medstrata.cli.main import main
 from medstrata.data.store.store import Store
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.reuse import mismatched, reuse
-from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.evaluation.settings import FinetuneSettings, ReuseSettings
 from medstrata.metrics.cka import MEASURES
 from medstrata.models.backbones import Backbone, create_backbone
 from medstrata.models.preprocessing import by_store
@@ -52,7 +52,9 @@ def tuned(tiny_store: Store, pretrained: Path, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def found(tiny_store: Store, tuned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return reuse(tuned, tiny_store, tmp_path_factory.mktemp("reuse") / "run", subsets=10)
+    return reuse(
+        tuned, tiny_store, tmp_path_factory.mktemp("reuse") / "run", ReuseSettings(subsets=10)
+    )
 
 
 def result(run: Path) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def test_network_that_hardly_moved_is_its_own_start(tiny_store: Store, tmp_path:
     run = finetune(
         "scratch", tiny_store, "finding", 0.5, tmp_path / "run", STILL, backbone="test_convnext"
     )
-    cells = result(reuse(run, tiny_store, tmp_path / "reuse", subsets=10))["cka"]
+    cells = result(reuse(run, tiny_store, tmp_path / "reuse", ReuseSettings(subsets=10)))["cka"]
     for name in MEASURES:
         for stage in STAGES:
             assert cells[name][stage]["value"] == pytest.approx(1, abs=1e-5), (name, stage)
@@ -135,10 +137,16 @@ def test_result_says_what_it_is_of(tiny_store: Store, tuned: Path, found: Path) 
 def test_seed_decides_everything(
     tiny_store: Store, tuned: Path, found: Path, tmp_path: Path
 ) -> None:
-    again = result(reuse(tuned, tiny_store, tmp_path / "again", subsets=10, legacy=True))
+    again = result(
+        reuse(tuned, tiny_store, tmp_path / "again", ReuseSettings(subsets=10, legacy=True))
+    )
     assert again["cka"] == result(found)["cka"]
     assert list(again["legacy"]) == STAGES
-    other = result(reuse(tuned, tiny_store, tmp_path / "other", subsets=10, seed=1, max_images=12))
+    other = result(
+        reuse(
+            tuned, tiny_store, tmp_path / "other", ReuseSettings(subsets=10, seed=1, max_images=12)
+        )
+    )
     assert (other["images"], other["subsets"]["size"]) == (12, 6)
     for key in ("subset_mean", "null", "random"):
         assert other["cka"]["rbf"]["stage3"][key] != again["cka"]["rbf"]["stage3"][key], key
@@ -147,9 +155,9 @@ def test_seed_decides_everything(
 def test_runs_that_cannot_be_compared_are_refused(
     tiny_store: Store, pretrained: Path, tuned: Path, tmp_path: Path
 ) -> None:
-    def refused(run: Path, store: Store, match: str, **options: int) -> None:
+    def refused(run: Path, store: Store, match: str) -> None:
         with pytest.raises(MedstrataError, match=match):
-            reuse(run, store, tmp_path / "out", **options)  # type: ignore[arg-type]
+            reuse(run, store, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
     frozen = finetune(
@@ -175,19 +183,25 @@ def test_runs_that_cannot_be_compared_are_refused(
         json.dumps(result(tuned) | {"store_digest": "another"}), encoding="utf-8"
     )
     refused(copy, tiny_store, "give the store it was tuned on")
-    refused(tuned, tiny_store, "subset_size must be 4 or more", subset_size=3)
-    refused(tuned, tiny_store, "subsets must be 2 or more", subsets=1)
-    refused(tuned, tiny_store, "max_images must be 8 or more", max_images=7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [("subset_size", 3, "4 or more"), ("subsets", 1, "2 or more"), ("max_images", 7, "8 or more")],
+)
+def test_settings_out_of_range_are_refused(name: str, value: int, allowed: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be {allowed}, got {value}"):
+        ReuseSettings(**{name: value})  # type: ignore[arg-type]
 
 
 def test_finished_run_is_left_alone(tiny_store: Store, tuned: Path, found: Path) -> None:
     before = (found / "result.json").read_bytes()
-    reuse(tuned, tiny_store, found, subsets=10, resume=True)
+    reuse(tuned, tiny_store, found, ReuseSettings(subsets=10), resume=True)
     assert (found / "result.json").read_bytes() == before
     with pytest.raises(MedstrataError, match="already holds a run"):
-        reuse(tuned, tiny_store, found, subsets=10)
+        reuse(tuned, tiny_store, found, ReuseSettings(subsets=10))
     with pytest.raises(MedstrataError, match="other settings"):
-        reuse(tuned, tiny_store, found, subsets=11, resume=True)
+        reuse(tuned, tiny_store, found, ReuseSettings(subsets=11), resume=True)
 
 
 def test_command(

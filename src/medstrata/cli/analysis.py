@@ -9,9 +9,8 @@ from medstrata.cli.arguments import (
     make_parser,
     parse,
     pick_settings,
-    usage_error,
 )
-from medstrata.evaluation.settings import ProbeSettings
+from medstrata.evaluation.settings import AtlasSettings, ProbeSettings, ReuseSettings
 
 _ENCODER_USAGE = "RUN|FILE|scratch|imagenet|imagenet=FILE STORE --task T"
 
@@ -55,17 +54,10 @@ def atlas_command(words: list[str]) -> None:
         "(map.parquet). Nothing is trained.",
     )
     add_evaluation_arguments(parser)
-    add = parser.add_argument
-    add("--images", type=int, default=2000, help="Most images on the map.")
-    add("--queries", type=int, default=8, help="Images whose neighbours are shown.")
-    add("--neighbours", type=int, default=5, help="Nearest images of each image.")
-    add("--seed", type=int, default=0, help="Decides scratch's weights, queries and map images.")
-    add("--image_size", type=int, default=0, help="Pixels, for scratch and imagenet; 0: store's.")
     add_run_options(parser)
+    parser.add_class_arguments(AtlasSettings)
     parsed = parse(parser, "atlas", words)
-    for name in ("images", "queries", "neighbours"):
-        if getattr(parsed, name) < 1:
-            usage_error("atlas", f"--{name} must be 1 or more, got {getattr(parsed, name)}")
+    settings = pick_settings(AtlasSettings, parsed, "atlas")
     from medstrata.data.store.open import open_store
     from medstrata.evaluation.atlas import atlas
 
@@ -74,11 +66,7 @@ def atlas_command(words: list[str]) -> None:
         open_store(parsed.store),
         parsed.task,
         parsed.out,
-        images=parsed.images,
-        queries=parsed.queries,
-        neighbours=parsed.neighbours,
-        seed=parsed.seed,
-        image_size=parsed.image_size,
+        settings,
         **evaluation_options(parsed),
     )
 
@@ -94,12 +82,10 @@ def reuse_command(words: list[str]) -> None:
     add("run", type=Path, help="Run folder of a full fine-tuning.")
     add("store", type=str, help="The store it was tuned on, or its address.")
     add_run_options(parser)
-    add("--subsets", type=int, default=50, help="Random subsets behind means and nulls.")
-    add("--subset_size", type=int, default=1000, help="Images a subset, at most half of them.")
-    add("--max_images", type=int, default=10_000, help="Test images that are compared.")
-    add("--seed", type=int, default=0, help="Decides images, subsets and mismatches.")
+    parser.add_class_arguments(ReuseSettings, skip={"legacy"})
     add("--legacy", action="store_true", help="Also the figure with an absolute bandwidth of 0.8.")
     parsed = parse(parser, "reuse", words)
+    settings = pick_settings(ReuseSettings, parsed, "reuse")
     from medstrata.data.store.open import open_store
     from medstrata.evaluation.reuse import reuse
 
@@ -107,11 +93,7 @@ def reuse_command(words: list[str]) -> None:
         parsed.run,
         open_store(parsed.store),
         parsed.out,
-        subsets=parsed.subsets,
-        subset_size=parsed.subset_size,
-        max_images=parsed.max_images,
-        legacy=parsed.legacy,
-        seed=parsed.seed,
+        settings,
         resume=parsed.resume,
         overwrite=parsed.overwrite,
     )

@@ -10,11 +10,18 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
+from medstrata.evaluation.settings import (
+    AtlasSettings,
+    FinetuneSettings,
+    ProbeSettings,
+    ReuseSettings,
+)
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runtime.console import say
 
-Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings, ProbeSettings)
+Settings = TypeVar(
+    "Settings", PretrainSettings, FinetuneSettings, ProbeSettings, AtlasSettings, ReuseSettings
+)
 
 DESCRIBE = "--describe_arguments"
 

@@ -3,38 +3,27 @@
 Legend: N test images, D feature size, K neighbours.
 """
 
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.data.labels import Task, make_task
+from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
-from medstrata.evaluation.feature_cache import labelled_features
 from medstrata.evaluation.neighbour_sheet import Neighbour, Query, Shown, write_sheet
-from medstrata.evaluation.setup import (
-    begin_evaluation,
-    describe_inputs,
-    describe_store,
-    labelled_rows,
-    seeded_encoder,
-)
+from medstrata.evaluation.settings import AtlasSettings
+from medstrata.evaluation.setup import Evaluation, EvaluationOptions, labelled_rows
 from medstrata.evaluation.tsne import COMPONENTS, plane
-from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.knn import nearest
 from medstrata.metrics.spectrum import effective_rank, feature_norm, rankme, spread
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import write_result
 from medstrata.runtime.console import say
-from medstrata.runtime.devices import device_name, evaluation_device
+from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
 from medstrata.runtime.randomness import Stream, permutation
-
-# What a draw is for.
 
 
 def atlas(
@@ -42,18 +31,8 @@ def atlas(
     store: Store,
     task: str,
     out: Path | str,
-    *,
-    images: int = 2000,
-    queries: int = 8,
-    neighbours: int = 5,
-    seed: int = 0,
-    image_size: int = 0,
-    kind: TaskKind | None = None,
-    backbone: str | None = None,
-    arm: str | None = None,
-    features: Path | str | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
+    settings: AtlasSettings | None = None,
+    **options: Unpack[EvaluationOptions],
 ) -> Path:
     """Show what a frozen encoder's features of the test images look like; nothing is trained.
 
@@ -62,77 +41,57 @@ def atlas(
         store: Images and labels.
         task: Label column or task; see `medstrata.data.labels.make_task`.
         out: The run folder.
-        images: Most images on the map, drawn at random.
-        queries: Images whose neighbours are shown, drawn from each class in turn.
-        neighbours: Nearest images of each image, by cosine of the pooled features.
-        seed: Decides the weights of `scratch`, the queries and the images on the map.
-        image_size: Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's.
-        kind: Overrides the guessed kind of the labels.
-        backbone: timm's name, for all but runs.
-        arm: Name in tables; by default the run's recipe, `scratch` or `imagenet`.
-        features: A folder in which features are kept, for other runs that use the same encoder
-            and store; none keeps none.
-        resume: Leave a finished run as it is; start an unfinished one again.
-        overwrite: Delete a run in `out` first.
+        settings: What is shown.
+        options: See `EvaluationOptions`: kind, backbone, arm, features, resume, overwrite.
 
     Returns:
         The run folder, with `result.json`, `map.parquet` and `neighbours.png`.
 
     Raises:
         MedstrataError: the task or the encoder does not exist, or test lacks a class.
-        ValueError: a number is out of range.
     """
-    sizes = {"map_images": images, "query_images": queries, "nearest": neighbours}
-    if min(sizes.values()) < 1:
-        raise ValueError(
-            "images, queries and neighbours must be 1 or more, "
-            f"got {images}, {queries} and {neighbours}"
-        )
-    spec, out = EncoderSpec.parse(encoder), Path(out)
-    started, device = time.perf_counter(), evaluation_device()
-    resolved = make_task(store, task, kind)
-    rows = labelled_rows(store, resolved, "test")
+    settings, device = settings or AtlasSettings(), evaluation_device()
+    begun = Evaluation.begin(encoder, store, task, out, settings, options)
+    begun = begun.recording(
+        {
+            "seed": settings.seed,
+            "image_size": settings.image_size,
+            # The result has numbers of its own by the plain names.
+            "map_images": settings.images,
+            "query_images": settings.queries,
+            "nearest": settings.neighbours,
+        }
+    )
+    rows = labelled_rows(store, begun.task, "test")
     if len(rows) < 3:
         raise MedstrataError(f"{task}: {len(rows)} labelled test images; an atlas needs 3 or more")
-    loaded = seeded_encoder(spec, store, backbone=backbone, image_size=image_size, seed=seed)
-    described = {
-        **describe_inputs(spec, out, loaded, arm, store, resolved),
-        "seed": seed,
-        "image_size": image_size,
-        **sizes,
-    }
-    if not begin_evaluation(out, store, described, resume=resume, overwrite=overwrite):
-        return out
-    extracted = labelled_features(loaded, store, device, features).at(rows)
-    facts = _facts(store, resolved, rows)
-    found = _find_neighbours(extracted.pooled, facts, queries, neighbours, seed)
-    with replacing(out / "neighbours.png") as temporary:
-        write_sheet(store, found, temporary)
-    mapped = _write_map(out, extracted.pooled, facts, images, seed)
+    if not begun.open():
+        return begun.out
+    extracted = begun.features(device).at(rows)
+    facts = _facts(store, begun.task, rows)
+    queries = _find_neighbours(extracted.pooled, facts, settings)
+    with replacing(begun.out / "neighbours.png") as temporary:
+        write_sheet(store, queries, temporary)
+    mapped = _write_map(begun.out, extracted.pooled, facts, settings)
     labels, patients = pd.factorize(facts["label"])[0], facts["patient"].to_numpy()
-    agreement = neighbour_agreement(extracted.pooled, labels, patients, neighbours)
-    result = {
-        "kind": "atlas",
-        **described,
-        "store": describe_store(store, resolved),
+    agreement = neighbour_agreement(extracted.pooled, labels, patients, settings.neighbours)
+    found = {
         "images": len(rows),
         "spectrum": {stage: _spectrum(values) for stage, values in extracted.layers().items()},
         "neighbours": {
-            "k": min(neighbours, len(rows) - 1),
+            "k": min(settings.neighbours, len(rows) - 1),
             "agreement": agreement,
-            "queries": [_described(query) for query in found],
+            "queries": [_described(query) for query in queries],
         },
         "map": {
             "method": f"t-SNE of the first {COMPONENTS} principal components",
-            "seed": seed,
+            "seed": settings.seed,
             "images": mapped,
         },
-        "seconds": time.perf_counter() - started,
-        "device": device_name(device),
     }
-    write_result(out, result)
-    say(f"{described['arm']}, {len(rows)} test images: of the nearest images {_told(agreement)}")
-    return out
+    begun.finish("atlas", found, device)
+    say(f"{begun.arm}, {len(rows)} test images: of the nearest images {_told(agreement)}")
+    return begun.out
 
 
 def _told(agreement: dict[str, float]) -> str:
@@ -208,15 +167,15 @@ def _facts(store: Store, task: Task, rows: NDArray[np.int64]) -> pd.DataFrame:
 
 
 def _find_neighbours(
-    features: NDArray[np.float32], facts: pd.DataFrame, queries: int, neighbours: int, seed: int
+    features: NDArray[np.float32], facts: pd.DataFrame, settings: AtlasSettings
 ) -> list[Query]:
     # By turns from each label, the most frequent first; within a label in random order.
-    drawn = facts.loc[permutation(len(facts), Stream.ATLAS_QUERIES, seed), ["label"]]
+    drawn = facts.loc[permutation(len(facts), Stream.ATLAS_QUERIES, settings.seed), ["label"]]
     turn = drawn.groupby("label").cumcount()
     order = drawn.assign(turn=turn, size=-drawn.groupby("label")["label"].transform("size"))
-    chosen = order.sort_values(["turn", "size", "label"], kind="stable").index[:queries]
+    chosen = order.sort_values(["turn", "size", "label"], kind="stable").index[: settings.queries]
     chosen = facts.loc[chosen.sort_values(), "label"].sort_values(kind="stable").index
-    places, cosines = nearest(features, np.arange(len(facts)), neighbours)
+    places, cosines = nearest(features, np.arange(len(facts)), settings.neighbours)
     return [
         Query(
             image=_shown(facts, int(place)),
@@ -255,11 +214,11 @@ def _described(query: Query) -> dict[str, Any]:
 
 
 def _write_map(
-    out: Path, features: NDArray[np.float32], facts: pd.DataFrame, images: int, seed: int
+    out: Path, features: NDArray[np.float32], facts: pd.DataFrame, settings: AtlasSettings
 ) -> int:
     """Write map.parquet; gives the number of images on the map."""
-    say(f"drawing the map of {min(images, len(facts))} images")
-    chosen = np.sort(permutation(len(facts), Stream.ATLAS_MAP, seed)[:images])
+    say(f"drawing the map of {min(settings.images, len(facts))} images")
+    chosen = np.sort(permutation(len(facts), Stream.ATLAS_MAP, settings.seed)[: settings.images])
     places = plane(features[chosen])
     drawn = facts.loc[chosen, ["sample_id", "patient_id", "site", "label"]].reset_index(drop=True)
     with replacing(out / "map.parquet") as temporary:

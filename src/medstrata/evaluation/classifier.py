@@ -23,8 +23,8 @@ from safetensors.torch import load_file, save
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.labels import Task
 from medstrata.data.prepare.decode import StoreFormat
-from medstrata.data.store.store import Store
-from medstrata.evaluation.setup import predicted_classes, seeded_encoder
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.evaluation.setup import Evaluation, predicted_classes, seeded_encoder
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.threshold import OperatingPoint, youden
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
@@ -93,31 +93,19 @@ def choose_thresholds(
 
 
 def export_classifier(
-    run: Path,
-    loaded: LoadedEncoder,
-    head: Head,
-    store: Store,
-    task: Task,
-    thresholds: dict[str, Any],
-    *,
-    encoder: str | None,
-    seed: int,
-    image_size: int,
+    begun: Evaluation, head: Head, thresholds: dict[str, Any], settings: FinetuneSettings
 ) -> None:
     """Write a run's `exported/`, all that its predictions need.
 
     Args:
-        run: The run folder.
-        loaded: The encoder, with its final weights.
+        begun: The evaluation, its encoder with final weights.
         head: The fitted layer.
-        store: What it was fitted on.
-        task: What it predicts.
         thresholds: As `choose_thresholds` gives them.
-        encoder: Where the encoder is if it was kept frozen, as config.yaml says it; None writes it.
-        seed: Of the run, which decides the weights of `scratch`.
-        image_size: As the run's settings have it, for `scratch` and `imagenet`.
+        settings: Of the run; an encoder that was kept frozen is named, not written.
     """
-    folder = run / "exported"
+    store, task, loaded = begun.store, begun.task, begun.loaded
+    encoder = None if settings.protocol == "full" else begun.recorded["encoder"]
+    folder = begun.out / "exported"
     folder.mkdir(exist_ok=True)
     if encoder is None:
         export_backbone(folder, loaded)
@@ -134,8 +122,8 @@ def export_classifier(
         "architecture": loaded.architecture,
         "encoder": encoder,
         "encoder_digest": encoder_digest(loaded),
-        "seed": seed,
-        "image_size": image_size,
+        "seed": settings.seed,
+        "image_size": settings.image_size,
         "preprocessing": asdict(loaded.preprocessing),
         "head": {name: list(value.shape) for name, value in tensors.items()},
         "preparation": {

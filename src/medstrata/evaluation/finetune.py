@@ -1,28 +1,25 @@
 """Low-label evaluation: train a classifier on a fraction of the labels, score it on test once."""
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 
-from medstrata.data.labels import Task, make_task
+from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import choose_thresholds, export_classifier
-from medstrata.evaluation.feature_cache import labelled_features
 from medstrata.evaluation.full import fit_full
 from medstrata.evaluation.linear import fit_frozen
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.evaluation.setup import (
+    Evaluation,
+    EvaluationOptions,
     Fitted,
     Parts,
-    begin_evaluation,
-    describe_inputs,
-    describe_store,
     describe_subset,
     known_answers,
     labelled_parts,
@@ -30,18 +27,15 @@ from medstrata.evaluation.setup import (
     primary_score,
     save_subset,
     scored,
-    seeded_encoder,
 )
 from medstrata.metrics import legacy
 from medstrata.metrics.intervals import metric_for, metrics_for, score
-from medstrata.metrics.kinds import TaskKind
-from medstrata.models.encoders import encoder_digest
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import settings_dict, write_result
+from medstrata.runs.folder import settings_dict
 from medstrata.runs.trackers import Tracker, require_installed, tracking
 from medstrata.runtime.console import say
-from medstrata.runtime.devices import computed_in, device_name, make_accelerator
+from medstrata.runtime.devices import computed_in, make_accelerator
 from medstrata.runtime.files import replacing
 
 
@@ -53,13 +47,8 @@ def finetune(
     out: Path | str,
     settings: FinetuneSettings | None = None,
     *,
-    kind: TaskKind | None = None,
-    backbone: str | None = None,
-    arm: str | None = None,
-    features: Path | str | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
     trackers: Sequence[Tracker] = (),
+    **options: Unpack[EvaluationOptions],
 ) -> Path:
     """Train on a fraction of the labels, choose by validation, score every test image once.
 
@@ -70,14 +59,8 @@ def finetune(
         fraction: Share of the labelled training images, above 0 up to 1; whole patients.
         out: The run folder.
         settings: How to train.
-        kind: Overrides the guessed kind of the labels.
-        backbone: timm's name, for all but runs.
-        arm: Name in tables; by default the run's recipe, `scratch` or `imagenet`.
-        features: A folder in which the frozen protocol keeps features, for other runs that use the
-            same encoder and store; none keeps none. Scores do not depend on it.
-        resume: Leave a finished run as it is; start an unfinished one again.
-        overwrite: Delete a run in `out` first.
         trackers: Where the numbers of metrics.jsonl go as well; see `medstrata.runs.trackers`.
+        options: See `EvaluationOptions`: kind, backbone, arm, features, resume, overwrite.
 
     Returns:
         The run folder, with `result.json`, `predictions.parquet`, `subset.csv` and the classifier
@@ -86,71 +69,47 @@ def finetune(
     Raises:
         MedstrataError: the task or the encoder does not exist, or a split lacks a class.
     """
-    spec, out = EncoderSpec.parse(encoder), Path(out)
     settings = settings or FinetuneSettings()
     if store.is_remote and settings.shuffle_shards is None:
         settings = replace(settings, shuffle_shards=REMOTE_SHUFFLE_SHARDS)
     require_installed(trackers)
-    started = time.perf_counter()
-    resolved = make_task(store, task, kind)
-    parts = labelled_parts(store, resolved, fraction, settings.subset_seed)
     accelerator = make_accelerator(settings.precision)
-    loaded = seeded_encoder(
-        spec, store, backbone=backbone, image_size=settings.views.size, seed=settings.seed
-    )
-    described = {
-        **describe_inputs(spec, out, loaded, arm, store, resolved),
-        "fraction": fraction,
-        **settings_dict(settings),
-    }
-    if not begin_evaluation(out, store, described, resume=resume, overwrite=overwrite):
-        return out
-    save_subset(out, store, parts.train)
-    start = encoder_digest(loaded)  # full fine-tuning changes it
-    with tracking(trackers, out, described, step=0) as track:
+    begun = Evaluation.begin(encoder, store, task, out, settings, options)
+    begun = begun.recording({"fraction": fraction, **settings_dict(settings)})
+    parts = labelled_parts(store, begun.task, fraction, settings.subset_seed)
+    if not begun.open():
+        return begun.out
+    save_subset(begun.out, store, parts.train)
+    with tracking(trackers, begun.out, begun.recorded, step=0) as track:
         if settings.protocol == "full":
-            fitted = fit_full(loaded, store, resolved, parts, settings, accelerator, out, track)
+            fitted = fit_full(
+                begun.loaded, store, begun.task, parts, settings, accelerator, begun.out, track
+            )
         else:
-            extracted = labelled_features(loaded, store, accelerator.device, features)
-            fitted = fit_frozen(extracted, resolved, parts, out, track)
-    _save_predictions(out, store, resolved, parts, fitted)
-    thresholds = choose_thresholds(resolved, parts.val, fitted.val)
-    export_classifier(
-        out,
-        loaded,
-        fitted.head,
-        store,
-        resolved,
-        thresholds,
-        encoder=None if settings.protocol == "full" else described["encoder"],
-        seed=settings.seed,
-        image_size=settings.views.size,
-    )
+            extracted = begun.features(accelerator.device)
+            fitted = fit_frozen(extracted, begun.task, parts, begun.out, track)
+    _save_predictions(begun.out, store, begun.task, parts, fitted)
+    thresholds = choose_thresholds(begun.task, parts.val, fitted.val)
+    export_classifier(begun, fitted.head, thresholds, settings)
     # The best epoch's weights are in exported/ now; a study need not hold them twice.
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    result = {
-        "kind": "finetune",
-        **described,
-        "encoder_digest": start,
-        "store": describe_store(store, resolved),
-        "subset": describe_subset(store, resolved, parts.train),
-        **_scores(store, resolved, parts, fitted, settings.resamples),
+    shutil.rmtree(begun.out / "checkpoints", ignore_errors=True)
+    found = {
+        "subset": describe_subset(store, begun.task, parts.train),
+        **_scores(store, begun.task, parts, fitted, settings.resamples),
         "thresholds": thresholds,
-        "seconds": time.perf_counter() - started,
-        "device": device_name(accelerator.device),
         # What was computed in; config.yaml has what was asked for. Features are always float32.
         "precision": computed_in(accelerator) if settings.protocol == "full" else "fp32",
     }
     if settings.legacy:
-        result["legacy"] = _legacy_figures(resolved, parts, fitted)
-    write_result(out, result)
+        found["legacy"] = _legacy_figures(begun.task, parts, fitted)
+    result = begun.finish("finetune", found, accelerator.device)
     metric = result["metric"]
     tested = result["test"]["scores"][metric]
     say(
-        f"{result['arm']}, {len(parts.train)} labelled images: {metric} {tested['value']:.3f} "
+        f"{begun.arm}, {len(parts.train)} labelled images: {metric} {tested['value']:.3f} "
         f"({tested['low']:.3f} to {tested['high']:.3f}) on {len(parts.test)} test images"
     )
-    return out
+    return begun.out
 
 
 def _scores(

@@ -1,39 +1,33 @@
 """Layer-wise probing: what each stage of a frozen encoder knows of a task, scored on test."""
 
-import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.labels import Task, make_task
+from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
-from medstrata.evaluation.feature_cache import labelled_features
 from medstrata.evaluation.linear import fit_probe
 from medstrata.evaluation.settings import ProbeSettings
 from medstrata.evaluation.setup import (
+    Evaluation,
+    EvaluationOptions,
     Parts,
-    begin_evaluation,
-    describe_inputs,
-    describe_store,
     describe_subset,
     known_answers,
     labelled_parts,
     predicted_classes,
     save_subset,
     scored,
-    seeded_encoder,
 )
 from medstrata.metrics.intervals import metric_for
-from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.knn import knn_probabilities
-from medstrata.models.encoders import encoder_digest
 from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import settings_dict, write_result
+from medstrata.runs.folder import settings_dict
 from medstrata.runtime.console import say
-from medstrata.runtime.devices import device_name, evaluation_device
+from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.files import replacing
 
 
@@ -45,12 +39,7 @@ def probe(
     *,
     fraction: float = 1.0,
     settings: ProbeSettings | None = None,
-    kind: TaskKind | None = None,
-    backbone: str | None = None,
-    arm: str | None = None,
-    features: Path | str | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
+    **options: Unpack[EvaluationOptions],
 ) -> Path:
     """Read a task out of every stage of a frozen encoder, by a linear layer and by neighbours.
 
@@ -65,13 +54,7 @@ def probe(
         out: The run folder.
         fraction: Share of the labelled training images, above 0 up to 1; whole patients.
         settings: How stages are read out.
-        kind: Overrides the guessed kind of the labels.
-        backbone: timm's name, for all but runs.
-        arm: Name in tables; by default the run's recipe, `scratch` or `imagenet`.
-        features: A folder in which features are kept, for other runs that use the same encoder
-            and store; none keeps none. Scores do not depend on it.
-        resume: Leave a finished run as it is; start an unfinished one again.
-        overwrite: Delete a run in `out` first.
+        options: See `EvaluationOptions`: kind, backbone, arm, features, resume, overwrite.
 
     Returns:
         The run folder, with `result.json`, `predictions.parquet` (test images) and `subset.csv`.
@@ -81,44 +64,29 @@ def probe(
 
     Source: Alain and Bengio 2016, arXiv:1610.01644 (linear read-outs of every layer).
     """
-    spec, out = EncoderSpec.parse(encoder), Path(out)
-    settings = settings or ProbeSettings()
-    started, device = time.perf_counter(), evaluation_device()
-    resolved = make_task(store, task, kind)
-    parts = labelled_parts(store, resolved, fraction, settings.subset_seed)
-    loaded = seeded_encoder(
-        spec, store, backbone=backbone, image_size=settings.image_size, seed=settings.seed
-    )
-    described = {
-        **describe_inputs(spec, out, loaded, arm, store, resolved),
-        "fraction": fraction,
-        **settings_dict(settings),
-    }
-    if not begin_evaluation(out, store, described, resume=resume, overwrite=overwrite):
-        return out
-    save_subset(out, store, parts.train)
-    extracted = labelled_features(loaded, store, device, features)
-    say(f"{described['arm']}, {len(parts.train)} labelled images, probed stage by stage:")
-    read = _read_stages(extracted, store, resolved, parts, settings)
-    _save_predictions(out, store, resolved, parts.test, read)
-    result = {
-        "kind": "probe",
-        **described,
-        "encoder_digest": encoder_digest(loaded),
-        "store": describe_store(store, resolved),
-        "subset": describe_subset(store, resolved, parts.train),
-        "metric": metric_for(resolved.kind),
+    settings, device = settings or ProbeSettings(), evaluation_device()
+    begun = Evaluation.begin(encoder, store, task, out, settings, options)
+    begun = begun.recording({"fraction": fraction, **settings_dict(settings)})
+    parts = labelled_parts(store, begun.task, fraction, settings.subset_seed)
+    if not begun.open():
+        return begun.out
+    save_subset(begun.out, store, parts.train)
+    extracted = begun.features(device)
+    say(f"{begun.arm}, {len(parts.train)} labelled images, probed stage by stage:")
+    read = _read_stages(extracted, store, begun.task, parts, settings)
+    _save_predictions(begun.out, store, begun.task, parts.test, read)
+    found = {
+        "subset": describe_subset(store, begun.task, parts.train),
+        "metric": metric_for(begun.task.kind),
         "test": {
             "images": len(parts.test),
             "patients": len(np.unique(store.patients[parts.test])),
             "resamples": settings.resamples,
             "stages": {stage: one.scores for stage, one in read.items()},
         },
-        "seconds": time.perf_counter() - started,
-        "device": device_name(device),
     }
-    write_result(out, result)
-    return out
+    begun.finish("probe", found, device)
+    return begun.out
 
 
 class _ReadOuts(NamedTuple):

@@ -13,7 +13,8 @@ from medstrata.data.labels import make_task
 from medstrata.data.splits import known
 from medstrata.data.store.store import Store
 from medstrata.evaluation.full import load_tuned
-from medstrata.evaluation.setup import begin_evaluation, seeded_encoder
+from medstrata.evaluation.settings import FEWEST_IMAGES, ReuseSettings
+from medstrata.evaluation.setup import open_folder, seeded_encoder
 from medstrata.metrics.cka import MEASURES, Spread, linear_heatmap, measures, subset_measures
 from medstrata.metrics.legacy import rbf_cka as absolute_width_cka
 from medstrata.models.backbones import Backbone, create_backbone
@@ -26,7 +27,6 @@ from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.randomness import Stream, derive_seed, permutation, uniforms
 
 _ORDERS = 2  # mismatched orders a subset
-_FEWEST = 8  # images: debiased CKA takes four, and subsets are of half of the images at the most
 _HEATMAP = "linear_debiased"
 
 Stages = dict[str, torch.Tensor]  # stage -> globally pooled features, (N, C)
@@ -36,12 +36,8 @@ def reuse(
     finetuned_run: Path | str,
     store: Store,
     out: Path | str,
+    settings: ReuseSettings | None = None,
     *,
-    subsets: int = 50,
-    subset_size: int = 1000,
-    max_images: int = 10_000,
-    legacy: bool = False,
-    seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
 ) -> Path:
@@ -51,11 +47,7 @@ def reuse(
         finetuned_run: A finished run of `finetune` with `protocol=full`.
         store: The store it was tuned on.
         out: The run folder.
-        subsets: Random subsets of the images behind each mean, deviation and null.
-        subset_size: Images a subset, but no more than half of them.
-        max_images: Labelled test images that are compared; more are left to chance.
-        legacy: Also compute the similarity with the authors' absolute bandwidth.
-        seed: Decides images, subsets, mismatches and the untrained network.
+        settings: How they are compared.
         resume: Leave a finished run as it is; start an unfinished one again.
         overwrite: Delete a run in `out` first.
 
@@ -69,28 +61,29 @@ def reuse(
             is another one or has too few test images.
     """
     run, out, started = Path(finetuned_run), Path(out), time.perf_counter()
+    settings = settings or ReuseSettings()
+    seed = settings.seed
     tuned = _tuned_result(run, store)
-    _check_counts(subsets, subset_size, max_images)
-    rows = _test_rows(store, tuned["task"], max_images, seed)
-    size = min(subset_size, len(rows) // 2)
+    rows = _test_rows(store, tuned["task"], settings.max_images, seed)
+    size = min(settings.subset_size, len(rows) // 2)
     described = {
         "run": run.name,
         **{key: tuned[key] for key in ("encoder", "arm", "backbone")},
         "store": store.path.name,
         **{key: tuned[key] for key in ("store_digest", "task", "fraction", "seed", "protocol")},
         "images": len(rows),
-        "subsets": {"count": subsets, "size": size, "seed": seed},
+        "subsets": {"count": settings.subsets, "size": size, "seed": seed},
     }
     # Before there is a folder: an encoder that cannot be found leaves nothing behind.
     networks = _Networks(run, store, tuned, seed)
-    options = described | {"legacy": legacy}
-    if not begin_evaluation(out, store, options, resume=resume, overwrite=overwrite):
+    options = described | {"legacy": settings.legacy}
+    if not open_folder(out, store, options, resume=resume, overwrite=overwrite):
         return out
     say(f"{len(rows)} test images through {tuned['backbone']} before, after and untrained")
     before, after, untrained = networks.stages(rows)
     chosen = [
         permutation(len(rows), Stream.REUSE_SUBSET, seed, number)[:size]
-        for number in range(subsets)
+        for number in range(settings.subsets)
     ]
     orders = _mismatches(store.patients[rows], chosen, seed)
     found = _compare(before, after, untrained, chosen, orders)
@@ -102,7 +95,7 @@ def reuse(
         "cka": found,
         "heatmap": _heatmaps(before, after),
     }
-    if legacy:
+    if settings.legacy:
         result["legacy"] = {stage: _legacy(before[stage], after[stage], chosen) for stage in before}
     result["seconds"] = time.perf_counter() - started
     result["device"] = device_name(networks.device)
@@ -129,23 +122,13 @@ def _tuned_result(run: Path, store: Store) -> dict[str, Any]:
     return result
 
 
-def _check_counts(subsets: int, subset_size: int, max_images: int) -> None:
-    for name, value, fewest in (
-        ("subsets", subsets, 2),
-        ("subset_size", subset_size, 4),
-        ("max_images", max_images, _FEWEST),
-    ):
-        if value < fewest:
-            raise MedstrataError(f"{name} must be {fewest} or more, got {value}")
-
-
 def _test_rows(store: Store, task: dict[str, Any], max_images: int, seed: int) -> NDArray[np.int64]:
     targets = make_task(store, task["name"], task["kind"]).targets
     rows = store.rows("test")
     rows = rows[known(targets[rows])]
-    if len(rows) < _FEWEST:
+    if len(rows) < FEWEST_IMAGES:
         raise MedstrataError(
-            f"{store.location} has {len(rows)} labelled test images; {_FEWEST} are needed"
+            f"{store.location} has {len(rows)} labelled test images; {FEWEST_IMAGES} are needed"
         )
     return np.sort(rows[permutation(len(rows), Stream.REUSE_IMAGES, seed)[:max_images]])
 

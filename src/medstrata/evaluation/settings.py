@@ -6,6 +6,9 @@ from typing import Literal
 from medstrata.data.view_settings import ViewSettings, mild
 from medstrata.runtime.errors import require
 
+# Of feature reuse: debiased CKA takes four, and subsets are of half of the images at the most.
+FEWEST_IMAGES = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSettings:
@@ -46,6 +49,11 @@ class FinetuneSettings:
     legacy: bool = False
     views: ViewSettings = field(default_factory=lambda: mild(0))
 
+    @property
+    def image_size(self) -> int:
+        """Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's."""
+        return self.views.size
+
     def __post_init__(self) -> None:
         for name in ("epochs", "min_steps", "batch_size", "resamples"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
@@ -83,3 +91,51 @@ class ProbeSettings:
             require(getattr(self, name) >= 1, self, name, "1 or more")
         require(self.image_size >= 0, self, "image_size", "0 or more")
         require(self.temperature > 0, self, "temperature", "above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtlasSettings:
+    """What an atlas of features shows; the same for every arm.
+
+    Attributes:
+        images: Most images on the map, drawn at random.
+        queries: Images whose neighbours are shown, drawn from each class in turn.
+        neighbours: Nearest images of each image, by cosine of the pooled features.
+        seed: Decides the weights of `scratch`, the queries and the images on the map.
+        image_size: Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's.
+    """
+
+    images: int = 2000
+    queries: int = 8
+    neighbours: int = 5
+    seed: int = 0
+    image_size: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("images", "queries", "neighbours"):
+            require(getattr(self, name) >= 1, self, name, "1 or more")
+        require(self.image_size >= 0, self, "image_size", "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReuseSettings:
+    """How an encoder is compared before and after fine-tuning; the same for every arm.
+
+    Attributes:
+        subsets: Random subsets of the images behind each mean, deviation and null.
+        subset_size: Images a subset, but no more than half of them.
+        max_images: Labelled test images that are compared; more are left to chance.
+        seed: Decides images, subsets, mismatches and the untrained network.
+        legacy: Also compute the similarity with the authors' absolute bandwidth.
+    """
+
+    subsets: int = 50
+    subset_size: int = 1000
+    max_images: int = 10_000
+    seed: int = 0
+    legacy: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.subsets >= 2, self, "subsets", "2 or more")
+        require(self.subset_size >= 4, self, "subset_size", "4 or more")
+        require(self.max_images >= FEWEST_IMAGES, self, "max_images", f"{FEWEST_IMAGES} or more")

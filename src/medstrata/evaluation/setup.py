@@ -1,24 +1,29 @@
 """What every evaluation of an encoder begins with, and writes into its run folder."""
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from medstrata.data.labels import Task
+from medstrata.data.labels import Task, make_task
 from medstrata.data.splits import known, label_subset
 from medstrata.data.store.store import Store
+from medstrata.evaluation.feature_cache import labelled_features
 from medstrata.metrics.intervals import bootstrap_interval, metric_for, score
-from medstrata.models.encoders import LoadedEncoder, load_encoder
+from medstrata.metrics.kinds import TaskKind
+from medstrata.models.encoders import LoadedEncoder, encoder_digest, load_encoder
+from medstrata.models.features import StoredFeatures
 from medstrata.models.heads import Head
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import keep_audit, open_run, read_result
+from medstrata.runs.folder import keep_audit, open_run, read_result, write_result
 from medstrata.runtime.console import say
+from medstrata.runtime.devices import device_name
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
 from medstrata.runtime.randomness import Stream, derive_seed
@@ -120,30 +125,142 @@ def seeded_encoder(
     )
 
 
-def describe_inputs(
-    encoder: EncoderSpec,
-    out: Path,
-    loaded: LoadedEncoder,
-    arm: str | None,
-    store: Store,
-    task: Task,
-) -> dict[str, Any]:
-    """What is evaluated on what, for config.yaml and result.json.
+class EvaluationOptions(TypedDict, total=False):
+    """What every evaluation of an encoder on a task takes by name, beside its settings.
 
-    A path starts from the run folder `out`, so that both may be moved together.
+    Attributes:
+        kind: Overrides the guessed kind of the labels.
+        backbone: timm's name, for all but runs.
+        arm: Name in tables; by default the run's recipe, `scratch` or `imagenet`.
+        features: A folder in which features of a frozen encoder are kept, for other runs that use
+            the same encoder and store; none keeps none. Scores do not depend on it.
+        resume: Leave a finished run as it is; start an unfinished one again.
+        overwrite: Delete a run in `out` first.
     """
-    return {
-        "encoder": str(encoder.seen_from(out)),
-        "arm": arm or loaded.arm,
-        "backbone": loaded.architecture,
-        "store": store.path.name,
-        "store_digest": store.digest,
-        "task": {"name": task.name, "kind": task.kind, "classes": list(task.classes)},
-    }
+
+    kind: TaskKind | None
+    backbone: str | None
+    arm: str | None
+    features: Path | str | None
+    resume: bool
+    overwrite: bool
 
 
-def begin_evaluation(
-    out: Path, store: Store, described: Mapping[str, Any], *, resume: bool, overwrite: bool
+class _Seeded(Protocol):
+    """What the settings of every evaluation say."""
+
+    @property
+    def seed(self) -> int:
+        """Of weights that are drawn."""
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels, for `scratch` and `imagenet`; 0 takes the store's."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An encoder on a task of a store, and the run folder of what is found.
+
+    Attributes:
+        out: The run folder.
+        store: Images and labels.
+        task: What is predicted.
+        loaded: The encoder.
+        arm: Its name in tables.
+        digest: Of the encoder as it was loaded.
+        recorded: What decides the run, for config.yaml and result.json.
+        options: As the caller gave them.
+        started: When, by `time.perf_counter`.
+    """
+
+    out: Path
+    store: Store
+    task: Task
+    loaded: LoadedEncoder
+    arm: str
+    digest: str
+    recorded: Mapping[str, Any]
+    options: EvaluationOptions
+    started: float
+
+    @classmethod
+    def begin(
+        cls,
+        encoder: str | Path | EncoderSpec,
+        store: Store,
+        task: str,
+        out: Path | str,
+        settings: _Seeded,
+        options: EvaluationOptions,
+    ) -> "Evaluation":
+        """Resolve the task and load the encoder; nothing is written yet.
+
+        A path starts from the run folder `out`, so that both may be moved together.
+
+        Raises:
+            MedstrataError: the task or the encoder does not exist.
+        """
+        started, spec, out = time.perf_counter(), EncoderSpec.parse(encoder), Path(out)
+        resolved = make_task(store, task, options.get("kind"))
+        loaded = seeded_encoder(
+            spec,
+            store,
+            backbone=options.get("backbone"),
+            image_size=settings.image_size,
+            seed=settings.seed,
+        )
+        arm = options.get("arm") or loaded.arm
+        recorded = {
+            "encoder": str(spec.seen_from(out)),
+            "arm": arm,
+            "backbone": loaded.architecture,
+            "store": store.path.name,
+            "store_digest": store.digest,
+            "task": {
+                "name": resolved.name,
+                "kind": resolved.kind,
+                "classes": list(resolved.classes),
+            },
+        }
+        digest = encoder_digest(loaded)
+        return cls(out, store, resolved, loaded, arm, digest, recorded, options, started)
+
+    def recording(self, settings: Mapping[str, Any]) -> "Evaluation":
+        """The same with the settings that decide the run, by the names they are recorded under."""
+        return replace(self, recorded={**self.recorded, **settings})
+
+    def open(self) -> bool:
+        """Make the run folder, or take up one that was not finished; see `open_folder`."""
+        return open_folder(
+            self.out,
+            self.store,
+            self.recorded,
+            resume=self.options.get("resume", False),
+            overwrite=self.options.get("overwrite", False),
+        )
+
+    def features(self, device: torch.device) -> StoredFeatures:
+        """Features of every labelled image of the store by the encoder as it is."""
+        return labelled_features(self.loaded, self.store, device, self.options.get("features"))
+
+    def finish(self, kind: str, found: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+        """Write result.json, and give what it holds."""
+        result = {
+            "kind": kind,
+            **self.recorded,
+            "encoder_digest": self.digest,
+            "store": describe_store(self.store, self.task),
+            **found,
+            "seconds": time.perf_counter() - self.started,
+            "device": device_name(device),
+        }
+        write_result(self.out, result)
+        return result
+
+
+def open_folder(
+    out: Path, store: Store, recorded: Mapping[str, Any], *, resume: bool, overwrite: bool
 ) -> bool:
     """Make the run folder, or take up one that was not finished.
 
@@ -151,9 +268,9 @@ def begin_evaluation(
         Whether there is work to do; not when the run in the folder is finished.
 
     Raises:
-        MedstrataError: as for `run.open_run`.
+        MedstrataError: as for `runs.folder.open_run`.
     """
-    if open_run(out, described, resume=resume, overwrite=overwrite):
+    if open_run(out, recorded, resume=resume, overwrite=overwrite):
         if read_result(out) is not None:
             say(f"{out} is finished already; nothing to do")
             return False

@@ -15,7 +15,8 @@ from medstrata.evaluation.atlas import atlas
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.probe import probe
 from medstrata.evaluation.reuse import reuse
-from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.evaluation.settings import AtlasSettings, FinetuneSettings, ReuseSettings
+from medstrata.evaluation.setup import EvaluationOptions
 from medstrata.pretraining.loop import pretrain
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result
@@ -49,22 +50,15 @@ def perform(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
         return
     store = open_store(store_path(settings, cell.data, out, root))
     if cell.kind == "pretrain":
-        chosen = settings.pretraining(cell.data, cell.arm, cell.seed)
-        assert chosen is not None
-        pretrain(store, chosen, folder, resume=True)
+        pretraining = settings.pretraining(cell.data, cell.arm, cell.seed)
+        assert pretraining is not None
+        pretrain(store, pretraining, folder, resume=True)
         return
     if cell.kind == "reuse":
         assert settings.reuse is not None
         tuned = next(out / one for one in cell.needs if one.startswith("full/"))
-        reuse(
-            tuned,
-            store,
-            folder,
-            seed=cell.seed,
-            legacy=settings.legacy,
-            resume=True,
-            **settings.reuse.settings,
-        )
+        chosen = ReuseSettings(seed=cell.seed, legacy=settings.legacy)
+        reuse(tuned, store, folder, changed(chosen, settings.reuse.settings), resume=True)
         return
     _evaluate(cell, settings, store, folder, _encoder(cell, settings, out, root), out / "features")
 
@@ -96,7 +90,7 @@ def _evaluate(
 ) -> None:
     """What starts from an encoder and a task."""
     data, arm = settings.data[cell.data], settings.arms[cell.arm]
-    common: dict[str, Any] = {
+    common: EvaluationOptions = {
         "kind": data.kind,
         "backbone": arm.backbone or settings.backbone,
         "arm": cell.arm,
@@ -107,8 +101,8 @@ def _evaluate(
     if cell.kind == "atlas":
         assert settings.atlas is not None
         size = settings.finetune(cell.data, next(iter(settings.protocols))).views.size
-        chosen = settings.atlas.settings
-        atlas(encoder, store, data.task, folder, image_size=size, **common, **chosen)
+        shown = changed(AtlasSettings(image_size=size), settings.atlas.settings)
+        atlas(encoder, store, data.task, folder, shown, **common)
         return
     assert cell.fraction is not None
     if cell.kind == "probe":

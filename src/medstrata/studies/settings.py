@@ -14,7 +14,12 @@ from typing import Any, Literal, TypeVar, get_args
 import yaml
 from jsonargparse import ArgumentParser
 
-from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
+from medstrata.evaluation.settings import (
+    AtlasSettings,
+    FinetuneSettings,
+    ProbeSettings,
+    ReuseSettings,
+)
 from medstrata.metrics.kinds import TaskKind
 from medstrata.pretraining.recipes import RECIPES, recipe
 from medstrata.pretraining.settings import PretrainSettings
@@ -23,7 +28,9 @@ from medstrata.runtime.errors import MedstrataError
 
 Protocol = Literal["full", "frozen"]
 
-Settings = TypeVar("Settings", PretrainSettings, FinetuneSettings, ProbeSettings)
+Settings = TypeVar(
+    "Settings", PretrainSettings, FinetuneSettings, ProbeSettings, AtlasSettings, ReuseSettings
+)
 
 # What a study may change of the analyses that have no settings of their own.
 _CHANGEABLE = {
@@ -33,7 +40,15 @@ _CHANGEABLE = {
 # Names of data sets and arms become folders.
 _NAME = re.compile(r"\w[\w.+-]*")
 
-Typed = TypeVar("Typed", PretrainSettings, FinetuneSettings, ProbeSettings, "StudySettings")
+Typed = TypeVar(
+    "Typed",
+    PretrainSettings,
+    FinetuneSettings,
+    ProbeSettings,
+    AtlasSettings,
+    ReuseSettings,
+    "StudySettings",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
