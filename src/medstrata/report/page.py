@@ -10,14 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from medstrata.report.compare.compare import arm_order, benches, without_duplicates
-from medstrata.report.compare.findings import headline
+from medstrata.report.compare.conclusions import headline
 from medstrata.report.compare.gaps import gaps
 from medstrata.report.read.facts import RunFiles
 from medstrata.report.read.runs import Collection, Finetune, Pretrain, collect
-from medstrata.report.render import words
-from medstrata.report.render.exhibits import Exhibits
-from medstrata.report.render.exports import claim_folder, write_files
-from medstrata.report.render.figures import Style, styles, swatch
+from medstrata.report.render import formatting
+from medstrata.report.render.contents import Contents
+from medstrata.report.render.exports import check_folder, write_files
+from medstrata.report.render.figures import Style, arm_styles, swatch
 from medstrata.report.sections.audits import audits
 from medstrata.report.sections.curves import pretrain_charts, read
 from medstrata.report.sections.gather import gather
@@ -62,14 +62,14 @@ def write_report(
     folder = to.with_name(f"{to.stem}-files") if files else None
     collection = collect([Path(run) for run in runs])
     if folder is not None:
-        claim_folder(folder)
-    exhibits = Exhibits(folder=folder.name if folder else None)
+        check_folder(folder)
+    contents = Contents(folder=folder.name if folder else None)
     labels = _labels(collection)
-    looks = styles(arm_order(set(labels.values())))
-    page = _render(collection, title, labels, looks, exhibits)
+    styles = arm_styles(arm_order(set(labels.values())))
+    page = _render(collection, title, labels, styles, contents)
     to.parent.mkdir(parents=True, exist_ok=True)
     if folder is not None:
-        write_files(folder, exhibits, looks)
+        write_files(folder, contents, styles)
     write_text(to, page)
     return to
 
@@ -78,16 +78,16 @@ def _render(
     collection: Collection,
     title: str,
     labels: Mapping[tuple[str, str], str],
-    looks: Mapping[str, Style],
-    exhibits: Exhibits,
+    styles: Mapping[str, Style],
+    contents: Contents,
 ) -> str:
     kept, duplicates = without_duplicates(collection.finetune)
     found = benches(kept, labels)
     views, unseen = read_views(collection.pretrain)
     finished: tuple[Pretrain | Finetune, ...] = (*collection.pretrain, *collection.finetune)
     everything = [run.files for run in collection.every]
-    evidence = gather(found, collection.pretrain, looks)
-    layers = layer_sections(collection, found, labels, looks)
+    evidence = gather(found, collection.pretrain, styles)
+    layers = layer_sections(collection, found, labels, styles)
     audited, unaudited = audits([(run.store.name, run.files) for run in finished])
     script = resources.files("medstrata.report").joinpath("templates/report.js").read_text("utf-8")
     return (
@@ -95,7 +95,7 @@ def _render(
         .get_template("report.html.j2")
         .render(
             title=title,
-            exhibits=exhibits,
+            contents=contents,
             script=Markup(script),  # noqa: S704  (our own file)
             script_source=_script_source(script),
             days=_days(everything),
@@ -103,12 +103,12 @@ def _render(
             several_seeds=len({run.seed for run in kept}) > 1,
             labels=labels,
             headline=headline(found, evidence.families),
-            benches=bench_views(found, looks, evidence.families),
+            benches=bench_views(found, styles, evidence.families),
             data=data_table(found),
-            symbols=[swatch(look) for look in looks.values()],
-            symbol_of={arm: look.tag for arm, look in looks.items()},
+            symbols=[swatch(style) for style in styles.values()],
+            symbol_of={arm: style.tag for arm, style in styles.items()},
             pretrain_table=pretrain_table(collection.pretrain, labels),
-            pretrain_charts=pretrain_charts(collection.pretrain, labels, looks),
+            pretrain_charts=pretrain_charts(collection.pretrain, labels, styles),
             warnings=[(run, _warnings(run)) for run in collection.pretrain if _warnings(run)],
             views=views,
             evidence=evidence.sections,
@@ -137,15 +137,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": words.percent,
-        "bracketed": words.bracketed,
-        "metric": words.metric_name,
-        "protocol": words.protocol_name,
-        "kind": words.kind_name,
-        "listed": words.listed,
-        "sentence": words.sentence,
+        "percent": formatting.percent,
+        "bracketed": formatting.bracketed,
+        "metric": formatting.metric_name,
+        "protocol": formatting.protocol_name,
+        "kind": formatting.kind_name,
+        "listed": formatting.listed,
+        "sentence": formatting.sentence,
     }
-    environment.globals["counted"] = words.counted
+    environment.globals["counted"] = formatting.counted
     return environment
 
 

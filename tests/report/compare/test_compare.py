@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from medstrata.report.compare.compare import Summary, benches, best, summarise, without_duplicates
-from medstrata.report.compare.findings import findings, headline
+from medstrata.report.compare.conclusions import conclusions, headline
 from medstrata.report.compare.gaps import gaps
 from medstrata.report.read.runs import Collection, Finetune, collect
-from medstrata.report.render.figures import styles
-from medstrata.report.render.words import counted, duration, listed, percent, score_text, span
+from medstrata.report.render.figures import arm_styles
+from medstrata.report.render.formatting import counted, duration, listed, percent, score_text, span
 from medstrata.report.sections import curves
 from support.report_runs import FRACTIONS, TASK, finetune_run, pretrain_run
 
@@ -70,7 +70,7 @@ def write_scores(folder: Path, scores: dict[str, tuple[float, float, float]]) ->
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "sentences"),
     [
         (
             {"a": (0.9, 0.85, 0.95), "b": (0.7, 0.6, 0.8), "c": (0.5, 0.4, 0.6)},
@@ -87,17 +87,17 @@ def write_scores(folder: Path, scores: dict[str, tuple[float, float, float]]) ->
         ),
     ],
 )
-def test_findings_claim_no_more_than_the_intervals(tmp_path, scores, said):
+def test_findings_claim_no_more_than_the_intervals(tmp_path, scores, sentences):
     _, found = found_in(write_scores(tmp_path, scores))
-    (finding,) = findings(found[0], found[0].comparisons[0])
-    assert said in finding.text
+    (finding,) = conclusions(found[0], found[0].comparisons[0])
+    assert sentences in finding.text
     assert "One seed only: every arm." in finding.text
     text = headline(found).replace("\N{NARROW NO-BREAK SPACE}", " ")
     assert text.startswith(
         "With 1 % of the labels (30 images of 22 patients) and the whole network fine-tuned, a "
         f"has the highest macro AUROC of {len(scores)} arms: 0.900 (95 % interval over patients "
     )
-    assert text.endswith(said)
+    assert text.endswith(sentences)
 
 
 def test_seeds_that_touch_forbid_a_claim(tmp_path):
@@ -119,7 +119,7 @@ def test_missing_interval_and_lone_arm_are_said(tmp_path):
     finetune_run(tmp_path / "a", "a", 0.1, test=test)
     _, found = found_in(tmp_path)
     assert headline(found).startswith("At no label fraction do two arms have a score")
-    assert "nothing to compare with" in findings(found[0], found[0].comparisons[0])[0].text
+    assert "nothing to compare with" in conclusions(found[0], found[0].comparisons[0])[0].text
     finetune_run(tmp_path / "b", "b", 0.1)
     _, found = found_in(tmp_path)
     assert "An interval is missing" in headline(found)
@@ -182,7 +182,7 @@ def test_curves_count_epochs_from_one_and_follow_penalties(tmp_path, monkeypatch
         (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     _, (bench,) = found_in(tmp_path)
     for comparison in bench.comparisons:
-        curves.finetune_charts(comparison, styles(["moco"]), comparison.protocol)
+        curves.finetune_charts(comparison, arm_styles(["moco"]), comparison.protocol)
     [(x, y)], axis = drawn["full-10-percent-loss"]
     assert x == [*range(1, 11)]
     assert y[:2] == [pytest.approx(0.69), None]

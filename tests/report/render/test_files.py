@@ -13,12 +13,20 @@ from PIL import Image
 
 from medstrata.cli.main import main
 from medstrata.report.page import write_report
-from medstrata.report.render.exhibits import Exhibits
+from medstrata.report.render.contents import Contents
 from medstrata.report.render.figure_files import write_figure
-from medstrata.report.render.figures import INK, MUTED, RULE, claim, page_style, picture, styles
+from medstrata.report.render.figures import (
+    INK,
+    MUTED,
+    RULE,
+    arm_styles,
+    page_style,
+    plot,
+    tag_artists,
+)
+from medstrata.report.render.formatting import slug
 from medstrata.report.render.table_files import csv_text, latex_text
-from medstrata.report.render.tables import DataTable, Entry, distinct, named
-from medstrata.report.render.words import slug
+from medstrata.report.render.tables import Cell, Table, text_cells, unique_names
 from medstrata.runtime.errors import MedstrataError
 from support.report_page import HOSTILE, Page
 from support.report_runs import finetune_run
@@ -26,15 +34,15 @@ from support.report_runs import finetune_run
 SPECIAL = "100% a_b & #1 $x$ {y} ~ ^ \\ <z> |"
 
 
-def table(*rows, heads=("Arm", "Score"), **changes) -> DataTable:
+def table(*rows, heads=("Arm", "Score"), **changes) -> Table:
     facts = {"name": "scores", "caption": "Scores", "note": ""} | changes
-    return DataTable(heads=named(*heads), rows=rows, **facts)
+    return Table(heads=text_cells(*heads), rows=rows, **facts)
 
 
 @pytest.fixture
 def scores():
     """A score with everything, and none."""
-    full = Entry(
+    full = Cell(
         text="−0.123",
         number=-0.12345678901234567,
         interval=(-0.25, 0.5),
@@ -42,9 +50,9 @@ def scores():
         best=True,
     )
     return table(
-        (Entry(text=SPECIAL, arm=SPECIAL), full),
-        (Entry(text="[b]"), Entry(text="no score")),
-        (Entry(text="* c"), Entry(text="1,200", number=1200)),
+        (Cell(text=SPECIAL, arm=SPECIAL), full),
+        (Cell(text="[b]"), Cell(text="no score")),
+        (Cell(text="* c"), Cell(text="1,200", number=1200)),
     )
 
 
@@ -64,12 +72,12 @@ def test_csv_comes_back_through_pandas(scores):
 
 
 def test_csv_has_one_line_a_row_whatever_is_in_it():
-    text = csv_text(table(tuple(named("a\r\nb", "c\N{NO-BREAK SPACE}d\ne"))))
+    text = csv_text(table(tuple(text_cells("a\r\nb", "c\N{NO-BREAK SPACE}d\ne"))))
     assert text == "Arm,Score\na b,c d e\n"
 
 
 def test_whole_numbers_stay_whole():
-    assert csv_text(table((Entry(text="a"), Entry(text="1,200", number=1200)))).endswith("1200\n")
+    assert csv_text(table((Cell(text="a"), Cell(text="1,200", number=1200)))).endswith("1200\n")
 
 
 # LaTeX
@@ -108,7 +116,7 @@ def test_latex_is_balanced_and_has_caption_and_label(scores):
 
 def test_columns_of_bare_numbers_stand_to_the_right(scores):
     assert r"\begin{tabular}{ll}" in latex_text(scores, "n")
-    bare = table((Entry(text="a"), Entry(text="1", number=1)), (Entry(text="b"), Entry(text="–")))
+    bare = table((Cell(text="a"), Cell(text="1", number=1)), (Cell(text="b"), Cell(text="–")))
     assert r"\begin{tabular}{lr}" in latex_text(bare, "n")
 
 
@@ -119,28 +127,28 @@ def test_names_of_files():
     assert slug("Ünder_score", "A/B ../c") == "under-score-a-b-c"
     assert slug("心") == "unnamed"
     assert len(slug("x" * 300)) == 60
-    assert distinct(["a", "b", "a", "a", "a-2"]) == ["a", "b", "a-2", "a-3", "a-2-2"]
+    assert unique_names(["a", "b", "a", "a", "a-2"]) == ["a", "b", "a-2", "a-3", "a-2-2"]
 
 
 # Figures
 
 
 def drawn(arm: str = "$moco"):
-    looks = styles([arm, "other"])
+    styles = arm_styles([arm, "other"])
     with rc_context(page_style(9)):
         figure = Figure(figsize=(3, 2))
         axes = figure.add_axes((0.2, 0.2, 0.7, 0.7))
-        claim(axes.plot([0, 1], [0, 1], color=looks[arm].colour), looks[arm])
+        tag_artists(axes.plot([0, 1], [0, 1], color=styles[arm].colour), styles[arm])
         axes.grid(color=RULE)
         axes.text(0.5, 0.5, "words", color=MUTED)
         axes.scatter([0.2, 0.8], [0.8, 0.2], c=[INK, RULE])
         axes.fill_between([0, 0.2], 0.6, 0.9, color=RULE, alpha=0.5)
-        return picture(figure, name="p", title="A $title", alt="A line"), looks
+        return plot(figure, name="p", title="A $title", alt="A line"), styles
 
 
 def test_figures_are_whole_documents_without_dates(tmp_path):
-    made, looks = drawn()
-    write_figure(tmp_path, "f", made, looks)
+    made, styles = drawn()
+    write_figure(tmp_path, "f", made, styles)
     pdf = (tmp_path / "f.pdf").read_bytes()
     assert pdf.startswith(b"%PDF")
     assert pdf.rstrip().endswith(b"%%EOF")
@@ -156,8 +164,8 @@ def test_figures_are_whole_documents_without_dates(tmp_path):
 
 
 def test_figures_are_ink_on_white(tmp_path):
-    made, looks = drawn()
-    write_figure(tmp_path, "f", made, looks)
+    made, styles = drawn()
+    write_figure(tmp_path, "f", made, styles)
     with Image.open(tmp_path / "f.png") as image:
         colours = {colour[:3] for _, colour in image.convert("RGBA").getcolors(1 << 24)}
         assert image.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
@@ -175,8 +183,8 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
 
 
 def test_key_names_only_the_arms_drawn(tmp_path):
-    made, looks = drawn("_心")
-    write_figure(tmp_path, "f", made, looks)
+    made, styles = drawn("_心")
+    write_figure(tmp_path, "f", made, styles)
     (key,) = made.figure.legends
     assert [text.get_text().strip() for text in key.get_texts()] == ["_心"]
 
@@ -277,9 +285,9 @@ def test_hostile_names_stay_inside_the_folder(tmp_path):
 
 
 def test_equal_names_get_files_of_their_own():
-    exhibits = Exhibits(folder=None)
+    contents = Contents(folder=None)
     made, _ = drawn()
-    one = table(tuple(named("a", "1")))
-    assert [exhibits.keep_table(number, one) for number in (1, 2)] == ["scores", "scores-2"]
-    assert [exhibits.keep_picture(0, made) for _ in range(2)] == ["p", "p-2"]
-    assert [shown.number for shown in exhibits.tables] == [1, 2]
+    one = table(tuple(text_cells("a", "1")))
+    assert [contents.add_table(number, one) for number in (1, 2)] == ["scores", "scores-2"]
+    assert [contents.add_plot(0, made) for _ in range(2)] == ["p", "p-2"]
+    assert [shown.number for shown in contents.tables] == [1, 2]

@@ -7,7 +7,7 @@ import yaml
 
 from medstrata.report.page import write_report
 from medstrata.report.read.runs import collect
-from medstrata.report.render.figures import styles
+from medstrata.report.render.figures import arm_styles
 from medstrata.report.sections.ablation import ablation_section, source
 from medstrata.report.sections.gather import gather
 from medstrata.report.sections.legacy import legacy_section
@@ -33,12 +33,12 @@ def encoder(folder: Path, arm: str, **intermediate) -> Path:
     return run
 
 
-def tuned(folder: Path, patients: Patients, arm: str, named: str) -> None:
+def tuned(folder: Path, patients: Patients, arm: str, text_cells: str) -> None:
     for seed in (0, 1):
         run = folder / f"{arm}{seed}"
         patients.run(run, arm, 0.1, patients.predictions(1.0, seed), seed=seed)
         config = yaml.safe_load((run / "config.yaml").read_text())
-        (run / "config.yaml").write_text(yaml.safe_dump(config | {"encoder": named}))
+        (run / "config.yaml").write_text(yaml.safe_dump(config | {"encoder": text_cells}))
 
 
 def test_ablation_holds_runs_that_differ_in_the_intermediate_loss_alone(tmp_path, patients):
@@ -153,11 +153,11 @@ def test_what_cannot_be_computed_is_said(tmp_path, patients):
     for arm in ("a", "b"):
         seeds(tmp_path, patients, arm, 1.0, 0)
     found = benches_of(tmp_path)
-    why = [note.why for note in gather(found, [], styles(["a", "b"])).notes]
+    why = [note.why for note in gather(found, [], arm_styles(["a", "b"])).notes]
     assert any("no arm named scratch or imagenet or moco" in one for one in why)
     assert any("neither label efficiency nor the shift" in one for one in why)
     patients.run(tmp_path / "full", "a", 1.0, patients.predictions(1.0))
     found = benches_of(tmp_path)
-    told_of = {note.what[-3:]: note.why for note in gather(found, [], styles(["a", "b"])).notes}
+    told_of = {note.what[-3:]: note.why for note in gather(found, [], arm_styles(["a", "b"])).notes}
     assert "its shift is not known" in told_of[": b"]
     assert "the floor of the shift is not known" in told_of[": a"]

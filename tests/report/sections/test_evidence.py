@@ -8,10 +8,10 @@ import pytest
 from medstrata.metrics.intervals import score
 from medstrata.metrics.ks import KsDistances, KsInterval, ks_distance
 from medstrata.metrics.label_efficiency import Efficiency
+from medstrata.report.compare.conclusions import conclusions, headline
 from medstrata.report.compare.differences import Family, families
-from medstrata.report.compare.findings import findings, headline
 from medstrata.report.sections.calibration import reliability
-from medstrata.report.sections.efficiency import efficiency_section, told
+from medstrata.report.sections.efficiency import efficiency_section, share_cell
 from medstrata.report.sections.gain import gain, gains_section
 from medstrata.report.sections.shift import average, shifts
 from support.predicted_runs import TASKS, Patients, bench_of, benches_of, seeds
@@ -64,17 +64,17 @@ def test_better_and_worse_arms_are_found_and_said(tmp_path, patients):
     expected = column["moco_bt"].value - column["moco"].value
     assert contrast.difference.value == pytest.approx(expected)
     assert contrast.difference.p_value <= contrast.adjusted <= 2 * contrast.difference.p_value
-    (finding,) = findings(bench, comparison, found)
+    (finding,) = conclusions(bench, comparison, found)
     assert f"Against plain MoCo, moco_bt (+{expected:.3f}) is clearly better; " in finding.text
     assert "is clearly worse." in finding.text
-    said = headline([bench], [[found]])
-    assert said.startswith(
+    sentences = headline([bench], [[found]])
+    assert sentences.startswith(
         f"With 10{THIN}% of the labels, arms with an intermediate loss are clearly better than "
         "plain MoCo in 1 of 2 comparisons and clearly worse than plain MoCo in 1 of 2 comparisons. "
         f"With 10{THIN}% of the labels"
     )
     over = found[0].contrasts["moco_bt", 0.1].difference.value
-    assert said.endswith(
+    assert sentences.endswith(
         f"It is clearly better than scratch (+{over:.3f}) and plain MoCo (+{expected:.3f})."
     )
     twice = headline([bench, bench], [[found], [found]])
@@ -87,9 +87,11 @@ def test_nothing_is_claimed_of_arms_that_differ_by_chance(tmp_path, patients):
         seeds(tmp_path, patients, arm, 1.0, own=len(arm))
     found = families_of(tmp_path)
     assert found[0].contrasts["moco_bt", 0.1].better == 0
-    said = headline([bench_of(tmp_path)], [[found]])
-    assert "no arm with an intermediate loss is clearly better or worse than plain MoCo" in said
-    (finding,) = findings(bench_of(tmp_path), bench_of(tmp_path).comparisons[0], found)
+    sentences = headline([bench_of(tmp_path)], [[found]])
+    assert (
+        "no arm with an intermediate loss is clearly better or worse than plain MoCo" in sentences
+    )
+    (finding,) = conclusions(bench_of(tmp_path), bench_of(tmp_path).comparisons[0], found)
     assert finding.text.endswith("Against plain MoCo, moco_bt is not clearly apart.")
 
 
@@ -155,14 +157,14 @@ def test_gain_is_the_mean_of_the_sets(tmp_path):
 
 def test_efficiency_in_words():
     reached = Efficiency(fraction=0.0312, low=0.01, high=None, reached=0.9)
-    entry = told(reached, smallest=0.01)
+    entry = share_cell(reached, smallest=0.01)
     assert entry.text == f"3.1{THIN}%"
     assert entry.number == 0.0312
     assert entry.notes == (
         f"95{THIN}%: ≤ 1{THIN}% to beyond all",
         f"reached in 90{THIN}% of resamples",
     )
-    never = told(Efficiency(fraction=None, low=None, high=None, reached=0.0), smallest=0.01)
+    never = share_cell(Efficiency(fraction=None, low=None, high=None, reached=0.0), smallest=0.01)
     assert (never.text, never.number) == ("not reached", None)
 
 

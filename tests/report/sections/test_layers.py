@@ -12,7 +12,7 @@ from medstrata.metrics.intervals import mean_interval, score
 from medstrata.report.compare.places import places, share, shown_stages, stage_marks, stage_order
 from medstrata.report.page import write_report
 from medstrata.report.read.runs import collect
-from medstrata.report.render.figures import styles
+from medstrata.report.render.figures import arm_styles
 from medstrata.report.sections.atlas_map import LIMIT, Points, colouring, map_figure, read_points
 from medstrata.report.sections.probing import probing_view
 from medstrata.report.sections.reuse_tables import reuse_findings
@@ -123,15 +123,15 @@ def test_probing_tells_where_an_arm_is_level_with_its_end(tmp_path):
     collection = collect([tmp_path])
     labels = {(arm, "resnet18"): arm for arm in ("early", "late")}
     (place,), notes = places(collection.probe, labels)
-    view = probing_view(place, styles(["early", "late"]), "p")
+    view = probing_view(place, arm_styles(["early", "late"]), "p")
     assert notes == []
-    said = dict(view.fractions[0].said)
-    assert said["Level with the last stage"] == "early at stage2; late at stage4."
-    assert said["stage2"].endswith("clear of it.")
-    assert said["stage3"] == "early 0.800 comes first, late 0.700 next; clear of it."
-    assert "not clear of any other arm" in said["stage1"]
+    sentences = dict(view.fractions[0].sentences)
+    assert sentences["Level with the last stage"] == "early at stage2; late at stage4."
+    assert sentences["stage2"].endswith("clear of it.")
+    assert sentences["stage3"] == "early 0.800 comes first, late 0.700 next; clear of it."
+    assert "not clear of any other arm" in sentences["stage1"]
     # Nothing was read out by neighbours.
-    assert [picture.title for picture in view.fractions[0].pictures] == ["Linear layer"]
+    assert [plot.title for plot in view.fractions[0].plots] == ["Linear layer"]
 
 
 def probed(folder, patients, arm, seed):
@@ -155,7 +155,7 @@ def test_probing_has_the_interval_of_the_mean(tmp_path):
 
     def view():
         (place,), _ = places(collect([tmp_path]).probe, labels)
-        return probing_view(place, styles(["moco"]), "p")
+        return probing_view(place, arm_styles(["moco"]), "p")
 
     (row,) = view().fractions[0].table.rows
     for i, cell in enumerate(row[2:5]):
@@ -190,9 +190,11 @@ def test_errors_are_read_the_other_way(tmp_path):
     probe_run(tmp_path / "flat", "scratch", 0.1, metric="brier", test=other)
     labels = {(arm, "resnet18"): arm for arm in ("moco", "scratch")}
     (place,), _ = places(collect([tmp_path]).probe, labels)
-    said = dict(probing_view(place, styles(["moco", "scratch"]), "p").fractions[0].said)
-    assert said["Level with the last stage"] == "scratch at stage1; moco at stage3."
-    assert said["stage3"] == "moco 0.210 comes first, scratch 0.400 next; clear of it."
+    sentences = dict(
+        probing_view(place, arm_styles(["moco", "scratch"]), "p").fractions[0].sentences
+    )
+    assert sentences["Level with the last stage"] == "scratch at stage1; moco at stage3."
+    assert sentences["stage3"] == "moco 0.210 comes first, scratch 0.400 next; clear of it."
 
 
 def test_probing_table_holds_the_numbers(page, root):
@@ -399,10 +401,10 @@ def test_broken_result_is_a_note(tmp_path, make, change, why):
 def test_broken_atlas_is_a_note(tmp_path):
     run = atlas_run(tmp_path / "bad", "moco")
     text = (run / "result.json").read_text()
-    for words in ('"rankme"', '"k"', '"queries"', '"method"'):
-        (run / "result.json").write_text(text.replace(words, '"other"'))
+    for formatting in ('"rankme"', '"k"', '"queries"', '"method"'):
+        (run / "result.json").write_text(text.replace(formatting, '"other"'))
         (note,) = collect([run]).notes
-        assert f"lacks {words[1:-1]}" in note.why
+        assert f"lacks {formatting[1:-1]}" in note.why
     (run / "result.json").write_text(text.replace('"neighbours"', '"n"', 1))
     assert "left out" in collect([run]).notes[0].why
 

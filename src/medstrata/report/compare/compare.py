@@ -9,7 +9,7 @@ from medstrata.metrics.intervals import LOWER_IS_BETTER
 from medstrata.report.read.facts import Note, Score, StoreFacts, TaskFacts
 from medstrata.report.read.predictions import Predictions, read_predictions
 from medstrata.report.read.runs import Finetune
-from medstrata.report.render.words import protocol_clause, protocol_name, score_text
+from medstrata.report.render.formatting import protocol_clause, protocol_name, score_text
 
 _BASELINES = ("scratch", "imagenet")
 _PROTOCOLS = ("full", "frozen")

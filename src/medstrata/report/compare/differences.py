@@ -9,7 +9,7 @@ from medstrata.report.compare.compare import Bench, Comparison, given_labels
 from medstrata.report.read.facts import Note
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.runs import Finetune
-from medstrata.report.render.words import listed, percent
+from medstrata.report.render.formatting import listed, percent
 
 # Arms that others are held against, in the order of their tables.
 BASELINES = ("scratch", "imagenet", "moco")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from medstrata.report.compare.compare import Bench, Comparison, given_labels
 from medstrata.report.read.facts import Note
 from medstrata.report.read.runs import Collection, Finetune
-from medstrata.report.render.words import listed, metric_name, percent, protocol_clause
+from medstrata.report.render.formatting import listed, metric_name, percent, protocol_clause
 
 
 def gaps(

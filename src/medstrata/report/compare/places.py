@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from medstrata.report.compare.compare import arm_order
 from medstrata.report.read.facts import Note, StoreFacts, TaskFacts
 from medstrata.report.read.layer_runs import Atlas, Probe, Reuse
-from medstrata.report.render.words import listed
+from medstrata.report.render.formatting import listed
 
 LayerRun = TypeVar("LayerRun", bound=Probe | Reuse | Atlas)
 Labels = Mapping[tuple[str, str], str]

@@ -6,7 +6,7 @@ from medstrata.report.compare.compare import Bench
 from medstrata.report.compare.places import LayerRun, Place, stage_order
 from medstrata.report.read.facts import Note
 from medstrata.report.read.layer_runs import READ_OUTS, Atlas, Probe, Reuse
-from medstrata.report.render.words import listed, percent
+from medstrata.report.render.formatting import listed, percent
 
 # (task, store) -> arms that any run there is about, in order.
 Expected = dict[tuple[str, str], dict[str, None]]

@@ -21,7 +21,7 @@ from medstrata.metrics.resampling import Draws, Floats, patient_draws
 from medstrata.report.read.facts import Note, Score, TaskFacts
 from medstrata.report.read.layer_runs import Probe
 from medstrata.report.read.runs import Finetune
-from medstrata.report.render.words import metric_name, run_names, score_text
+from medstrata.report.render.formatting import metric_name, run_names, score_text
 from medstrata.runtime.console import progress_bar
 
 RESAMPLES, LEVEL = 1000, 0.95
@@ -220,18 +220,18 @@ def _read(run: Tested, task: TaskFacts, recorded: Mapping[str, Score | None]) ->
 
 def _test_rows(path: Path, task: TaskFacts, beginnings: Sequence[str]) -> _Rows:
     multilabel = task.kind == "multilabel"
-    told = [f"target.{name}" for name in task.classes] if multilabel else ["target"]
+    target = [f"target.{name}" for name in task.classes] if multilabel else ["target"]
     named = task.classes[1:] if task.kind == "binary" else task.classes
     columns = {one: [f"{one}.{name}" for name in named] for one in beginnings}
     given = [column for some in columns.values() for column in some]
-    frame = pd.read_parquet(path, columns=["sample_id", "patient_id", "split", *told, *given])
+    frame = pd.read_parquet(path, columns=["sample_id", "patient_id", "split", *target, *given])
     frame = frame[frame["split"] == "test"].drop(columns="split")
     frame = frame.astype({"sample_id": str, "patient_id": str})
-    frame = frame.astype(dict.fromkeys(told, np.float64 if multilabel else np.int64))
+    frame = frame.astype(dict.fromkeys(target, np.float64 if multilabel else np.int64))
     if frame["sample_id"].duplicated().any():
         raise ValueError("an image is named twice")
     frame = frame.sort_values("sample_id", ignore_index=True)
-    truth = frame[told].to_numpy()
+    truth = frame[target].to_numpy()
     return _Rows(
         patient_ids=frame["patient_id"].to_numpy(),
         target=truth if multilabel else truth[:, 0],

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from medstrata.report.render.exhibits import Exhibits
+from medstrata.report.render.contents import Contents
 from medstrata.report.render.figure_files import write_figure
 from medstrata.report.render.figures import Style
 from medstrata.report.render.table_files import csv_text, latex_text
@@ -18,7 +18,7 @@ _INDEX = "index.json"
 _OURS = re.compile(r"tables/[a-z0-9-]+\.(csv|tex)|figures/[a-z0-9-]+\.(pdf|png)")
 
 
-def claim_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Make sure that a folder is ours to write in: new, empty, or written by an earlier report.
 
     Raises:
@@ -34,27 +34,27 @@ def claim_folder(folder: Path) -> None:
         )
 
 
-def write_files(folder: Path, exhibits: Exhibits, looks: Mapping[str, Style]) -> None:
+def write_files(folder: Path, contents: Contents, styles: Mapping[str, Style]) -> None:
     """Write every table and figure, each whole or not at all, and remove those no longer made.
 
     Args:
-        folder: As `claim_folder` allowed.
-        exhibits: What the page shows.
-        looks: Arm -> style, for the keys of the figures.
+        folder: As `check_folder` allowed.
+        contents: What the page shows.
+        styles: Arm -> style, for the keys of the figures.
     """
     earlier = _listed(folder)
-    tables = {f"tables/{one.file}.{kind}" for one in exhibits.tables for kind in ("csv", "tex")}
-    figures = {f"figures/{one.file}.{kind}" for one in exhibits.pictures for kind in ("pdf", "png")}
+    tables = {f"tables/{one.file}.{kind}" for one in contents.tables for kind in ("csv", "tex")}
+    figures = {f"figures/{one.file}.{kind}" for one in contents.plots for kind in ("pdf", "png")}
     for part in ("tables", "figures"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     # Written before the files, so that none is left unlisted when this is cut off.
     _write_index(folder, tables | figures | earlier)
-    for table in exhibits.tables:
+    for table in contents.tables:
         write_text(folder / "tables" / f"{table.file}.csv", csv_text(table.table))
         write_text(folder / "tables" / f"{table.file}.tex", latex_text(table.table, table.file))
     with progress_bar() as bar:
-        for shown in bar.track(exhibits.pictures, description="writing figures"):
-            write_figure(folder / "figures", shown.file, shown.picture, looks)
+        for shown in bar.track(contents.plots, description="writing figures"):
+            write_figure(folder / "figures", shown.file, shown.plot, styles)
     for name in earlier - tables - figures:
         (folder / name).unlink(missing_ok=True)
     _write_index(folder, tables | figures)

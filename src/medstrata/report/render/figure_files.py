@@ -12,7 +12,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from medstrata.report.render.figures import INK, MUTED, RULE, Picture, Style
+from medstrata.report.render.figures import INK, MUTED, RULE, Plot, Style
 from medstrata.runtime.files import replacing
 
 _ON_PAPER = {INK: "#000000", MUTED: "#444444", RULE: "#d0d0d0"}
@@ -21,26 +21,26 @@ _DOTS_PER_INCH = 300
 _GAP = 0.06  # inches between the drawing, its key and its title
 
 
-def write_figure(folder: Path, name: str, picture: Picture, looks: Mapping[str, Style]) -> None:
+def write_figure(folder: Path, name: str, plot: Plot, styles: Mapping[str, Style]) -> None:
     """Write both files, each whole or not at all; the same picture gives the same bytes.
 
     Args:
         folder: Where to.
         name: Of the files, without an ending.
-        picture: Its figure is changed for good: it is made to stand alone on white paper.
-        looks: Arm -> style, for the key.
+        plot: Its figure is changed for good: it is made to stand alone on white paper.
+        styles: Arm -> style, for the key.
     """
     # Type 42 keeps text as text.
     with rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        extent = _add_words(picture.figure, picture.title, looks)
-        _put_on_paper(picture.figure)
+        extent = _add_words(plot.figure, plot.title, styles)
+        _put_on_paper(plot.figure)
         with replacing(folder / f"{name}.pdf") as path:
             nothing = {"Creator": None, "Producer": None, "CreationDate": None}
-            picture.figure.savefig(path, format="pdf", bbox_inches=extent, metadata=nothing)
+            plot.figure.savefig(path, format="pdf", bbox_inches=extent, metadata=nothing)
         with replacing(folder / f"{name}.png") as path:
-            picture.figure.savefig(
+            plot.figure.savefig(
                 path,
                 format="png",
                 bbox_inches=extent,
@@ -49,14 +49,14 @@ def write_figure(folder: Path, name: str, picture: Picture, looks: Mapping[str, 
             )
 
 
-def _add_words(figure: Figure, title: str, looks: Mapping[str, Style]) -> Bbox:
+def _add_words(figure: Figure, title: str, styles: Mapping[str, Style]) -> Bbox:
     """Add what stands around the drawing in the page: its title, and a key of the arms drawn.
 
     Returns:
         What the drawing and the words cover, in inches.
     """
     tags = {artist.get_gid() for artist in figure.findobj()}
-    drawn = {arm: style for arm, style in looks.items() if style.tag in tags}
+    drawn = {arm: style for arm, style in styles.items() if style.tag in tags}
     left = figure.axes[0].get_position().x0
     gap = _GAP / float(figure.get_size_inches()[1])
     top, covered = 1 + gap, [figure.bbox]
@@ -64,8 +64,8 @@ def _add_words(figure: Figure, title: str, looks: Mapping[str, Style]) -> Bbox:
         key = _add_key(figure, drawn, (left, top))
         covered.append(key.get_window_extent())
         top = covered[-1].y1 / figure.bbox.height + gap
-    words = figure.text(left, top, title, fontsize=9, parse_math=False)
-    covered.append(words.get_window_extent())
+    heading = figure.text(left, top, title, fontsize=9, parse_math=False)
+    covered.append(heading.get_window_extent())
     return Bbox.union(covered).transformed(figure.dpi_scale_trans.inverted()).padded(_GAP)
 
 

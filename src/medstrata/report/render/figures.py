@@ -68,7 +68,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class Plot:
     """A drawing: in the page as `svg`, and kept as `figure` to be written to files.
 
     Attributes:
@@ -86,7 +86,7 @@ class Picture:
     figure: Figure
 
 
-def styles(arms: Sequence[str]) -> dict[str, Style]:
+def arm_styles(arms: Sequence[str]) -> dict[str, Style]:
     """Give each arm a look that no other arm has."""
     return {
         arm: Style(
@@ -99,7 +99,7 @@ def styles(arms: Sequence[str]) -> dict[str, Style]:
     }
 
 
-def claim(artists: Iterable[Artist], style: Style) -> None:
+def tag_artists(artists: Iterable[Artist], style: Style) -> None:
     """Say whose marks these are, so that the page can hide them with their arm."""
     for artist in artists:
         artist.set_gid(style.tag)
@@ -134,7 +134,7 @@ def curve_figure(
     alt: str,
     x_label: str = "epoch",
     log_x: bool = False,
-) -> Picture:
+) -> Plot:
     """Curves of one quantity; a small panel that stands beside others."""
     with rc_context(page_style(9)):
         figure = Figure(figsize=(3.0, 2.1))
@@ -152,7 +152,7 @@ def curve_figure(
                 mec="none",
                 lw=1.3,
             )
-            claim(marks, line.style)
+            tag_artists(marks, line.style)
         if log_x:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(numticks=5))
@@ -166,7 +166,7 @@ def curve_figure(
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
         rule(axes)
-        return picture(figure, name=name, title=title, alt=alt)
+        return plot(figure, name=name, title=title, alt=alt)
 
 
 def page_style(size: float) -> Any:
@@ -190,7 +190,7 @@ def page_style(size: float) -> Any:
     }
 
 
-def picture(figure: Figure, *, name: str, title: str, alt: str) -> Picture:
+def plot(figure: Figure, *, name: str, title: str, alt: str) -> Plot:
     """A finished figure, for the page and for files.
 
     Args:
@@ -200,7 +200,7 @@ def picture(figure: Figure, *, name: str, title: str, alt: str) -> Picture:
         alt: What a reader who cannot see it is told.
     """
     svg = Markup(_svg(figure, name))  # noqa: S704  (numbers and fixed words only)
-    return Picture(name=name, title=title, alt=alt, svg=svg, figure=figure)
+    return Plot(name=name, title=title, alt=alt, svg=svg, figure=figure)
 
 
 def rule(axes: Axes) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from medstrata.report.render.figures import Picture
-from medstrata.report.render.tables import DataTable
+from medstrata.report.render.figures import Plot
+from medstrata.report.render.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,17 +16,17 @@ class Block:
         text: A sentence before the tables, or empty.
         tables: In full view.
         folded: Tables that a reader opens, under `folded_title`.
-        pictures: Drawn side by side under one key and one caption.
+        plots: Drawn side by side under one key and one caption.
         arms: The key.
         caption: What the pictures show.
     """
 
     heading: str
     text: str = ""
-    tables: tuple[DataTable, ...] = ()
-    folded: tuple[DataTable, ...] = ()
+    tables: tuple[Table, ...] = ()
+    folded: tuple[Table, ...] = ()
     folded_title: str = ""
-    pictures: tuple[Picture, ...] = ()
+    plots: tuple[Plot, ...] = ()
     arms: tuple[str, ...] = ()
     caption: str = ""
 
@@ -50,7 +50,7 @@ class Section:
     blocks: tuple[Block, ...]
 
 
-def table_block(heading: str, table: DataTable | None) -> Block | None:
+def table_block(heading: str, table: Table | None) -> Block | None:
     """A table alone; None without it."""
     return None if table is None else Block(heading=heading, tables=(table,))
 

@@ -14,11 +14,11 @@ from medstrata.report.render.figures import (
     INK,
     MUTED,
     RULE,
-    Picture,
+    Plot,
     Style,
-    claim,
     page_style,
-    picture,
+    plot,
+    tag_artists,
 )
 
 
@@ -65,7 +65,7 @@ def stage_limits(curves: Sequence[Curves]) -> tuple[float, float]:
 def stage_figure(
     curves: Curves,
     marks: Sequence[str],
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     *,
     name: str,
     title: str,
@@ -73,13 +73,13 @@ def stage_figure(
     limits: tuple[float, float] | None = None,
     ground: Ground | None = None,
     log: bool = False,
-) -> Picture:
+) -> Plot:
     """One curve per arm over the stages, with bars and a ring for each seed.
 
     Args:
         curves: Arm -> a point for each stage, None where there is none.
         marks: What stands beneath each stage.
-        looks: Arm -> style; its order is the order in which arms stand beside each other.
+        styles: Arm -> style; its order is the order in which arms stand beside each other.
         name: Of the picture.
         title: Of the picture.
         alt: Of the picture.
@@ -92,10 +92,10 @@ def stage_figure(
         axes = figure.add_axes((0.1, 0.15, 0.89, 0.83))
         if ground is not None:
             _draw_ground(axes, ground)
-        arms = [arm for arm in looks if arm in curves]
+        arms = [arm for arm in styles if arm in curves]
         step = min(0.09, 0.5 / max(len(arms), 1))
         for i, arm in enumerate(arms):
-            _draw_curve(axes, looks[arm], curves[arm], (i - (len(arms) - 1) / 2) * step)
+            _draw_curve(axes, styles[arm], curves[arm], (i - (len(arms) - 1) / 2) * step)
         axes.set_xticks(range(len(marks)), marks)
         axes.set_xlim(-0.45, len(marks) - 0.55)
         axes.tick_params(axis="x", length=0)
@@ -109,7 +109,7 @@ def stage_figure(
             axes.set_ylim(*limits)
         axes.grid(axis="y", color=RULE, lw=0.7)
         axes.set_axisbelow(True)
-        return picture(figure, name=name, title=title, alt=alt)
+        return plot(figure, name=name, title=title, alt=alt)
 
 
 def _draw_ground(axes: Axes, ground: Ground) -> None:
@@ -144,7 +144,7 @@ def _draw_curve(axes: Axes, style: Style, points: Sequence[Point | None], shift:
             marks += axes.plot(
                 rings, point.seeds, "o", color=style.colour, ms=3, mfc="none", mew=0.8
             )
-    claim(marks, style)
+    tag_artists(marks, style)
 
 
 def heat_figure(
@@ -154,7 +154,7 @@ def heat_figure(
     name: str,
     title: str,
     alt: str,
-) -> Picture:
+) -> Plot:
     """A square of stage by stage, each value printed in its cell; colours run from 0 to 1.
 
     Args:
@@ -192,4 +192,4 @@ def heat_figure(
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        return picture(figure, name=name, title=title, alt=alt)
+        return plot(figure, name=name, title=title, alt=alt)

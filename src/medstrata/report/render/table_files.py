@@ -4,8 +4,8 @@ import csv
 import io
 import re
 
-from medstrata.report.render.tables import DataTable, Entry
-from medstrata.report.render.words import bracketed
+from medstrata.report.render.formatting import bracketed
+from medstrata.report.render.tables import Cell, Table
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -35,7 +35,7 @@ _LATEX = {
 _PLAIN = str.maketrans({"−": "-", "\N{NARROW NO-BREAK SPACE}": " ", "\N{NO-BREAK SPACE}": " "})
 
 
-def csv_text(table: DataTable) -> str:
+def csv_text(table: Table) -> str:
     """The table as CSV: numbers in full, the ends of intervals and notes in columns of their own.
 
     An entry without a number in a column of numbers is empty there; what it says is in its notes.
@@ -50,7 +50,7 @@ def csv_text(table: DataTable) -> str:
     return written.getvalue()
 
 
-def _csv_column(head: Entry, entries: list[Entry]) -> list[list[str]]:
+def _csv_column(head: Cell, entries: list[Cell]) -> list[list[str]]:
     """One column of a table: head and entries, then what belongs to it."""
     name = _plain(head.text)
     numeric = any(entry.number is not None for entry in entries)
@@ -80,7 +80,7 @@ def _plain(text: str) -> str:
     return " ".join(text.translate(_PLAIN).split())
 
 
-def latex_text(table: DataTable, name: str) -> str:
+def latex_text(table: Table, name: str) -> str:
     """The table as LaTeX with the rules of booktabs, as it is shown in the page.
 
     Args:
@@ -107,13 +107,13 @@ def latex_text(table: DataTable, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(entries: tuple[Entry, ...]) -> str:
+def _row(entries: tuple[Cell, ...]) -> str:
     row = " & ".join(_cell(entry) for entry in entries) + r" \\"
     # After the end of a row LaTeX would take either for its option.
     return f"{{{row[0]}}}{row[1:]}" if row[0] in "[*" else row
 
 
-def _cell(entry: Entry) -> str:
+def _cell(entry: Cell) -> str:
     text = _escaped(entry.text)
     if entry.best:
         text = rf"\textbf{{{text}}}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class Cell:
     """One place of a table.
 
     Attributes:
@@ -26,7 +26,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataTable:
+class Table:
     """A table.
 
     Attributes:
@@ -39,8 +39,8 @@ class DataTable:
 
     name: str
     caption: str
-    heads: tuple[Entry, ...]
-    rows: tuple[tuple[Entry, ...], ...]
+    heads: tuple[Cell, ...]
+    rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
 
     @property
@@ -54,27 +54,27 @@ class DataTable:
         )
 
 
-def named(*words: str) -> tuple[Entry, ...]:
+def text_cells(*words: str) -> tuple[Cell, ...]:
     """Heads of columns."""
-    return tuple(Entry(text=word) for word in words)
+    return tuple(Cell(text=word) for word in words)
 
 
-def count(number: int) -> Entry:
+def count_cell(number: int) -> Cell:
     """A number of things."""
-    return Entry(text=f"{number:,}", number=number)
+    return Cell(text=f"{number:,}", number=number)
 
 
-def distinct(names: Iterable[str]) -> list[str]:
+def unique_names(names: Iterable[str]) -> list[str]:
     """Names in the same order, the second of two equal ones with a 2 at its end, and so on."""
     given: dict[str, None] = {}
     for name in names:
-        given[unlike(name, given)] = None
+        given[unique_name(name, given)] = None
     return list(given)
 
 
-def unlike(name: str, taken: Container[str]) -> str:
+def unique_name(name: str, taken: Container[str]) -> str:
     """The name, with a number at its end where it is taken."""
-    number, told = 2, name
-    while told in taken:
-        told, number = f"{name}-{number}", number + 1
-    return told
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free

@@ -12,9 +12,7 @@ from medstrata.report.compare.compare import Bench, Comparison, Summary, summari
 from medstrata.report.read.facts import Note
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.runs import Finetune, Pretrain
-from medstrata.report.render.sections import Block, Section
-from medstrata.report.render.tables import DataTable, Entry, distinct
-from medstrata.report.render.words import (
+from medstrata.report.render.formatting import (
     counted,
     listed,
     metric_name,
@@ -24,6 +22,8 @@ from medstrata.report.render.words import (
     sentence,
     slug,
 )
+from medstrata.report.render.sections import Block, Section
+from medstrata.report.render.tables import Cell, Table, unique_names
 
 _LOSSES = {
     "none": "none, plain MoCo",
@@ -72,7 +72,7 @@ def ablation_section(
             notes += _untraced(
                 {run.arm for run in runs if run.files.name in settings}, runs, benches
             )
-    names = distinct(table.name for block in blocks for table in block.tables)
+    names = unique_names(table.name for block in blocks for table in block.tables)
     if not blocks:
         return None, notes
     section = Section(
@@ -105,8 +105,8 @@ def _untraced(arms: set[str], runs: Sequence[Pretrain], benches: Sequence[Bench]
     return [Note(what=run_names(names), why=why)] if names else []
 
 
-def _renamed(table: DataTable, name: str) -> DataTable:
-    return DataTable(
+def _renamed(table: Table, name: str) -> Table:
+    return Table(
         name=name, caption=table.caption, heads=table.heads, rows=table.rows, note=table.note
     )
 
@@ -175,7 +175,7 @@ def _table(
     runs: Sequence[Pretrain],
     bench: Bench,
     comparison: Comparison,
-) -> DataTable | None:
+) -> Table | None:
     cells: dict[Setting, dict[float, list[Finetune]]] = {}
     arms: dict[Setting, dict[str, None]] = {}
     for (arm, fraction), given in comparison.runs.items():
@@ -189,12 +189,12 @@ def _table(
         return None
     fractions = sorted({fraction for row in cells.values() for fraction in row})
     order = sorted(cells, key=lambda one: (one.loss != "none", one.loss, one.weights, one.options))
-    return DataTable(
+    return Table(
         name=slug("ablation", bench.task.name, bench.store.name, comparison.protocol),
         caption=f"{sentence(metric_name(bench.metric))} by intermediate loss: "
         f"{bench.under(comparison)}",
         heads=tuple(
-            Entry(text=text)
+            Cell(text=text)
             for text in (
                 "Arm",
                 "Loss",
@@ -220,19 +220,19 @@ def _table(
 
 def _described(
     setting: Setting, arms: Sequence[str], others: Sequence[Setting]
-) -> tuple[Entry, ...]:
-    head = Entry(text=listed(arms), arm=arms[0] if len(arms) == 1 else None)
+) -> tuple[Cell, ...]:
+    head = Cell(text=listed(arms), arm=arms[0] if len(arms) == 1 else None)
     same_loss = {one.options for one in others if one.loss == setting.loss}
     # Options that all rows of this loss share say nothing here.
-    told = _differing(setting, same_loss) if len(same_loss) > 1 else ()
+    differing = _differing(setting, same_loss) if len(same_loss) > 1 else ()
     stages = [stage.removeprefix("stage") for stage, _ in setting.weights]
     weights = [weight for _, weight in setting.weights]
     alike = len(weights) > 1 and len(set(weights)) == 1
     return (
         head,
-        Entry(text=_LOSSES.get(setting.loss, setting.loss), notes=told),
-        Entry(text=", ".join(stages) or "–"),
-        Entry(
+        Cell(text=_LOSSES.get(setting.loss, setting.loss), notes=differing),
+        Cell(text=", ".join(stages) or "–"),
+        Cell(
             text=f"{weights[0]:g} each"
             if alike
             else ", ".join(f"{weight:g}" for weight in weights) or "–"
@@ -250,10 +250,10 @@ def _differing(setting: Setting, options: set[str]) -> tuple[str, ...]:
     )
 
 
-def _entry(summary: Summary | None) -> Entry:
+def _entry(summary: Summary | None) -> Cell:
     if summary is None:
-        return Entry(text="no score")
-    return Entry(
+        return Cell(text="no score")
+    return Cell(
         text=score_text(summary.value),
         number=summary.value,
         interval=summary.interval,

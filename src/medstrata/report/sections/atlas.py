@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from medstrata.report.compare.places import Place, shown_stages, stage_marks, stages_named
 from medstrata.report.read.facts import Note
 from medstrata.report.read.layer_runs import Atlas
-from medstrata.report.render.embedded import UNREADABLE, Embedded, embed, open_sheet
-from medstrata.report.render.figures import Picture, Style
+from medstrata.report.render.figures import Plot, Style
+from medstrata.report.render.formatting import counted, listed, slug
+from medstrata.report.render.inline_images import UNREADABLE, InlineImage, inline_image, open_png
 from medstrata.report.render.stage_figures import Ground, stage_figure
-from medstrata.report.render.tables import DataTable, distinct
-from medstrata.report.render.words import counted, listed, slug
+from medstrata.report.render.tables import Table, unique_names
 from medstrata.report.sections.atlas_map import (
     LIMIT,
     Colouring,
@@ -27,12 +27,12 @@ _COLUMNS = {"label": "label", "patient_id": "patient", "site": "site"}
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """Neighbours of some images as one arm finds them; `said` counts what they share."""
+    """Neighbours of some images as one arm finds them; `sentences` counts what they share."""
 
     arm: str
     seed: int
-    sheet: Embedded
-    said: str
+    sheet: InlineImage
+    sentences: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class MapView:
 
     by: str
     key: tuple[tuple[str, str, int], ...]
-    pictures: tuple[tuple[str, Picture], ...]
+    plots: tuple[tuple[str, Plot], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +52,9 @@ class AtlasView:
     images: int
     arms: tuple[str, ...]
     stages: str
-    spectra: tuple[Picture, ...]
-    spectrum: DataTable
-    agreement: DataTable
+    spectra: tuple[Plot, ...]
+    spectrum: Table
+    agreement: Table
     sheets: tuple[Sheet, ...]
     maps: tuple[MapView, ...]
     method: str
@@ -62,13 +62,13 @@ class AtlasView:
 
 
 def atlas_view(
-    place: Place[Atlas], looks: Mapping[str, Style], name: str
+    place: Place[Atlas], styles: Mapping[str, Style], name: str
 ) -> tuple[AtlasView, list[Note]]:
     """Everything about one place, and a note for each picture or map that cannot be read.
 
     Args:
         place: Runs that can be compared.
-        looks: Arm -> style.
+        styles: Arm -> style.
         name: Begins the names of pictures and tables.
     """
     known = [run.spectrum for run in place.every]
@@ -84,7 +84,7 @@ def atlas_view(
         images=max(run.images for run in place.every),
         arms=tuple(place.runs),
         stages=stages_named(known),
-        spectra=tuple(_spectra(place, stages, looks, name)),
+        spectra=tuple(_spectra(place, stages, styles, name)),
         spectrum=spectrum_table(place, stages, f"{name}-spectrum"),
         agreement=agreement_table(place, f"{name}-neighbours"),
         sheets=tuple(one for one in sheets if isinstance(one, Sheet)),
@@ -96,8 +96,8 @@ def atlas_view(
 
 
 def _spectra(
-    place: Place[Atlas], stages: Sequence[str], looks: Mapping[str, Style], name: str
-) -> list[Picture]:
+    place: Place[Atlas], stages: Sequence[str], styles: Mapping[str, Style], name: str
+) -> list[Plot]:
     ceiling: list[float | None] = [
         max(
             (
@@ -113,7 +113,7 @@ def _spectra(
         stage_figure(
             spectrum_curves(place, stages, key),
             stage_marks(stages),
-            looks,
+            styles,
             name=f"{name}-{key.replace('_', '-')}",
             title=title,
             alt=f"{title} over the stages, one curve an arm; the numbers are in the table.",
@@ -129,20 +129,20 @@ def _sheet(arm: str, run: Atlas) -> Sheet | Note:
     if not path.is_file():
         return Note(what=run.files.name, why="no neighbours.png: its neighbours are not shown")
     try:
-        sheet = embed(open_sheet(path.read_bytes()))
+        sheet = inline_image(open_png(path.read_bytes()))
     except UNREADABLE:
         why = "neighbours.png cannot be read: its neighbours are not shown"
         return Note(what=run.files.name, why=why)
-    return Sheet(arm=arm, seed=run.seed, sheet=sheet, said=_shared(run))
+    return Sheet(arm=arm, seed=run.seed, sheet=sheet, sentences=_shared(run))
 
 
 def _shared(run: Atlas) -> str:
     """How many of the neighbours shown share the label and the patient of their query."""
     label = Counter(one for query in run.queries for one in query.same_label)
     patient = Counter(one for query in run.queries for one in query.same_patient)
-    said = f"Of {counted(label.total(), 'neighbour')} of {counted(len(run.queries), 'image')}, "
+    whole = f"Of {counted(label.total(), 'neighbour')} of {counted(len(run.queries), 'image')}, "
     unknown = f" ({label[None]} unlabelled)" if label[None] else ""
-    return f"{said}{label[True]} share the label{unknown} and {patient[True]} the patient."
+    return f"{whole}{label[True]} share the label{unknown} and {patient[True]} the patient."
 
 
 def _maps(place: Place[Atlas], points: Mapping[str, Points], name: str) -> list[MapView]:
@@ -158,17 +158,17 @@ def _maps(place: Place[Atlas], points: Mapping[str, Points], name: str) -> list[
 def _map_view(points: Mapping[str, Points], colours: Colouring, name: str) -> MapView:
     by = _COLUMNS[colours.column]
     names = [one for _, _, one, _ in colours.entries if one is not None]
-    files = distinct(slug(arm) for arm in points)
+    files = unique_names(slug(arm) for arm in points)
     unnamed = "other or unknown" if names else "unknown"
     # The report may be passed on: it counts patients rather than name them.
     alias = {one: f"patient {i + 1}" if by == "patient" else one for i, one in enumerate(names)}
     return MapView(
         by=by,
         key=tuple(
-            (page, unnamed if one is None else alias[one], count)
-            for _, page, one, count in colours.entries
+            (page, unnamed if one is None else alias[one], number)
+            for _, page, one, number in colours.entries
         ),
-        pictures=tuple(
+        plots=tuple(
             (
                 arm,
                 map_figure(

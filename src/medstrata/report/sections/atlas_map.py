@@ -20,9 +20,9 @@ from medstrata.report.render.figures import (
     INK,
     MUTED,
     PAGE_COLOURS,
-    Picture,
+    Plot,
     page_style,
-    picture,
+    plot,
 )
 
 # Okabe and Ito's again, strongest first, the page's ink last.
@@ -101,7 +101,7 @@ def colouring(column: str, maps: Sequence[Points], order: Sequence[str] = ()) ->
     return Colouring(column=column, entries=tuple(entries))
 
 
-def map_figure(points: Points, colours: Colouring, *, name: str, title: str, alt: str) -> Picture:
+def map_figure(points: Points, colours: Colouring, *, name: str, title: str, alt: str) -> Plot:
     """Draw a map, one dot an image.
 
     Args:
@@ -127,7 +127,7 @@ def map_figure(points: Points, colours: Colouring, *, name: str, title: str, alt
                     axes.add_patch(_dots(dots, one, size))
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[], yticks=[])
         axes.spines[["top", "right"]].set_visible(True)
-        return picture(figure, name=name, title=title, alt=alt)
+        return plot(figure, name=name, title=title, alt=alt)
 
 
 def _unit(places: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from medstrata.report.compare.places import Place
 from medstrata.report.read.layer_runs import Atlas
+from medstrata.report.render.formatting import interval_text, score_text, span
 from medstrata.report.render.stage_figures import Curves, Point
-from medstrata.report.render.tables import DataTable, Entry, named
-from medstrata.report.render.words import interval_text, score_text, span
+from medstrata.report.render.tables import Cell, Table, text_cells
 
 
 def spectrum_curves(place: Place[Atlas], stages: Sequence[str], key: str) -> Curves:
@@ -29,16 +29,16 @@ def spectrum_curves(place: Place[Atlas], stages: Sequence[str], key: str) -> Cur
     return {arm: [point(runs, stage) for stage in stages] for arm, runs in place.runs.items()}
 
 
-def spectrum_table(place: Place[Atlas], stages: Sequence[str], name: str) -> DataTable:
+def spectrum_table(place: Place[Atlas], stages: Sequence[str], name: str) -> Table:
     """Effective rank, RankMe, norm and spread: an arm a row, a stage a column."""
     rows = [
-        (Entry(text=arm, arm=arm), *(_spectrum(runs, stage) for stage in stages))
+        (Cell(text=arm, arm=arm), *(_spectrum(runs, stage) for stage in stages))
         for arm, runs in place.runs.items()
     ]
-    return DataTable(
+    return Table(
         name=name,
         caption=f"Effective rank of the features of each stage, means over seeds: {place.where}",
-        heads=named("Arm", *stages),
+        heads=text_cells("Arm", *stages),
         rows=tuple(rows),
         note="Neither rank can exceed the number of dimensions, nor the number of images it was "
         "taken over. Norm: mean length of the features. Spread: how far images lie apart, relative "
@@ -46,10 +46,10 @@ def spectrum_table(place: Place[Atlas], stages: Sequence[str], name: str) -> Dat
     )
 
 
-def _spectrum(runs: Sequence[Atlas], stage: str) -> Entry:
+def _spectrum(runs: Sequence[Atlas], stage: str) -> Cell:
     found = [run.spectrum[stage] for run in runs if stage in run.spectrum]
     if not found:
-        return Entry(text="not measured")
+        return Cell(text="not measured")
     mean = {
         key: sum(getattr(one, key) for one in found) / len(found)
         for key in ("effective_rank", "rankme", "feature_norm", "spread")
@@ -60,10 +60,10 @@ def _spectrum(runs: Sequence[Atlas], stage: str) -> Entry:
         f"RankMe {mean['rankme']:.1f}",
         f"norm {mean['feature_norm']:.3g}, spread {mean['spread']:.3g}",
     )
-    return Entry(text=f"{mean['effective_rank']:.1f}", number=mean["effective_rank"], notes=notes)
+    return Cell(text=f"{mean['effective_rank']:.1f}", number=mean["effective_rank"], notes=notes)
 
 
-def agreement_table(place: Place[Atlas], name: str) -> DataTable:
+def agreement_table(place: Place[Atlas], name: str) -> Table:
     """Shares of the nearest neighbours with the same label and the same patient, beside chance."""
     shares = {
         "label": "Same label",
@@ -77,13 +77,15 @@ def agreement_table(place: Place[Atlas], name: str) -> DataTable:
             for share in shares
             for key in (share, f"{share}_chance")
         ]
-        rows.append((Entry(text=arm, arm=arm), *cells))
+        rows.append((Cell(text=arm, arm=arm), *cells))
     k = span(run.k for run in place.every)
-    return DataTable(
+    return Table(
         name=name,
         caption=f"Share of the {k} nearest neighbours with the label and the patient of the image "
         f"itself: {place.where}",
-        heads=named("Arm", *(head for title in shares.values() for head in (title, "By chance"))),
+        heads=text_cells(
+            "Arm", *(head for title in shares.values() for head in (title, "By chance"))
+        ),
         rows=tuple(rows),
         note="Nearest by the cosine of the pooled features. By chance: what neighbours drawn at "
         "random would share. Images of one patient are alike and share their label without any "
@@ -91,11 +93,11 @@ def agreement_table(place: Place[Atlas], name: str) -> DataTable:
     )
 
 
-def _agreement(seeds: Sequence[float]) -> Entry:
+def _agreement(seeds: Sequence[float]) -> Cell:
     if not seeds:
-        return Entry(text="not recorded")
+        return Cell(text="not recorded")
     mean = sum(seeds) / len(seeds)
     # A chance may be the same for every seed.
     several = max(seeds) > min(seeds)
     notes = (f"{len(seeds)} seeds: {interval_text((min(seeds), max(seeds)))}",)
-    return Entry(text=score_text(mean), number=mean, notes=notes if several else ())
+    return Cell(text=score_text(mean), number=mean, notes=notes if several else ())

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from medstrata.report.read.facts import Note, RunFiles
-from medstrata.report.render.tables import DataTable, Entry, count, named
-from medstrata.report.render.words import counted, listed, percent, score_text, slug
+from medstrata.report.render.formatting import counted, listed, percent, score_text, slug
+from medstrata.report.render.tables import Cell, Table, count_cell, text_cells
 
 _CUES = {
     "size": "Image size",
@@ -23,13 +23,13 @@ class AuditView:
 
     Attributes:
         name: Of the store.
-        said: (level, sentence), the gravest first.
+        sentences: (level, sentence), the gravest first.
         tables: The checks; how well each cue predicts each label; images of each class.
     """
 
     name: str
-    said: tuple[tuple[str, str], ...]
-    tables: tuple[DataTable, ...]
+    sentences: tuple[tuple[str, str], ...]
+    tables: tuple[Table, ...]
 
 
 def audits(runs: Sequence[tuple[str, RunFiles]]) -> tuple[list[AuditView], list[Note]]:
@@ -73,63 +73,61 @@ def _view(store: str, facts: Mapping[str, Any]) -> AuditView:
     tables += [_counts_table(store, name, label, tuple(parts)) for name, label in labels.items()]
     return AuditView(
         name=store,
-        said=tuple((str(one["level"]), str(one["what"])) for one in facts["findings"]),
+        sentences=tuple((str(one["level"]), str(one["what"])) for one in facts["findings"]),
         tables=tuple(tables),
     )
 
 
-def _checks_table(store: str, facts: Mapping[str, Any]) -> DataTable:
-    return DataTable(
+def _checks_table(store: str, facts: Mapping[str, Any]) -> Table:
+    return Table(
         name=slug("audit", store),
         caption=f"What was looked for in {store}",
-        heads=named("Check", "Found"),
-        rows=tuple(named(*check) for check in _checks(facts)),
+        heads=text_cells("Check", "Found"),
+        rows=tuple(text_cells(*check) for check in _checks(facts)),
     )
 
 
-def _shortcuts_table(store: str, shortcuts: Sequence[Mapping[str, Any]]) -> DataTable:
+def _shortcuts_table(store: str, shortcuts: Sequence[Mapping[str, Any]]) -> Table:
     cues = tuple(dict.fromkeys(str(one["cue"]) for one in shortcuts))
-    labels: dict[str, dict[str, Entry]] = {}
+    labels: dict[str, dict[str, Cell]] = {}
     for one in shortcuts:
         labels.setdefault(str(one["label"]), {})[str(one["cue"])] = _shortcut(one)
-    return DataTable(
+    return Table(
         name=slug("audit", store, "shortcuts"),
         caption="How well each cue alone predicts the label: macro AUROC, "
         f"{percent(0.95)} interval over patients, {store}",
-        heads=named("Label", *(_CUES.get(cue, cue) for cue in cues)),
+        heads=text_cells("Label", *(_CUES.get(cue, cue) for cue in cues)),
         rows=tuple(
-            (Entry(text=label), *(found.get(cue, Entry(text="–")) for cue in cues))
+            (Cell(text=label), *(found.get(cue, Cell(text="–")) for cue in cues))
             for label, found in labels.items()
         ),
     )
 
 
-def _shortcut(one: Mapping[str, Any]) -> Entry:
+def _shortcut(one: Mapping[str, Any]) -> Cell:
     """The score of a cue; a cue that is the same in all images has a verdict alone."""
     auroc, verdict = one["auroc"], str(one["verdict"])
     if auroc is None:
-        return Entry(text=verdict)
+        return Cell(text=verdict)
     value, interval = float(auroc["value"]), (float(auroc["low"]), float(auroc["high"]))
-    return Entry(text=score_text(value), number=value, interval=interval, notes=(verdict,))
+    return Cell(text=score_text(value), number=value, interval=interval, notes=(verdict,))
 
 
-def _counts_table(
-    store: str, name: str, label: Mapping[str, Any], parts: Sequence[str]
-) -> DataTable:
+def _counts_table(store: str, name: str, label: Mapping[str, Any], parts: Sequence[str]) -> Table:
     """Images of each class, then the patients, then images without a label."""
     places = [label["splits"].get(part) or label["fractions"].get(part) or {} for part in parts]
     classes = dict.fromkeys(one for place in places for one in place.get("per_class", {}))
     rows = [
-        (Entry(text=str(one)), *(_number(place.get("per_class", {}), one) for place in places))
+        (Cell(text=str(one)), *(_number(place.get("per_class", {}), one) for place in places))
         for one in classes
     ]
-    for key, told in (("patients", "patients"), ("unknown", "unlabelled images")):
-        rows.append((Entry(text=told), *(_number(place, key) for place in places)))
-    return DataTable(
+    for key, title in (("patients", "patients"), ("unknown", "unlabelled images")):
+        rows.append((Cell(text=title), *(_number(place, key) for place in places)))
+    return Table(
         name=slug("audit", store, "counts", name),
         caption=f"Images of each class of {name}, by split and by fraction of the training "
         f"labels, {store}",
-        heads=named("Class", *(_column(part) for part in parts)),
+        heads=text_cells("Class", *(_column(part) for part in parts)),
         rows=tuple(rows),
     )
 
@@ -138,8 +136,8 @@ def _column(part: str) -> str:
     return part if part in ("train", "val", "test") else f"{percent(float(part))} of labels"
 
 
-def _number(counts: Mapping[str, Any], name: str) -> Entry:
-    return count(int(counts[name])) if name in counts else Entry(text="–")
+def _number(counts: Mapping[str, Any], name: str) -> Cell:
+    return count_cell(int(counts[name])) if name in counts else Cell(text="–")
 
 
 def _checks(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

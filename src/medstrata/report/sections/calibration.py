@@ -17,19 +17,19 @@ from medstrata.report.compare.compare import Bench, Comparison, Summary, best
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.render.figures import (
     MUTED,
-    Picture,
+    Plot,
     Style,
-    claim,
     page_style,
-    picture,
+    plot,
+    tag_artists,
     unit_square,
 )
-from medstrata.report.render.sections import Block, Section, section_of
-from medstrata.report.render.tables import DataTable, Entry
-from medstrata.report.render.words import (
+from medstrata.report.render.formatting import (
     percent,
     score_text,
 )
+from medstrata.report.render.sections import Block, Section, section_of
+from medstrata.report.render.tables import Cell, Table
 
 _SCORES = {"ece": "ECE", "brier": "Brier"}
 
@@ -92,16 +92,16 @@ def _outcomes(target: NDArray[Any], probability: Floats, kind: TaskKind) -> tupl
 
 
 def calibration_section(
-    found: Sequence[tuple[str, Bench, Comparison]], looks: Mapping[str, Style]
+    found: Sequence[tuple[str, Bench, Comparison]], styles: Mapping[str, Style]
 ) -> Section | None:
     """Every comparison with calibration scores or predictions.
 
     Args:
         found: (name for files, bench, comparison).
-        looks: Arm -> style.
+        styles: Arm -> style.
     """
     return section_of(
-        (_block(*one, looks) for one in found),
+        (_block(*one, styles) for one in found),
         anchor="calibration",
         title="Calibration",
         short="Calibration",
@@ -113,7 +113,7 @@ def calibration_section(
 
 
 def _block(
-    name: str, bench: Bench, comparison: Comparison, looks: Mapping[str, Style]
+    name: str, bench: Bench, comparison: Comparison, styles: Mapping[str, Style]
 ) -> Block | None:
     predictions = comparison.predictions
     cells = {
@@ -126,7 +126,7 @@ def _block(
     if not cells and table is None:
         return None
     arms = tuple(arm for arm in comparison.arms if any(arm == one for one, _ in cells))
-    drawn = [_diagrams(f"{name}-reliability", cells, arms, looks)] if cells else []
+    drawn = [_diagrams(f"{name}-reliability", cells, arms, styles)] if cells else []
     whose = {
         "binary": f"that an image is {bench.task.classes[-1]}",
         "multilabel": "of each label, all labels together",
@@ -134,7 +134,7 @@ def _block(
     return Block(
         heading=bench.heading(comparison),
         tables=() if table is None else (table,),
-        pictures=tuple(drawn),
+        plots=tuple(drawn),
         arms=arms,
         caption=f"Frequency against stated probability {whose}; a row for each share of labels, a "
         "column for each arm in the order of the key. On the diagonal, probabilities come true as "
@@ -143,7 +143,7 @@ def _block(
     )
 
 
-def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
+def _table(name: str, bench: Bench, comparison: Comparison) -> Table | None:
     columns = [
         (metric, fraction, column)
         for metric in _SCORES
@@ -152,19 +152,19 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
     ]
     if not columns:
         return None
-    return DataTable(
+    return Table(
         name=name,
         caption=f"Calibration, less is better: {bench.under(comparison)}",
         heads=(
-            Entry(text="Arm"),
+            Cell(text="Arm"),
             *(
-                Entry(text=_SCORES[metric], notes=(f"{percent(fraction)} of labels",))
+                Cell(text=_SCORES[metric], notes=(f"{percent(fraction)} of labels",))
                 for metric, fraction, _ in columns
             ),
         ),
         rows=tuple(
             (
-                Entry(text=arm, arm=arm),
+                Cell(text=arm, arm=arm),
                 *(
                     _entry(column.get(arm), arm in best(column, metric))
                     for metric, _, column in columns
@@ -176,10 +176,10 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
     )
 
 
-def _entry(summary: Summary | None, is_best: bool) -> Entry:
+def _entry(summary: Summary | None, is_best: bool) -> Cell:
     if summary is None:
-        return Entry(text="no score")
-    return Entry(
+        return Cell(text="no score")
+    return Cell(
         text=score_text(summary.value),
         number=summary.value,
         interval=summary.interval,
@@ -192,22 +192,22 @@ def _diagrams(
     name: str,
     cells: Mapping[tuple[str, float], Reliability],
     arms: Sequence[str],
-    looks: Mapping[str, Style],
-) -> Picture:
+    styles: Mapping[str, Style],
+) -> Plot:
     fractions = sorted({fraction for _, fraction in cells})
     with rc_context(page_style(8)):
         figure = Figure(figsize=(0.5 + 1.5 * max(len(arms), 3), 0.45 + 1.5 * len(fractions)))
         grid = figure.subplots(len(fractions), len(arms), sharex=True, sharey=True, squeeze=False)
         for i, fraction in enumerate(fractions):
             for j, arm in enumerate(arms):
-                _draw(grid[i, j], cells.get((arm, fraction)), looks[arm])
+                _draw(grid[i, j], cells.get((arm, fraction)), styles[arm])
             grid[i, 0].set_ylabel(f"{percent(fraction)} of labels")
         width, height = figure.get_size_inches()
         figure.subplots_adjust(
             0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.06 / height, 0.12, 0.1
         )
         figure.supxlabel("stated probability", y=0.02 / height, fontsize=8, color=MUTED)
-        return picture(
+        return plot(
             figure,
             name=name,
             title="Reliability",
@@ -254,4 +254,4 @@ def _draw(axes: Axes, found: Reliability | None, style: Style) -> None:
         mec="none",
         lw=1.1,
     )
-    claim([*bars, *line], style)
+    tag_artists([*bars, *line], style)

@@ -6,8 +6,8 @@ from typing import Any
 
 from medstrata.report.compare.compare import Comparison
 from medstrata.report.read.runs import Pretrain
-from medstrata.report.render.figures import Line, Picture, Style, curve_figure
-from medstrata.report.render.words import counted, metric_name, percent, slug
+from medstrata.report.render.figures import Line, Plot, Style, curve_figure
+from medstrata.report.render.formatting import counted, metric_name, percent, slug
 
 Record = Mapping[str, Any]
 Reading = Callable[[Record], float | None]
@@ -19,7 +19,7 @@ Curve = tuple[str, Sequence[Record]]
 class Chart:
     """One small chart; its `alt` tells in words where each curve begins and ends."""
 
-    picture: Picture
+    plot: Plot
     arms: frozenset[str]
 
 
@@ -44,7 +44,7 @@ def read(record: Record, *path: str) -> float | None:
 def pretrain_charts(
     runs: Sequence[Pretrain],
     labels: Mapping[tuple[str, str], str],
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
 ) -> list[Charts]:
     """Losses, similarities, neighbours, and per stage the rank and the norm of the features."""
     curves: list[Curve] = [(labels[run.arm, run.backbone], run.files.epochs) for run in runs]
@@ -54,15 +54,15 @@ def pretrain_charts(
         "negative_similarity": "similarity of negatives",
     }
     first = [
-        _chart(title, curves, _entry(key), looks, f"pretraining-{slug(key)}")
+        _chart(title, curves, _entry(key), styles, f"pretraining-{slug(key)}")
         for key, title in plain.items()
     ]
 
     def by_stage(key: str, quantity: str) -> list[Chart | None]:
-        return _staged(curves, looks, key, quantity)
+        return _staged(curves, styles, key, quantity)
 
     groups = [
-        ("Contrastive task and neighbours", _CONTRAST, [*first, *_neighbours(curves, looks)]),
+        ("Contrastive task and neighbours", _CONTRAST, [*first, *_neighbours(curves, styles)]),
         (
             "Intermediate loss, by stage",
             _INTERMEDIATE,
@@ -71,15 +71,15 @@ def pretrain_charts(
         ("Effective rank, by stage", _RANK, by_stage("effective_rank", "effective rank")),
         ("Feature norm, by stage", _NORM, by_stage("feature_norm", "feature norm")),
     ]
-    made = [_group(title, lead, charts, looks) for title, lead, charts in groups]
+    made = [_group(title, lead, charts, styles) for title, lead, charts in groups]
     return [group for group in made if group.charts]
 
 
 def _group(
-    title: str, lead: str, charts: Sequence[Chart | None], looks: Mapping[str, Style]
+    title: str, lead: str, charts: Sequence[Chart | None], styles: Mapping[str, Style]
 ) -> Charts:
     drawn = tuple(chart for chart in charts if chart)
-    arms = tuple(arm for arm in looks if any(arm in chart.arms for chart in drawn))
+    arms = tuple(arm for arm in styles if any(arm in chart.arms for chart in drawn))
     return Charts(title=title, lead=lead, arms=arms, charts=drawn)
 
 
@@ -100,7 +100,7 @@ _NORM = "Mean length of the features. An intermediate MSE can fall merely becaus
 
 
 def _staged(
-    curves: Sequence[Curve], looks: Mapping[str, Style], key: str, quantity: str
+    curves: Sequence[Curve], styles: Mapping[str, Style], key: str, quantity: str
 ) -> list[Chart | None]:
     stages: dict[str, None] = {}
     for _, records in curves:
@@ -112,14 +112,14 @@ def _staged(
             f"{quantity}, {stage}",
             curves,
             _entry(key, stage),
-            looks,
+            styles,
             f"pretraining-{slug(key)}-{i + 1}",
         )
         for i, stage in enumerate(stages)
     ]
 
 
-def _neighbours(curves: Sequence[Curve], looks: Mapping[str, Style]) -> list[Chart | None]:
+def _neighbours(curves: Sequence[Curve], styles: Mapping[str, Style]) -> list[Chart | None]:
     """One chart for each task and metric that some run was looked at with."""
     asked = {
         _question(record): None
@@ -138,7 +138,7 @@ def _neighbours(curves: Sequence[Curve], looks: Mapping[str, Style]) -> list[Cha
             f"k-NN {metric_name(metric)}, {task}",
             curves,
             answers((task, metric)),
-            looks,
+            styles,
             f"pretraining-knn-{i + 1}",
         )
         for i, (task, metric) in enumerate(asked)
@@ -150,7 +150,7 @@ def _question(record: Record) -> tuple[str, str]:
     return str(asked.get("task")), str(asked.get("metric"))
 
 
-def finetune_charts(comparison: Comparison, looks: Mapping[str, Style], name: str) -> list[Charts]:
+def finetune_charts(comparison: Comparison, styles: Mapping[str, Style], name: str) -> list[Charts]:
     """Training loss and validation score at each label fraction."""
     groups = []
     for fraction in comparison.fractions:
@@ -163,10 +163,10 @@ def finetune_charts(comparison: Comparison, looks: Mapping[str, Style], name: st
         at = f"{name}-{slug(f'{100 * fraction:g}')}-percent"
         share = f"{percent(fraction)} of the labels"
         title = f"training loss, {share}"
-        loss = _chart(title, curves, _entry("train_loss"), looks, f"{at}-loss")
+        loss = _chart(title, curves, _entry("train_loss"), styles, f"{at}-loss")
         title = f"validation {metric_name(runs[0].metric)}, {share}"
-        score = _chart(title, curves, _entry("val_score"), looks, f"{at}-score")
-        groups.append(_group(share, counted(len(runs), "run"), (loss, score), looks))
+        score = _chart(title, curves, _entry("val_score"), styles, f"{at}-score")
+        groups.append(_group(share, counted(len(runs), "run"), (loss, score), styles))
     return [group for group in groups if group.charts]
 
 
@@ -178,29 +178,29 @@ def _chart(
     title: str,
     curves: Sequence[Curve],
     reading: Reading,
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     name: str,
 ) -> Chart | None:
     """Draw one quantity of all runs; None when no run has it."""
     # A linear head is fitted once for each penalty instead of epoch by epoch.
     by_penalty = all(read(one, "penalty") for _, records in curves for one in records)
-    lines, told = [], []
+    lines, ranges = [], []
     for arm, records in curves:
         y = [reading(record) for record in records]
         known = [value for value in y if value is not None]
         if known:
             x = [_place(record, i, by_penalty) for i, record in enumerate(records)]
-            lines.append((arm, Line(style=looks[arm], x=x, y=y)))
-            told.append(f"{arm} from {known[0]:.3g} to {known[-1]:.3g}")
+            lines.append((arm, Line(style=styles[arm], x=x, y=y)))
+            ranges.append(f"{arm} from {known[0]:.3g} to {known[-1]:.3g}")
     if not lines:
         return None
     x_label = "penalty on the weights" if by_penalty else "epoch"
     return Chart(
-        picture=curve_figure(
+        plot=curve_figure(
             [line for _, line in lines],
             name=name,
             title=title,
-            alt=f"{title} over {x_label}: {'; '.join(told)}.",
+            alt=f"{title} over {x_label}: {'; '.join(ranges)}.",
             x_label=x_label,
             log_x=by_penalty,
         ),

@@ -6,13 +6,13 @@ from medstrata.metrics.intervals import LOWER_IS_BETTER
 from medstrata.metrics.label_efficiency import Efficiency, efficiency_of
 from medstrata.report.compare.compare import Bench, Comparison
 from medstrata.report.read.predictions import LEVEL, RESAMPLES
-from medstrata.report.render.sections import Section, section_of, table_block
-from medstrata.report.render.tables import DataTable, Entry
-from medstrata.report.render.words import (
+from medstrata.report.render.formatting import (
     metric_name,
     percent,
     score_text,
 )
+from medstrata.report.render.sections import Section, section_of, table_block
+from medstrata.report.render.tables import Cell, Table
 
 # Arms whose score with all labels is to be reached.
 _REFERENCES = ("scratch", "moco")
@@ -42,7 +42,7 @@ def efficiency_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Sectio
     )
 
 
-def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
+def _table(name: str, bench: Bench, comparison: Comparison) -> Table | None:
     full = {
         arm: comparison.predicted(arm, 1.0)
         for word in _REFERENCES
@@ -55,21 +55,21 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
         return None
     rows = tuple(
         (
-            Entry(text=arm, arm=arm),
+            Cell(text=arm, arm=arm),
             *(_entry(bench, comparison, arm, reference) for reference in references),
         )
         for arm in comparison.arms
     )
     if not any(entry.number is not None for row in rows for entry in row):
         return None
-    return DataTable(
+    return Table(
         name=f"{name}-efficiency",
         caption=f"Share of the labels with which each arm reaches the {metric_name(bench.metric)} "
         f"of a reference with all labels: {bench.under(comparison)}",
         heads=(
-            Entry(text="Arm"),
+            Cell(text="Arm"),
             *(
-                Entry(text=f"{arm}, all labels", notes=(score_text(column[arm].value),))
+                Cell(text=f"{arm}, all labels", notes=(score_text(column[arm].value),))
                 for arm in references
             ),
         ),
@@ -78,16 +78,16 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
     )
 
 
-def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> Entry:
+def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> Cell:
     predictions = comparison.predictions
     studied = {
         one: runs for one in comparison.fractions if (runs := comparison.predicted(arm, one))
     }
     if arm == reference:
-        return Entry(text="the reference")
+        return Cell(text="the reference")
     # From one share alone nothing can be said about fewer labels.
     if len(studied) < 2:
-        return Entry(text="too few shares")
+        return Cell(text="too few shares")
     try:
         found = efficiency_of(
             {one: predictions.scores(bench.metric, runs) for one, runs in studied.items()},
@@ -96,19 +96,19 @@ def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> En
             level=LEVEL,
         )
     except ValueError:  # not defined in any resample: too few patients of a class
-        return Entry(text="undefined")
-    return told(found, min(studied))
+        return Cell(text="undefined")
+    return share_cell(found, min(studied))
 
 
-def told(found: Efficiency, smallest: float) -> Entry:
+def share_cell(found: Efficiency, smallest: float) -> Cell:
     """A share of the labels as it is read, `smallest` being the smallest share studied."""
     ends = [_share(end, smallest) for end in (found.low, found.high)]
     notes = [] if found.low is None else [f"{percent(LEVEL)}: {ends[0]} to {ends[1]}"]
     if found.reached < 1:
         notes.append(f"reached in {percent(found.reached)} of resamples")
     if found.fraction is None:
-        return Entry(text="not reached", notes=tuple(notes))
-    return Entry(text=_share(found.fraction, smallest), number=found.fraction, notes=tuple(notes))
+        return Cell(text="not reached", notes=tuple(notes))
+    return Cell(text=_share(found.fraction, smallest), number=found.fraction, notes=tuple(notes))
 
 
 def _share(fraction: float | None, smallest: float) -> str:

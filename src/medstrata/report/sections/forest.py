@@ -11,10 +11,8 @@ from medstrata.metrics.intervals import LOWER_IS_BETTER
 from medstrata.report.compare.compare import Bench, Comparison
 from medstrata.report.compare.differences import ALPHA, Contrast, Family
 from medstrata.report.read.predictions import LEVEL, RESAMPLES
-from medstrata.report.render.figures import INK, MUTED, Picture, Style, claim, page_style, picture
-from medstrata.report.render.sections import Block, Section, section_of
-from medstrata.report.render.tables import DataTable, Entry
-from medstrata.report.render.words import (
+from medstrata.report.render.figures import INK, MUTED, Plot, Style, page_style, plot, tag_artists
+from medstrata.report.render.formatting import (
     counted,
     listed,
     metric_name,
@@ -23,26 +21,28 @@ from medstrata.report.render.words import (
     sentence,
     signed,
 )
+from medstrata.report.render.sections import Block, Section, section_of
+from medstrata.report.render.tables import Cell, Table
 
 _SEEDS_NAMED = 5  # per-seed differences are listed up to this many, else their range is given
 
 
 def differences_section(
     found: Sequence[tuple[str, Bench, Comparison, tuple[Family, ...]]],
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
 ) -> Section | None:
     """Every family of differences.
 
     Args:
         found: (name for files, bench, comparison, its families).
-        looks: Arm -> style.
+        styles: Arm -> style.
 
     Returns:
         None where nothing could be paired.
     """
     return section_of(
         (
-            _block(name, bench, comparison, [one for one in families if one.contrasts], looks)
+            _block(name, bench, comparison, [one for one in families if one.contrasts], styles)
             for name, bench, comparison, families in found
             if any(one.contrasts for one in families)
         ),
@@ -65,7 +65,7 @@ def _block(
     bench: Bench,
     comparison: Comparison,
     families: Sequence[Family],
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
 ) -> Block:
     reach = [
         end
@@ -78,8 +78,8 @@ def _block(
     drawn = {arm for family in families for arm in family.arms}
     return Block(
         heading=bench.heading(comparison),
-        pictures=tuple(
-            _forest(f"{name}-differences-{i}", bench, family, looks, limits)
+        plots=tuple(
+            _forest(f"{name}-differences-{i}", bench, family, styles, limits)
             for i, family in enumerate(families)
         ),
         arms=tuple(arm for arm in comparison.arms if arm in drawn),
@@ -97,24 +97,24 @@ def _better_side(metric: str) -> str:
     return "left" if metric in LOWER_IS_BETTER else "right"
 
 
-def _table(name: str, bench: Bench, comparison: Comparison, family: Family) -> DataTable:
+def _table(name: str, bench: Bench, comparison: Comparison, family: Family) -> Table:
     number = counted(len(family.contrasts), "difference")
     permutations = f"p-values are Holm-adjusted over the {number} of this table."
     if len(family.contrasts) == 1:
         permutations = "One difference alone: its p-value needs no adjustment."
     other = [arm for arm in family.arms if arm in family.other_backbone]
     marked = f" Another backbone than the baseline's: {listed(other)}." if other else ""
-    return DataTable(
+    return Table(
         name=name,
         caption=f"{sentence(metric_name(bench.metric))} less that of {family.baseline}: "
         f"{bench.under(comparison)}",
         heads=(
-            Entry(text="Arm"),
-            *(Entry(text=f"{percent(one)} of labels") for one in family.fractions),
+            Cell(text="Arm"),
+            *(Cell(text=f"{percent(one)} of labels") for one in family.fractions),
         ),
         rows=tuple(
             (
-                Entry(
+                Cell(
                     text=arm,
                     arm=arm,
                     notes=("other backbone",) if arm in family.other_backbone else (),
@@ -127,12 +127,12 @@ def _table(name: str, bench: Bench, comparison: Comparison, family: Family) -> D
     )
 
 
-def _entry(contrast: Contrast | None) -> Entry:
+def _entry(contrast: Contrast | None) -> Cell:
     if contrast is None:
-        return Entry(text="no pair")
+        return Cell(text="no pair")
     found = contrast.difference
     verdict = {1: ", clearly better", -1: ", clearly worse", 0: ""}[contrast.better]
-    return Entry(
+    return Cell(
         text=signed(found.value),
         number=found.value,
         interval=(found.low, found.high),
@@ -156,9 +156,9 @@ def _forest(
     name: str,
     bench: Bench,
     family: Family,
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     limits: tuple[float, float],
-) -> Picture:
+) -> Plot:
     """Rows of arms, grouped by fraction, the smallest fraction at the top."""
     pitch = len(family.arms) + 1
     rows = {
@@ -172,7 +172,7 @@ def _forest(
         axes = figure.add_axes((0.13, 0.42 / height, 0.85, 1 - 0.47 / height))
         axes.axvline(0, color=INK, lw=0.9)
         for cell, contrast in family.contrasts.items():
-            _draw(axes, contrast, looks[cell[0]], rows[cell])
+            _draw(axes, contrast, styles[cell[0]], rows[cell])
         axes.set_xlim(*limits)
         axes.set_ylim(-pitch * len(family.fractions) + 0.4, 0.9)
         middles = [-(i * pitch + (pitch - 2) / 2) for i in range(len(family.fractions))]
@@ -182,15 +182,15 @@ def _forest(
             axes.axhline(1 - i * pitch, color=MUTED, lw=0.4)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel("difference")
-        told = "; ".join(
+        differences = "; ".join(
             f"{arm} at {percent(fraction)} {signed(one.difference.value)}"
             for (arm, fraction), one in family.contrasts.items()
         )
-        return picture(
+        return plot(
             figure,
             name=name,
             title=f"Against {family.baseline}",
-            alt=f"{metric_name(bench.metric)} less that of {family.baseline}: {told}. The "
+            alt=f"{metric_name(bench.metric)} less that of {family.baseline}: {differences}. The "
             "intervals are in the table.",
         )
 
@@ -208,4 +208,4 @@ def _draw(axes: Axes, contrast: Contrast, style: Style, row: float) -> None:
         mew=1.1,
         ls="none",
     )
-    claim([*bar, *mark], style)
+    tag_artists([*bar, *mark], style)

@@ -10,9 +10,7 @@ from medstrata.metrics.resampling import Floats
 from medstrata.report.compare.compare import Bench, Comparison, arm_order
 from medstrata.report.compare.differences import BASELINES, matched
 from medstrata.report.read.predictions import LEVEL, RESAMPLES, ends
-from medstrata.report.render.sections import Block, Section, section_of
-from medstrata.report.render.tables import DataTable, Entry
-from medstrata.report.render.words import (
+from medstrata.report.render.formatting import (
     metric_name,
     percent,
     protocol_clause,
@@ -20,6 +18,8 @@ from medstrata.report.render.words import (
     signed,
     slug,
 )
+from medstrata.report.render.sections import Block, Section, section_of
+from medstrata.report.render.tables import Cell, Table
 from medstrata.runtime.randomness import Stream, permutation
 
 
@@ -119,7 +119,7 @@ def _baselines(benches: Sequence[Bench], protocol: str) -> list[str]:
 
 def _table(
     benches: Sequence[Bench], protocol: str, baseline: str, earlier: Sequence[str]
-) -> DataTable | None:
+) -> Table | None:
     """The arms that have not met the baseline in an earlier table."""
     compared = [one for bench in benches for one in bench.comparisons if one.protocol == protocol]
     fractions = sorted({fraction for one in compared for fraction in one.fractions})
@@ -134,16 +134,16 @@ def _table(
     sets = sorted({i for found in cells.values() for i, _ in found.parts})
     if len(sets) < 2:
         return None
-    return DataTable(
+    return Table(
         name=slug("mean-gain", protocol, baseline),
         caption=f"Gain over {baseline}, averaged over data sets, {protocol_clause(protocol)}",
         heads=(
-            Entry(text="Arm"),
-            *(Entry(text=f"{percent(one)} of labels") for one in fractions),
+            Cell(text="Arm"),
+            *(Cell(text=f"{percent(one)} of labels") for one in fractions),
         ),
         rows=tuple(
             (
-                Entry(text=arm, arm=arm),
+                Cell(text=arm, arm=arm),
                 *(_entry(cells.get((arm, one)), sets) for one in fractions),
             )
             for arm in arms
@@ -158,11 +158,11 @@ def _table(
     )
 
 
-def _entry(found: Gain | None, sets: Sequence[int]) -> Entry:
+def _entry(found: Gain | None, sets: Sequence[int]) -> Cell:
     if found is None:
-        return Entry(text="no pair")
+        return Cell(text="no pair")
     parts = dict(found.parts)
     each = ", ".join(signed(parts[i]) if i in parts else "–" for i in sets)
-    return Entry(
+    return Cell(
         text=signed(found.value), number=found.value, interval=found.interval, notes=(each,)
     )

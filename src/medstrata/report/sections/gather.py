@@ -8,9 +8,9 @@ from medstrata.report.compare.differences import BASELINES, Family, families
 from medstrata.report.read.facts import Note
 from medstrata.report.read.runs import Pretrain
 from medstrata.report.render.figures import Style
+from medstrata.report.render.formatting import listed, slug
 from medstrata.report.render.sections import Section
-from medstrata.report.render.tables import distinct
-from medstrata.report.render.words import listed, slug
+from medstrata.report.render.tables import unique_names
 from medstrata.report.sections.ablation import ablation_section
 from medstrata.report.sections.calibration import calibration_section
 from medstrata.report.sections.efficiency import efficiency_section
@@ -37,17 +37,17 @@ class Evidence:
 
 
 def gather(
-    benches: Sequence[Bench], pretrain: Sequence[Pretrain], looks: Mapping[str, Style]
+    benches: Sequence[Bench], pretrain: Sequence[Pretrain], styles: Mapping[str, Style]
 ) -> Evidence:
     """Compute everything, with a progress bar.
 
     Args:
         benches: The comparisons.
         pretrain: The pre-training runs, for the ablation.
-        looks: Arm -> style.
+        styles: Arm -> style.
     """
     pairs = [(bench, comparison) for bench in benches for comparison in bench.comparisons]
-    names = distinct(slug(b.task.name, b.store.name, c.protocol) for b, c in pairs)
+    names = unique_names(slug(b.task.name, b.store.name, c.protocol) for b, c in pairs)
     compared: list[tuple[tuple[Family, ...], ...]] = []
     with progress_bar() as bar:
         task = bar.add_task("comparing arms", total=len(pairs) + 6)
@@ -65,11 +65,11 @@ def gather(
         flat = [one for each in compared for one in each]
         paired = [(*one, its) for one, its in zip(found, flat, strict=True)]
         makers: tuple[Callable[[], Section | None], ...] = (
-            lambda: differences_section(paired, looks),
+            lambda: differences_section(paired, styles),
             lambda: gains_section(benches),
             lambda: efficiency_section(found),
-            lambda: shift_section(found, looks),
-            lambda: calibration_section(found, looks),
+            lambda: shift_section(found, styles),
+            lambda: calibration_section(found, styles),
         )
         sections: list[Section | None] = []
         for make in makers:

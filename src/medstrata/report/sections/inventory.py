@@ -8,8 +8,7 @@ from typing import Any
 from medstrata.report.compare.compare import Bench
 from medstrata.report.read.facts import RunFiles
 from medstrata.report.read.runs import Finetune, Pretrain
-from medstrata.report.render.tables import DataTable, Entry, count, named
-from medstrata.report.render.words import (
+from medstrata.report.render.formatting import (
     counted,
     duration,
     kind_name,
@@ -18,9 +17,10 @@ from medstrata.report.render.words import (
     score_text,
     span,
 )
+from medstrata.report.render.tables import Cell, Table, count_cell, text_cells
 from medstrata.report.sections.curves import read
 
-_NONE = Entry(text="–")
+_NONE = Cell(text="–")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +28,10 @@ class Machine:
     """Runs that share an environment."""
 
     runs: tuple[str, ...]
-    table: DataTable
+    table: Table
 
 
-def data_table(benches: Sequence[Bench]) -> DataTable:
+def data_table(benches: Sequence[Bench]) -> Table:
     """Every split of every data set, with the task it was used for."""
     heads = (
         "Data set",
@@ -44,45 +44,45 @@ def data_table(benches: Sequence[Bench]) -> DataTable:
         "Judged by",
         "Image size",
     )
-    return DataTable(
+    return Table(
         name="data",
         caption="Images, patients and labels of each data set and split",
-        heads=named(*heads),
+        heads=text_cells(*heads),
         rows=tuple(row for bench in benches for row in _split_rows(bench)),
         note="Labelled: with a label for the task. Behind each class stands its number of images "
         "where the data audit counted them.",
     )
 
 
-def _split_rows(bench: Bench) -> list[tuple[Entry, ...]]:
+def _split_rows(bench: Bench) -> list[tuple[Cell, ...]]:
     store, task = bench.store, bench.task
     ends = (
-        Entry(text=task.name, notes=(kind_name(task.kind),)),
-        Entry(text=metric_name(bench.metric)),
-        Entry(
+        Cell(text=task.name, notes=(kind_name(task.kind),)),
+        Cell(text=metric_name(bench.metric)),
+        Cell(
             text=f"{store.size} × {store.size}",
             number=store.size,
             notes=(counted(store.channels, "channel"),),
         ),
     )
-    name = Entry(text=store.name)
-    rows: list[tuple[Entry, ...]] = [
+    name = Cell(text=store.name)
+    rows: list[tuple[Cell, ...]] = [
         (
             name,
-            Entry(text=split),
-            count(part.images),
-            count(part.patients),
-            count(part.labelled),
-            Entry(text=_classes(bench, split)),
+            Cell(text=split),
+            count_cell(part.images),
+            count_cell(part.patients),
+            count_cell(part.labelled),
+            Cell(text=_classes(bench, split)),
             *ends,
         )
         for split, part in store.splits.items()
     ]
     if rows:
         return rows
-    patients = _NONE if store.patients is None else count(store.patients)
-    classes = Entry(text=", ".join(task.classes))
-    return [(name, Entry(text="all"), count(store.images), patients, _NONE, classes, *ends)]
+    patients = _NONE if store.patients is None else count_cell(store.patients)
+    classes = Cell(text=", ".join(task.classes))
+    return [(name, Cell(text="all"), count_cell(store.images), patients, _NONE, classes, *ends)]
 
 
 def _classes(bench: Bench, split: str) -> str:
@@ -104,69 +104,69 @@ def _audited(files: RunFiles, task: str, split: str) -> Mapping[str, Any]:
     return found if numbers else {}
 
 
-def subset_table(bench: Bench, name: str) -> DataTable:
+def subset_table(bench: Bench, name: str) -> Table:
     """How many labelled images, of how many patients and of which classes, the arms were given."""
     runs = [run for one in bench.comparisons for given in one.runs.values() for run in given]
     given = (name for run in runs for name in run.per_class)
     classes = tuple(dict.fromkeys((*bench.task.classes, *given)))
     fractions = sorted({run.fraction for run in runs})
     rows = (_subset([run for run in runs if run.fraction == one], classes) for one in fractions)
-    return DataTable(
+    return Table(
         name=f"{name}-labelled-subsets",
         caption="Labelled training images the arms were given, a range where seeds differ: "
         + bench.where,
-        heads=named("Share of labels", "Images", "Patients", *classes),
+        heads=text_cells("Share of labels", "Images", "Patients", *classes),
         rows=tuple(rows),
     )
 
 
-def _subset(runs: Sequence[Finetune], classes: Sequence[str]) -> tuple[Entry, ...]:
+def _subset(runs: Sequence[Finetune], classes: Sequence[str]) -> tuple[Cell, ...]:
     fraction = runs[0].fraction
     return (
-        Entry(text=percent(fraction), number=fraction),
+        Cell(text=percent(fraction), number=fraction),
         _span([run.subset_images for run in runs]),
         _span([run.subset_patients for run in runs]),
         *(_span([run.per_class.get(one, 0) for run in runs]) for one in classes),
     )
 
 
-def _span(numbers: Sequence[int]) -> Entry:
+def _span(numbers: Sequence[int]) -> Cell:
     # A range sorts by its middle.
-    return Entry(text=span(numbers), number=(min(numbers) + max(numbers)) / 2)
+    return Cell(text=span(numbers), number=(min(numbers) + max(numbers)) / 2)
 
 
-def pretrain_table(runs: Sequence[Pretrain], labels: Mapping[tuple[str, str], str]) -> DataTable:
+def pretrain_table(runs: Sequence[Pretrain], labels: Mapping[tuple[str, str], str]) -> Table:
     """Every pre-training run: recipe, images, length, and its last k-NN reading."""
-    return DataTable(
+    return Table(
         name="pretraining-runs",
         caption="Pre-training runs; no label was used to train them",
-        heads=named("Arm", "Seed", "Recipe", "Images", "Epochs", "Time", "Last k-NN score"),
+        heads=text_cells("Arm", "Seed", "Recipe", "Images", "Epochs", "Time", "Last k-NN score"),
         rows=tuple(_pretrain_row(run, labels[run.arm, run.backbone]) for run in runs),
         note="In the CSV file times are in seconds.",
     )
 
 
-def _pretrain_row(run: Pretrain, arm: str) -> tuple[Entry, ...]:
+def _pretrain_row(run: Pretrain, arm: str) -> tuple[Cell, ...]:
     readings = [one["knn"] for one in run.files.epochs if read(one, "knn", "value") is not None]
     last = _NONE
     if readings:
         value, asked = float(readings[-1]["value"]), readings[-1]
         notes = (f"{metric_name(str(asked.get('metric')))}, {asked.get('task')}",)
-        last = Entry(text=score_text(value), number=value, notes=notes)
+        last = Cell(text=score_text(value), number=value, notes=notes)
     size = f"{run.backbone}, {run.parameters / 1e6:.1f} million weights"
     return (
-        Entry(text=arm, arm=arm),
-        count(run.seed),
-        Entry(text=run.recipe or "own settings", notes=(size,)),
-        Entry(
+        Cell(text=arm, arm=arm),
+        count_cell(run.seed),
+        Cell(text=run.recipe or "own settings", notes=(size,)),
+        Cell(
             text=f"{run.images:,}",
             number=run.images,
             notes=(f"{run.store.name}, {run.store.size} pixels",),
         ),
-        Entry(
+        Cell(
             text=f"{run.num_epochs:,}", number=run.num_epochs, notes=(counted(run.steps, "step"),)
         ),
-        Entry(text=duration(run.seconds), number=run.seconds, notes=(run.device,)),
+        Cell(text=duration(run.seconds), number=run.seconds, notes=(run.device,)),
         last,
     )
 
@@ -182,11 +182,11 @@ def machines(runs: Sequence[RunFiles]) -> list[Machine]:
     return [
         Machine(
             runs=tuple(names),
-            table=DataTable(
+            table=Table(
                 name="environment" if alone else f"environment-{i + 1}",
                 caption=f"Environment of {'all runs' if alone else counted(len(names), 'run')}",
-                heads=named("What", "Recorded"),
-                rows=tuple(named(*fact) for fact in facts),
+                heads=text_cells("What", "Recorded"),
+                rows=tuple(text_cells(*fact) for fact in facts),
             ),
         )
         for i, (facts, names) in enumerate(same.items())

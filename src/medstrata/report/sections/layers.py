@@ -9,8 +9,8 @@ from medstrata.report.compare.stage_gaps import layer_gaps
 from medstrata.report.read.facts import Note
 from medstrata.report.read.runs import Collection
 from medstrata.report.render.figures import Style
-from medstrata.report.render.tables import distinct
-from medstrata.report.render.words import slug
+from medstrata.report.render.formatting import slug
+from medstrata.report.render.tables import unique_names
 from medstrata.report.sections.atlas import AtlasView, atlas_view
 from medstrata.report.sections.probing import ProbingView, probing_view
 from medstrata.report.sections.reuse import ReuseView, reuse_view
@@ -27,7 +27,7 @@ class LayerSections:
 
 
 def layer_sections(
-    collection: Collection, benches: Sequence[Bench], labels: Labels, looks: Mapping[str, Style]
+    collection: Collection, benches: Sequence[Bench], labels: Labels, styles: Mapping[str, Style]
 ) -> LayerSections:
     """Everything the runs of kind probe, reuse and atlas show.
 
@@ -35,7 +35,7 @@ def layer_sections(
         collection: What was read.
         benches: The comparisons of fine-tuning runs, whose arms every kind is held against.
         labels: (arm, backbone) -> the name under which it is shown.
-        looks: Arm -> style.
+        styles: Arm -> style.
     """
     probes, twice = places(collection.probe, labels)
     reuses, again = places(collection.reuse, labels)
@@ -43,10 +43,10 @@ def layer_sections(
     probing = [
         view
         for place, name in _named(probes, "probing")
-        if (view := probing_view(place, looks, name)) is not None
+        if (view := probing_view(place, styles, name)) is not None
     ]
-    reuse = [reuse_view(place, looks, name) for place, name in _named(reuses, "reuse")]
-    atlas = [atlas_view(place, looks, name) for place, name in _named(atlases, "atlas")]
+    reuse = [reuse_view(place, styles, name) for place, name in _named(reuses, "reuse")]
+    atlas = [atlas_view(place, styles, name) for place, name in _named(atlases, "atlas")]
     return LayerSections(
         probing=tuple(probing),
         reuse=tuple(view for view in reuse if view is not None),
@@ -64,5 +64,5 @@ def layer_sections(
 
 def _named(found: Sequence[Place[LayerRun]], kind: str) -> list[tuple[Place[LayerRun], str]]:
     """Each place with the name its pictures and tables begin with."""
-    names = distinct(slug(place.task.name, place.store.name) for place in found)
+    names = unique_names(slug(place.task.name, place.store.name) for place in found)
     return [(place, f"{name}-{kind}") for place, name in zip(found, names, strict=True)]

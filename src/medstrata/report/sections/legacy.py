@@ -8,14 +8,14 @@ import numpy as np
 from medstrata.report.compare.compare import Bench, Comparison, summarise
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.runs import Finetune
-from medstrata.report.render.sections import Section, section_of, table_block
-from medstrata.report.render.tables import DataTable, Entry
-from medstrata.report.render.words import (
+from medstrata.report.render.formatting import (
     metric_name,
     percent,
     score_text,
     sentence,
 )
+from medstrata.report.render.sections import Section, section_of, table_block
+from medstrata.report.render.tables import Cell, Table
 from medstrata.report.sections.curves import read
 
 
@@ -41,7 +41,7 @@ def legacy_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Section | 
     )
 
 
-def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
+def _table(name: str, bench: Bench, comparison: Comparison) -> Table | None:
     rows = [
         row
         for arm in comparison.arms
@@ -50,16 +50,16 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
     ]
     if not rows:
         return None
-    return DataTable(
+    return Table(
         name=f"{name}-legacy",
         caption=f"{sentence(metric_name(bench.metric))} as it should be and as the paper's "
         f"code has it, mean over seeds: {bench.under(comparison)}",
         heads=(
-            Entry(text="Arm"),
-            Entry(text="Labels"),
-            Entry(text="Score", notes=(f"{percent(LEVEL)} interval over patients",)),
-            Entry(text="Not to be used: last epoch", notes=("no interval",)),
-            Entry(text="Not to be used: sd / √500", notes=("mean of the draws, interval",)),
+            Cell(text="Arm"),
+            Cell(text="Labels"),
+            Cell(text="Score", notes=(f"{percent(LEVEL)} interval over patients",)),
+            Cell(text="Not to be used: last epoch", notes=("no interval",)),
+            Cell(text="Not to be used: sd / √500", notes=("mean of the draws, interval",)),
         ),
         rows=tuple(rows),
     )
@@ -67,7 +67,7 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> DataTable | None:
 
 def _row(
     bench: Bench, comparison: Comparison, arm: str, fraction: float
-) -> tuple[Entry, ...] | None:
+) -> tuple[Cell, ...] | None:
     runs = [run for run in comparison.runs.get((arm, fraction), ()) if run.legacy]
     right = summarise(runs, bench.metric, comparison.predictions)
     if right is None:
@@ -77,18 +77,18 @@ def _row(
     low, high = (_mean(runs, "interval", metric, end) for end in ("low", "high"))
     narrow = None if low is None or high is None else (low, high)
     return (
-        Entry(text=arm, arm=arm),
-        Entry(text=percent(fraction), number=fraction),
-        Entry(text=score_text(right.value), number=right.value, interval=right.interval),
+        Cell(text=arm, arm=arm),
+        Cell(text=percent(fraction), number=fraction),
+        Cell(text=score_text(right.value), number=right.value, interval=right.interval),
         _plain(last),
-        Entry(text=score_text(sum(narrow) / 2), number=sum(narrow) / 2, interval=narrow)
+        Cell(text=score_text(sum(narrow) / 2), number=sum(narrow) / 2, interval=narrow)
         if narrow
-        else Entry(text="–"),
+        else Cell(text="–"),
     )
 
 
-def _plain(value: float | None) -> Entry:
-    return Entry(text="–") if value is None else Entry(text=score_text(value), number=value)
+def _plain(value: float | None) -> Cell:
+    return Cell(text="–") if value is None else Cell(text=score_text(value), number=value)
 
 
 def _mean(runs: Sequence[Finetune], *path: str) -> float | None:

@@ -16,10 +16,8 @@ from medstrata.report.compare.places import (
 from medstrata.report.read.facts import Note
 from medstrata.report.read.layer_runs import READ_OUTS, Probe
 from medstrata.report.read.predictions import Predictions, read_probe_predictions
-from medstrata.report.render.figures import Picture, Style
-from medstrata.report.render.stage_figures import Curves, Point, stage_figure, stage_limits
-from medstrata.report.render.tables import DataTable, Entry, named
-from medstrata.report.render.words import (
+from medstrata.report.render.figures import Plot, Style
+from medstrata.report.render.formatting import (
     counted,
     interval_text,
     listed,
@@ -28,6 +26,8 @@ from medstrata.report.render.words import (
     score_text,
     span,
 )
+from medstrata.report.render.stage_figures import Curves, Point, stage_figure, stage_limits
+from medstrata.report.render.tables import Cell, Table, text_cells
 
 # Arm -> stage -> its score.
 Scores = Mapping[str, Mapping[str, Summary]]
@@ -35,13 +35,13 @@ Scores = Mapping[str, Mapping[str, Summary]]
 
 @dataclass(frozen=True, kw_only=True)
 class FractionView:
-    """All arms at one fraction of the labels; `said` is (stage or head, sentence)."""
+    """All arms at one fraction of the labels; `sentences` is (stage or head, sentence)."""
 
     fraction: float
     images: str
-    pictures: tuple[Picture, ...]
-    table: DataTable
-    said: tuple[tuple[str, str], ...]
+    plots: tuple[Plot, ...]
+    table: Table
+    sentences: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +56,12 @@ class ProbingView:
     notes: tuple[Note, ...]
 
 
-def probing_view(place: Place[Probe], looks: Mapping[str, Style], name: str) -> ProbingView | None:
+def probing_view(place: Place[Probe], styles: Mapping[str, Style], name: str) -> ProbingView | None:
     """Curves, tables and sentences of one place; None when no stage has a score.
 
     Args:
         place: Runs that can be compared.
-        looks: Arm -> style.
+        styles: Arm -> style.
         name: Begins the names of pictures and tables.
     """
     known = [run.stages for run in place.every]
@@ -90,15 +90,15 @@ def probing_view(place: Place[Probe], looks: Mapping[str, Style], name: str) -> 
             FractionView(
                 fraction=one,
                 images=span(run.subset_images for run in place.every if run.fraction == one),
-                pictures=tuple(
+                plots=tuple(
                     _picture(
-                        curves[one, out], stages, looks, limits, out, f"{name}-{share(one)}-{out}"
+                        curves[one, out], stages, styles, limits, out, f"{name}-{share(one)}-{out}"
                     )
                     for out in READ_OUTS
                     if curves[one, out]
                 ),
                 table=_table(place, read, one, stages, metric, f"{name}-{share(one)}"),
-                said=tuple(_said(read[one, "linear"], stages, metric)),
+                sentences=tuple(_said(read[one, "linear"], stages, metric)),
             )
             for one in fractions
         ),
@@ -141,15 +141,15 @@ def _curves(scores: Scores, stages: Sequence[str]) -> Curves:
 def _picture(
     curves: Curves,
     stages: Sequence[str],
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     limits: tuple[float, float],
     read_out: str,
     name: str,
-) -> Picture:
+) -> Plot:
     title = READ_OUTS[read_out]
     alt = f"{title}: test score over the stages, one curve an arm; the numbers are in the table."
     marks = stage_marks(stages)
-    return stage_figure(curves, marks, looks, name=name, title=title, alt=alt, limits=limits)
+    return stage_figure(curves, marks, styles, name=name, title=title, alt=alt, limits=limits)
 
 
 def _table(
@@ -159,36 +159,36 @@ def _table(
     stages: Sequence[str],
     metric: str,
     name: str,
-) -> DataTable:
+) -> Table:
     rows = []
     for read_out, title in READ_OUTS.items():
         scores = read[fraction, read_out]
         for arm, of in scores.items():
             cells = [_cell(scores, arm, stage, metric) for stage in stages]
             first = _arrival(of, stages, metric)
-            reached = Entry(text=first or "–", number=stages.index(first) + 1 if first else None)
-            rows.append((Entry(text=arm, arm=arm), Entry(text=title), *cells, reached))
+            reached = Cell(text=first or "–", number=stages.index(first) + 1 if first else None)
+            rows.append((Cell(text=arm, arm=arm), Cell(text=title), *cells, reached))
     heads = ("Arm", "Read-out", *stages, "Level with its last stage from")
-    return DataTable(
+    return Table(
         name=name,
         caption=f"Test {metric_name(metric)} of each stage with {percent(fraction)} of the labels, "
         f"{'less' if metric in LOWER_IS_BETTER else 'more'} is better: {place.where}",
-        heads=named(*heads),
+        heads=text_cells(*heads),
         rows=tuple(rows),
     )
 
 
-def _cell(scores: Scores, arm: str, stage: str, metric: str) -> Entry:
+def _cell(scores: Scores, arm: str, stage: str, metric: str) -> Cell:
     one = scores[arm].get(stage)
     if one is None:
-        return Entry(text="no score")
+        return Cell(text="no score")
     column = {other: of[stage] for other, of in scores.items() if stage in of}
     notes = [] if one.interval else ["no interval recorded"]
     if len(one.seeds) > 1:
         notes.append(f"{len(one.seeds)} seeds: {interval_text((one.seeds[0], one.seeds[-1]))}")
         if one.interval and not one.of_mean:
             notes.append("interval of the median seed")
-    return Entry(
+    return Cell(
         text=score_text(one.value),
         number=one.value,
         interval=one.interval,
@@ -213,11 +213,11 @@ def _arrival(of: Mapping[str, Summary], stages: Sequence[str], metric: str) -> s
 
 def _said(scores: Scores, stages: Sequence[str], metric: str) -> list[tuple[str, str]]:
     """What the linear read-out shows, stage by stage, and where each arm is level with its end."""
-    said = []
+    sentences = []
     for stage in stages:
         column = {arm: of[stage] for arm, of in scores.items() if stage in of}
         if len(column) > 1:
-            said.append((stage, _leader(column, metric)))
+            sentences.append((stage, _leader(column, metric)))
     arrivals: dict[str, list[str]] = {}
     for arm, of in scores.items():
         first = _arrival(of, stages, metric)
@@ -225,22 +225,22 @@ def _said(scores: Scores, stages: Sequence[str], metric: str) -> list[tuple[str,
             arrivals.setdefault(first, []).append(arm)
     if arrivals:
         parts = [f"{listed(arrivals[stage])} at {stage}" for stage in stages if stage in arrivals]
-        said.append(("Level with the last stage", f"{'; '.join(parts)}."))
-    return said
+        sentences.append(("Level with the last stage", f"{'; '.join(parts)}."))
+    return sentences
 
 
 def _leader(column: Mapping[str, Summary], metric: str) -> str:
     order = ranked(column, metric)
     first, others = order[0], order[1:]
     top = column[first]
-    said = f"{first} {score_text(top.value)} comes first, {others[0]} "
-    said += f"{score_text(column[others[0]].value)} next"
+    standing = f"{first} {score_text(top.value)} comes first, {others[0]} "
+    standing += f"{score_text(column[others[0]].value)} next"
     if any(one.interval is None for one in column.values()):
-        return f"{said}; an interval is missing, so nothing is said about chance."
+        return f"{standing}; an interval is missing, so nothing is said about chance."
     low, high = top.reach
     close = [arm for arm in others if column[arm].reach[0] <= high and low <= column[arm].reach[1]]
     if not close:
-        return f"{said}; clear of {'it' if len(others) == 1 else 'all others'}."
+        return f"{standing}; clear of {'it' if len(others) == 1 else 'all others'}."
     if len(close) == len(others):
-        return f"{said}; it is not clear of any other arm, so the order is not settled."
-    return f"{said}; it is not clear of {listed(close)}."
+        return f"{standing}; it is not clear of any other arm, so the order is not settled."
+    return f"{standing}; it is not clear of {listed(close)}."

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from medstrata.metrics.intervals import LOWER_IS_BETTER
 from medstrata.report.compare.compare import Bench, Comparison, Summary, best
+from medstrata.report.compare.conclusions import Conclusion, conclusions
 from medstrata.report.compare.differences import Family
-from medstrata.report.compare.findings import Finding, findings
-from medstrata.report.render.figures import Picture, Style
-from medstrata.report.render.tables import DataTable, Entry, distinct
-from medstrata.report.render.words import (
+from medstrata.report.render.figures import Plot, Style
+from medstrata.report.render.formatting import (
     counted,
     interval_text,
     metric_name,
@@ -20,6 +19,7 @@ from medstrata.report.render.words import (
     slug,
     span,
 )
+from medstrata.report.render.tables import Cell, Table, unique_names
 from medstrata.report.sections.curves import Charts, finetune_charts
 from medstrata.report.sections.inventory import subset_table
 from medstrata.report.sections.score_figures import score_figure, score_limits
@@ -30,9 +30,9 @@ class Results:
     """One protocol of one bench; `others` names the metrics of all tables but the first."""
 
     protocol: str
-    findings: tuple[Finding, ...]
-    picture: Picture | None
-    tables: tuple[DataTable, ...]
+    conclusions: tuple[Conclusion, ...]
+    plot: Plot | None
+    tables: tuple[Table, ...]
     others: str
     curves: tuple[Charts, ...]
 
@@ -42,31 +42,31 @@ class BenchView:
     """One bench; `subsets` counts the labelled images the arms were given."""
 
     bench: Bench
-    subsets: DataTable
+    subsets: Table
     results: tuple[Results, ...]
 
 
 def bench_views(
     benches: Sequence[Bench],
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     families: Sequence[Sequence[Sequence[Family]]],
 ) -> list[BenchView]:
     """Every bench as it is shown.
 
     Args:
         benches: What was compared.
-        looks: Arm -> style.
+        styles: Arm -> style.
         families: For each bench and each of its comparisons, its paired differences.
     """
-    names = distinct(slug(bench.task.name, bench.store.name) for bench in benches)
+    names = unique_names(slug(bench.task.name, bench.store.name) for bench in benches)
     return [
-        _view(bench, looks, name, paired)
+        _view(bench, styles, name, paired)
         for bench, name, paired in zip(benches, names, families, strict=True)
     ]
 
 
 def _view(
-    bench: Bench, looks: Mapping[str, Style], name: str, families: Sequence[Sequence[Family]]
+    bench: Bench, styles: Mapping[str, Style], name: str, families: Sequence[Sequence[Family]]
 ) -> BenchView:
     columns = [
         comparison.column(fraction, bench.metric)
@@ -75,12 +75,12 @@ def _view(
     ]
     # One range for both protocols; none when nothing was scored.
     limits = score_limits(columns) if any(columns) else None
-    protocols = distinct(slug(one.protocol) for one in bench.comparisons)
+    protocols = unique_names(slug(one.protocol) for one in bench.comparisons)
     return BenchView(
         bench=bench,
         subsets=subset_table(bench, name),
         results=tuple(
-            _results(bench, comparison, looks, limits, f"{name}-{protocol}", paired)
+            _results(bench, comparison, styles, limits, f"{name}-{protocol}", paired)
             for comparison, protocol, paired in zip(
                 bench.comparisons, protocols, families, strict=True
             )
@@ -91,7 +91,7 @@ def _view(
 def _results(
     bench: Bench,
     comparison: Comparison,
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     limits: tuple[float, float] | None,
     name: str,
     families: Sequence[Family],
@@ -103,19 +103,17 @@ def _results(
         for metric in bench.metrics
         if any(comparison.column(one, metric) for one in comparison.fractions)
     ]
-    files = distinct(f"{name}-{slug(metric)}" for metric in scored)
+    files = unique_names(f"{name}-{slug(metric)}" for metric in scored)
     return Results(
         protocol=comparison.protocol,
-        findings=tuple(findings(bench, comparison, families)),
-        picture=_picture(bench, comparison, drawn, looks, limits, name)
-        if limits and drawn
-        else None,
+        conclusions=tuple(conclusions(bench, comparison, families)),
+        plot=_picture(bench, comparison, drawn, styles, limits, name) if limits and drawn else None,
         tables=tuple(
             _table(bench, comparison, metric, file)
             for metric, file in zip(scored, files, strict=True)
         ),
         others=", ".join(metric_name(metric) for metric in scored[1:]),
-        curves=tuple(finetune_charts(comparison, looks, f"{name}-training")),
+        curves=tuple(finetune_charts(comparison, styles, f"{name}-training")),
     )
 
 
@@ -123,14 +121,14 @@ def _picture(
     bench: Bench,
     comparison: Comparison,
     columns: Mapping[float, Mapping[str, Summary]],
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     limits: tuple[float, float],
     name: str,
-) -> Picture:
+) -> Plot:
     metric, protocol = metric_name(bench.metric), protocol_name(comparison.protocol)
     return score_figure(
         columns,
-        looks,
+        styles,
         limits,
         name=f"{name}-scores",
         title=f"{sentence(metric)}. {protocol}",
@@ -140,18 +138,18 @@ def _picture(
     )
 
 
-def _table(bench: Bench, comparison: Comparison, metric: str, name: str) -> DataTable:
+def _table(bench: Bench, comparison: Comparison, metric: str, name: str) -> Table:
     columns = {one: comparison.column(one, metric) for one in comparison.fractions}
     better = "less" if metric in LOWER_IS_BETTER else "more"
     tested = counted(bench.test_patients, "test patient")
-    return DataTable(
+    return Table(
         name=name,
         caption=f"{sentence(metric_name(metric))} on {tested}, {better} is better: "
         f"{bench.under(comparison)}",
-        heads=(Entry(text="Arm"), *(_head(comparison, one) for one in comparison.fractions)),
+        heads=(Cell(text="Arm"), *(_head(comparison, one) for one in comparison.fractions)),
         rows=tuple(
             (
-                Entry(text=arm, arm=arm),
+                Cell(text=arm, arm=arm),
                 *(_cell(column, arm, metric) for column in columns.values()),
             )
             for arm in comparison.arms
@@ -159,25 +157,25 @@ def _table(bench: Bench, comparison: Comparison, metric: str, name: str) -> Data
     )
 
 
-def _head(comparison: Comparison, fraction: float) -> Entry:
+def _head(comparison: Comparison, fraction: float) -> Cell:
     runs = comparison.at(fraction)
     images = span(run.subset_images for run in runs)
     patients = span(run.subset_patients for run in runs)
     note = f"{images} images, {patients} patients"
-    return Entry(text=f"{percent(fraction)} of labels", notes=(note,))
+    return Cell(text=f"{percent(fraction)} of labels", notes=(note,))
 
 
-def _cell(column: Mapping[str, Summary], arm: str, metric: str) -> Entry:
+def _cell(column: Mapping[str, Summary], arm: str, metric: str) -> Cell:
     summary = column.get(arm)
     if summary is None:
-        return Entry(text="no score")
+        return Cell(text="no score")
     notes = [] if summary.interval else ["no interval recorded"]
     if summary.spread is not None:
         if summary.interval and not summary.of_mean:
             notes.append("interval of the median seed")
         ends = interval_text((summary.seeds[0], summary.seeds[-1]))
         notes.append(f"{len(summary.seeds)} seeds: sd {score_text(summary.spread)}, {ends}")
-    return Entry(
+    return Cell(
         text=score_text(summary.value),
         number=summary.value,
         interval=summary.interval,

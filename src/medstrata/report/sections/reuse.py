@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from medstrata.report.compare.places import Place, share, shown_stages, stage_marks, stages_named
 from medstrata.report.read.layer_runs import Matrix, Reuse
-from medstrata.report.render.figures import Picture, Style
+from medstrata.report.render.figures import Plot, Style
+from medstrata.report.render.formatting import score_text, slug, span
 from medstrata.report.render.stage_figures import (
     Curves,
     Ground,
@@ -13,8 +14,7 @@ from medstrata.report.render.stage_figures import (
     stage_figure,
     stage_limits,
 )
-from medstrata.report.render.tables import DataTable, distinct
-from medstrata.report.render.words import score_text, slug, span
+from medstrata.report.render.tables import Table, unique_names
 from medstrata.report.sections.reuse_tables import (
     MAIN,
     MEASURES,
@@ -35,7 +35,7 @@ class HeatView:
     """One arm's heat maps."""
 
     arm: str
-    pictures: tuple[Picture, ...]
+    plots: tuple[Plot, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,10 @@ class FractionView:
     """All arms at one fraction of the labels."""
 
     fraction: float
-    pictures: tuple[Picture, ...]
-    said: tuple[str, ...]
-    table: DataTable
-    measures: DataTable
+    plots: tuple[Plot, ...]
+    sentences: tuple[str, ...]
+    table: Table
+    measures: Table
     heats: tuple[HeatView, ...]
 
 
@@ -61,12 +61,12 @@ class ReuseView:
     fractions: tuple[FractionView, ...]
 
 
-def reuse_view(place: Place[Reuse], looks: Mapping[str, Style], name: str) -> ReuseView | None:
+def reuse_view(place: Place[Reuse], styles: Mapping[str, Style], name: str) -> ReuseView | None:
     """Curves, heat maps, tables and sentences of one place; None when nothing was measured.
 
     Args:
         place: Runs that can be compared.
-        looks: Arm -> style.
+        styles: Arm -> style.
         name: Begins the names of pictures and tables.
     """
     known = [_known(run) for run in place.every]
@@ -92,14 +92,14 @@ def reuse_view(place: Place[Reuse], looks: Mapping[str, Style], name: str) -> Re
         fractions=tuple(
             FractionView(
                 fraction=one,
-                pictures=tuple(
+                plots=tuple(
                     _picture(
-                        at[one], measure, stages, looks, limits, f"{name}-{share(one)}-{measure}"
+                        at[one], measure, stages, styles, limits, f"{name}-{share(one)}-{measure}"
                     )
                     for measure in _DRAWN
                     if drawn[one, measure]
                 ),
-                said=tuple(reuse_findings(at[one], stages)),
+                sentences=tuple(reuse_findings(at[one], stages)),
                 table=reuse_table(
                     place, readings(at[one], MAIN), one, stages, f"{name}-{share(one)}"
                 ),
@@ -155,16 +155,16 @@ def _picture(
     at: Mapping[str, Sequence[Reuse]],
     measure: str,
     stages: Sequence[str],
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     limits: tuple[float, float],
     name: str,
-) -> Picture:
+) -> Plot:
     read = readings(at, measure)
     title = MEASURES[measure]
     return stage_figure(
         _curves(read, stages),
         stage_marks(stages),
-        looks,
+        styles,
         name=name.replace("_", "-"),
         title=title,
         alt=f"{title} before and after fine-tuning over the stages, one curve an arm; the numbers "
@@ -176,15 +176,15 @@ def _picture(
 
 def _heats(at: Mapping[str, Sequence[Reuse]], name: str) -> list[HeatView]:
     known = {arm: [run for run in runs if run.heatmaps] for arm, runs in at.items()}
-    files = distinct(slug(arm) for arm in known)
+    files = unique_names(slug(arm) for arm in known)
     return [
-        HeatView(arm=arm, pictures=tuple(_heat_pictures(runs, f"{name}-{file}")))
+        HeatView(arm=arm, plots=tuple(_heat_pictures(runs, f"{name}-{file}")))
         for (arm, runs), file in zip(known.items(), files, strict=True)
         if runs
     ]
 
 
-def _heat_pictures(runs: Sequence[Reuse], name: str) -> Iterator[Picture]:
+def _heat_pictures(runs: Sequence[Reuse], name: str) -> Iterator[Plot]:
     """Means over the seeds that measured the same stages."""
     stages = runs[0].stages
     maps = [run.heatmaps for run in runs if run.heatmaps and run.stages == stages]
@@ -196,13 +196,15 @@ def _heat_pictures(runs: Sequence[Reuse], name: str) -> Iterator[Picture]:
     for part, (title, matrices) in parts.items():
         average = _average(matrices)
         diagonal = [row[i] for i, row in enumerate(average)]
-        told = ", ".join("undefined" if one is None else score_text(one) for one in diagonal)
+        diagonal_text = ", ".join(
+            "undefined" if one is None else score_text(one) for one in diagonal
+        )
         yield heat_figure(
             average,
             stage_marks(stages),
             name=f"{name}-{part}",
             title=title,
-            alt=f"{title}: stages by stages; on the diagonal {told}.",
+            alt=f"{title}: stages by stages; on the diagonal {diagonal_text}.",
         )
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from medstrata.report.compare.places import POOLED, Place
 from medstrata.report.read.layer_runs import Reuse, Similarity
+from medstrata.report.render.formatting import interval_text, listed, percent, score_text
 from medstrata.report.render.stage_figures import Point
-from medstrata.report.render.tables import DataTable, Entry, named
-from medstrata.report.render.words import interval_text, listed, percent, score_text
+from medstrata.report.render.tables import Cell, Table, text_cells
 
 MEASURES = {
     "linear_debiased": "Linear CKA, debiased",
@@ -58,31 +58,31 @@ def point(seeds: Sequence[Similarity]) -> Point:
 
 def reuse_table(
     place: Place[Reuse], read: Readings, fraction: float, stages: Sequence[str], name: str
-) -> DataTable:
+) -> Table:
     """The main measure: an arm a row, a stage a column."""
     rows = [
-        (Entry(text=arm, arm=arm), *(_cell(of.get(stage, ())) for stage in stages))
+        (Cell(text=arm, arm=arm), *(_cell(of.get(stage, ())) for stage in stages))
         for arm, of in read.items()
     ]
-    return DataTable(
+    return Table(
         name=name,
         caption=f"{MEASURES[MAIN]}, before and after fine-tuning with {percent(fraction)} of the "
         f"labels: {place.where}",
-        heads=named("Arm", *stages),
+        heads=text_cells("Arm", *stages),
         rows=tuple(rows),
     )
 
 
-def _cell(seeds: Sequence[Similarity]) -> Entry:
+def _cell(seeds: Sequence[Similarity]) -> Cell:
     if not seeds:
-        return Entry(text="not measured")
+        return Cell(text="not measured")
     over_seeds = point(seeds)
     sd = mean_of_known(one.subset_sd for one in seeds)
     notes = [] if sd is None else [f"± {score_text(sd)} over subsets"]
     if len(seeds) > 1:
         ends = interval_text((over_seeds.seeds[0], over_seeds.seeds[-1]))
         notes.append(f"{len(seeds)} seeds: {ends}")
-    return Entry(text=score_text(over_seeds.value), number=over_seeds.value, notes=tuple(notes))
+    return Cell(text=score_text(over_seeds.value), number=over_seeds.value, notes=tuple(notes))
 
 
 def measures_table(
@@ -91,17 +91,17 @@ def measures_table(
     fraction: float,
     stages: Sequence[str],
     name: str,
-) -> DataTable:
+) -> Table:
     """Every measure beside its chance and its untrained reference: one reading a row."""
     rows = [
-        (Entry(text=arm, arm=arm), Entry(text=stage), Entry(text=title), *_measured(seeds))
+        (Cell(text=arm, arm=arm), Cell(text=stage), Cell(text=title), *_measured(seeds))
         for measure, title in MEASURES.items()
         for arm, of in readings(at, measure).items()
         for stage in stages
         if (seeds := of.get(stage))
     ]
     legacy = [
-        (Entry(text=arm, arm=arm), Entry(text=stage), Entry(text=_LEGACY), _number(mean(given)))
+        (Cell(text=arm, arm=arm), Cell(text=stage), Cell(text=_LEGACY), _number(mean(given)))
         for arm, runs in at.items()
         for stage in stages
         if (given := [run.legacy[stage] for run in runs if stage in run.legacy])
@@ -114,12 +114,12 @@ def measures_table(
         "Its 97.5th percentile",
         "Untrained",
     )
-    nothing = (Entry(text="–"),) * (len(heads) - 1)
-    return DataTable(
+    nothing = (Cell(text="–"),) * (len(heads) - 1)
+    return Table(
         name=name,
         caption=f"Every measure with {percent(fraction)} of the labels, means over seeds: "
         f"{place.where}",
-        heads=named("Arm", "Stage", "Measure", *heads),
+        heads=text_cells("Arm", "Stage", "Measure", *heads),
         rows=(*rows, *((*row, *nothing) for row in legacy)),
         note="Chance: subsets whose images are paired with those of other patients. Untrained: the "
         "tuned network against one with random weights, on all images. The biased forms rise "
@@ -128,7 +128,7 @@ def measures_table(
     )
 
 
-def _measured(seeds: Sequence[Similarity]) -> tuple[Entry, ...]:
+def _measured(seeds: Sequence[Similarity]) -> tuple[Cell, ...]:
     nulls = [one.null for one in seeds if one.null]
     return (
         _number(mean(one.value for one in seeds)),
@@ -140,20 +140,20 @@ def _measured(seeds: Sequence[Similarity]) -> tuple[Entry, ...]:
     )
 
 
-def _number(value: float | None) -> Entry:
-    return Entry(text="–") if value is None else Entry(text=score_text(value), number=value)
+def _number(value: float | None) -> Cell:
+    return Cell(text="–") if value is None else Cell(text=score_text(value), number=value)
 
 
 def reuse_findings(at: Mapping[str, Sequence[Reuse]], stages: Sequence[str]) -> list[str]:
     """The order of the arms over all stages, and where a value is no more than chance."""
     kept = {arm: seeds for arm, runs in at.items() if (seeds := _over_stages(runs, stages))}
     read = readings(at, MAIN)
-    said = []
+    sentences = []
     if len(kept) > 1:
         order = sorted(kept, key=lambda arm: -mean(kept[arm]))
         most, least = order[0], order[-1]
         close = [arm for arm in order[1:] if kept[arm][-1] >= kept[most][0]]
-        said.append(
+        sentences.append(
             f"Averaged over the stages, {most} keeps most ({score_text(mean(kept[most]))}), "
             f"{least} least ({score_text(mean(kept[least]))}). {_apart(kept, close)}"
         )
@@ -165,10 +165,12 @@ def reuse_findings(at: Mapping[str, Sequence[Reuse]], stages: Sequence[str]) -> 
     }
     lost = [name for name, (value, chance) in known.items() if value <= chance]
     if lost:
-        said.append(f"No more alike than mismatched images (97.5th percentile): {listed(lost)}.")
+        sentences.append(
+            f"No more alike than mismatched images (97.5th percentile): {listed(lost)}."
+        )
     elif known:
-        said.append("All are more alike than mismatched images are (97.5th percentile).")
-    return said
+        sentences.append("All are more alike than mismatched images are (97.5th percentile).")
+    return sentences
 
 
 def _over_stages(runs: Sequence[Reuse], stages: Sequence[str]) -> list[float]:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from medstrata.report.compare.compare import Summary
-from medstrata.report.render.figures import Picture, Style, claim, page_style, picture, rule
-from medstrata.report.render.words import percent
+from medstrata.report.render.figures import Plot, Style, page_style, plot, rule, tag_artists
+from medstrata.report.render.formatting import percent
 
 
 def score_limits(columns: Sequence[Mapping[str, Summary]]) -> tuple[float, float]:
@@ -22,18 +22,18 @@ def score_limits(columns: Sequence[Mapping[str, Summary]]) -> tuple[float, float
 
 def score_figure(
     columns: Mapping[float, Mapping[str, Summary]],
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     limits: tuple[float, float],
     *,
     name: str,
     title: str,
     alt: str,
-) -> Picture:
+) -> Plot:
     """Score against the label fraction: mean, interval over patients, and each seed.
 
     Args:
         columns: Fraction -> arm -> summary.
-        looks: Arm -> style; its order is the order in which arms stand beside each other.
+        styles: Arm -> style; its order is the order in which arms stand beside each other.
         limits: Vertical range.
         name: Of the picture.
         title: Of the picture.
@@ -43,11 +43,11 @@ def score_figure(
         figure = Figure(figsize=(5.5, 3.5))
         axes = figure.add_axes((0.085, 0.14, 0.905, 0.85))
         fractions = sorted(columns)
-        arms = [arm for arm in looks if any(arm in column for column in columns.values())]
+        arms = [arm for arm in styles if any(arm in column for column in columns.values())]
         width = max(math.log10(fractions[-1] / fractions[0]), 0.7)
         for i, arm in enumerate(arms):
             shift = 10 ** ((i - (len(arms) - 1) / 2) * min(0.02, 0.12 / len(arms)) * width)
-            _draw_arm(axes, looks[arm], [(f * shift, columns[f].get(arm)) for f in fractions])
+            _draw_arm(axes, styles[arm], [(f * shift, columns[f].get(arm)) for f in fractions])
         axes.set_xscale("log")
         axes.set_xlim(fractions[0] * 10 ** (-0.12 * width), fractions[-1] * 10 ** (0.12 * width))
         axes.xaxis.set_major_locator(FixedLocator(fractions))
@@ -56,7 +56,7 @@ def score_figure(
         axes.set_ylim(*limits)
         axes.set_xlabel("labelled share of the training images (log scale)")
         rule(axes)
-        return picture(figure, name=name, title=title, alt=alt)
+        return plot(figure, name=name, title=title, alt=alt)
 
 
 def _draw_arm(axes: Axes, style: Style, points: list[tuple[float, Summary | None]]) -> None:
@@ -80,4 +80,4 @@ def _draw_arm(axes: Axes, style: Style, points: list[tuple[float, Summary | None
             marks += axes.plot(
                 places, summary.seeds, "o", color=colour, ms=3.2, mfc="none", mew=0.9
             )
-    claim(marks, style)
+    tag_artists(marks, style)

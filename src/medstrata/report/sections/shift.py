@@ -14,20 +14,20 @@ from medstrata.report.read.predictions import LEVEL, RESAMPLES, Predictions
 from medstrata.report.read.runs import Finetune
 from medstrata.report.render.figures import (
     MUTED,
-    Picture,
+    Plot,
     Style,
-    claim,
     page_style,
-    picture,
+    plot,
+    tag_artists,
     unit_square,
 )
-from medstrata.report.render.sections import Block, Section, section_of
-from medstrata.report.render.tables import DataTable, Entry
-from medstrata.report.render.words import (
+from medstrata.report.render.formatting import (
     counted,
     percent,
     score_text,
 )
+from medstrata.report.render.sections import Block, Section, section_of
+from medstrata.report.render.tables import Cell, Table
 
 _GRID = np.linspace(0, 1, 81)
 
@@ -68,16 +68,16 @@ def _middle(found: Sequence[KsInterval]) -> KsInterval:
 
 
 def shift_section(
-    found: Sequence[tuple[str, Bench, Comparison]], looks: Mapping[str, Style]
+    found: Sequence[tuple[str, Bench, Comparison]], styles: Mapping[str, Style]
 ) -> Section | None:
     """Every comparison in which an arm was trained on few labels and on all.
 
     Args:
         found: (name for files, bench, comparison).
-        looks: Arm -> style.
+        styles: Arm -> style.
     """
     return section_of(
-        (_block(*one, looks) for one in found),
+        (_block(*one, styles) for one in found),
         anchor="shift",
         title="Few labels against all: how far the probabilities move",
         short="Shift",
@@ -117,7 +117,7 @@ def _between(predictions: Predictions, few: Finetune, many: Finetune) -> KsDista
 
 
 def _block(
-    name: str, bench: Bench, comparison: Comparison, looks: Mapping[str, Style]
+    name: str, bench: Bench, comparison: Comparison, styles: Mapping[str, Style]
 ) -> Block | None:
     found = {arm: shifts(comparison, arm) for arm in comparison.arms}
     few = sorted({fraction for one in found.values() for fraction in one if fraction < 1})
@@ -138,7 +138,7 @@ def _block(
         if several
         else (),
         folded_title="Each class",
-        pictures=(_curves(f"{name}-shift", comparison, moved, few[0], shown, looks),),
+        plots=(_curves(f"{name}-shift", comparison, moved, few[0], shown, styles),),
         arms=moved,
         caption=f"Cumulative distribution of the test probability of {classes[shown]}"
         f"{', the class that moves most' if several else ''}: a panel for each arm in the order of "
@@ -162,20 +162,20 @@ def _table(
     comparison: Comparison,
     found: Mapping[str, Mapping[float, Shift]],
     few: Sequence[float],
-) -> DataTable:
+) -> Table:
     several = bench.task.kind != "binary"
-    return DataTable(
+    return Table(
         name=name,
         caption=f"Kolmogorov-Smirnov distance{', mean of the classes' if several else ''}: "
         f"{bench.under(comparison)}",
         heads=(
-            Entry(text="Arm"),
-            *(Entry(text=f"{percent(one)} against all") for one in few),
-            Entry(text="Floor", notes=("two seeds, all labels",)),
+            Cell(text="Arm"),
+            *(Cell(text=f"{percent(one)} against all") for one in few),
+            Cell(text="Floor", notes=("two seeds, all labels",)),
         ),
         rows=tuple(
             (
-                Entry(text=arm, arm=arm),
+                Cell(text=arm, arm=arm),
                 *(_entry(shift.get(one), "seed") for one in few),
                 _entry(shift.get(1.0), "pair"),
             )
@@ -184,14 +184,14 @@ def _table(
     )
 
 
-def _entry(shift: Shift | None, noun: str) -> Entry:
+def _entry(shift: Shift | None, noun: str) -> Cell:
     if shift is None:
-        return Entry(text="no pair")
+        return Cell(text="no pair")
     return _distance(shift.mean, counted(shift.pairs, noun))
 
 
-def _distance(found: KsInterval, *notes: str) -> Entry:
-    return Entry(
+def _distance(found: KsInterval, *notes: str) -> Cell:
+    return Cell(
         text=score_text(found.value),
         number=found.value,
         interval=(found.low, found.high),
@@ -205,15 +205,15 @@ def _class_table(
     found: Mapping[str, Mapping[float, Shift]],
     fraction: float,
     classes: Sequence[str],
-) -> DataTable:
-    return DataTable(
+) -> Table:
+    return Table(
         name=name,
         caption=f"Kolmogorov-Smirnov distance of each class, {percent(fraction)} of the labels "
         f"against all: {bench.where}",
-        heads=(Entry(text="Arm"), *(Entry(text=one) for one in classes)),
+        heads=(Cell(text="Arm"), *(Cell(text=one) for one in classes)),
         rows=tuple(
             (
-                Entry(text=arm, arm=arm),
+                Cell(text=arm, arm=arm),
                 *(_distance(one) for one in shift[fraction].per_class),
             )
             for arm, shift in found.items()
@@ -228,8 +228,8 @@ def _curves(
     arms: Sequence[str],
     few: float,
     column: int,
-    looks: Mapping[str, Style],
-) -> Picture:
+    styles: Mapping[str, Style],
+) -> Plot:
     predictions = comparison.predictions
     with rc_context(page_style(8)):
         figure = Figure(figsize=(0.5 + 1.6 * max(len(arms), 3), 1.95))
@@ -241,11 +241,11 @@ def _curves(
                     line = axes.plot(
                         _GRID,
                         cdf(values[:, column], _GRID),
-                        color=looks[arm].colour,
+                        color=styles[arm].colour,
                         ls=dash,
                         lw=1.1,
                     )
-                    claim(line, looks[arm])
+                    tag_artists(line, styles[arm])
             unit_square(axes)
         for axes in grid[len(arms) :]:
             axes.set_axis_off()
@@ -255,7 +255,7 @@ def _curves(
             0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.08 / height, 0.12
         )
         figure.supxlabel("probability", y=0.02 / height, fontsize=8, color=MUTED)
-        return picture(
+        return plot(
             figure,
             name=name,
             title="Probabilities with few labels and with all",

@@ -8,14 +8,14 @@ from PIL import Image
 
 from medstrata.report.read.facts import Note
 from medstrata.report.read.runs import Pretrain
-from medstrata.report.render.embedded import UNREADABLE, Embedded, embed, open_sheet
+from medstrata.report.render.inline_images import UNREADABLE, InlineImage, inline_image, open_png
 
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
     """One sheet and the runs that saw it."""
 
-    sheet: Embedded
+    sheet: InlineImage
     runs: tuple[Pretrain, ...]
 
 
@@ -34,7 +34,7 @@ def read_views(runs: Sequence[Pretrain]) -> tuple[list[Views], list[Note]]:
     views = []
     for content, seen_by in sheets.values():
         try:
-            sheet = embed(_lying(open_sheet(content)))
+            sheet = inline_image(_lying(open_png(content)))
             views.append(Views(sheet=sheet, runs=tuple(seen_by)))
         except UNREADABLE:
             names = ", ".join(run.files.name for run in seen_by)

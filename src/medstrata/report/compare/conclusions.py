@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from medstrata.metrics.intervals import LOWER_IS_BETTER
 from medstrata.report.compare.compare import Bench, Comparison, Summary, best, ranked
 from medstrata.report.compare.differences import Family
-from medstrata.report.render.words import (
+from medstrata.report.render.formatting import (
     counted,
     interval_text,
     listed,
@@ -28,7 +28,7 @@ _PLAIN = "moco"  # the arm without an intermediate loss
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Conclusion:
     """What one label fraction shows."""
 
     fraction: float
@@ -84,12 +84,12 @@ def _intermediate_losses(families: Sequence[Family]) -> str:
             f"{share}, no arm with an intermediate loss is clearly better or worse than plain MoCo "
             f"({counted(len(found), 'comparison')}). "
         )
-    told = [
+    parts = [
         f"clearly {word} than plain MoCo in {number} of {counted(len(found), 'comparison')}"
         for word, number in (("better", better), ("worse", worse))
         if number
     ]
-    return f"{share}, arms with an intermediate loss are {' and '.join(told)}. "
+    return f"{share}, arms with an intermediate loss are {' and '.join(parts)}. "
 
 
 def _headline(
@@ -120,9 +120,9 @@ def _headline(
     )
 
 
-def findings(
+def conclusions(
     bench: Bench, comparison: Comparison, families: Sequence[Family] = ()
-) -> list[Finding]:
+) -> list[Conclusion]:
     """What each fraction with a score shows.
 
     Args:
@@ -131,7 +131,7 @@ def findings(
         families: The paired differences of that protocol; may be empty.
     """
     return [
-        Finding(
+        Conclusion(
             fraction=fraction,
             text=_finding(column, bench.metric, _against(families, fraction)),
         )
@@ -163,7 +163,7 @@ def _finding(column: Mapping[str, Summary], metric: str, paired: str) -> str:
 
 def _against(families: Sequence[Family], fraction: float) -> str:
     """How arms stand to each baseline; empty where no difference could be paired."""
-    told = []
+    against = []
     for family in families:
         there = {
             arm: family.contrasts[arm, fraction]
@@ -185,8 +185,8 @@ def _against(families: Sequence[Family], fraction: float) -> str:
         rest = [arm for arm, one in there.items() if not one.better]
         if rest:
             parts.append(f"{listed(rest)} {_is(rest)} not clearly apart")
-        told.append(f"Against {name}, {'; '.join(parts)}.")
-    return " ".join(told)
+        against.append(f"Against {name}, {'; '.join(parts)}.")
+    return " ".join(against)
 
 
 def _leader(families: Sequence[Family], fraction: float, leaders: Sequence[str]) -> str:
@@ -199,8 +199,8 @@ def _leader(families: Sequence[Family], fraction: float, leaders: Sequence[str])
     if len(leaders) > 1 or not found:
         return _against(families, fraction)
     parts = []
-    words = {1: "clearly better than", 0: "not clearly apart from", -1: "clearly worse than"}
-    for sign, word in words.items():
+    phrases = {1: "clearly better than", 0: "not clearly apart from", -1: "clearly worse than"}
+    for sign, word in phrases.items():
         names = [
             f"{name} ({signed(one.difference.value)})" for name, one in found if one.better == sign
         ]

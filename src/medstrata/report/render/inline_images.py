@@ -13,7 +13,7 @@ UNREADABLE = (OSError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedded:
+class InlineImage:
     """A picture; `source` is a data address."""
 
     source: str
@@ -21,18 +21,18 @@ class Embedded:
     height: int
 
 
-def open_sheet(content: bytes) -> Image.Image:
+def open_png(content: bytes) -> Image.Image:
     """The picture in a PNG file; raises one of `UNREADABLE` if there is none."""
     with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
         return opened.convert("RGBA")
 
 
-def embed(sheet: Image.Image) -> Embedded:
+def inline_image(sheet: Image.Image) -> InlineImage:
     """Shrink a picture to the width of a page where it is larger, and compress it."""
     sheet.thumbnail((_WIDTH, _WIDTH), Image.Resampling.LANCZOS)
     written = io.BytesIO()
     sheet.save(written, format="WEBP", quality=88)
     encoded = base64.b64encode(written.getvalue()).decode("ascii")
-    return Embedded(
+    return InlineImage(
         source=f"data:image/webp;base64,{encoded}", width=sheet.width, height=sheet.height
     )
