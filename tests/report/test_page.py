@@ -67,7 +67,7 @@ def test_every_table_scrolls_in_its_own_container(page):
 
 
 def test_page_holds_every_part(page):
-    for formatting in (
+    for words in (
         "A title & more",
         "Findings",
         "Table 1. Images, patients and labels of each data set and split",
@@ -89,9 +89,9 @@ def test_page_holds_every_part(page):
         "queue_size: 65536",
         "Example CPU",
     ):
-        assert formatting in page.text or any(
-            formatting in (a.get("aria-label") or "") for _, a in page.elements
-        ), formatting
+        assert words in page.text or any(
+            words in (a.get("aria-label") or "") for _, a in page.elements
+        ), words
 
 
 def test_equal_views_are_shown_once(page):

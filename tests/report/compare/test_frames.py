@@ -26,8 +26,8 @@ def study(tmp_path_factory: pytest.TempPathFactory, patients: Patients) -> Path:
         twin = run.with_name(run.name.replace("scratch", "twin"))
         write_predictions(twin, pd.read_parquet(run / "predictions.parquet"))
         text = (run / "result.json").read_text()
-        for formatting in ('"arm": "scratch"', '"encoder": "scratch"'):
-            text = text.replace(formatting, formatting.replace("scratch", "twin"))
+        for words in ('"arm": "scratch"', '"encoder": "scratch"'):
+            text = text.replace(words, words.replace("scratch", "twin"))
         (twin / "result.json").write_text(text)
     return folder
 

@@ -401,10 +401,10 @@ def test_broken_result_is_a_note(tmp_path, make, change, why):
 def test_broken_atlas_is_a_note(tmp_path):
     run = atlas_run(tmp_path / "bad", "moco")
     text = (run / "result.json").read_text()
-    for formatting in ('"rankme"', '"k"', '"queries"', '"method"'):
-        (run / "result.json").write_text(text.replace(formatting, '"other"'))
+    for words in ('"rankme"', '"k"', '"queries"', '"method"'):
+        (run / "result.json").write_text(text.replace(words, '"other"'))
         (note,) = collect([run]).notes
-        assert f"lacks {formatting[1:-1]}" in note.why
+        assert f"lacks {words[1:-1]}" in note.why
     (run / "result.json").write_text(text.replace('"neighbours"', '"n"', 1))
     assert "left out" in collect([run]).notes[0].why
 
