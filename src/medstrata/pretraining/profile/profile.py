@@ -113,7 +113,7 @@ class _Observer:
         start = self._start
         if self._epoch is batches:
             passed = (end - begin for end, begin in zip(now[:4], start[:4], strict=True))
-            self._cycles.append(_Clocks(*passed, self._in_step))
+            self._cycles.append(_Clocks(*passed)._replace(in_step=self._in_step))
         self._epoch, self._start = batches, now
 
     def _traced(self, step: Callable[[], Loss]) -> Loss:
