@@ -252,4 +252,6 @@ def test_views_are_distributed_as_torchvisions():
             np.searchsorted(one[:, figure], values, side="right") / 600 for one in (ours, theirs)
         ]
         assert np.abs(ranks[0] - ranks[1]).max() < 1.63 * np.sqrt(2 / 600)
-    np.testing.assert_allclose(ours.mean(axis=0), theirs.mean(axis=0), rtol=0.06)
+    # Energies have a long tail: means may differ by four standard errors of their difference.
+    error = np.sqrt((ours.var(axis=0) + theirs.var(axis=0)) / 600)
+    assert (np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) < 4 * error).all()
