@@ -20,6 +20,7 @@ from medstrata.runs.metrics_log import finite
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
 from medstrata.runtime.machine import processor_name, usable_cores
+from medstrata.runtime.randomness import DRAWS
 
 _PACKAGES = (
     "medstrata",
@@ -166,7 +167,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
     folder.mkdir(exist_ok=True)
     path = folder / f"step-{step:09d}.pt"
     with replacing(path) as temporary:
-        torch.save(dict(state), temporary)
+        torch.save({**state, "draws": DRAWS}, temporary)
     for old in checkpoints(folder)[:-keep]:
         old.unlink()
     return path
@@ -186,6 +187,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to resume from "
             "the one before"
         ) from error
+    if state.get("draws") != DRAWS:
+        raise MedstrataError(
+            f"checkpoint {path} is of a version whose seeds draw otherwise: finish the run with "
+            "that version, or add --overwrite to redo it"
+        )
     return dict(state)
 
 

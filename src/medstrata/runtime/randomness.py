@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
+# Goes up when equal seeds draw anew, so that a run is not finished with draws of another kind.
+DRAWS = 2
+
+
 class Stream(IntEnum):
     """What a draw is for: its first coordinate, so that no two purposes can draw alike.
 
