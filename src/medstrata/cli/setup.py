@@ -18,17 +18,17 @@ def doctor_command(words: list[str]) -> None:
         "is wrong.",
     )
     parser.add_argument("--store", type=str | None, help="A store to open and spot-check as well.")
-    parser.add_argument("--json", action="store_true", help="Print the findings as JSON.")
+    parser.add_argument("--json", action="store_true", help="Print the checks as JSON.")
     parsed = parse(parser, "doctor", words)
-    from medstrata.cli.doctor.examine import examine
-    from medstrata.cli.doctor.findings import total
+    from medstrata.cli.doctor.checks import check_machine
 
     with busy("looking at libraries, formats and disks"):
-        findings = examine(parsed.store)
+        checks = check_machine(parsed.store)
+    wrong = sum(check.level == "wrong" for check in checks)
     if parsed.json:
-        sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
+        sys.stdout.write(json.dumps([asdict(check) for check in checks], indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{finding.line}\n" for finding in findings)
-        sys.stdout.write(f"{total(findings)}\n")
-    if any(finding.level == "wrong" for finding in findings):
+        sys.stdout.writelines(f"{check.line}\n" for check in checks)
+        sys.stdout.write(f"{wrong} wrong\n" if wrong else "nothing is wrong\n")
+    if wrong:
         sys.exit(1)

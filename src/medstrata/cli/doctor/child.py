@@ -1,103 +1,182 @@
-"""Asking a child process, so that what crashes there is reported and not suffered.
+"""What could crash, in a process of its own: imports, the GPU, decoders, a store.
 
-A child says on stdout, as a line of JSON each, which step it begins and what came of it.
+python -m medstrata.cli.doctor.child [STORE]
+
+It says on stdout, as a line of JSON each, which step it begins and what came of it. Legend: H W
+height and width.
 """
 
+import hashlib
+import io
 import json
-import signal
-import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from medstrata.runtime.errors import MedstrataError
 
-_PATIENCE = 120  # seconds; a first import from a slow disk takes many
+_LIBRARIES = (
+    *("torch", "torchvision", "timm", "accelerate", "safetensors", "numpy", "cv2", "PIL.Image"),
+    *("deflate", "pyarrow", "pandas", "sklearn", "matplotlib"),
+)
+# Format, how Pillow is to write it, and how far levels may be off.
+_PHOTOGRAPHS: tuple[tuple[str, str, dict[str, Any], int], ...] = (
+    ("PNG", "PNG", {}, 0),
+    ("JPEG", "JPEG", {"quality": 95}, 8),
+    ("TIFF", "TIFF", {"compression": "tiff_lzw"}, 0),
+    ("WebP", "WebP", {"lossless": True}, 0),
+    ("JPEG 2000", "JPEG2000", {"irreversible": False}, 0),
+)
+_CHECKED_ROWS = 64  # images of a store whose pixels are compared
 
 
-@dataclass
-class Answer:
-    """What a child has said.
-
-    Attributes:
-        facts: Of each step that went well, what it found.
-        errors: Of each step that failed, why; that of the last one may be how the child ended.
-    """
-
-    facts: dict[str, Any] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-
-
-def ask(module: str, *words: str) -> Answer:
-    """Run a module of this package in a process of its own, and listen.
-
-    Args:
-        module: Its name in `medstrata.cli.doctor`.
-        words: Its arguments.
-    """
-    # -P: a torch.py in the current folder is not what the program itself would import.
-    command = [sys.executable, "-P", "-m", f"medstrata.cli.doctor.{module}", *words]
-    try:
-        done = subprocess.run(  # noqa: S603  (this Python, a module of this package)
-            command, capture_output=True, check=False, timeout=_PATIENCE
-        )
-    except subprocess.TimeoutExpired as late:
-        return heard(late.stdout or b"", f"no answer in {_PATIENCE} s")
-    last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    return heard(done.stdout, _ending(done.returncode, last))
-
-
-def heard(said: bytes, ending: str) -> Answer:
-    """What a child's lines mean.
-
-    Args:
-        said: Its standard output; what libraries print there besides is passed over.
-        ending: How it ended; empty where it ended well.
-    """
-    answer, begun = Answer(), ""
-    for line in said.splitlines():
+def main() -> None:
+    """Do the steps; one that fails, in whatever way a library may, does not end the next ones."""
+    for step, work in _steps(sys.argv[1:]):
+        _say(step=step)
         try:
-            message = json.loads(line)
-            step = message["step"]
-        except (ValueError, TypeError, KeyError):
-            continue
-        if "facts" in message:
-            answer.facts[step], begun = message["facts"], ""
-        elif "error" in message:
-            answer.errors[step], begun = message["error"], ""
-        else:
-            begun = step
-    if begun or ending:
-        answer.errors[begun or "end"] = ending or "ended in the middle of it"
-    return answer
-
-
-def _ending(status: int, last_line: str) -> str:
-    if status >= 0:
-        return "" if status == 0 else last_line or f"exit status {status}"
-    return f"the process was ended by {signal.Signals(-status).name}"
-
-
-def report(step: str, work: Callable[[], Any]) -> None:
-    """In the child: do a step, and say how it went.
-
-    Args:
-        step: What it is called.
-        work: Returns its facts, which JSON can hold; whatever it raises is its error.
-    """
-    _say(step=step)
-    try:
-        facts = work()
-    except MedstrataError as error:
-        _say(step=step, error=str(error))
-    except BaseException as error:  # noqa: BLE001  (libraries fail, and even leave, in every way)
-        words = " ".join(str(error).split())
-        _say(step=step, error=f"{type(error).__name__}: {words}"[:400])
-    else:
-        _say(step=step, facts=facts)
+            _say(step=step, facts=work())
+        except MedstrataError as error:
+            _say(step=step, error=str(error))
+        except BaseException as error:  # noqa: BLE001  (libraries even leave the program)
+            words = " ".join(str(error).split())
+            _say(step=step, error=f"{type(error).__name__}: {words}"[:400])
 
 
 def _say(**message: Any) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
+
+
+def _steps(stores: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    for name in _LIBRARIES:
+        yield f"import {name}", partial(_import, name)
+    yield "device", _device
+    for name, written_as, options, slack in _PHOTOGRAPHS:
+        yield f"decode {name}", partial(_photograph, name, written_as, options, slack)
+    if find_spec("pydicom") and find_spec("imagecodecs"):
+        yield "decode DICOM", _dicom
+    for store in stores:
+        yield "store", partial(_store, store)
+
+
+def _import(name: str) -> None:
+    import_module(name)
+
+
+def _device() -> dict[str, Any]:
+    """What PyTorch sees; `failure` is why a small product on the GPU goes wrong, or its words."""
+    import torch
+
+    from medstrata.runtime.devices import has_native_bf16
+
+    found = torch.cuda.is_available()
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count() * found)]
+    failure = ""
+    try:
+        if torch.version.cuda or torch.version.hip:
+            torch.ones(64, 64, device="cuda").matmul(torch.ones(64, 64, device="cuda")).sum().item()
+    except (RuntimeError, AssertionError) as error:
+        failure = str(error).partition("\n")[0]
+    return {
+        "cuda": torch.version.cuda or torch.version.hip,
+        "threads": torch.get_num_threads(),
+        "gpus": [f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in gpus],
+        "failure": failure,
+        "native_bf16": has_native_bf16(),
+    }
+
+
+def _levels(bits: int) -> Any:
+    import numpy as np
+
+    levels = np.linspace(0, 2**bits - 1, 24 * 16).reshape(16, 24)
+    return levels.astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def _photograph(name: str, written_as: str, options: dict[str, Any], slack: int) -> None:
+    from PIL import Image
+
+    from medstrata.data.formats.pillow import read_photographs
+    from medstrata.data.formats.read_settings import ReadSettings
+
+    for bits in (8, 16) if name == "PNG" else (8,):
+        levels, stream = _levels(bits), io.BytesIO()
+        Image.fromarray(levels).save(stream, written_as, **options)
+        reading = ReadSettings(window="full", bits=bits)
+        (image,) = read_photographs(stream.getvalue(), name, [None], reading, None)
+        _compare(image.pixels, levels, slack)
+
+
+def _dicom() -> None:
+    """JPEG-LS and RLE, which two libraries decode."""
+    import imagecodecs
+    from pydicom import Dataset, dcmwrite
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
+    from pydicom.uid import SecondaryCaptureImageStorage as Capture
+
+    from medstrata.data.formats.dicom.read import read_frames
+    from medstrata.data.formats.read_settings import ReadSettings
+
+    levels = _levels(16)
+    for syntax in (RLELossless, JPEGLSLossless):
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.SOPClassUID, dataset.SOPInstanceUID = Capture, "1.2.3.4"
+        dataset.set_pixel_data(levels, "MONOCHROME2", 16)
+        if syntax == RLELossless:
+            dataset.compress(RLELossless)
+        else:
+            dataset.PixelData = encapsulate([bytes(imagecodecs.jpegls_encode(levels))])
+            dataset["PixelData"].VR = "OB"
+            dataset.file_meta.TransferSyntaxUID = JPEGLSLossless
+        stream = io.BytesIO()
+        dcmwrite(stream, dataset, enforce_file_format=True)
+        (image,) = read_frames(stream.getvalue(), [None], ReadSettings(window="full", bits=16))
+        _compare(image.pixels, levels, 0)
+
+
+def _compare(got: Any, wanted: Any, slack: int) -> None:
+    grey = got[..., 0] if got.ndim == 3 else got
+    if grey.shape != wanted.shape:
+        raise ValueError(f"decoded to {grey.shape} in place of {wanted.shape}")
+    if (worst := abs(grey.astype(int) - wanted.astype(int)).max()) > slack:
+        raise ValueError(f"decoded {worst} levels off")
+
+
+def _store(location: str) -> dict[str, Any]:
+    """What a store is, and what in it is not as its manifest says; none over the network."""
+    import numpy as np
+
+    from medstrata.data.prepare.manifest import store_digest
+    from medstrata.data.store.open import is_address, open_store
+
+    if is_address(location):
+        raise MedstrataError(f"{location} is not looked at: doctor makes no network call")
+    store = open_store(location)
+    header = json.loads((store.path / "store.json").read_bytes())
+    faults = []
+    if store_digest(header, store.label_columns, store.manifest) != store.digest:
+        faults.append("the manifest is not the one that was written: its digest differs")
+    rows = np.unique(np.linspace(0, len(store) - 1, _CHECKED_ROWS).astype(np.int64))
+    table = store.columns("sample_id", "pixel_checksum").iloc[rows]
+    differing = [
+        name
+        for row, name, checksum in zip(rows, *table.to_numpy().T, strict=True)
+        if hashlib.sha256(np.ascontiguousarray(store[row]).data).hexdigest()[:32] != checksum
+    ]
+    if differing:
+        words = f"{len(differing)} of {len(rows)} images are not what was written, such as "
+        faults.append(words + str(differing[0]))
+    words = f"{location}: {len(store)} images of {store.size} px, {store.digest[:8]}"
+    return {"words": f"{words}, {len(rows)} of them compared", "faults": faults}
+
+
+if __name__ == "__main__":
+    main()
