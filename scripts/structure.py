@@ -2,8 +2,9 @@
 
     python scripts/structure.py [--list]
 
---list names the places behind each figure that misses. Everything is read from the source as text:
-nothing is imported or run.
+--list names the places behind each figure that misses, worst first. Everything is read from the
+source as text: nothing is imported or run. The docstring of the function behind a figure says what
+it counts; docs/how/architecture.md says what the figures once were.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import io
 import keyword
 import tokenize
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "medstrata"
 _RUN = 6  # lines that stand twice and count
 _COMMON = 8  # a run in more places is the language's, not ours
+_NO_WORDS = ("COMMENT", "NL", "NEWLINE", "INDENT", "DEDENT", "ENDMARKER")
 _TESTED = 40  # lines from which on a module should have a test file of its name
 
 
@@ -49,11 +51,12 @@ def tree(path: Path) -> ast.Module:
 
 
 def lines(folder: Path) -> int:
+    """All lines of a folder's modules, docstrings, comments and blank lines too."""
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files(folder))
 
 
 def name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
 
 
 def imports() -> dict[Path, set[Path]]:
@@ -72,7 +75,7 @@ def imports() -> dict[Path, set[Path]]:
 
 
 def circles(graph: Mapping[Path, set[Path]]) -> list[str]:
-    """Files that reach themselves."""
+    """Files from which a chain of imports leads back to them."""
 
     def reached(start: Path) -> set[Path]:
         seen: set[Path] = set()
@@ -112,54 +115,92 @@ def functions() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]
 
 
 def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from the first statement after the docstring to the last, comments among them too."""
     statements = node.body[1:] if ast.get_docstring(node) is not None else node.body
     return (node.end_lineno or 0) - statements[0].lineno + 1 if statements else 0
 
 
 def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Named parameters but for self and cls; the figure is of functions without an underscore."""
     every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     return len([one for one in every if one.arg not in ("self", "cls")])
 
 
-def shapes(path: Path) -> list[tuple[int, str]]:
-    """Line number and shape of each line that counts: names, strings and numbers are all alike."""
+class Line(NamedTuple):
+    """A line of code: its number, its words, the same without names and values, where it stands."""
+
+    number: int
+    words: str
+    shape: str
+    acts: bool  # in the body of a function
+
+
+def places(path: Path) -> tuple[set[int], set[int]]:
+    """Line numbers of imports, and of what functions do: their bodies but for docstrings."""
+    imported: set[int] = set()
+    acting: set[int] = set()
+    for node in ast.walk(tree(path)):
+        last = getattr(node, "end_lineno", 0) + 1
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imported |= set(range(node.lineno, last))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            acting |= set(range(body[0].lineno, last)) if body else set()
+    return imported, acting
+
+
+def code(path: Path) -> list[Line]:
+    """The lines that count: no import, docstring or comment, no bracket or keyword by itself."""
     words: dict[int, list[str]] = defaultdict(list)
+    shape: dict[int, list[str]] = defaultdict(list)
+    imported, acting = places(path)
     for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
-        kind = tokenize.tok_name[token.type]
-        if kind in ("COMMENT", "NL", "NEWLINE", "INDENT", "DEDENT", "ENDMARKER"):
+        kind, row = tokenize.tok_name[token.type], token.start[0]
+        if row in imported or kind in _NO_WORDS:
             continue
-        text = token.string
-        if kind == "NAME" and not keyword.iskeyword(text):
-            text = "n"
+        words[row].append(token.string)
+        if kind == "NAME" and not keyword.iskeyword(token.string):
+            shape[row].append("n")
         elif kind in ("STRING", "NUMBER") or kind.startswith("FSTRING"):
-            text = "v"
-        words[token.start[0]].append(text)
-    counted = []
-    for number, line in sorted(words.items()):
-        telling = line[0] not in ("import", "from") and {"n", "v"} & set(line) and len(line) > 2
-        if telling:
-            counted.append((number, " ".join(line)))
-    return counted
+            shape[row].append("v")
+        else:
+            shape[row].append(token.string)
+    return [
+        Line(row, " ".join(words[row]), " ".join(one), row in acting)
+        for row, one in sorted(shape.items())
+        if {"n", "v"} & set(one) and len(one) > 2
+    ]
 
 
-def repeated() -> list[str]:
-    """Pairs of files, or a file with itself, that share a run of lines, names aside."""
-    folders = (SOURCE, ROOT / "tests", ROOT / "benchmarks", ROOT / "scripts")
-    seen: dict[tuple[str, ...], list[tuple[Path, int]]] = defaultdict(list)
-    for path in [path for folder in folders for path in files(folder)]:
-        counted = shapes(path)
+def repeated(paths: Iterable[Path]) -> list[str]:
+    """Pairs of files, or a file with itself, where a run of six lines or more stands twice.
+
+    A run stands twice where its lines are the same to the letter, or where they are alike but for
+    names, strings and numbers and at least three of six are in the body of a function: two heads
+    of classes or functions, two lists of fields or two tables that merely look alike are no copied
+    idea, but the same fields under the same names are one. A run in more than eight places is the
+    language's, one of a single shape is a list; neither counts unless it is the same to the letter.
+    """
+    seen: dict[tuple[str, ...], list[tuple[Path, list[int]]]] = defaultdict(list)
+    for path in paths:
+        counted = code(path)
         for first in range(len(counted) - _RUN + 1):
             run = counted[first : first + _RUN]
-            # A long table has one shape all through; only a run of some variety says anything.
-            if len({shape for _, shape in run}) >= _RUN // 2:
-                seen[tuple(shape for _, shape in run)].append((path, run[0][0]))
-    pairs: dict[tuple[Path, Path], str] = {}
-    for places in seen.values():
-        if 2 <= len(places) <= _COMMON:
-            for (one, here), (other, there) in combinations(places, 2):
-                if one != other or abs(here - there) >= _RUN:
-                    pairs.setdefault((one, other), f"{name(one)}:{here} ~ {name(other)}:{there}")
-    return sorted(pairs.values())
+            numbers = [line.number for line in run]
+            shape = tuple(line.shape for line in run)
+            seen[tuple(line.words for line in run)].append((path, numbers))
+            if sum(line.acts for line in run) >= _RUN // 2 and len(set(shape)) > 1:
+                seen["names aside", *shape].append((path, numbers))
+    pairs: dict[tuple[Path, Path], dict[int, int]] = defaultdict(dict)
+    for found in seen.values():
+        if 2 <= len(found) <= _COMMON:
+            for (one, here), (other, there) in combinations(found, 2):
+                if one != other or there[0] > here[-1]:
+                    pairs[one, other] |= dict(zip(here, there, strict=True))
+    return [
+        f"{len(shared)} lines: {name(one)}:{min(shared)} ~ {name(other)}:{shared[min(shared)]}"
+        for (one, other), shared in sorted(pairs.items(), key=lambda pair: -len(pair[1]))
+    ]
 
 
 def untested() -> tuple[float, list[str]]:
@@ -204,7 +245,8 @@ def figures() -> list[Figure]:
     )
     storeys = levels(graph)
     going_round = circles(graph)
-    pairs = repeated()
+    folders = (SOURCE, ROOT / "tests", ROOT / "benchmarks", ROOT / "scripts")
+    pairs = repeated(path for folder in folders for path in files(folder))
     share, without = untested()
     long = [f"{lines} {place}" for lines, place in bodies if lines > 60]
     wide = [f"{count} {place}" for count, place in public if count > 8]
@@ -217,7 +259,7 @@ def figures() -> list[Figure]:
         Figure("lines of benchmarks", lines(ROOT / "benchmarks"), 2_500, []),
         Figure("lines of the longest function body", bodies[0][0], 60, long),
         Figure("parameters of the widest public function", public[0][0], 8, wide),
-        Figure(f"pairs that share {_RUN} lines, names aside", len(pairs), 40, pairs),
+        Figure(f"pairs of places that share {_RUN} lines", len(pairs), 11, pairs),
         Figure("modules with a test file of their name, %", share, 60, without, True),
     ]
 
