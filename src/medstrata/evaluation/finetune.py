@@ -1,6 +1,5 @@
 """Low-label evaluation: train a classifier on a fraction of the labels, score it on test once."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,8 +90,6 @@ def finetune(
     _save_predictions(begun.out, store, begun.task, parts, fitted)
     thresholds = choose_thresholds(begun.task, parts.val, fitted.val)
     export_classifier(begun, fitted.head, thresholds, settings)
-    # The best epoch's weights are in exported/ now; a study need not hold them twice.
-    shutil.rmtree(begun.out / "checkpoints", ignore_errors=True)
     found = {
         "subset": describe_subset(store, begun.task, parts.train),
         **_scores(store, begun.task, parts, fitted, settings.resamples),

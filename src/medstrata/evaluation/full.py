@@ -1,8 +1,10 @@
 """Full fine-tuning: every weight, on a part of the labels; the best epoch by validation is kept."""
 
 import time
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from rich.progress import TextColumn
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from medstrata.data.labels import Task
@@ -30,7 +32,6 @@ from medstrata.runs.trackers import Track
 from medstrata.runtime.console import progress_bar
 from medstrata.runtime.devices import spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing
 from medstrata.runtime.randomness import Stream, derive_seed
 
 
@@ -49,6 +50,15 @@ class Classifier(nn.Module):
         features: Features = self.backbone(images)
         logits: Tensor = self.head(features.pooled)
         return logits
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The epoch that validates best, the first of equals; its weights are copies."""
+
+    epoch: int
+    score: float
+    weights: dict[str, Tensor]
 
 
 def fit_full(
@@ -73,57 +83,61 @@ def fit_full(
     stream = _Stream(store, parts.train, loaded.preprocessing, settings, device)
     per_epoch = max(stream.loader.steps_per_epoch, settings.min_steps)
     steps = settings.epochs * per_epoch
-    metrics, best, best_epoch = Metrics(out, track=track), -np.inf, -1
-    checkpoint = out / "checkpoints" / "best.safetensors"
-    checkpoint.parent.mkdir(exist_ok=True)
+    best: _Best | None = None
 
     def logits_of(rows: NDArray[np.int64]) -> Tensor:
         return _predict(model, store, rows, loaded.preprocessing, device)
 
+    def probabilities_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = probabilities(logits_of(rows), task.kind).numpy()
+        return values
+
     bar = progress_bar(TextColumn("{task.fields[numbers]}"))
     shown = bar.add_task(f"fine-tuning {out.name}", total=steps, numbers="")
-    with bar:
+    with bar, closing(stream), closing(Metrics(out, track=track)) as metrics:
         for epoch in range(settings.epochs):
             model.train()
             started, losses = time.perf_counter(), []
             for _ in range(per_epoch):
-                images, ids = next(stream)
                 factor = lr_factor(
-                    stream.step - 1, steps=steps, warmup_steps=0, schedule=settings.schedule
+                    stream.step, steps=steps, warmup_steps=0, schedule=settings.schedule
                 )
                 optimizer.param_groups[0]["lr"] = settings.lr * factor
+                images, ids = next(stream)
                 wanted = targets[ids].to(device)
                 losses.append(_step(model, optimizer, images, wanted, task, accelerator))
                 bar.advance(shown)
             train_loss = float(torch.stack(losses).mean())
             _require_finite(train_loss, epoch, out)
-            logits = logits_of(parts.val)
-            value = primary_score(task, parts.val, probabilities(logits, task.kind).numpy())
-            metrics.write(
-                {
-                    "event": "epoch",
-                    "epoch": epoch,
-                    "step": stream.step,
-                    "train_loss": train_loss,
-                    "val_loss": float(task_loss(logits, targets[parts.val], task.kind)),
-                    "val_score": value,
-                    "metric": metric_for(task.kind),
-                    "time": {"seconds": time.perf_counter() - started},
-                }
-            )
+            record = _validate(logits_of(parts.val), targets[parts.val], task, parts)
+            numbers = {"epoch": epoch, "step": stream.step, "train_loss": train_loss, **record}
+            seconds = {"seconds": time.perf_counter() - started}
+            metrics.write({"event": "epoch", **numbers, "time": seconds})
+            value = record["val_score"]
             bar.update(shown, numbers=f"loss {train_loss:.3f}  val {value:.3f}")
-            if value > best:
-                best, best_epoch = value, epoch
-                _keep(model, checkpoint)
-    stream.close()
-    metrics.close()
-    last_test = probabilities(logits_of(parts.test), task.kind).numpy() if settings.legacy else None
-    model.load_state_dict(load_file(checkpoint))
-    val, test = (
-        probabilities(logits_of(rows), task.kind).numpy() for rows in (parts.val, parts.test)
-    )
+            if best is None or value > best.score:
+                best = _Best(epoch, value, _copied(model))
+    assert best is not None
+    last_test = probabilities_of(parts.test) if settings.legacy else None
+    model.load_state_dict(best.weights)
     head = Head(model.head.weight.detach().cpu(), model.head.bias.detach().cpu())
-    return Fitted(best_epoch, val, test, head, last_test)
+    return Fitted(
+        best.epoch, probabilities_of(parts.val), probabilities_of(parts.test), head, last_test
+    )
+
+
+def _validate(logits: Tensor, targets: Tensor, task: Task, parts: Parts) -> dict[str, Any]:
+    values = probabilities(logits, task.kind).numpy()
+    return {
+        "val_loss": float(task_loss(logits, targets, task.kind)),
+        "val_score": primary_score(task, parts.val, values),
+        "metric": metric_for(task.kind),
+    }
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    """The weights as they are now, in the memory of the host, which a GPU's need not share."""
+    return {key: value.detach().to("cpu", copy=True) for key, value in model.state_dict().items()}
 
 
 def _step(
@@ -142,12 +156,6 @@ def _step(
     optimizer.step()
     optimizer.zero_grad()
     return loss.detach()
-
-
-def _keep(model: Classifier, checkpoint: Path) -> None:
-    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-    with replacing(checkpoint) as temporary:
-        save_file(state, temporary)
 
 
 def load_tuned(backbone: Backbone, weights: Path) -> None:
