@@ -41,7 +41,7 @@ CLINIC = Dataset(
 # --8<-- [start:prepare]
 from medstrata.data.datasets.registry import DATASETS
 
-DATASETS[CLINIC.name] = CLINIC  # in the project itself: a line in data/catalog/known.py
+DATASETS[CLINIC.name] = CLINIC  # in the project itself: a line in data/datasets/registry.py
 
 import medstrata as ms
 

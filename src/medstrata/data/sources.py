@@ -141,7 +141,7 @@ def from_rows(root: Path, files: pd.Series, frames: NDArray[np.int64]) -> Source
 
 
 def with_frames(sources: Sources, reading: ReadSettings, workers: int) -> Sources:
-    """Take several images of each file that has several, as `reading.frames` says.
+    """Take several images of each file that has several, as `ReadSettings.frames` says.
 
     Args:
         sources: One sample a file.

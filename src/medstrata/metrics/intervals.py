@@ -29,7 +29,7 @@ _TOLERANCE = 1e-3
 
 
 class Metric(Protocol):
-    """A score for every resample; the arguments stand at the top of `weighted.py`."""
+    """A score for every resample; the arguments stand at the top of `metrics/scores.py`."""
 
     def __call__(
         self,
@@ -165,7 +165,7 @@ def resampled_scores(
 
     Returns:
         A score for each draw, shape (R,); NaN where it is not defined for any class (see the top of
-        `weighted.py`).
+        `metrics/scores.py`).
 
     Raises:
         ValueError: The arrays do not fit, as for `score`, or the ids do not match the samples, or
@@ -231,7 +231,7 @@ def mean_interval(
 
     Returns:
         Value, interval and number of resamples used: one in which the score is not defined for
-        any class (see the top of `weighted.py`) is dropped.
+        any class (see the top of `metrics/scores.py`) is dropped.
 
     Raises:
         ValueError: As for `score` and `resampled_scores`; or there is no model, `level` is out of

@@ -61,7 +61,7 @@ def label_efficiency(
 
     Args:
         name: One of `metrics_for(kind)`; of those where lower is better, low scores reach.
-        target: As for `metrics.score`.
+        target: As for `intervals.score`.
         by_fraction: Share of the labels, in (0, 1], to predictions of the arm, one (N, M) array a
             seed; one share or more.
         reference: Predictions of the reference trained on all labels, one (N, M) array a seed.
@@ -76,7 +76,7 @@ def label_efficiency(
         defined are dropped.
 
     Raises:
-        ValueError: As for `metrics.mean_interval`; or there is no share, or one outside (0, 1].
+        ValueError: As for `intervals.mean_interval`; or there is no share, or one outside (0, 1].
     """
     draws = checked_draws(patient_ids, len(target), resamples, seed)
     return efficiency_of(

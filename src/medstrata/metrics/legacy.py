@@ -31,9 +31,9 @@ def interval(
     labels differ counts as uncertainty; images are drawn singly, as if each were a patient's only.
 
     Args:
-        name: One of `metrics.metrics_for(kind)`.
-        target: As for `metrics.score`.
-        probability: As for `metrics.score`, shape (N, M).
+        name: One of `intervals.metrics_for(kind)`.
+        target: As for `intervals.score`.
+        probability: As for `intervals.score`, shape (N, M).
         kind: Of the task.
         seed: Of the draws, 0 or more.
 
@@ -42,7 +42,7 @@ def interval(
         and the draws that have a value.
 
     Raises:
-        ValueError: As for `metrics.score`.
+        ValueError: As for `intervals.score`.
 
     Source: the authors' code, github.com/aakashrkaku/intermdiate_layer_matter_ssl at 6b9cffe.
     """

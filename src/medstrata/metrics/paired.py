@@ -71,8 +71,8 @@ def paired_difference(
 
     Args:
         name: One of `metrics_for(kind)`.
-        target: As for `metrics.score`.
-        first: Predictions of the first arm, as for `metrics.score`, one (N, M) array a seed.
+        target: As for `intervals.score`.
+        first: Predictions of the first arm, as for `intervals.score`, one (N, M) array a seed.
         second: Predictions of the second, its seeds in the same order.
         kind: Of the task.
         patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
@@ -86,8 +86,8 @@ def paired_difference(
         value, the arms as they are among them: (1 + count) / (1 + permutations).
 
     Raises:
-        ValueError: As for `metrics.mean_interval`; or the arms have different numbers of seeds, or
-            `permutations` is below 1.
+        ValueError: As for `intervals.mean_interval`; or the arms have different numbers of seeds,
+            or `permutations` is below 1.
 
     Source: interval: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 13.3; test:
         the same, eq. 15.18, with the count of Phipson, Smyth 2010, doi:10.2202/1544-6115.1585.
@@ -112,8 +112,8 @@ def arm_scores(
 
     Args:
         name: One of `metrics_for(kind)`.
-        target: As for `metrics.score`.
-        models: As for `metrics.score`, one (N, M) array a seed.
+        target: As for `intervals.score`.
+        models: As for `intervals.score`, one (N, M) array a seed.
         kind: Of the task.
         draws: The resamples, the same for all arms that are to be compared.
 
@@ -121,7 +121,7 @@ def arm_scores(
         One array a model, shape (1 + R,).
 
     Raises:
-        ValueError: As for `metrics.score`.
+        ValueError: As for `intervals.score`.
     """
     return [
         np.append(score(name, target, one, kind), METRICS[name](target, one, kind, draws))

@@ -1,6 +1,6 @@
 """How programs lay an encoder out in a file, as data: where it lies, how its tensors are named.
 
-A place is written as `reading.read_tensors` writes it, containers set off by `/`. A new layout is
+A place is written as `read_tensors` writes it, containers set off by `/`. A new layout is
 a record here, and a test on a file of its program.
 """
 

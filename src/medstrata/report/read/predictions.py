@@ -38,7 +38,7 @@ class Predictions:
 
     Attributes:
         kind: Of the task.
-        target: As in `weighted`, (N,) or (N, M); rows in the order of the sample ids.
+        target: As in `metrics/scores.py`, (N,) or (N, M); rows in the order of the sample ids.
         patient_ids: Whose each image is, (N,).
         probability: Name of a run -> (N, M).
         notes: The runs left out, and why.

@@ -54,7 +54,7 @@ class Reliability:
 def reliability(
     target: NDArray[Any], probabilities: Sequence[Floats], kind: TaskKind
 ) -> Reliability:
-    """Bin the predictions of several models together, as `weighted.ece` bins those of one.
+    """Bin the predictions of several models together, as `scores.ece` bins those of one.
 
     Args:
         target: Shape (N,), or (N, M) of a multilabel task, whose labels are taken together.
