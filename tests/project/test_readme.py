@@ -1,4 +1,4 @@
-"""The README's example runs as it stands, but for sizes; its tree names every room."""
+"""README: its example runs as it stands, but for sizes; its tree and the landing page agree."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,7 @@ import medstrata
 from support.tiny import make_folder
 
 README = Path(__file__).parents[2] / "README.md"
+LANDING_PAGE = README.parent / "docs" / "index.md"
 SMALLER = {
     '"resnet50"': '"resnet10t"',
     "epochs=200": "epochs=1, batch_size=8, contrastive={'key_sub_batches': 2}",
@@ -40,3 +41,21 @@ def test_tree_names_every_room() -> None:
     beside = re.findall(r"^(\w+)/ ", tree, re.MULTILINE)
     assert beside
     assert all((README.parent / name).is_dir() for name in beside)
+
+
+def test_landing_page_says_what_the_readme_says() -> None:
+    readme, page = README.read_text(), LANDING_PAGE.read_text()
+    introduction = readme.partition("\n\n")[2].partition("\n![")[0]
+    assert introduction in page
+    commands = readme.partition("## From a folder to a report\n\n```\n")[2].partition("```")[0]
+    assert len(commands.splitlines()) == 5
+    indented = "".join(f"    {line}\n" for line in commands.splitlines())
+    assert indented in page
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", readme)
+    assert {f"docs/{one}" for one in re.findall(r"!\[.*?\]\((.*?)\)", page)} == set(pictures)
+
+
+def test_readme_is_short() -> None:
+    lines = README.read_text().splitlines()
+    assert len(lines) <= 90
+    assert max(map(len, lines)) <= 200
