@@ -37,7 +37,7 @@ from medstrata.data.store.store import Store
 from medstrata.data.synthetic import make_images
 from medstrata.data.view_settings import moco_v2
 from medstrata.data.views import make_views
-from medstrata.metrics.cka import linear_cka
+from medstrata.metrics.cka import linear_heatmap
 from medstrata.metrics.intervals import resampled_scores
 from medstrata.metrics.knn import knn_probabilities
 
@@ -135,7 +135,7 @@ def pairs(folder: Path) -> dict[str, tuple[Task, Task]]:
         "bootstrap, against scikit-learn": (sklearn_bootstrap, our_bootstrap),
         "linear CKA, against H K H": (
             lambda: naive_cka(first, second),
-            lambda: linear_cka(first, second, debiased=False),
+            lambda: linear_heatmap([first], [second], debiased=False)[0][0],
         ),
         "k-NN, against full sorting": (
             lambda: naive_neighbours(bank, labels, queries),

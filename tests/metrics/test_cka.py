@@ -15,16 +15,25 @@ from sklearn.metrics.pairwise import rbf_kernel
 from medstrata.metrics import kernels
 from medstrata.metrics.cka import (
     MEASURES,
-    linear_cka,
     linear_heatmap,
     measures,
-    rbf_cka,
     subset_measures,
 )
+from medstrata.metrics.kernels import Array
 from medstrata.metrics.legacy import rbf_cka as absolute_width_cka
 from support import plain_similarity as plain
 
 Floats = NDArray[np.float64]
+
+
+def linear_cka(x: Array, y: Array, *, debiased: bool) -> float:
+    return linear_heatmap([x], [y], debiased=debiased)[0][0]
+
+
+def rbf_cka(x: Array, y: Array, *, debiased: bool, scale: float = 0.8) -> float:
+    return measures(x, y, scale=scale)["rbf_debiased" if debiased else "rbf"]
+
+
 CKA = [linear_cka, rbf_cka]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from medstrata.metrics import intervals as metrics
 from medstrata.metrics import resampling as draws
-from medstrata.metrics.intervals import bootstrap_interval, mean_interval, resampled_scores, score
+from medstrata.metrics.intervals import bootstrap_interval, resampled_scores, score
 from medstrata.metrics.kinds import TaskKind
 from support.plain_metrics import CASES, PLAIN, predictions
 
@@ -43,23 +43,13 @@ def test_interval_is_the_percentiles_of_materialised_resamples(name: str, kind: 
 
 
 def test_mean_of_several_models_is_resampled_together():
-    target, probability = predictions("multilabel")
-    models = [probability, probability**2, 1 - probability]
-    patients = np.repeat(np.arange(20), 3)
-    found = mean_interval("brier", target, models, "multilabel", patients, resamples=40, seed=5)
-    drawn = [
-        resampled_scores("brier", target, model, "multilabel", patients, resamples=40, seed=5)
-        for model in models
-    ]
-    plain = [PLAIN["brier"](target, model, "multilabel") for model in models]
-    assert drawn[0].shape == (40,)
-    assert found.value == pytest.approx(np.mean(plain), abs=1e-12)
-    expected = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
-    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=1e-12)
-    single = mean_interval("brier", target, [probability] * 2, "multilabel", patients)
-    assert single == bootstrap_interval("brier", target, probability, "multilabel", patients)
+    drawn = np.array([[0.1, 0.5, np.nan], [0.3, 0.9, 0.2]])
+    np.testing.assert_allclose(metrics.mean_of_models(list(drawn)), [0.2, 0.7, np.nan])
+    assert metrics.percentile_ends(metrics.mean_of_models(list(drawn)), 0.5) == pytest.approx(
+        (0.325, 0.575, 2)
+    )
     with pytest.raises(ValueError, match="no predictions to score"):
-        mean_interval("brier", target, [], "multilabel", patients)
+        metrics.mean_of_models([])
 
 
 def test_resamples_without_a_value_are_told():

@@ -43,28 +43,10 @@ class Spread(NamedTuple):
     null: dict[str, NDArray[np.float64]]  # measure -> one value a mismatched order of a subset
 
 
-def linear_cka(x: Array, y: Array, *, debiased: bool) -> float:
-    """Similarity of two sets of features up to rotation and scale.
+def measures(x: Array, y: Array, *, scale: float = 0.8) -> dict[str, float]:
+    """All of `MEASURES` of two sets of features: similarity up to rotation and scale.
 
-    Args:
-        x: Features of N samples, shape (N, D).
-        y: Other features of the same samples in the same order, shape (N, E).
-        debiased: Whether HSIC is estimated without bias.
-
-    Returns:
-        1 for equal features; for unrelated ones above 0 (biased) or about 0 (debiased). NaN where
-        one side is the same for all samples, or its own debiased HSIC is not positive.
-
-    Raises:
-        ValueError: the rows do not match, are fewer than four, or are not finite.
-
-    Source: Kornblith et al. 2019, arXiv:1905.00414, section 3.
-    """
-    return linear_heatmap([x], [y], debiased=debiased)[0][0]
-
-
-def rbf_cka(x: Array, y: Array, *, scale: float = 0.8, debiased: bool) -> float:
-    """Similarity of two sets of features in which near samples count most.
+    With the RBF kernels, near samples count most.
 
     Args:
         x: Features of N samples, shape (N, D).
@@ -72,22 +54,17 @@ def rbf_cka(x: Array, y: Array, *, scale: float = 0.8, debiased: bool) -> float:
         scale: Bandwidth of exp(-d^2 / (2 bandwidth^2)) as a multiple of the median distance, on
             each side its own. The median is that of all pairs of up to 2,000 samples, and beyond
             of all pairs of 2,000 that are evenly spaced in the order given.
-        debiased: As in `linear_cka`.
 
     Returns:
-        As `linear_cka`; NaN, too, where half of all pairs of samples are the same.
+        1 for equal features; for unrelated ones above 0 (biased) or about 0 (debiased). NaN where
+        one side is the same for all samples, or its own debiased HSIC is not positive, and of the
+        RBF kernels where half of all pairs of samples are the same.
 
     Raises:
-        ValueError: as `linear_cka`.
+        ValueError: the rows do not match, are fewer than four, or are not finite.
 
     Source: Kornblith et al. 2019, arXiv:1905.00414, section 3.
     """
-    _check(x, y)
-    return _cka(rbf_pair(centred(x), centred(y), scale), debiased)
-
-
-def measures(x: Array, y: Array, *, scale: float = 0.8) -> dict[str, float]:
-    """All of `MEASURES` of two sets of features; see `linear_cka` and `rbf_cka`."""
     _check(x, y)
     x, y = centred(x), centred(y)
     linear = Pair(linear_kernel(x), linear_kernel(y), linear_cross(x, y))
@@ -102,13 +79,13 @@ def linear_heatmap(
     Args:
         first: Sets of features of the same samples, each (N, D) with a D of its own.
         second: Further sets of features of these samples in the same order.
-        debiased: As in `linear_cka`.
+        debiased: Whether HSIC is estimated without bias.
 
     Returns:
         A row for each of `first`, a column for each of `second`.
 
     Raises:
-        ValueError: as `linear_cka`.
+        ValueError: as `measures`.
     """
     for x in first:
         for y in second:
@@ -139,13 +116,13 @@ def subset_measures(
         subsets: Rows of each subset, (n,).
         mismatches: For each subset, permutations of `range(n)`: the row of y that each row of x
             meets instead of its own.
-        scale: As in `rbf_cka`; the median is that of the subset.
+        scale: As in `measures`; the median is that of the subset.
 
     Returns:
         Values of the subsets, and of their mismatched orders.
 
     Raises:
-        ValueError: as `linear_cka`.
+        ValueError: as `measures`.
     """
     _check(x, y)
     x, y = torch.as_tensor(x), torch.as_tensor(y)

@@ -47,7 +47,7 @@ class Interval:
     """A score with its percentile interval.
 
     Attributes:
-        value: The score of the samples as they are; of several models, the mean of theirs.
+        value: The score of the samples as they are.
         low: Lower end.
         high: Upper end.
         resamples: Resamples the ends come from: those asked for, less those that have no value.
@@ -190,39 +190,15 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Score predictions of one model, with a percentile interval: `mean_interval` of one."""
-    return mean_interval(
-        name,
-        target,
-        [probability],
-        kind,
-        patient_ids,
-        resamples=resamples,
-        seed=seed,
-        level=level,
-    )
+    """Score predictions of one model, with a percentile interval over patients.
 
-
-def mean_interval(
-    name: str,
-    target: NDArray[Any],
-    probabilities: Sequence[NDArray[Any]],
-    kind: TaskKind,
-    patient_ids: NDArray[Any],
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Mean score of several models, with a percentile interval over patients.
-
-    The interval tells how the mean would vary with other test patients, the models staying as they
-    are. All models are scored on the same draws of the patients.
+    The interval tells how the score would vary with other test patients, the model staying as it
+    is.
 
     Args:
         name: One of `metrics_for(kind)`.
         target: As for `score`.
-        probabilities: As for `score`, one (N, M) array a model, such as a seed; 1 or more.
+        probability: As for `score`.
         kind: Of the task.
         patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
         resamples: Draws of as many patients as there are, 1 or more.
@@ -234,15 +210,16 @@ def mean_interval(
         any class (see the top of `metrics/scores.py`) is dropped.
 
     Raises:
-        ValueError: As for `score` and `resampled_scores`; or there is no model, `level` is out of
-            range, or no resample has a value.
+        ValueError: As for `score` and `resampled_scores`; or `level` is out of range, or no
+            resample has a value.
 
     Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
     """
-    value = float(mean_of_models([score(name, target, one, kind) for one in probabilities]))
-    draws = checked_draws(patient_ids, len(target), resamples, seed)
-    drawn = [METRICS[name](target, one, kind, draws) for one in probabilities]
-    low, high, used = percentile_ends(mean_of_models(drawn), level)
+    value = score(name, target, probability, kind)
+    drawn = resampled_scores(
+        name, target, probability, kind, patient_ids, resamples=resamples, seed=seed
+    )
+    low, high, used = percentile_ends(drawn, level)
     return Interval(value=value, low=low, high=high, resamples=used)
 
 

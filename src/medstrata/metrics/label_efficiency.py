@@ -1,23 +1,15 @@
 """Label efficiency: the share of the labels with which an arm does what another does with all.
 
-Shape letters: N samples, M columns of probability, R resamples, F fractions.
+Shape letters: R resamples, F fractions.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from medstrata.metrics.intervals import (
-    LOWER_IS_BETTER,
-    checked_draws,
-    mean_of_models,
-    percentile_ends,
-)
-from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.paired import ROUNDING, arm_scores
+from medstrata.metrics.intervals import mean_of_models, percentile_ends
+from medstrata.metrics.paired import ROUNDING
 from medstrata.metrics.resampling import Floats
 
 
@@ -39,15 +31,10 @@ class Efficiency:
 
 
 def label_efficiency(
-    name: str,
-    target: NDArray[Any],
-    by_fraction: Mapping[float, Sequence[NDArray[Any]]],
-    reference: Sequence[NDArray[Any]],
-    kind: TaskKind,
-    patient_ids: NDArray[Any],
+    by_fraction: Mapping[float, Sequence[Floats]],
+    reference: Sequence[Floats],
     *,
-    resamples: int = 1000,
-    seed: int = 0,
+    lower_is_better: bool,
     level: float = 0.95,
 ) -> Efficiency:
     """Find the share of the labels with which an arm scores as a reference does with all of them.
@@ -57,52 +44,12 @@ def label_efficiency(
     the line dips below it again. An arm that reaches it at the smallest share studied gets that
     share, of which the truth may be any part. Where it never does, in a resample, the share lies
     beyond 1: `high` is None when more than 2.5 % of the resamples never reach (at level 0.95), and
-    `low` when more than 97.5 % do not.
+    `low` when more than 97.5 % do not. Resamples in which a score is not defined are dropped.
 
     Args:
-        name: One of `metrics_for(kind)`; of those where lower is better, low scores reach.
-        target: As for `intervals.score`.
-        by_fraction: Share of the labels, in (0, 1], to predictions of the arm, one (N, M) array a
-            seed; one share or more.
-        reference: Predictions of the reference trained on all labels, one (N, M) array a seed.
-        kind: Of the task.
-        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
-        resamples: Draws of as many patients as there are, 1 or more; the same for all models.
-        seed: Of the draws, 0 or more.
-        level: Share of the resamples inside the interval, above 0 and below 1.
-
-    Returns:
-        Share, interval and how often the reference is reached; resamples in which a score is not
-        defined are dropped.
-
-    Raises:
-        ValueError: As for `intervals.mean_interval`; or there is no share, or one outside (0, 1].
-    """
-    draws = checked_draws(patient_ids, len(target), resamples, seed)
-    return efficiency_of(
-        {
-            fraction: arm_scores(name, target, models, kind, draws)
-            for fraction, models in by_fraction.items()
-        },
-        arm_scores(name, target, reference, kind, draws),
-        lower_is_better=name in LOWER_IS_BETTER,
-        level=level,
-    )
-
-
-def efficiency_of(
-    by_fraction: Mapping[float, Sequence[Floats]],
-    reference: Sequence[Floats],
-    *,
-    lower_is_better: bool,
-    level: float = 0.95,
-) -> Efficiency:
-    """The label efficiency of an arm by its scores.
-
-    Args:
-        by_fraction: Share of the labels, in (0, 1], to scores of the arm as `paired.arm_scores`
-            gives them, one (1 + R,) array a seed; one share or more.
-        reference: Those of the reference, of the same resamples.
+        by_fraction: Share of the labels, in (0, 1], to scores of the arm as for
+            `paired_difference`, one (1 + R,) array a seed; one share or more.
+        reference: Those of the reference trained on all labels, of the same resamples.
         lower_is_better: Whether low scores reach the reference.
         level: Share of the resamples inside the interval, above 0 and below 1.
 

@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.metrics.intervals import (
-    METRICS,
-    READS_ORDER,
-    checked_draws,
-    mean_of_models,
-    percentile_ends,
-    score,
-)
+from medstrata.metrics.intervals import METRICS, READS_ORDER, mean_of_models, percentile_ends
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Draws, Floats
 
@@ -48,100 +41,25 @@ class Difference:
 
 
 def paired_difference(
-    name: str,
-    target: NDArray[Any],
-    first: Sequence[NDArray[Any]],
-    second: Sequence[NDArray[Any]],
-    kind: TaskKind,
-    patient_ids: NDArray[Any],
-    *,
-    resamples: int = 1000,
-    permutations: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Difference:
-    """Compare the mean scores of two arms over seeds, with a paired interval and test.
-
-    Both arms are scored on the same draws of the patients, so what makes a draw easy or hard for
-    both cancels. The test asks whether the arms could be exchanged: each patient's predictions
-    change arms with probability 1/2, in all seeds at once, and the difference is taken anew.
-    Metrics that read only the order of the probabilities are tested on ranks within each model,
-    since two models need not be calibrated alike. Interval and test speak of other patients, not of
-    other seeds: `per_seed` shows how far those agree.
-
-    Args:
-        name: One of `metrics_for(kind)`.
-        target: As for `intervals.score`.
-        first: Predictions of the first arm, as for `intervals.score`, one (N, M) array a seed.
-        second: Predictions of the second, its seeds in the same order.
-        kind: Of the task.
-        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
-        resamples: Draws of as many patients as there are, 1 or more.
-        permutations: Random exchanges, 1 or more: the p-value is at least 1 / (permutations + 1).
-        seed: Of draws and exchanges, 0 or more.
-        level: Share of the resamples inside the interval, above 0 and below 1.
-
-    Returns:
-        The difference. The p-value counts the exchanges whose difference is as large in absolute
-        value, the arms as they are among them: (1 + count) / (1 + permutations).
-
-    Raises:
-        ValueError: As for `intervals.mean_interval`; or the arms have different numbers of seeds,
-            or `permutations` is below 1.
-
-    Source: interval: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 13.3; test:
-        the same, eq. 15.18, with the count of Phipson, Smyth 2010, doi:10.2202/1544-6115.1585.
-    """
-    if len(first) != len(second):
-        raise ValueError(
-            f"the arms have {len(first)} and {len(second)} seeds: give the same seeds of both, in "
-            "the same order"
-        )
-    draws = checked_draws(patient_ids, len(target), resamples, seed)
-    scores, others = (arm_scores(name, target, arm, kind, draws) for arm in (first, second))
-    p_value = exchange_test(
-        name, target, first, second, kind, patient_ids, permutations=permutations, seed=seed
-    )
-    return difference_of(scores, others, p_value=p_value, level=level)
-
-
-def arm_scores(
-    name: str, target: NDArray[Any], models: Sequence[NDArray[Any]], kind: TaskKind, draws: Draws
-) -> list[Floats]:
-    """Scores of each model of an arm: of the samples as they are, then of each resample.
-
-    Args:
-        name: One of `metrics_for(kind)`.
-        target: As for `intervals.score`.
-        models: As for `intervals.score`, one (N, M) array a seed.
-        kind: Of the task.
-        draws: The resamples, the same for all arms that are to be compared.
-
-    Returns:
-        One array a model, shape (1 + R,).
-
-    Raises:
-        ValueError: As for `intervals.score`.
-    """
-    return [
-        np.append(score(name, target, one, kind), METRICS[name](target, one, kind, draws))
-        for one in models
-    ]
-
-
-def difference_of(
     first: Sequence[Floats], second: Sequence[Floats], *, p_value: float, level: float = 0.95
 ) -> Difference:
-    """The difference of two arms by their scores.
+    """Compare the mean scores of two arms over seeds, with a paired interval.
+
+    Both arms are scored on the same draws of the patients, so what makes a draw easy or hard for
+    both cancels. Interval and test speak of other patients, not of other seeds: `per_seed` shows
+    how far those agree.
 
     Args:
-        first: Scores of the first arm as `arm_scores` gives them, one (1 + R,) array a seed.
+        first: A (1 + R,) array for each seed of the first arm: its score of the samples as they
+            are, then of each resample, as `resampled_scores` gives them.
         second: Those of the second, of the same resamples, its seeds in the same order.
-        p_value: As `exchange_test` gives it.
+        p_value: As `permutation_test` gives it.
         level: Share of the resamples inside the interval, above 0 and below 1.
 
     Raises:
-        ValueError: There is no seed, or no resample has a value.
+        ValueError: There is no seed, the arms have not as many, or no resample has a value.
+
+    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
     """
     between = [one - other for one, other in zip(first, second, strict=True)]
     per_seed = tuple(float(one[0]) for one in between)
@@ -152,7 +70,7 @@ def difference_of(
     )
 
 
-def exchange_test(
+def permutation_test(
     name: str,
     target: NDArray[Any],
     first: Sequence[NDArray[Any]],
@@ -163,10 +81,32 @@ def exchange_test(
     permutations: int = 2000,
     seed: int = 0,
 ) -> float:
-    """The p-value of `paired_difference`, whose arguments these are.
+    """The two-sided p-value of the difference of two arms' mean scores over seeds.
+
+    The test asks whether the arms could be exchanged: each patient's predictions change arms with
+    probability 1/2, in all seeds at once, and the difference is taken anew. Metrics that read only
+    the order of the probabilities are tested on ranks within each model, since two models need not
+    be calibrated alike.
+
+    Args:
+        name: One of `metrics_for(kind)`.
+        target: As for `score`.
+        first: Predictions of the first arm, as for `score`, one (N, M) array a seed.
+        second: Predictions of the second, its seeds in the same order.
+        kind: Of the task.
+        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
+        permutations: Random exchanges, 1 or more: the p-value is at least 1 / (permutations + 1).
+        seed: Of the exchanges, 0 or more.
+
+    Returns:
+        The share of the exchanges whose difference is as large in absolute value, the arms as they
+        are among them: (1 + count) / (1 + permutations).
 
     Raises:
-        ValueError: `permutations` is below 1.
+        ValueError: `permutations` is below 1, or the arms have not as many seeds.
+
+    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, eq. 15.18, with the count of
+        Phipson, Smyth 2010, doi:10.2202/1544-6115.1585.
     """
     if permutations < 1:
         raise ValueError(f"permutations is {permutations}: it must be 1 or more")

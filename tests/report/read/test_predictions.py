@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.metrics.intervals import mean_interval
 from medstrata.report.compare.compare import summarise
 from medstrata.report.read.predictions import Predictions, read_predictions
 from medstrata.report.read.runs import collect
+from support.arms import mean_interval
 from support.predicted_runs import TASKS, Patients, change_result, write_predictions
 
 
@@ -121,9 +121,7 @@ def test_summary_has_the_interval_of_the_mean(tmp_path):
             np.array(patients.patient_ids),
         )
         assert summary.of_mean
-        assert (summary.value, *summary.interval) == pytest.approx(
-            (expected.value, expected.low, expected.high)
-        )
+        assert (summary.value, *summary.interval) == pytest.approx(expected)
         assert summary.spread == pytest.approx(np.std(summary.seeds, ddof=1))
     (folders[0] / "predictions.parquet").unlink()
     predictions, runs = read_all(tmp_path)

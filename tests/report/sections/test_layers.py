@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.metrics.intervals import mean_interval, score
+from medstrata.metrics.intervals import score
 from medstrata.report.compare.places import places, share, shown_stages, stage_marks, stage_order
 from medstrata.report.page import write_report
 from medstrata.report.read.runs import collect
@@ -16,6 +16,7 @@ from medstrata.report.render.figures import arm_styles
 from medstrata.report.sections.atlas_map import LIMIT, Points, colouring, map_figure, read_points
 from medstrata.report.sections.probing import probing_view
 from medstrata.report.sections.reuse_tables import reuse_findings
+from support.arms import mean_interval
 from support.layer_runs import READ, atlas_run, layer_study, probe_run, reuse_run
 from support.predicted_runs import Patients, write_predictions
 from support.report_page import (
@@ -166,9 +167,7 @@ def test_probing_has_the_interval_of_the_mean(tmp_path):
             "binary",
             np.array(patients.patient_ids),
         )
-        assert (cell.number, *cell.interval) == pytest.approx(
-            (expected.value, expected.low, expected.high)
-        )
+        assert (cell.number, *cell.interval) == pytest.approx(expected)
         assert not any("median" in note for note in cell.notes)
     assert view().notes == ()
     (tmp_path / "run1/predictions.parquet").unlink()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medstrata.metrics.intervals import LOWER_IS_BETTER
-from medstrata.metrics.paired import Difference, difference_of, exchange_test, holm
+from medstrata.metrics.paired import Difference, holm, paired_difference, permutation_test
 from medstrata.report.compare.compare import Bench, Comparison, given_labels
 from medstrata.report.read.facts import Note
 from medstrata.report.read.predictions import LEVEL
@@ -153,7 +153,7 @@ def _difference(
 ) -> Difference:
     predictions, metric = bench.predictions, bench.metric
     scores, others = (predictions.scores(metric, runs) for runs in (firsts, seconds))
-    p_value = exchange_test(
+    p_value = permutation_test(
         metric,
         predictions.target,
         predictions.of(firsts),
@@ -162,7 +162,7 @@ def _difference(
         predictions.patient_ids,
         permutations=permutations,
     )
-    return difference_of(scores, others, p_value=p_value, level=LEVEL)
+    return paired_difference(scores, others, p_value=p_value, level=LEVEL)
 
 
 def _direction(difference: Difference, adjusted: float, metric: str) -> int:

@@ -85,7 +85,7 @@ class Predictions:
         return mean_of_models([self._resampled[metric, run.files.name] for run in runs])
 
     def scores(self, metric: str, runs: Sequence[Finetune]) -> list[Floats]:
-        """Scores of each run, as `paired.arm_scores` gives them: (1 + R,) a run.
+        """Scores of each run, as they are and then of each resample: (1 + R,) a run.
 
         Raises:
             ValueError: the score of a run is not defined.

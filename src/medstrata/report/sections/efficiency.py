@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from medstrata.metrics.intervals import LOWER_IS_BETTER
-from medstrata.metrics.label_efficiency import Efficiency, efficiency_of
+from medstrata.metrics.label_efficiency import Efficiency, label_efficiency
 from medstrata.report.compare.compare import Bench, Comparison
 from medstrata.report.read.predictions import LEVEL, RESAMPLES
 from medstrata.report.render.formatting import (
@@ -89,7 +89,7 @@ def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> Ce
     if len(studied) < 2:
         return Cell(text="too few shares")
     try:
-        found = efficiency_of(
+        found = label_efficiency(
             {one: predictions.scores(bench.metric, runs) for one, runs in studied.items()},
             predictions.scores(bench.metric, comparison.predicted(reference, 1.0)),
             lower_is_better=bench.metric in LOWER_IS_BETTER,
