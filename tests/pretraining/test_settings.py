@@ -61,7 +61,7 @@ def test_overrides_reach_nested_settings_and_unknown_ones_are_named() -> None:
     changed = recipe("fair/moco", epochs=3, contrastive={"queue_size": 7})
     assert (changed.epochs, changed.contrastive.queue_size) == (3, 7)
     assert changed.contrastive.temperature == 0.2
-    with pytest.raises(ValueError, match=r"no settings \['epoch'\]; there are .*epochs"):
+    with pytest.raises(ValueError, match=r"no setting 'epoch'; there are .*epochs"):
         recipe("fair/moco", epoch=3)
     with pytest.raises(ValueError, match="no recipe 'moco'; there are fair/moco"):
         recipe("moco")

@@ -6,8 +6,8 @@ of Barlow Twins and protection against the BatchNorm leak. None has a number fro
 of ours yet: docs/results/results.md holds what was run, on which machine, in which time.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from medstrata.data.view_settings import (
@@ -24,6 +24,7 @@ from medstrata.pretraining.settings import (
     OptimizerSettings,
     PretrainSettings,
 )
+from medstrata.runtime.settings import replace_settings
 
 _QUARTERS = dict.fromkeys(STAGES, 0.25)
 _MAPS = {"stage1": 16, "stage2": 16, "stage3": 4, "stage4": 4}
@@ -165,20 +166,11 @@ def recipe(name: str, **overrides: Any) -> PretrainSettings:
     Args:
         name: One of `RECIPES`.
         overrides: Settings by name; a nested group takes a mapping of the settings to replace,
-            such as `contrastive={"queue_size": 4096}`.
+            such as `contrastive={"queue_size": 4096}`, or settings that replace it whole.
 
     Raises:
         ValueError: no such recipe or setting, or a value out of range.
     """
     if name not in RECIPES:
         raise ValueError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    settings = RECIPES[name]()
-    known = {field.name for field in fields(settings)}
-    if unknown := sorted(overrides.keys() - known):
-        raise ValueError(f"no settings {unknown}; there are {', '.join(sorted(known))}")
-    nested = {
-        key: replace(getattr(settings, key), **value)
-        for key, value in overrides.items()
-        if is_dataclass(getattr(settings, key)) and isinstance(value, Mapping)
-    }
-    return replace(settings, **{**overrides, **nested})
+    return replace_settings(RECIPES[name](), overrides)

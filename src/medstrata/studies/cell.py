@@ -22,9 +22,10 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
+from medstrata.runtime.settings import replace_settings
 from medstrata.studies.given import named_encoder
 from medstrata.studies.plan import Cell, store_path
-from medstrata.studies.settings import StudySettings, changed
+from medstrata.studies.settings import StudySettings
 
 _CHOICE = "choice.json"
 _CANDIDATES = "candidates"
@@ -58,7 +59,7 @@ def perform(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
         assert settings.reuse is not None
         tuned = next(out / one for one in cell.needs if one.startswith("full/"))
         chosen = ReuseSettings(seed=cell.seed, legacy=settings.legacy)
-        reuse(tuned, store, folder, changed(chosen, settings.reuse.settings), resume=True)
+        reuse(tuned, store, folder, replace_settings(chosen, settings.reuse.settings), resume=True)
         return
     _evaluate(cell, settings, store, folder, _encoder(cell, settings, out, root), out / "features")
 
@@ -101,19 +102,21 @@ def _evaluate(
     if cell.kind == "atlas":
         assert settings.atlas is not None
         size = settings.finetune(cell.data, next(iter(settings.protocols))).views.size
-        shown = changed(AtlasSettings(image_size=size), settings.atlas.settings)
+        shown = replace_settings(AtlasSettings(image_size=size), settings.atlas.settings)
         atlas(encoder, store, data.task, folder, shown, **common)
         return
     assert cell.fraction is not None
     if cell.kind == "probe":
         probing = settings.probing(cell.data)
         assert probing is not None
-        probing = changed(probing, seeds)
+        probing = replace_settings(probing, seeds)
         fraction = cell.fraction
         probe(encoder, store, data.task, folder, fraction=fraction, settings=probing, **common)
         return
     assert cell.kind in ("full", "frozen")
-    base = changed(settings.finetune(cell.data, cell.kind), {**seeds, "legacy": settings.legacy})
+    base = replace_settings(
+        settings.finetune(cell.data, cell.kind), {**seeds, "legacy": settings.legacy}
+    )
     tune = partial(finetune, encoder, store, data.task, cell.fraction, **common)
     _tune(tune, base, settings.protocols[cell.kind].grid, folder)
 
@@ -129,13 +132,13 @@ def _tune(
         dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
     ]
     if len(combinations) < 2:
-        tune(folder, changed(base, combinations[0]))
+        tune(folder, replace_settings(base, combinations[0]))
         return
     if (folder / _CHOICE).is_file() and read_result(folder) is not None:
         shutil.rmtree(folder / _CANDIDATES, ignore_errors=True)
         return
     for number, changes in enumerate(combinations):
-        tune(folder / _CANDIDATES / str(number), changed(base, changes))
+        tune(folder / _CANDIDATES / str(number), replace_settings(base, changes))
     _keep_best(folder, combinations)
 
 

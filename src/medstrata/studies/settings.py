@@ -4,33 +4,25 @@ Nothing heavy is imported here, so that a wrong study file is refused at once.
 """
 
 import re
-from argparse import ArgumentError
 from collections.abc import Mapping
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import yaml
-from jsonargparse import ArgumentParser
 
 from medstrata.evaluation.settings import (
-    AtlasSettings,
     FinetuneSettings,
     ProbeSettings,
-    ReuseSettings,
 )
 from medstrata.metrics.kinds import TaskKind
 from medstrata.pretraining.recipes import RECIPES, recipe
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.settings import parse_settings, replace_settings
 
 Protocol = Literal["full", "frozen"]
-
-Settings = TypeVar(
-    "Settings", PretrainSettings, FinetuneSettings, ProbeSettings, AtlasSettings, ReuseSettings
-)
 
 # What a study may change of the analyses that have no settings of their own.
 _CHANGEABLE = {
@@ -39,16 +31,6 @@ _CHANGEABLE = {
 }
 # Names of data sets and arms become folders.
 _NAME = re.compile(r"\w[\w.+-]*")
-
-Typed = TypeVar(
-    "Typed",
-    PretrainSettings,
-    FinetuneSettings,
-    ProbeSettings,
-    AtlasSettings,
-    ReuseSettings,
-    "StudySettings",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,34 +203,23 @@ class StudySettings:
         settings = recipe(chosen.recipe)
         settings = replace(settings, backbone=chosen.backbone or self.backbone, seed=seed)
         for changes in (self.pretrain, chosen.pretrain, self.data[data].pretrain):
-            settings = changed(settings, changes)
-        settings = changed(settings, {"views": self.data[data].views})
+            settings = replace_settings(settings, changes)
+        settings = replace_settings(settings, {"views": self.data[data].views})
         return replace(settings, knn_task=settings.knn_task or self.data[data].task)
 
     def finetune(self, data: str, protocol: Protocol) -> FinetuneSettings:
         """Settings of fine-tuning on one data set, still with seed 0."""
         settings = FinetuneSettings(protocol=protocol)
         for changes in (self.protocols[protocol].settings, self.data[data].finetune):
-            settings = changed(settings, changes)
-        return changed(settings, {"views": self.data[data].views})
+            settings = replace_settings(settings, changes)
+        return replace_settings(settings, {"views": self.data[data].views})
 
     def probing(self, data: str) -> ProbeSettings | None:
         """Settings of layer-wise probing on one data set, still with seed 0; None without it."""
         if self.probe is None:
             return None
         size = self.finetune(data, next(iter(self.protocols))).views.size
-        return changed(ProbeSettings(image_size=size), self.probe.settings)
-
-
-def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """Settings with some replaced; groups such as `views` take a mapping of what to replace.
-
-    Raises:
-        ValueError: a name or a value is wrong.
-    """
-    if all(group == {} for group in changes.values()):
-        return settings
-    return _typed(type(settings), changes, asdict(settings))
+        return replace_settings(ProbeSettings(image_size=size), self.probe.settings)
 
 
 def load_study(path: Path) -> StudySettings:
@@ -286,20 +257,4 @@ def as_study(written: Mapping[str, Any]) -> StudySettings:
     for name in ("probe", "reuse", "atlas"):
         if values.get(name) == {}:
             values[name] = {"settings": {}}
-    return _typed(StudySettings, values, {})
-
-
-def _typed(kind: type[Typed], values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Typed:
-    known = [one.name for one in fields(kind)]
-    if unknown := sorted(values.keys() - set(known)):
-        raise ValueError(f"no setting {unknown[0]!r}; there are {', '.join(known)}")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind)
-    parser.set_defaults(dict(defaults))
-    try:
-        # The parser writes into what it is given.
-        typed = parser.instantiate(parser.parse_object(deepcopy(dict(values))))
-    except (ArgumentError, TypeError, KeyError, ValueError) as error:
-        words = " ".join(str(error).split())
-        raise ValueError(re.sub(r"Problem with given class_path '[^']*': ", "", words)) from error
-    return kind(**{name: getattr(typed, name) for name in known})
+    return parse_settings(StudySettings, values)

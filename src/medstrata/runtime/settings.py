@@ -1,0 +1,76 @@
+"""Settings from plain values, and settings with some values replaced; both typed and checked."""
+
+import re
+from argparse import ArgumentError
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jsonargparse import ArgumentParser
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+
+
+def replace_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Settings with some replaced: what recipes, studies and the command line all do.
+
+    Args:
+        settings: An instance of a settings dataclass.
+        changes: Name -> value. A setting of a group is named with a dot, as in
+            `contrastive.queue_size`, or its group takes a mapping of what to replace.
+
+    Raises:
+        ValueError: a name or a value is wrong.
+    """
+    nested = _nested(changes)
+    if all(value == {} for value in nested.values()):
+        return settings
+    return parse_settings(type(settings), nested, asdict(settings))
+
+
+def parse_settings(
+    kind: type[Settings], values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> Settings:
+    """Settings from plain nested values, as YAML has them.
+
+    Args:
+        kind: The settings dataclass.
+        values: Setting -> value; a group is a mapping.
+        defaults: What stands where `values` is silent; None takes the dataclass' own.
+
+    Raises:
+        ValueError: a name or a value is wrong.
+    """
+    known = [one.name for one in fields(kind)]
+    if unknown := sorted(values.keys() - set(known)):
+        raise ValueError(f"no setting {unknown[0]!r}; there are {', '.join(known)}")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)
+    parser.set_defaults(dict(defaults or {}))
+    try:
+        # The parser writes into what it is given.
+        typed = parser.instantiate(parser.parse_object(deepcopy(dict(values))))
+    except (ArgumentError, TypeError, KeyError, ValueError) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(re.sub(r"Problem with given class_path '[^']*': ", "", words)) from error
+    return kind(**{name: getattr(typed, name) for name in known})
+
+
+def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted names as mappings in mappings, settings as what they hold."""
+    nested: dict[str, Any] = {}
+    for name, value in changes.items():
+        group, dot, rest = name.partition(".")
+        if dot:
+            value = _nested({rest: value})
+        elif is_dataclass(value) and not isinstance(value, type):
+            value = asdict(value)
+        before = nested.get(group)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = {**before, **value}
+        nested[group] = value
+    return nested
