@@ -1,9 +1,9 @@
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from medstrata.evaluation.setup import seeded_encoder
 from medstrata.models.encoders import LoadedEncoder
 from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
+from support.waiting import PATIENCE_S
 
 CPU = torch.device("cpu")
 
@@ -183,19 +184,23 @@ def test_an_interrupted_extraction_leaves_nothing(
 
 
 def test_of_two_at_once_one_extracts_and_the_other_waits(
-    tiny_store: Store,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extract, calls = feature_cache.extract_features, []
+    extract, calls, said = feature_cache.extract_features, [], Event()
 
     def slow(*arguments: object, **options: object) -> StoredFeatures:
         calls.append(1)
-        time.sleep(0.5)
+        if len(calls) > 1:
+            said.set()
+        assert said.wait(PATIENCE_S)
         return extract(*arguments, **options)  # type: ignore[arg-type]
 
+    def say(words: str) -> None:
+        if "waiting for another process" in words:
+            said.set()
+
     monkeypatch.setattr(feature_cache, "extract_features", slow)
+    monkeypatch.setattr(feature_cache, "say", say)
     monkeypatch.setattr(feature_cache, "_PATIENCE_S", 0.1)
     loaded = [encoder(tiny_store), encoder(tiny_store)]
     with ThreadPoolExecutor(2) as executor:
@@ -203,7 +208,6 @@ def test_of_two_at_once_one_extracts_and_the_other_waits(
             lambda one: labelled_features(one, tiny_store, CPU, tmp_path), loaded
         )
     assert len(calls) == 1
-    assert "waiting for another process" in capsys.readouterr().err
     assert_same(first, second)
 
 

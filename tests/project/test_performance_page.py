@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from support.waiting import PATIENCE_S, started, wait_until
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 # Only while importing, so that no module of the tests is found in their place.
@@ -226,7 +227,7 @@ def test_all_scripts_run_though_one_fails(
 def test_interrupt_waits_until_the_benchmark_has_tidied_up(tmp_path: Path, end: int) -> None:
     (tmp_path / "slow.py").write_text(
         "import pathlib, sys, time\nfolder = pathlib.Path(sys.argv[0]).parent\ntry:\n"
-        "    (folder / 'started').touch()\n    time.sleep(60)\n"
+        "    (folder / 'started').touch()\n    time.sleep(3600)\n"
         "finally:\n    time.sleep(0.5)\n    (folder / 'tidied').touch()\n"
     )
     code = (
@@ -234,18 +235,16 @@ def test_interrupt_waits_until_the_benchmark_has_tidied_up(tmp_path: Path, end: 
         f"run.FOLDER = pathlib.Path({str(tmp_path)!r})\nrun.BENCHMARKS = {{'slow': 1}}\n"
         "sys.argv = ['run.py', '--quick']\nsys.exit(run.main())"
     )
-    process = subprocess.Popen(
+    with started(
         [sys.executable, "-c", code],
         stderr=subprocess.PIPE,
         text=True,
         # Where the tests run in the background, SIGINT is ignored and the child would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    while not (tmp_path / "started").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(end)
-    _, told = process.communicate()
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        wait_until((tmp_path / "started").exists, process)
+        process.send_signal(end)
+        _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert (tmp_path / "tidied").exists()
     assert "stopped; what was finished is kept" in told

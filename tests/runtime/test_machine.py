@@ -19,6 +19,7 @@ from medstrata.runtime.machine import (
     usable_cores,
     usable_memory,
 )
+from support.waiting import PATIENCE_S
 
 GIB = 2**30
 
@@ -113,7 +114,7 @@ def test_a_process_bound_to_one_core_has_one() -> None:
     found: multiprocessing.Queue[float] = multiprocessing.get_context("spawn").Queue()
     child = multiprocessing.get_context("spawn").Process(target=bound_to_one, args=(found,))
     child.start()
-    assert found.get(timeout=60) <= 1
+    assert found.get(timeout=PATIENCE_S) <= 1
     child.join()
 
 

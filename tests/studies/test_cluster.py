@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from medstrata.studies.plan import plan
 from medstrata.studies.settings import as_study
 from medstrata.studies.workers import log_path
 from support.runs import assert_equal_states, final_state, without_times
+from support.waiting import PATIENCE_S, started, wait_until
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -38,14 +37,6 @@ def on_two(store: Store, out: Path, *options: str) -> None:
     subprocess.run(
         [launcher, "2", str(store.path), str(out), *OPTIONS, *options], check=True, env=ONE_THREAD
     )
-
-
-def until(condition: Callable[[], object], running: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        assert running.poll() is None, "ended too early"
-        time.sleep(0.01)
 
 
 def lines(path: Path) -> int:
@@ -69,10 +60,10 @@ def test_split_weights_go_on_from_a_checkpoint(tiny_store: Store, tmp_path: Path
     on_two(tiny_store, tmp_path / "unbroken", "--shard=true")
     out = tmp_path / "cut"
     launcher = [str(LAUNCH / "torchrun.sh"), "2", str(tiny_store.path), str(out)]
-    running = subprocess.Popen([*launcher, *OPTIONS, "--shard=true"], env=ONE_THREAD)
-    until(lambda: list(out.glob("checkpoints/step-*.pt")), running)
-    running.send_signal(signal.SIGTERM)
-    assert running.wait(timeout=60) != 0
+    with started([*launcher, *OPTIONS, "--shard=true"], env=ONE_THREAD) as running:
+        wait_until(lambda: list(out.glob("checkpoints/step-*.pt")), running)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=PATIENCE_S) != 0
     assert not (out / "result.json").exists()
     on_two(tiny_store, out, "--shard=true")
     assert_equal_states(final_state(tmp_path / "unbroken"), final_state(out))
@@ -125,10 +116,10 @@ def test_a_slurm_job_saves_and_is_queued_again(tiny_store: Store, tmp_path: Path
     out = tmp_path / "run"
     command = ["bash", str(LAUNCH / "slurm.sbatch"), str(tiny_store.path), str(out), *OPTIONS]
     command.append("--epochs=20")
-    running = subprocess.Popen(command, env=environment)
-    until(lambda: lines(out / "metrics.jsonl") >= 3, running)
-    os.kill(int((job / "srun.pid").read_text()), signal.SIGUSR1)
-    assert running.wait(timeout=30) == 75
+    with started(command, env=environment) as running:
+        wait_until(lambda: lines(out / "metrics.jsonl") >= 3, running)
+        os.kill(int((job / "srun.pid").read_text()), signal.SIGUSR1)
+        assert running.wait(timeout=PATIENCE_S) == 75
     assert (job / "scontrol.txt").read_text().split() == ["requeue", environment["SLURM_JOB_ID"]]
     saved = list(out.glob("checkpoints/step-*.pt"))
     assert saved
@@ -160,11 +151,11 @@ def test_a_job_of_a_study_saves_before_it_is_queued_again(
     for name in ("unbroken", "cut"):
         out = tmp_path / name
         executor = submitit.LocalExecutor(folder=out / "jobs")
-        executor.update_parameters(timeout_min=5)
+        executor.update_parameters(timeout_min=PATIENCE_S // 60)
         job = executor.submit(ClusterCell(cell, study, out, tmp_path))
         runs.append(out / cell.folder)
         if name == "cut":
-            until(lambda: lines(runs[1] / "metrics.jsonl") >= 3, job._process)
+            wait_until(lambda: lines(runs[1] / "metrics.jsonl") >= 3, job._process)
             (task,) = children(job._process.pid)
             os.kill(task, signal.SIGUSR2)
         job.result()

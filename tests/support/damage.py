@@ -29,7 +29,8 @@ from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable
 
 MEMORY = 3 * 2**30
-SLOWEST_S = 5
+SLOWEST_S = 5  # of the processor; a busy machine makes nothing slow
+HANGS_S = 300
 MOST_IMAGES = 2**20  # of a file of some kilobytes: each would become a row of a table
 DICOM = Path(pydicom.__file__).parent / "data" / "test_files"
 GENERATOR = np.random.default_rng(5)
@@ -175,7 +176,7 @@ def damaged(valid: bytes, changes: list[tuple]) -> bytes:
 
 def check(path: Path, depth: int) -> None:
     """Read a file as `prepare` does; whatever it is, the answer is an image or a reason."""
-    start = time.monotonic()
+    start = time.process_time()
     count = count_images(path, "axial")
     assert 1 <= count < MOST_IMAGES, count
     frames = [None] if count == 1 else [0, count - 1]
@@ -188,7 +189,7 @@ def check(path: Path, depth: int) -> None:
             assert result.pixels.ndim in (2, 3)
             assert result.pixels.dtype == (np.uint8 if depth == 8 else np.uint16)
             assert result.pixels.min() < result.pixels.max()
-    assert time.monotonic() - start < SLOWEST_S
+    assert time.process_time() - start < SLOWEST_S
 
 
 def run(folder: Path, form: str, number: int, examples: int) -> None:
@@ -209,7 +210,7 @@ def run(folder: Path, form: str, number: int, examples: int) -> None:
     )
     @given(st.lists(edits, min_size=1, max_size=5), st.sampled_from([8, 8, 16]))
     def survive(changes: list[tuple], depth: int) -> None:
-        faulthandler.dump_traceback_later(4 * SLOWEST_S, exit=True)
+        faulthandler.dump_traceback_later(HANGS_S, exit=True)
         container.write_bytes(finish(damaged(valid, changes)))
         check(path, depth)
         faulthandler.cancel_dump_traceback_later()

@@ -18,6 +18,7 @@ from medstrata.data.formats.refusals import Unreadable
 from medstrata.data.sources import from_folder
 from medstrata.data.store.open import open_store
 from support.dicom_files import make, written
+from support.waiting import PATIENCE_S
 
 GENERATOR = np.random.default_rng(13)
 
@@ -107,7 +108,7 @@ def test_mixed_folder(folder, tmp_path, options):
         capture_output=True,
         check=False,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

@@ -5,11 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from medstrata.data.loader import Batch, Loader
 from medstrata.data.store import remote
 from medstrata.data.store.open import open_store
 from medstrata.data.store.push import push
+from medstrata.data.store.remote import Remote
 from medstrata.data.store.store import Store
 from medstrata.data.view_settings import moco_v2
 from medstrata.evaluation.finetune import finetune
@@ -34,6 +34,8 @@ from medstrata.runtime.errors import MedstrataError
 from support.object_storage import KEYS, S3
 from support.runs import assert_equal_states, final_state, without_times
 from support.sharded import cut
+from support.training_worker import train
+from support.waiting import PATIENCE_S, started, wait_until
 
 WORKER = Path(__file__).parents[2] / "support" / "training_worker.py"
 ROWS = 4  # a shard: 15 shards of 60 images, 8 of them in training
@@ -145,32 +147,21 @@ def test_another_store_is_not_replaced_unasked(local: Store, tmp_path: Path) -> 
 def test_streamed_batches_equal_local_ones_and_the_cache_stays_small(
     local: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    most, found, stop = limit(monkeypatch, 5), [0], threading.Event()
+    most, download, found = limit(monkeypatch, 5), Remote.download, [0]
 
-    def watch() -> None:
-        while not stop.is_set():
-            sizes = []
-            for path in cache_folder().rglob("*images-*"):
-                try:
-                    sizes.append(path.stat().st_size)
-                except FileNotFoundError:  # evicted just now
-                    continue
-            found.append(sum(sizes))
+    def download_and_weigh(*given: Any) -> None:
+        download(*given)
+        found.append(sum(path.stat().st_size for path in cache_folder().rglob("*images-*")))
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    monkeypatch.setattr(Remote, "download", download_and_weigh)
     streamed = open_store(ADDRESS)
-    try:
-        for epoch in (0, 1):
-            expected = list(loader(local).epoch(epoch))
-            assert_same_batches(expected, list(loader(streamed).epoch(epoch)))
-        assert_same_batches(
-            list(loader(local).epoch(2, first_step=7)),
-            list(loader(streamed).epoch(2, first_step=7)),
-        )
-    finally:
-        stop.set()
-        watcher.join()
+    for epoch in (0, 1):
+        expected = list(loader(local).epoch(epoch))
+        assert_same_batches(expected, list(loader(streamed).epoch(epoch)))
+    assert_same_batches(
+        list(loader(local).epoch(2, first_step=7)),
+        list(loader(streamed).epoch(2, first_step=7)),
+    )
     assert 3 * SHARD <= max(found) <= most
 
 
@@ -199,10 +190,13 @@ def test_two_processes_share_a_small_cache(
     """Each evicts what the other has just fetched, and ends while it fetches ahead."""
     most = limit(monkeypatch, 3)
     command = [sys.executable, "-c", READER, ADDRESS, str(local.path)]
-    readers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
-    for reader in readers:
-        assert reader.communicate(timeout=60)[1] == b""
-        assert reader.returncode == 0
+    with (
+        started(command, stderr=subprocess.PIPE) as first,
+        started(command, stderr=subprocess.PIPE) as second,
+    ):
+        for reader in (first, second):
+            assert reader.communicate(timeout=PATIENCE_S)[1] == b""
+            assert reader.returncode == 0
     assert len(s3.fetched()) > 15
     left = [path for path in cache_folder().rglob("*images-*") if path.is_file()]
     assert sum(path.stat().st_size for path in left) <= most
@@ -213,10 +207,7 @@ def test_expected_shards_are_fetched_before_they_are_read(s3: S3, local: Store) 
     push(local.path, "s3://bucket/expected/tiny.store")
     streamed = open_store("s3://bucket/expected/tiny.store")
     streamed.expect(np.array([41, 40, 3]))
-    deadline = time.monotonic() + 10
-    while len(list(streamed.path.glob("images-*.npy"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: len(list(streamed.path.glob("images-*.npy"))) == 2)
     streamed[40]
     got = [path for method, path in s3.seen if method == "GET" and "/expected/" in path]
     assert got[-2:] == [f"/bucket/expected/tiny.store/images-{n:05d}.npy" for n in (10, 0)]
@@ -301,11 +292,6 @@ TINY_RUN = [
 ]
 
 
-def train(out: Path, store: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, str(WORKER), str(out), store, "resnet10t", "fp32", "2"]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
 @pytest.mark.usefixtures("s3")
 def test_a_streamed_run_killed_and_resumed_equals_a_local_one(
     local: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -313,19 +299,13 @@ def test_a_streamed_run_killed_and_resumed_equals_a_local_one(
     """SIGKILL in the middle of an epoch; it goes on with an empty cache."""
     limit(monkeypatch, 6)
     unbroken, out = tmp_path / "local", tmp_path / "run"
-    beside = train(unbroken, str(local.path))
-    running = train(out, ADDRESS)
-    metrics, deadline = out / "metrics.jsonl", time.monotonic() + 60
-    while not metrics.exists() or len(metrics.read_bytes().splitlines()) < 6:
-        assert time.monotonic() < deadline
-        assert running.poll() is None, "finished before it could be killed"
-        time.sleep(0.002)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    command = [sys.executable, str(WORKER), str(out), ADDRESS, "resnet10t", "fp32", "2", "record:6"]
+    ran = subprocess.run(command, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert ran.returncode == -signal.SIGKILL
     assert read_result(out) is None
     shutil.rmtree(cache_folder())
-    assert train(out, ADDRESS).wait() == 0
-    assert beside.wait() == 0
+    train(out, ADDRESS, precision="fp32", shards=2)
+    train(unbroken, local.path, precision="fp32", shards=2)
     assert_equal_states(final_state(unbroken), final_state(out))
     assert without_times(unbroken) == without_times(out)
     written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())

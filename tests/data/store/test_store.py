@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -190,22 +189,23 @@ def test_interrupted_goes_on_and_ends_the_same(image_folder, tmp_path, monkeypat
 def test_killed_goes_on_and_ends_the_same(image_folder, tmp_path):
     prepare(image_folder, tmp_path / "whole", size=16, channels=1)
     code = (
-        "import sys, time\n"
+        "import os, signal, sys\n"
+        "from itertools import count\n"
         "from medstrata.data.prepare import decode\n"
         "from medstrata.data.prepare.prepare import prepare\n"
         "decode.SHARD_ROWS = 10\n"
-        "read = decode.read_images\n"
-        "decode.read_images = lambda *given: time.sleep(0.02) or read(*given)\n"
+        "read, number = decode.read_images, count()\n"
+        "def read_or_die(*given):\n"
+        "    if next(number) == 25:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return read(*given)\n"
+        "decode.read_images = read_or_die\n"
         "prepare(sys.argv[1], sys.argv[2], size=16, channels=1, workers=1)\n"
     )
     out = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", code, str(image_folder), str(out)])
-    while not (out / "parts" / "00001.parquet").exists():
-        time.sleep(0.005)
-        assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (out / "parts" / "00004.parquet").exists()
+    ran = subprocess.run([sys.executable, "-c", code, image_folder, out], check=False)
+    assert ran.returncode == -signal.SIGKILL
+    assert len(list(out.glob("parts/*.parquet"))) == 2
     prepare(image_folder, out, size=16, channels=1)
     assert contents(tmp_path / "whole") == contents(out)
 
