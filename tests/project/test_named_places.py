@@ -29,9 +29,10 @@ ENDING = re.compile(
     "bin|csv|db|fish|html|jsonl?|md|np[yz]|onnx|parquet|pdf|png|pt|py|safetensors|store|tex|toml|"
     "txt|ya?ml"
 )
-# Before the dot: other packages, variables of the code beside it, columns of DICOM attributes.
+# Before the dot: other packages, groups of settings, variables of the code beside it, columns.
 OTHERS = re.compile(
-    "argparse|cv2|dicom|group|intermediate|medstrata|ms|nn|np|pd|self|time|timm|torch|training"
+    "argparse|cv2|medstrata|ms|nn|np|pd|time|timm|torch|contrastive|intermediate|optimizer|views|"
+    "group|self|training|dicom"
 )
 
 
@@ -101,7 +102,9 @@ def missing(text: str, page: Path) -> Iterator[str]:
     "page", [*PAGES, *MODULES], ids=lambda path: path.relative_to(ROOT).as_posix()
 )
 def test_what_is_named_is_there(page: Path) -> None:
-    assert not set(missing(page.read_text(), page))
+    # What recipes make is not there yet; test_contributing.py follows them.
+    text = re.sub(r"\n## Recipes\n.*?(?=\n## )", "", page.read_text(), flags=re.DOTALL)
+    assert not set(missing(text, page))
 
 
 @pytest.mark.parametrize(
