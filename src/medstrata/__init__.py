@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from medstrata.exporting.export import export as export
     from medstrata.inference.embed import embed as embed
     from medstrata.inference.predict import predict as predict
+    from medstrata.inference.settings import EmbedSettings as EmbedSettings
     from medstrata.inference.transformer import Encoder as Encoder
     from medstrata.models.import_weights import import_weights as import_weights
     from medstrata.pretraining.hooks import intermediate_losses as intermediate_losses
@@ -45,6 +46,7 @@ _PUBLIC = {
     "predict": ("medstrata.inference.predict", "predict"),
     "results": ("medstrata.report.notebook", "results"),
     "run_metrics": ("medstrata.report.notebook", "run_metrics"),
+    "EmbedSettings": ("medstrata.inference.settings", "EmbedSettings"),
     "AtlasSettings": ("medstrata.evaluation.settings", "AtlasSettings"),
     "ProbeSettings": ("medstrata.evaluation.settings", "ProbeSettings"),
     "ReuseSettings": ("medstrata.evaluation.settings", "ReuseSettings"),

@@ -18,6 +18,7 @@ from medstrata.inference import forward as passing
 from medstrata.inference import inputs
 from medstrata.inference.embed import embed
 from medstrata.inference.inputs import Files, find_inputs, named_on
+from medstrata.inference.settings import EmbedSettings
 from medstrata.models import features
 from medstrata.models.encoders import load_run
 from medstrata.models.features import StoredFeatures, extract_features
@@ -66,8 +67,12 @@ def test_a_folder_gives_what_a_store_made_of_it_gives(
     folder: Path, encoder: Path, tmp_path: Path, fit: str
 ) -> None:
     store = prepare(folder, tmp_path / "s.store", size=32, channels=1, fit=fit)
-    of_files = embed(encoder, folder, tmp_path / "files.parquet", stages=["all"], fit=fit)
-    of_store = embed(encoder, store.path, tmp_path / "store.parquet", stages=["all"])
+    of_files = embed(
+        encoder, folder, tmp_path / "files.parquet", EmbedSettings(stages=("all",), fit=fit)
+    )
+    of_store = embed(
+        encoder, store.path, tmp_path / "store.parquet", EmbedSettings(stages=("all",))
+    )
     files, stored = pd.read_parquet(of_files), pd.read_parquet(of_store)
     assert files["id"].tolist() == store.manifest["source"].tolist()
     truth = expected(encoder, store).layers()
@@ -92,7 +97,7 @@ def test_pixels_of_files_are_those_of_a_store(
         return made
 
     monkeypatch.setattr(features, "make_views", watched)
-    embed(encoder, folder, tmp_path / "f.npz", batch_size=4)
+    embed(encoder, folder, tmp_path / "f.npz", EmbedSettings(batch_size=4))
     assert [len(pixels) for pixels in seen] == [4, 4, 1]
     assert np.array_equal(np.concatenate(seen), store.read(store.rows()))
 
@@ -100,8 +105,18 @@ def test_pixels_of_files_are_those_of_a_store(
 def test_a_store_gives_its_ids_and_both_formats_hold_the_same(
     tiny_store: Store, encoder: Path, tmp_path: Path
 ) -> None:
-    embed(encoder, tiny_store, tmp_path / "f.parquet", stages=["stage2", "pooled"], batch_size=7)
-    embed(encoder, tiny_store, tmp_path / "f.npz", stages=["pooled", "stage2"], batch_size=7)
+    embed(
+        encoder,
+        tiny_store,
+        tmp_path / "f.parquet",
+        EmbedSettings(stages=("stage2", "pooled"), batch_size=7),
+    )
+    embed(
+        encoder,
+        tiny_store,
+        tmp_path / "f.npz",
+        EmbedSettings(stages=("pooled", "stage2"), batch_size=7),
+    )
     frame = pd.read_parquet(tmp_path / "f.parquet")
     assert list(frame) == ["id", "patient_id", "stage2", "pooled"]
     assert frame["id"].tolist() == tiny_store.manifest["sample_id"].tolist()
@@ -124,9 +139,11 @@ def test_many_row_groups_hold_every_row_once(
 ) -> None:
     from medstrata.inference import feature_file as feature_files
 
-    whole = pd.read_parquet(embed(encoder, tiny_store, tmp_path / "whole.parquet", batch_size=7))
+    whole = pd.read_parquet(
+        embed(encoder, tiny_store, tmp_path / "whole.parquet", EmbedSettings(batch_size=7))
+    )
     monkeypatch.setattr(feature_files, "_GROUP_BYTES", 20 * 512 * 4)
-    parts = embed(encoder, tiny_store, tmp_path / "parts.parquet", batch_size=7)
+    parts = embed(encoder, tiny_store, tmp_path / "parts.parquet", EmbedSettings(batch_size=7))
     assert pq.ParquetFile(parts).num_row_groups == 3
     pd.testing.assert_frame_equal(whole, pd.read_parquet(parts))
 
@@ -182,7 +199,7 @@ def test_an_interruption_leaves_the_file_as_it_was(
 
     monkeypatch.setattr(passing, "forward_batch", cut_short)
     with pytest.raises(KeyboardInterrupt):
-        embed(encoder, folder, tmp_path / name, batch_size=2)
+        embed(encoder, folder, tmp_path / name, EmbedSettings(batch_size=2))
     assert (tmp_path / name).read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -219,7 +236,7 @@ def test_memory_holds_a_few_batches_of_a_stream_without_end(
 
     monkeypatch.setattr(inputs, "named_on", endless)
     monkeypatch.setattr(passing, "forward_batch", watched)
-    out = embed(encoder, "-", tmp_path / "f.parquet", batch_size=4)
+    out = embed(encoder, "-", tmp_path / "f.parquet", EmbedSettings(batch_size=4))
     assert pd.read_parquet(out)["id"].tolist() == [str(number) for number in range(80)]
     assert max(ahead) <= 16
 
@@ -227,21 +244,23 @@ def test_memory_holds_a_few_batches_of_a_stream_without_end(
 def test_wrong_words_are_errors(folder: Path, encoder: Path, tmp_path: Path) -> None:
     def refused(match: str, *, out: str = "f.npz", **options: object) -> None:
         source = options.pop("source", folder)
-        with pytest.raises(MedstrataError, match=match):
-            embed(encoder, source, tmp_path / out, **options)  # type: ignore[arg-type]
+        with pytest.raises((MedstrataError, ValueError), match=match):
+            embed(encoder, source, tmp_path / out, EmbedSettings(**options))  # type: ignore[arg-type]
 
     refused("must end in .parquet or .npz", out="f.csv")
-    refused("no stage stage9; there are stage1, ", stages=["stage9"])
+    refused("no stage stage9; there are stage1, ", stages=("stage9",))
     refused("fit 'odd' must be one of", fit="odd")
     refused("does not exist; give a store", source=tmp_path / "none")
-    refused("batch size 0 must be 1 or more", batch_size=0)
+    refused("batch_size must be 1 or more, got 0", batch_size=0)
     assert not list(tmp_path.iterdir())
 
 
 def test_networks_without_a_run_need_no_store(folder: Path, tmp_path: Path) -> None:
-    options = {"backbone": "resnet10t", "image_size": 32}
+    settings = EmbedSettings(image_size=32)
     first, second = (
-        np.load(embed("scratch", folder, tmp_path / f"{name}.npz", **options))["pooled"]  # type: ignore[arg-type]
+        np.load(embed("scratch", folder, tmp_path / f"{name}.npz", settings, backbone="resnet10t"))[
+            "pooled"
+        ]
         for name in "ab"
     )
     assert np.array_equal(first, second)

@@ -178,14 +178,14 @@ def test_lines_on_standard_output_come_batch_by_batch(
         "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FROZEN, backbone="resnet10t"
     )
     capsys.readouterr()
-    written, passed = [], predicting.pass_images
+    written, passed = [], predicting.forward_batches
 
     def watched(*given: object, **options: object) -> object:
         for rows in passed(*given, **options):  # type: ignore[arg-type]
             written.append(capsys.readouterr().out)
             yield rows
 
-    monkeypatch.setattr(predicting, "pass_images", watched)
+    monkeypatch.setattr(predicting, "forward_batches", watched)
     predict(run, tiny_store, "-", batch_size=25)
     lines = [text.count("\n") for text in (*written, capsys.readouterr().out)]
     assert lines == [0, 26, 25, 10]

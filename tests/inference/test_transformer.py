@@ -13,6 +13,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.validation import check_is_fitted
 
 from medstrata.inference.embed import embed
+from medstrata.inference.settings import EmbedSettings
 from medstrata.inference.transformer import Encoder
 from medstrata.runtime.errors import MedstrataError
 
@@ -42,7 +43,9 @@ def test_paths_pixels_and_embed_give_the_same(
     for same in (pixels, pixels[..., None], np.repeat(pixels[..., None], 3, axis=3)):
         assert np.array_equal(encoder.transform(same), found)
     assert np.array_equal(encoder.transform(pd.Series(map(str, paths))), found)
-    out = embed("scratch", folder, tmp_path / "f.npz", backbone="resnet10t", image_size=32)
+    out = embed(
+        "scratch", folder, tmp_path / "f.npz", EmbedSettings(image_size=32), backbone="resnet10t"
+    )
     assert np.array_equal(np.load(out)["pooled"], found)
     by_two = clone(encoder).set_params(batch_size=2).transform(paths)
     np.testing.assert_allclose(by_two, found, atol=1e-5)

@@ -36,23 +36,25 @@ def embed_command(words: list[str]) -> None:
     add("--seed", type=int, default=0, help="Decides scratch's weights.")
     _add_common(parser)
     parsed = parse(parser, "embed", words)
+    from medstrata.data.formats.read_settings import ReadSettings
     from medstrata.inference.embed import embed
+    from medstrata.inference.settings import EmbedSettings
 
     embed(
         parsed.encoder,
         parsed.source,
         parsed.out,
-        stages=[name.strip() for name in parsed.stage.split(",")],
+        EmbedSettings(
+            stages=tuple(name.strip() for name in parsed.stage.split(",")),
+            image_size=parsed.image_size,
+            fit=parsed.fit,
+            reading=ReadSettings(window=parsed.window, frames=parsed.frames, axis=parsed.axis),
+            seed=parsed.seed,
+            batch_size=parsed.batch_size,
+            strict=parsed.strict,
+            workers=parsed.workers,
+        ),
         backbone=parsed.backbone,
-        image_size=parsed.image_size,
-        fit=parsed.fit,
-        window=parsed.window,
-        frames=parsed.frames,
-        axis=parsed.axis,
-        seed=parsed.seed,
-        batch_size=parsed.batch_size,
-        strict=parsed.strict,
-        workers=parsed.workers,
     )
 
 

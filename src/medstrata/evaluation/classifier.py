@@ -24,7 +24,7 @@ from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.labels import Task
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.evaluation.settings import FinetuneSettings
-from medstrata.evaluation.setup import Evaluation, predicted_classes, seeded_encoder
+from medstrata.evaluation.setup import Evaluation, ImageFacts, predicted_classes, seeded_encoder
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.threshold import OperatingPoint, youden
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
@@ -59,16 +59,6 @@ class StoredClassifier:
     columns: tuple[str, ...]
     thresholds: dict[str, float]
     form: StoreFormat
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What model.json says of the images that the encoder was told of."""
-
-    size: int
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 def choose_thresholds(
@@ -164,7 +154,7 @@ def load_classifier(run: Path | str) -> StoredClassifier:
         form = StoreFormat(
             prepared["size"], prepared["channels"], prepared["fit"], ReadSettings(**options)
         )
-        facts = _Facts(form.size, form.channels, tuple(told["mean"]), tuple(told["std"]))
+        facts = ImageFacts(form.size, form.channels, tuple(told["mean"]), tuple(told["std"]))
         encoder, digest = model["encoder"], model["encoder_digest"]
         kept = EncoderSpec("path", run)
         spec = kept if encoder is None else EncoderSpec.parse(encoder).below(run)

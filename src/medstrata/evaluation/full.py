@@ -223,9 +223,9 @@ def _predict(
     preprocessing: Preprocessing,
     device: torch.device,
 ) -> Tensor:
-    def keep(output: object) -> list[Tensor]:
+    def only(output: object) -> list[Tensor]:
         assert isinstance(output, Tensor)
         return [output]
 
-    (logits,) = forward_all(model, store, rows, preprocessing, device, keep)
+    (logits,) = forward_all(model, store, rows, preprocessing, device, only)
     return torch.from_numpy(logits)

@@ -29,27 +29,24 @@ from medstrata.runtime.files import replacing
 from medstrata.runtime.randomness import Stream, derive_seed
 
 
-class ImageFacts(Protocol):
+@dataclass(frozen=True)
+class ImageFacts:
     """What an encoder that comes from no run is told of the images it will see.
 
-    A store knows all of it.
+    A store knows all of it; the defaults suit images of which nothing is known before they are
+    read.
+
+    Attributes:
+        size: H and W in pixels.
+        channels: 1 or 3.
+        mean: Of each channel, pixel values scaled to 0..1.
+        std: Likewise.
     """
 
-    @property
-    def size(self) -> int:
-        """H and W in pixels."""
-
-    @property
-    def channels(self) -> int:
-        """1 or 3."""
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Of each channel, pixel values scaled to 0..1."""
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Likewise."""
+    size: int = 224
+    channels: int = 3
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -101,13 +98,18 @@ def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> Part
 
 
 def seeded_encoder(
-    encoder: EncoderSpec, store: ImageFacts, *, backbone: str | None, image_size: int, seed: int
+    encoder: EncoderSpec,
+    images: Store | ImageFacts,
+    *,
+    backbone: str | None,
+    image_size: int,
+    seed: int,
 ) -> LoadedEncoder:
-    """Load an encoder for a store's images; weights that are drawn are a function of the seed.
+    """Load an encoder for images; weights that are drawn are a function of the seed.
 
     Args:
         encoder: Which encoder.
-        store: Where the images are.
+        images: The store they lie in, or what is known of them.
         backbone: timm's name, for all but runs.
         image_size: Side in pixels, for `scratch` and `imagenet`; 0 takes the store's.
         seed: Of random weights; sets torch's generator, which initialises them.
@@ -119,9 +121,9 @@ def seeded_encoder(
     return load_encoder(
         encoder,
         backbone=backbone,
-        image_size=image_size or store.size,
-        channels=store.channels,
-        store_stats=(store.mean, store.std),
+        image_size=image_size or images.size,
+        channels=images.channels,
+        store_stats=(images.mean, images.std),
     )
 
 

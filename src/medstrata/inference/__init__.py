@@ -1,5 +1,5 @@
 """Trained encoders and classifiers on new images: features, predictions, scikit-learn.
 
-Read: feature_file, inputs, forward, embed, predict, transformer.
+Read: settings, feature_file, inputs, forward, embed, predict, transformer.
 Imports: runtime, runs, data, models, evaluation.
 """

@@ -2,21 +2,22 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from medstrata.data.formats.read_settings import Axis, ReadSettings
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.resize import FITS
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import load_classifier
-from medstrata.evaluation.setup import seeded_encoder
+from medstrata.evaluation.setup import ImageFacts, seeded_encoder
 from medstrata.inference.feature_file import check_suffix, feature_file
-from medstrata.inference.forward import Tally, pass_images, quarantine_beside
-from medstrata.inference.inputs import find_inputs
+from medstrata.inference.forward import Quarantine, forward_batches, quarantine_beside
+from medstrata.inference.inputs import find_inputs, image_batches
+from medstrata.inference.settings import EmbedSettings
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.models.features import every_layer
 from medstrata.models.preprocessing import Preprocessing
@@ -25,32 +26,13 @@ from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 
 
-@dataclass(frozen=True)
-class _Unseen:
-    """Images of which nothing is known before they are read: colour, values in 0..1."""
-
-    size: int = 224
-    channels: int = 3
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-
-
 def embed(
     encoder: str | Path | EncoderSpec,
     source: Store | Path | str,
     out: Path | str,
+    settings: EmbedSettings | None = None,
     *,
-    stages: Sequence[str] = ("pooled",),
     backbone: str | None = None,
-    image_size: int = 0,
-    fit: str = "pad",
-    window: str = "first",
-    frames: str = "middle",
-    axis: Axis = "axial",
-    batch_size: int = 256,
-    strict: bool = False,
-    seed: int = 0,
-    workers: int | None = None,
 ) -> Path:
     """Write the features of every image of a source.
 
@@ -59,20 +41,9 @@ def embed(
     Args:
         encoder: A run of `pretrain` or `finetune`, `scratch`, `imagenet`, or `imagenet=FILE`.
         source: A store, a folder of images, one image, or "-" for paths on standard input.
-        out: File to write; .parquet or .npz, see `feature_files`.
-        stages: "pooled" (what a classifier reads), "stage1" to "stage4" (globally averaged), or
-            "all" of them.
+        out: File to write; .parquet or .npz, see `feature_file`.
+        settings: Which features, and how images are prepared.
         backbone: timm's name, for `scratch` and `imagenet`.
-        image_size: Side in pixels, for `scratch` and `imagenet`; 0 takes the store's, else 224.
-        fit: For files, as in `prepare`.
-        window: For files, as in `prepare`.
-        frames: For files, as in `prepare`; of several images of a file, ids end in "#" and the
-            number.
-        axis: For files, as in `prepare`.
-        batch_size: Images at a time.
-        strict: Fail when an image cannot be read, after everything else has been written.
-        seed: Of the weights of `scratch`.
-        workers: Decoding threads; by default one a core.
 
     Returns:
         The file. Images that cannot be read are listed in `<name of the file>.quarantine.csv`
@@ -81,14 +52,15 @@ def embed(
     Raises:
         MedstrataError: the encoder, the source or a stage does not exist, or nothing can be read.
     """
-    out = Path(out)
+    settings, out = settings or EmbedSettings(), Path(out)
     check_suffix(out)
-    reading = ReadSettings(window=window, frames=frames, axis=axis)
     inputs = find_inputs(source)
     stored = inputs if isinstance(inputs, Store) else None
-    loaded = open_encoder(encoder, stored, backbone=backbone, image_size=image_size, seed=seed)
-    wanted = pick_layers(loaded, stages)
-    form = form_for(loaded.preprocessing, fit, reading)
+    loaded = open_encoder(
+        encoder, stored, backbone=backbone, image_size=settings.image_size, seed=settings.seed
+    )
+    wanted = pick_layers(loaded, settings.stages)
+    form = form_for(loaded.preprocessing, settings.fit, settings.reading)
     if stored is None:
         say(f"images are prepared as by `medstrata prepare --size {form.size} --fit {form.fit}`")
     metadata: dict[str, Any] = {
@@ -98,26 +70,23 @@ def embed(
         "preprocessing": asdict(loaded.preprocessing),
         **({"preparation": asdict(form)} if stored is None else {"store": stored.digest}),
     }
-    tally = Tally(quarantine_beside(out))
-    passed = pass_images(
-        inputs,
+    quarantine = Quarantine(quarantine_beside(out))
+    batches = forward_batches(
+        image_batches(inputs, form, settings.batch_size, settings.workers),
         loaded.backbone,
         loaded.preprocessing,
-        form,
         lambda output: [every_layer(output)[place] for place in wanted.values()],
-        tally,
-        words=f"features of {loaded.arm}",
-        batch_size=batch_size,
-        workers=workers,
+        quarantine,
+        title=f"features of {loaded.arm}",
     )
     widths = {name: layer_widths(loaded)[name] for name in wanted}
-    with closing(passed), feature_file(out, widths, metadata) as file:
-        for rows in passed:
-            file.write(rows.ids, rows.patients, rows.kept)
-        tally.write()
-        tally.require_some()
-    tally.judge(strict)
-    say(f"{', '.join(wanted)} of {tally.done} images in {out}")
+    with closing(batches), feature_file(out, widths, metadata) as file:
+        for batch in batches:
+            file.write(batch.ids, batch.patients, batch.values)
+        quarantine.write()
+        quarantine.require_some()
+    quarantine.conclude(settings.strict)
+    say(f"{', '.join(wanted)} of {quarantine.done} images in {out}")
     return out
 
 
@@ -134,9 +103,9 @@ def open_encoder(
     Args:
         encoder: A run of `pretrain` or `finetune`, `scratch`, `imagenet`, or `imagenet=FILE`.
         store: The images, where they lie in one.
-        backbone: As in `embed`.
-        image_size: As in `embed`.
-        seed: As in `embed`.
+        backbone: timm's name, for `scratch` and `imagenet`.
+        image_size: As in `EmbedSettings`.
+        seed: As in `EmbedSettings`.
 
     Raises:
         MedstrataError: nothing can be loaded from what is named.
@@ -146,7 +115,7 @@ def open_encoder(
         return load_classifier(spec.path).loaded
     with torch.random.fork_rng(devices=[]):
         return seeded_encoder(
-            spec, store or _Unseen(), backbone=backbone, image_size=image_size, seed=seed
+            spec, store or ImageFacts(), backbone=backbone, image_size=image_size, seed=seed
         )
 
 
@@ -174,6 +143,6 @@ def pick_layers(loaded: LoadedEncoder, stages: Sequence[str]) -> dict[str, int]:
     """
     names = list(layer_widths(loaded))
     unknown = [name for name in stages if name not in (*names, "all")]
-    if unknown or not stages:
+    if unknown:
         raise MedstrataError(f"no stage {', '.join(unknown)}; there are {', '.join(names)}, all")
     return {name: place for place, name in enumerate(names) if name in stages or "all" in stages}

@@ -1,7 +1,7 @@
-"""Images of any source through a network: rows as they are made, and what could not be read."""
+"""Images of any source through a network, batch by batch, and what could not be read."""
 
 import csv
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,35 +11,32 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from medstrata.data.prepare.decode import StoreFormat
-from medstrata.data.store.store import Store
-from medstrata.inference.inputs import Batch, Files, Refused, file_batches, store_batches
-from medstrata.models.features import Keep, forward_batch
+from medstrata.inference.inputs import ImageBatches, Refused
+from medstrata.models.features import Select, forward_batch
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.runtime.console import progress_bar, warn
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
-from medstrata.runtime.machine import default_threads
 
 _MOST_NAMED = 20  # unreadable images named on the terminal when a list has them all
 
 
-class Rows(NamedTuple):
+class BatchOutput(NamedTuple):
     """What a network made of B images."""
 
     ids: list[str]
     patients: list[str] | None
-    kept: list[NDArray[np.float32]]  # each (B, ...)
+    values: list[NDArray[np.float32]]  # each (B, ...)
 
 
 @dataclass
-class Tally:
-    """Images counted on their way.
+class Quarantine:
+    """Images that could not be read, and the number of those that were.
 
     Attributes:
-        listed: Where the unreadable ones are listed at the end; None names each on the terminal.
-        done: How many have rows.
+        listed: Where they are listed at the end; None names each on the terminal.
+        done: How many images went through the network.
         refused: Pairs of name and reason of the others.
     """
 
@@ -47,7 +44,7 @@ class Tally:
     done: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
 
-    def refuse(self, name: str, reason: str) -> None:
+    def add(self, name: str, reason: str) -> None:
         """Note an image that cannot be read, and name it on the terminal."""
         self.refused.append((name, reason))
         if self.listed is None or len(self.refused) <= _MOST_NAMED:
@@ -75,7 +72,7 @@ class Tally:
         if not self.done:
             raise MedstrataError("no image was named; give paths, one a line")
 
-    def judge(self, strict: bool) -> None:
+    def conclude(self, strict: bool) -> None:
         """Say how many images could not be read; with `strict` raise MedstrataError for them."""
         if not self.refused:
             return
@@ -94,52 +91,38 @@ def quarantine_beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.quarantine.csv")
 
 
-def pass_images(
-    inputs: Store | Files,
+def forward_batches(
+    images: ImageBatches,
     network: nn.Module,
     preprocessing: Preprocessing,
-    form: StoreFormat,
-    keep: Keep,
-    tally: Tally,
+    select: Select,
+    quarantine: Quarantine,
     *,
-    words: str,
-    batch_size: int,
-    workers: int | None,
-) -> Generator[Rows, None, None]:
+    title: str,
+) -> Generator[BatchOutput, None, None]:
     """Pass images through a network, in their order, each once.
 
     Args:
-        inputs: As `find_inputs` gives them.
+        images: As `image_batches` gives them.
         network: Set to evaluation mode and moved to the device.
         preprocessing: What it expects.
-        form: What files are brought into; stored images are as they are.
-        keep: Picks what is kept of its output.
-        tally: Counts images.
-        words: What the progress bar says.
-        batch_size: Images at a time.
-        workers: Decoding threads; None is one a core.
+        select: Picks what is wanted of its output.
+        quarantine: Counts images, and takes those that cannot be read.
+        title: What the progress bar says.
 
     Yields:
-        A batch of rows; memory does not grow with the number of images.
+        What the network made of a batch; memory does not grow with the number of images.
     """
-    if batch_size < 1:
-        raise MedstrataError(f"batch size {batch_size} must be 1 or more")
     device = evaluation_device()
     network = network.to(device).to(memory_format=torch.channels_last).eval()
-    if isinstance(inputs, Store):
-        total: int | None = len(inputs)
-        batches: Iterator[Batch | Refused] = store_batches(inputs, batch_size)
-    else:
-        total = None if inputs.total is None else inputs.total + len(inputs.refused)
-        batches = file_batches(inputs, form, batch_size, workers or default_threads())
     with progress_bar() as bar:
-        shown = bar.add_task(words, total=total)
-        for batch in batches:
+        shown = bar.add_task(title, total=images.total)
+        for batch in images.batches:
             if isinstance(batch, Refused):
-                tally.refuse(*batch)
+                quarantine.add(*batch)
                 bar.advance(shown)
                 continue
-            kept = forward_batch(network, batch.images, batch.rows, preprocessing, device, keep)
-            tally.done += len(batch.ids)
-            yield Rows(batch.ids, batch.patients, kept)
+            values = forward_batch(network, batch.images, batch.rows, preprocessing, device, select)
+            quarantine.done += len(batch.ids)
+            yield BatchOutput(batch.ids, batch.patients, values)
             bar.advance(shown, len(batch.ids))

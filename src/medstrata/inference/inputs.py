@@ -22,6 +22,7 @@ from medstrata.data.sources import from_folder, printable
 from medstrata.data.store.open import is_address, open_store
 from medstrata.data.store.store import Store
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.machine import default_threads
 
 STDIN = "-"
 # Seconds without another name after which the images named so far are passed on.
@@ -111,6 +112,31 @@ def named_on(descriptor: int) -> Iterator[Named | None]:
                 yield Named(line.decode("utf-8", "replace"), Path(os.fsdecode(line)))
         if not chunk:
             return
+
+
+class ImageBatches(NamedTuple):
+    """Images of any source, batch by batch, and between them those that cannot be read."""
+
+    total: int | None  # images, as far as that is known
+    batches: Iterator[Batch | Refused]
+
+
+def image_batches(
+    inputs: Store | Files, form: StoreFormat, batch_size: int, workers: int | None = None
+) -> ImageBatches:
+    """Every image of what `find_inputs` has found, in its order.
+
+    Args:
+        inputs: Which.
+        form: What files are brought into; stored images are as they are.
+        batch_size: Images at a time.
+        workers: Decoding threads; None is one a core.
+    """
+    if isinstance(inputs, Store):
+        return ImageBatches(len(inputs), store_batches(inputs, batch_size))
+    total = None if inputs.total is None else inputs.total + len(inputs.refused)
+    threads = workers or default_threads()
+    return ImageBatches(total, file_batches(inputs, form, batch_size, threads))
 
 
 def store_batches(store: Store, batch_size: int) -> Iterator[Batch]:

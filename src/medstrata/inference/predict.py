@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import StoredClassifier, load_classifier
-from medstrata.inference.forward import Rows, Tally, pass_images, quarantine_beside
-from medstrata.inference.inputs import find_inputs
+from medstrata.inference.forward import BatchOutput, Quarantine, forward_batches, quarantine_beside
+from medstrata.inference.inputs import find_inputs, image_batches
 from medstrata.models.heads import Head, probabilities
 from medstrata.runtime.console import say
+from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
 
 STDOUT = "-"
@@ -55,34 +56,33 @@ def predict(
     Raises:
         MedstrataError: the run or the source does not exist, or nothing can be read.
     """
+    if batch_size < 1:
+        raise MedstrataError(f"batch size {batch_size} must be 1 or more")
     classifier = load_classifier(run)
     inputs = find_inputs(source)
     path = None if str(out) == STDOUT else Path(out)
-    tally = Tally(None if path is None else quarantine_beside(path))
-    passed = pass_images(
-        inputs,
-        _Whole(classifier),
+    quarantine = Quarantine(None if path is None else quarantine_beside(path))
+    batches = forward_batches(
+        image_batches(inputs, classifier.form, batch_size, workers),
+        _EndToEnd(classifier),
         classifier.loaded.preprocessing,
-        classifier.form,
         _only,
-        tally,
-        words=f"predictions of {Path(run).name}",
-        batch_size=batch_size,
-        workers=workers,
+        quarantine,
+        title=f"predictions of {Path(run).name}",
     )
-    with closing(passed), _lines(path) as stream:
+    with closing(batches), _lines(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        for number, rows in enumerate(passed):
+        for number, batch in enumerate(batches):
             if number == 0:
-                writer.writerow(_header(classifier, rows))
-            writer.writerows(_table(classifier, rows))
+                writer.writerow(_header(classifier, batch))
+            writer.writerows(_table(classifier, batch))
             if path is None:
                 stream.flush()  # whoever reads them waits for them
-        tally.write()
-        tally.require_some()
-    tally.judge(strict)
+        quarantine.write()
+        quarantine.require_some()
+    quarantine.conclude(strict)
     if path is not None:
-        say(f"predictions for {tally.done} images in {path}")
+        say(f"predictions for {quarantine.done} images in {path}")
     return path
 
 
@@ -100,7 +100,7 @@ def decide(classifier: StoredClassifier, values: NDArray[np.float32]) -> list[li
     return [[str(int(each)) for each in row] for row in yes]
 
 
-class _Whole(nn.Module):
+class _EndToEnd(nn.Module):
     """From images to probabilities."""
 
     weight: Tensor
@@ -125,17 +125,17 @@ def _only(output: object) -> list[Tensor]:
     return [output]
 
 
-def _header(classifier: StoredClassifier, rows: Rows) -> list[str]:
-    names = ["id"] if rows.patients is None else ["id", "patient_id"]
+def _header(classifier: StoredClassifier, batch: BatchOutput) -> list[str]:
+    names = ["id"] if batch.patients is None else ["id", "patient_id"]
     names += [f"probability.{name}" for name in classifier.columns]
     if classifier.kind == "multilabel":
         return names + [f"predicted.{name}" for name in classifier.columns]
     return [*names, "predicted"]
 
 
-def _table(classifier: StoredClassifier, rows: Rows) -> Iterator[list[str]]:
-    (values,) = rows.kept
-    ids = zip(rows.ids, *([rows.patients] if rows.patients else []), strict=True)
+def _table(classifier: StoredClassifier, batch: BatchOutput) -> Iterator[list[str]]:
+    (values,) = batch.values
+    ids = zip(batch.ids, *([batch.patients] if batch.patients else []), strict=True)
     for names, row, decided in zip(ids, values, decide(classifier, values), strict=True):
         # Nine digits give back the same float32.
         yield [*names, *(f"{value:.9g}" for value in row), *decided]

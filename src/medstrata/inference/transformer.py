@@ -16,13 +16,12 @@ from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.resize import fit_square
 from medstrata.inference.embed import form_for, layer_widths, open_encoder, pick_layers
-from medstrata.inference.inputs import Batch, Files, Named, Refused, file_batches
+from medstrata.inference.inputs import Batch, Files, Named, Refused, image_batches
 from medstrata.models.encoders import LoadedEncoder
 from medstrata.models.features import every_layer, forward_batch
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.machine import default_threads
 
 
 # Inheritance is how scikit-learn knows its own: clone, pipelines and set_output come with it.
@@ -153,7 +152,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def _path_batches(paths: Any, form: StoreFormat, batch_size: int) -> Iterator[Batch | Refused]:
     named = [Named(str(path), Path(path)) for path in paths]
-    return file_batches(Files(named, len(named), []), form, batch_size, default_threads())
+    return image_batches(Files(named, len(named), []), form, batch_size).batches
 
 
 def _pixel_batches(images: Any, form: StoreFormat, batch_size: int) -> Iterator[Batch | Refused]:

@@ -16,7 +16,7 @@ from medstrata.models.pooling import global_average_pool
 from medstrata.models.preprocessing import Preprocessing
 
 # What is kept of a network's output.
-Keep = Callable[[object], list[torch.Tensor]]
+Select = Callable[[object], list[torch.Tensor]]
 
 
 class StoredFeatures(NamedTuple):
@@ -45,7 +45,7 @@ def forward_batch(
     rows: NDArray[np.int64],
     preprocessing: Preprocessing,
     device: torch.device,
-    keep: Keep,
+    select: Select,
 ) -> list[NDArray[np.float32]]:
     """Pass some images through a network, whole and unaugmented.
 
@@ -55,7 +55,7 @@ def forward_batch(
         rows: Which of them, shape (B,).
         preprocessing: What the network expects.
         device: Where the network is.
-        keep: Picks the tensors to keep, each (B, ...), from the network's output.
+        select: Picks the tensors to select, each (B, ...), from the network's output.
 
     Returns:
         One array per kept tensor, shape (B, ...).
@@ -63,7 +63,7 @@ def forward_batch(
     settings = evaluation(preprocessing.image_size)
     pixels, _ = make_views(images, rows, settings, seed=0, epoch=0, views=1, executor=None)
     output = network(preprocessing(torch.from_numpy(pixels[0]).to(device)))
-    return [tensor.float().cpu().numpy() for tensor in keep(output)]
+    return [tensor.float().cpu().numpy() for tensor in select(output)]
 
 
 def forward_all(
@@ -72,7 +72,7 @@ def forward_all(
     rows: NDArray[np.int64],
     preprocessing: Preprocessing,
     device: torch.device,
-    keep: Keep,
+    select: Select,
     *,
     batch_size: int = 256,
     advance: Callable[[int], None] | None = None,
@@ -85,7 +85,7 @@ def forward_all(
         rows: Sample numbers, shape (N,), in the order wanted.
         preprocessing: As in `forward_batch`.
         device: As in `forward_batch`.
-        keep: As in `forward_batch`.
+        select: As in `forward_batch`.
         batch_size: Images at a time.
         advance: Called with the number of images after each batch.
 
@@ -99,7 +99,7 @@ def forward_all(
     for start in range(0, len(rows), batch_size):
         store.expect(rows[start : start + ahead])
         part = rows[start : start + batch_size]
-        kept.append(forward_batch(network, store, part, preprocessing, device, keep))
+        kept.append(forward_batch(network, store, part, preprocessing, device, select))
         if advance is not None:
             advance(len(part))
     network.train(was_training)

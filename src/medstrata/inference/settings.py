@@ -1,0 +1,39 @@
+"""What the commands on new images can be told; the defaults are those of the commands."""
+
+from dataclasses import dataclass, field
+
+from medstrata.data.formats.read_settings import ReadSettings
+from medstrata.runtime.errors import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedSettings:
+    """Which features are wanted, and how images are prepared for them.
+
+    Attributes:
+        stages: "pooled" (what a classifier reads), "stage1" to "stage4" (globally averaged), or
+            "all" of them.
+        image_size: Side in pixels, for `scratch` and `imagenet`; 0 takes the store's, else 224.
+        fit: For files, as in `prepare`.
+        reading: For files, as in `prepare`; of several images of a file, ids end in "#" and the
+            number.
+        batch_size: Images at a time.
+        strict: Fail when an image cannot be read, after everything else has been written.
+        seed: Of the weights of `scratch`.
+        workers: Decoding threads; by default one a core.
+    """
+
+    stages: tuple[str, ...] = ("pooled",)
+    image_size: int = 0
+    fit: str = "pad"
+    reading: ReadSettings = field(default_factory=ReadSettings)
+    batch_size: int = 256
+    strict: bool = False
+    seed: int = 0
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        require(bool(self.stages), self, "stages", "one stage or more")
+        require(self.image_size >= 0, self, "image_size", "0 or more")
+        require(self.batch_size >= 1, self, "batch_size", "1 or more")
+        require(self.workers is None or self.workers >= 1, self, "workers", "1 or more, or none")
