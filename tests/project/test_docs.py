@@ -1,6 +1,7 @@
 """The site builds without a warning, and every tutorial runs as it stands."""
 
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import medstrata
 from medstrata.data.datasets.registry import DATASETS
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +35,13 @@ def test_tutorial_page_shows_its_script(script: Path) -> None:
         if "[start:" in line
     }
     assert shown == marked
+
+
+def test_every_public_name_is_on_the_python_page() -> None:
+    page = (ROOT / "docs" / "how" / "api.md").read_text()
+    shown = set(re.findall(r"^::: ([\w.]+)$", page, re.MULTILINE))
+    public = (getattr(medstrata, name) for name in dir(medstrata))
+    assert not {f"{one.__module__}.{one.__qualname__}" for one in public} - shown
 
 
 def test_site_builds_without_warnings(tmp_path: Path) -> None:
