@@ -1,12 +1,10 @@
 """Writes the page of commands from the commands themselves, when the site is built."""
 
-import io
-from contextlib import redirect_stdout, suppress
-
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from medstrata.cli.main import COMMANDS, HELP
+from medstrata.cli.commands import COMMANDS
+from medstrata.cli.main import HELP
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -18,9 +16,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def commands_page() -> str:
     """Every command's own help, under its name."""
     parts = ["# Commands", "", "```text", HELP.strip(), "```"]
-    for name, run in COMMANDS.items():
-        said = io.StringIO()
-        with redirect_stdout(said), suppress(SystemExit):
-            run(["--help"])
-        parts += ["", f"## medstrata {name}", "", "```text", said.getvalue().strip(), "```"]
+    for name, command in COMMANDS.items():
+        said = command.parser().format_help().strip()
+        parts += ["", f"## medstrata {name}", "", "```text", said, "```"]
     return "\n".join(parts) + "\n"

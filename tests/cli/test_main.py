@@ -2,13 +2,11 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from medstrata.cli import main as cli
+from medstrata.cli.commands import Command
 from medstrata.cli.main import main
 from support.tiny import make_folder
 
@@ -107,15 +105,6 @@ def test_the_whole_job(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "seed: 3" in (tmp_path / "again" / "config.yaml").read_text()
 
 
-def test_folder_is_prepared_into_the_cache(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MEDSTRATA_CACHE", str(tmp_path / "cache"))
-    for out in ("one", "two"):
-        main(["pretrain", str(folder / "images"), "--out", str(tmp_path / out), *SMALL])
-    assert len(list((tmp_path / "cache").glob("images-*.store"))) == 1
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -151,21 +140,6 @@ def test_failures_leave_with_1_and_one_line(
     assert one_line(capsys).startswith("medstrata report:")
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["prepare", "audit", "pretrain", "finetune", "probe", "atlas", "report", "demo", "recipes"],
-)
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert leave(command, "--help") == 0
-    assert f"medstrata {command}" in capsys.readouterr().out
-
-
-def test_print_config_is_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
-    assert leave("pretrain", "s", "--out", "r", "--recipe", "fair/moco_bt", "--print_config") == 0
-    printed = capsys.readouterr().out
-    assert "loss: barlow_twins" in printed
-
-
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "medstrata", "--debug", "report", str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ)
@@ -184,55 +158,12 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 def test_ctrl_c_says_how_to_go_on(
     command: str, how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, command, interrupted)
+    monkeypatch.setattr(Command, "run", interrupted)
     assert leave(command) == 130
     assert how in one_line(capsys)
-
-
-def trained(folder: Path, tmp_path: Path, *words: str | Path) -> dict[str, Any]:
-    """The settings that the loop would have got."""
-    seen: dict[str, Any] = {}
-
-    def keep(_store: object, settings: Any, *_: object, **__: object) -> None:
-        seen.update(asdict(settings))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medstrata.pretraining.loop.pretrain", keep)
-        patch.setattr("medstrata.data.prepare.cached.open_or_prepare", lambda source: source)
-        main([str(word) for word in ("pretrain", folder, "--out", tmp_path / "run", *words)])
-    return seen
-
-
-def test_printed_settings_are_a_config_that_trains_the_same(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe = ("--recipe", "fair/moco_bt", "--epochs", "5")
-    capsys.readouterr()
-    assert leave("pretrain", "s", "--out", "r", *recipe, "--print_config") == 0
-    (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
-    expected = trained(folder, tmp_path, *recipe)
-    assert expected["recipe"] == "fair/moco_bt"
-    assert trained(folder, tmp_path, "--config", tmp_path / "c.yaml") == expected
-
-
-def test_a_config_may_name_a_recipe_and_change_some_of_it(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "c.yaml").write_text("recipe: fair/moco_bt\nepochs: 5\n")
-    seen = trained(folder, tmp_path, "--config", tmp_path / "c.yaml")
-    assert (seen["recipe"], seen["epochs"]) == ("fair/moco_bt", 5)
-    assert seen["intermediate"]["loss"] == "barlow_twins"
-
-
-@pytest.mark.parametrize("content", ["", "a: [b", "\x00"])
-def test_a_recipe_file_that_is_none_is_one_line(
-    content: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "bad.yaml").write_text(content)
-    words = ("pretrain", folder, "--out", tmp_path / "r", "--recipe", tmp_path / "bad.yaml")
-    assert leave(*words) == 1
-    assert "bad.yaml" in one_line(capsys)
 
 
 def test_what_the_system_refuses_is_one_line(

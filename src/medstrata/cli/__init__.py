@@ -1,7 +1,8 @@
-"""The command line: parse, call one library function, print.
+"""The command line: a table of commands, and a file of its name for each.
 
-Read: arguments, analysis, completion, data, doctor, import_weights, inference, machine, setup,
-studies, training, weights, main.
+Read: commands, arguments, main, prepare, datasets, audit, push, pretrain, import_weights, finetune,
+probe, atlas, reuse, export, embed, predict, report, study, reproduce, demo, bench, recipes, doctor,
+doctor_child, completion.
 Imports: runtime, runs, data, models, pretraining, evaluation, exporting, inference, report,
 studies.
 """

@@ -1,70 +1,32 @@
-"""Arguments of the command line: parsing them, and what a usage error looks like."""
+"""Arguments that several commands take."""
 
-import json
-import sys
-from argparse import ArgumentError
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.evaluation.settings import (
-    AtlasSettings,
-    FinetuneSettings,
-    ProbeSettings,
-    ReuseSettings,
+from medstrata.cli.commands import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+
+# Of the arguments added below, those that go on as they are.
+_EVALUATION = (
+    *("encoder", "task", "out", "kind", "backbone"),
+    *("arm", "features", "resume", "overwrite"),
 )
-from medstrata.pretraining.settings import PretrainSettings
-from medstrata.runtime.console import say
-
-Settings = TypeVar(
-    "Settings", PretrainSettings, FinetuneSettings, ProbeSettings, AtlasSettings, ReuseSettings
-)
-
-DESCRIBE = "--describe_arguments"
-
-# Of the options added below, those that every function that evaluates an encoder takes by name.
-_EVALUATION_OPTIONS = ("kind", "backbone", "arm", "features", "resume", "overwrite")
-
-
-def underscored(word: str) -> str:
-    """`--batch-size=8` means `--batch_size=8`; values keep their hyphens."""
-    if not word.startswith("--"):
-        return word
-    name, equals, value = word.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value
-
-
-def usage_error(command: str, message: str) -> NoReturn:
-    """Say what is wrong with the command, and leave with status 2."""
-    name = f"medstrata {command}".strip()
-    say(f"{name}: {' '.join(message.split())} (see {name} --help)")
-    sys.exit(2)
-
-
-def make_parser(command: str, usage: str, description: str) -> ArgumentParser:
-    """The parser of a command, still without arguments."""
-    return ArgumentParser(
-        prog=f"medstrata {command}",
-        usage=f"medstrata {command} {usage}",
-        description=description,
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
 
 
 def add_run_options(parser: ArgumentParser) -> None:
     """Options of every command that writes a run folder."""
-    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
-    parser.add_argument("--out", type=Path, required=True, help="Run folder.")
-    parser.add_argument(
-        "--resume", action="store_true", help="Go on with the run in the folder, if there is one."
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="Delete the run in the folder first."
-    )
+    add = parser.add_argument
+    add("--config", action="config", help="YAML file with any of these options.")
+    add("--out", type=Path, required=True, help="Run folder.")
+    add("--resume", action="store_true", help="Go on with the run in the folder, if there is one.")
+    add("--overwrite", action="store_true", help="Delete the run in the folder first.")
 
 
 def add_tracker_option(parser: ArgumentParser) -> None:
@@ -80,7 +42,8 @@ def add_tracker_option(parser: ArgumentParser) -> None:
 
 
 def add_evaluation_arguments(parser: ArgumentParser) -> None:
-    """Arguments of every command that evaluates an encoder on a task."""
+    """Arguments of every command that evaluates an encoder on a task, into a run folder."""
+    add_run_options(parser)
     add = parser.add_argument
     add("encoder", type=str, help="Run folder, weights file, scratch, imagenet, imagenet=FILE.")
     add("store", type=str, help="Store with labels and splits, or its address.")
@@ -100,60 +63,48 @@ def add_evaluation_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def parse(parser: ArgumentParser, command: str, words: list[str]) -> Namespace:
-    """Parse the words after a command; leaves with status 2 where they are wrong.
+def add_fraction_option(parser: ArgumentParser) -> None:
+    """How many of the labels are trained on."""
+    parser.add_argument("--fraction", type=float, default=1.0, help="Share of the labels, 0 to 1.")
 
-    The one word `DESCRIBE` prints what the parser takes, for the completion of shells.
+
+def evaluation_arguments(arguments: Namespace) -> dict[str, Any]:
+    """What every function that evaluates an encoder on a task takes, by name."""
+    from medstrata.data.store.open import open_store
+
+    given = {name: getattr(arguments, name) for name in _EVALUATION}
+    return given | {"store": open_store(arguments.store)}
+
+
+def add_source_arguments(parser: ArgumentParser) -> None:
+    """Arguments of every command that passes images through a network."""
+    add = parser.add_argument
+    add(
+        "source",
+        type=str,
+        help="Store or its address, folder of images, one image, or - for paths on standard input.",
+    )
+    add("--batch_size", type=int, default=256, help="Images at a time.")
+    add("--strict", action="store_true", help="Exit status 1 if any image cannot be read.")
+    add("--workers", type=int | None, help="Decoding threads; one a core.")
+
+
+def add_allow_leakage(parser: ArgumentParser) -> None:
+    """Whether a leak between splits is a failure."""
+    parser.add_argument(
+        "--allow_leakage",
+        action="store_true",
+        help="Go on where the same patient or image is in two splits; exit status 1 otherwise.",
+    )
+
+
+def pick_settings(kind: type[Settings], arguments: Namespace) -> Settings:
+    """The settings among the arguments.
+
+    Raises:
+        UsageError: a value is out of range.
     """
-    if words == [DESCRIBE]:
-        sys.stdout.write(json.dumps(_described(parser)))
-        sys.exit(0)
     try:
-        parsed: Namespace = parser.instantiate(parser.parse_args(words))
-    except (ArgumentError, ValueError, TypeError) as error:
-        usage_error(command, str(error))
-    return parsed
-
-
-def _described(parser: ArgumentParser) -> list[dict[str, Any]]:
-    """Each argument: its option names (none where it goes by place), and what values it takes."""
-    described = []
-    for action in parser._actions:  # noqa: SLF001  (argparse offers no public list)
-        metavar = action.metavar if isinstance(action.metavar, str) else ""
-        listed = metavar[1:-1].split(",") if metavar.startswith("{") else []
-        described.append(
-            {
-                "options": [
-                    name
-                    for name in action.option_strings
-                    if name.startswith("--") and not name.endswith("+")  # jsonargparse's append
-                ],
-                "takes_value": action.nargs != 0 and action.dest != "print_config",
-                "choices": listed or [str(choice) for choice in action.choices or ()],
-                "help": (action.help or "").partition(".")[0],
-            }
-        )
-    return described
-
-
-def pick_settings(kind: type[Settings], parsed: Namespace, command: str) -> Settings:
-    """The settings among what was parsed; leaves with status 2 where a value is out of range."""
-    try:
-        return kind(**{field.name: getattr(parsed, field.name) for field in fields(kind)})
+        return kind(**{field.name: getattr(arguments, field.name) for field in fields(kind)})
     except ValueError as error:
-        usage_error(command, str(error))
-
-
-def evaluation_options(parsed: Namespace) -> dict[str, Any]:
-    """What was parsed of the options that `finetune`, `probe` and `atlas` share, by name."""
-    return {name: getattr(parsed, name) for name in _EVALUATION_OPTIONS}
-
-
-def word_after(words: Sequence[str], option: str) -> str | None:
-    """The value of an option, before anything is parsed; None where it is not given."""
-    for index, word in enumerate(words):
-        if word == option and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith(f"{option}="):
-            return word.partition("=")[2]
-    return None
+        raise UsageError(str(error)) from error

@@ -1,19 +1,16 @@
-"""The command that brings in weights of other programs."""
+"""Read an encoder from a weights file of another program (docs/guide/weights.md lists the layouts).
+
+Every tensor of the backbone must match; the folder that is written serves wherever a run is asked
+for. Nothing in the file is executed.
+"""
 
 from pathlib import Path
 
-from medstrata.cli.arguments import make_parser, parse
+from jsonargparse import ArgumentParser, Namespace
 
 
-def import_weights_command(words: list[str]) -> None:
-    """Make an encoder of another program usable as a run."""
-    parser = make_parser(
-        "import-weights",
-        "FILE --backbone NAME --out FOLDER [--encoder NAME] [--prefix P] [options]",
-        "Read an encoder from a weights file of another program (docs/guide/weights.md lists the "
-        "layouts), require every tensor of the backbone to match, and write a folder that serves "
-        "wherever a run is asked for. Nothing in the file is executed.",
-    )
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command takes."""
     add = parser.add_argument
     add("file", type=Path, help="Safetensors, or what torch.save wrote.")
     add("--backbone", type=str, required=True, help="timm name of the network.")
@@ -26,8 +23,10 @@ def import_weights_command(words: list[str]) -> None:
     add("--std", type=list[float] | None, help="Likewise; by default config.json's, or usual ones.")
     add("--arm", type=str | None, help="Name in tables; by default the file's.")
     add("--overwrite", action="store_true", help="Delete an earlier import in the folder first.")
-    parsed = parse(parser, "import-weights", words)
+
+
+def run(arguments: Namespace) -> None:
+    """What the command does."""
     from medstrata.models.import_weights import import_weights
 
-    options = parsed.as_dict()
-    import_weights(options.pop("file"), options.pop("out"), **options)
+    import_weights(**arguments.as_dict())

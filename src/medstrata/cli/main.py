@@ -1,77 +1,36 @@
-"""The command line: parse, call one library function, print.
+"""The command line: find the command, run it, leave with an exit status.
 
 Exit status 0, 1 failed, 2 usage, 75 stopped as asked with all of it saved.
 
-Only the parser of the command in hand is built, and the library is imported once the arguments
-have been understood, so that help and usage errors are quick.
+Only the command in hand is imported, and the library once its arguments have been understood, so
+that help and usage errors are quick.
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import NoReturn
 
-from medstrata.cli.analysis import atlas_command, probe_command, reuse_command
-from medstrata.cli.arguments import make_parser, parse, underscored, usage_error
-from medstrata.cli.data import audit_command, datasets_command, prepare_command, push_command
-from medstrata.cli.import_weights import import_weights_command
-from medstrata.cli.inference import embed_command, predict_command
-from medstrata.cli.machine import bench_command
-from medstrata.cli.setup import doctor_command
-from medstrata.cli.studies import reproduce_command, study_command
-from medstrata.cli.training import (
-    demo_command,
-    finetune_command,
-    pretrain_command,
-    recipes_command,
-    report_command,
-)
-from medstrata.cli.weights import export_command
+from medstrata.cli.commands import COMMANDS, UsageError
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError, Stopped
 
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
 
-HELP = """usage: medstrata COMMAND [options]     (medstrata COMMAND --help explains each)
+_RESUMABLE = ("pretrain", "finetune", "probe", "reuse", "atlas")
 
-Pre-train an encoder of medical images without labels, and prove what it is worth.
+HELP = """usage: medstrata COMMAND [options]   (medstrata COMMAND --help explains each)
+
+Pre-train an encoder of medical images without labels, and prove its worth.
 
 commands:
-  prepare   SOURCE --out STORE             decode images once into a store, with labels and splits
-  datasets  [NAME | check NAME ROOT]       known data sets: list, explain one, check a copy
-  audit     STORE [--allow-leakage]        copies, leakage, label counts, shortcuts
-  pretrain  STORE|FOLDER --out RUN         momentum contrast, with losses on intermediate stages
-  import-weights FILE --backbone NAME --out FOLDER
-                                           an encoder of another program, in place of a run
-  push      STORE s3://BUCKET/NAME         put a store into object storage, to train from there
-  finetune  RUN|FILE|scratch|imagenet STORE --task T --fraction F --out RUN
-                                           train on few labels, score on test with intervals
-  study     STUDY.yaml --out DIR           every arm x data set x fraction x seed, and the report
-  reproduce chest|histopathology|retina ROOT --out DIR
-                                           the paper's exhibits from the raw download
-  reuse     RUN STORE --out RUN            what fine-tuning left of each stage's features
-  probe     RUN|FILE|scratch|imagenet STORE --task T --out RUN
-                                           what each stage of a frozen encoder knows of a task
-  atlas     RUN|FILE|scratch|imagenet STORE --task T --out RUN
-                                           spectra, neighbours and a map of its features
-  export    RUN --to timm|torchvision|huggingface|monai|onnx|torch-export --out FOLDER
-                                           the encoder as another program loads it, proved
-  embed     RUN|scratch|imagenet SOURCE --out features.parquet
-                                           features of a store, a folder, a file or stdin's paths
-  predict   RUN SOURCE --out predictions.csv
-                                           probabilities and classes by a fine-tuned run
-  report    RUNS... --to report.html       one self-contained page
-  demo      [--out FOLDER]                 all of it in minutes, on images it makes itself
-  bench     [--store STORE]                how fast this machine is, and the hours of a run
-  recipes                                  list the pre-training recipes
-  doctor    [--store STORE] [--json]       what is wrong with this machine, and how to mend it
-  completion bash|zsh|fish                 a script that completes all this in a shell
+{commands}
 
 options:
   --version  print the version
   --debug    show a traceback when something fails
 
-exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped and saved (run it again)
-"""
+exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped, saved (run it again)
+""".format(commands="\n".join(f"  {one.name:<15} {one.summary}" for one in COMMANDS.values()))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,69 +46,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         sys.stdout.write(f"medstrata {version('medstrata')}\n")
         sys.exit(0)
-    command, rest = words[0], [underscored(word) for word in words[1:]]
-    if command not in COMMANDS:
-        usage_error("", f"no command {command!r}; there are {', '.join(COMMANDS)}")
+    name = words[0]
+    if name not in COMMANDS:
+        there = f"no command {name!r}; there are {', '.join(COMMANDS)}"
+        _leave(2, f"medstrata: {there} (see medstrata --help)")
     try:
-        COMMANDS[command](rest)
+        COMMANDS[name].run(words[1:])
+    except UsageError as error:
+        _leave(2, f"medstrata {name}: {_one_line(error)} (see medstrata {name} --help)")
     except Stopped as stopped:
-        say(f"medstrata {command}: {stopped}")
-        sys.exit(UNFINISHED)
+        _leave(UNFINISHED, f"medstrata {name}: {stopped}")
     except (MedstrataError, ValueError, OSError) as error:
         if debug:
             raise
-        say(f"medstrata {command}: {_words(error)}")
-        sys.exit(1)
+        _leave(1, f"medstrata {name}: {_one_line(error)}")
     except KeyboardInterrupt:
-        resumable = ("pretrain", "finetune", "probe", "reuse", "atlas")
-        how = "with --resume " if command in resumable else ""
-        say(f"medstrata {command}: stopped; {how}the same command goes on or starts again")
-        sys.exit(130)
+        how = "with --resume " if name in _RESUMABLE else ""
+        _leave(130, f"medstrata {name}: stopped; {how}the same command goes on or starts again")
 
 
-def _words(error: Exception) -> str:
-    """One line; of the system's errors what it could not do and where, without their number."""
+def _leave(status: int, line: str) -> NoReturn:
+    say(line)
+    sys.exit(status)
+
+
+def _one_line(error: Exception) -> str:
+    """Of the system's errors what it could not do and where, without their number."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())
-
-
-def completion_command(words: list[str]) -> None:
-    """Print a script that completes the commands in a shell."""
-    parser = make_parser(
-        "completion",
-        "bash|zsh|fish",
-        "Print a script that completes commands, options and their values. Bash: medstrata "
-        "completion bash > ~/.local/share/bash-completion/completions/medstrata. Zsh: into a file "
-        "_medstrata in a folder of $fpath. Fish: into ~/.config/fish/completions/medstrata.fish.",
-    )
-    parser.add_argument("shell", type=Literal["bash", "zsh", "fish"], help="Which shell.")
-    parsed = parse(parser, "completion", words)
-    from medstrata.cli.completion import WRITERS, describe_commands
-
-    sys.stdout.write(WRITERS[parsed.shell](describe_commands(COMMANDS)))
-
-
-COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "prepare": prepare_command,
-    "datasets": datasets_command,
-    "audit": audit_command,
-    "pretrain": pretrain_command,
-    "import-weights": import_weights_command,
-    "push": push_command,
-    "finetune": finetune_command,
-    "study": study_command,
-    "reproduce": reproduce_command,
-    "reuse": reuse_command,
-    "probe": probe_command,
-    "atlas": atlas_command,
-    "export": export_command,
-    "embed": embed_command,
-    "predict": predict_command,
-    "report": report_command,
-    "demo": demo_command,
-    "bench": bench_command,
-    "recipes": recipes_command,
-    "doctor": doctor_command,
-    "completion": completion_command,
-}

@@ -1,6 +1,6 @@
 """The paper's study on each of its three data sets, from the raw download to the exhibits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -82,20 +82,38 @@ _ORIGINALS: dict[Modality, _Original] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReproductionSettings:
+    """What may be chosen when the paper is repeated; None takes what the preset has.
+
+    Attributes:
+        backbone: timm's name of the network.
+        size: Pixels of the side of stored images and input; by default as in the paper.
+        epochs: Of pre-training; the paper's code leaves it open.
+        batch_size: Of pre-training.
+        tuning_epochs: Of full fine-tuning.
+        fractions: Shares of the labels: '[0.01, 0.1, 1]'.
+        seeds: Of fine-tuning.
+        split: Name of a ready-made split of the data set.
+        imagenet: Add this arm: `imagenet`, which needs the network, or `imagenet=FILE`.
+    """
+
+    backbone: str = "resnet50"
+    size: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    tuning_epochs: int | None = None
+    fractions: list[float] | None = None
+    seeds: int = 3
+    split: str | None = None
+    imagenet: str | None = None
+
+
 def reproduction(
     modality: Modality,
     source: str,
     preset: Preset = "paper",
-    *,
-    backbone: str = "resnet50",
-    size: int | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    tuning_epochs: int | None = None,
-    fractions: Sequence[float] | None = None,
-    seeds: int = 3,
-    split: str | None = None,
-    imagenet: str | None = None,
+    settings: ReproductionSettings | None = None,
 ) -> dict[str, Any]:
     """The study that repeats the paper on one of its data sets, as a study file would hold it.
 
@@ -104,65 +122,56 @@ def reproduction(
         source: Folder of the raw download; `medstrata datasets NAME` says what is expected there.
         preset: `paper` as the authors ran it, with its errors of evaluation mended and its own
             figures beside the right ones; `fair` with equal starts and current settings.
-        backbone: timm's name.
-        size: Side of stored images and input in pixels; by default as in the paper.
-        epochs: Of pre-training; the paper's code leaves it open.
-        batch_size: Of pre-training.
-        tuning_epochs: Of full fine-tuning.
-        fractions: Shares of the labels.
-        seeds: Of fine-tuning.
-        split: Name of a ready-made split of the data set.
-        imagenet: `imagenet`, which needs the network, or `imagenet=FILE`, to add that arm.
+        settings: What is chosen otherwise.
 
     Returns:
         Plain values for `medstrata.studies.settings.as_study`.
     """
-    original = _ORIGINALS[modality]
+    original, chosen = _ORIGINALS[modality], settings or ReproductionSettings()
     papers = preset == "paper"
     recipes = _PAPER_ARMS if papers else _FAIR_ARMS
     prefix = f"paper/{modality}" if papers else "fair"
-    changes = {"epochs": epochs, "batch_size": batch_size or (None if papers else _FAIR_BATCH)}
-    tuning: dict[str, Any] = {"epochs": tuning_epochs or (100 if papers else 20)}
+    pretrain = {
+        "epochs": chosen.epochs,
+        "batch_size": chosen.batch_size or (None if papers else _FAIR_BATCH),
+    }
+    tuning: dict[str, Any] = {"epochs": chosen.tuning_epochs or (100 if papers else 20)}
     if papers:
         tuning |= {"batch_size": 16, "lr": 1e-3, "schedule": "constant", "min_steps": 1}
     return {
         "title": f"Intermediate layers in momentum contrast: {modality}, preset {preset}",
-        "backbone": backbone,
-        "data": {original.dataset: _data(original, source, size, split, papers)},
+        "backbone": chosen.backbone,
+        "data": {original.dataset: _data(original, source, chosen, papers)},
         "arms": {
             "scratch": {"encoder": "scratch"},
-            **({"imagenet": {"encoder": imagenet}} if imagenet else {}),
+            **({"imagenet": {"encoder": chosen.imagenet}} if chosen.imagenet else {}),
             **{arm: {"recipe": f"{prefix}/{arm}"} for arm in recipes},
         },
-        "fractions": list(fractions or _LABEL_FRACTIONS[preset]),
-        "seeds": seeds,
-        "pretrain": {name: value for name, value in changes.items() if value is not None},
+        "fractions": list(chosen.fractions or _LABEL_FRACTIONS[preset]),
+        "seeds": chosen.seeds,
+        "pretrain": {name: value for name, value in pretrain.items() if value is not None},
         "protocols": {"full": {"settings": tuning}, "frozen": {"settings": {}}},
         "legacy": papers,
     }
 
 
 def _data(
-    original: _Original, source: str, size: int | None, split: str | None, papers: bool
+    original: _Original, source: str, chosen: ReproductionSettings, papers: bool
 ) -> dict[str, Any]:
     """The data set's part of the study."""
-    side = size or original.size
+    from medstrata.data.datasets.registry import DATASETS
+
+    side = chosen.size or original.size
     return {
         "prepare": {
             "source": source,
             "dataset": original.dataset,
-            "size": size or original.stored,
+            "size": chosen.size or original.stored,
             **original.prepare,
-            **({"split": split} if split else {}),
+            **({"split": chosen.split} if chosen.split else {}),
         },
-        "task": original.task or _catalog_task(original.dataset),
+        "task": original.task or DATASETS[original.dataset].task,
         "kind": original.kind,
         "views": {"size": side, **({} if papers else original.flips)},
         "finetune": {"views": asdict(original.tuning_views(side))} if papers else {},
     }
-
-
-def _catalog_task(dataset: str) -> str:
-    from medstrata.data.datasets.registry import DATASETS
-
-    return DATASETS[dataset].task

@@ -1,6 +1,6 @@
 """What could crash, in a process of its own: imports, the GPU, decoders, a store.
 
-python -m medstrata.cli.doctor.child [STORE]
+python -m medstrata.cli.doctor_child [STORE]
 
 It says on stdout, as a line of JSON each, which step it begins and what came of it. Legend: H W
 height and width.

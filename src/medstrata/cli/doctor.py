@@ -1,4 +1,8 @@
-"""Everything that doctor looks at, in the order in which it is said."""
+"""Is this machine ready: Python, libraries, GPU, processor, memory, formats, disks and extras.
+
+A line each, with what to do about what is wrong. No network call. Exit status 1 if something is
+wrong.
+"""
 
 import json
 import mmap
@@ -10,15 +14,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from jsonargparse import ArgumentParser, Namespace
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from medstrata.runtime.cache_folder import cache_folder
+from medstrata.runtime.console import busy
 from medstrata.runtime.files import replacing
 from medstrata.runtime.machine import (
     default_threads,
@@ -32,6 +38,26 @@ _PATIENCE = 240  # seconds; a first import from a slow disk takes many
 _GIB = 2**30
 _GB = 10**9
 _OWN_EXTRAS = ("all", "bench", "dev", "docs")  # for who works on medstrata itself
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--store", type=str | None, help="A store to open and spot-check as well.")
+    parser.add_argument("--json", action="store_true", help="Print the checks as JSON.")
+
+
+def run(arguments: Namespace) -> None:
+    """What the command does."""
+    with busy("looking at libraries, formats and disks"):
+        checks = check_machine(arguments.store)
+    wrong = sum(check.level == "wrong" for check in checks)
+    if arguments.json:
+        sys.stdout.write(json.dumps([asdict(check) for check in checks], indent=2) + "\n")
+    else:
+        sys.stdout.writelines(f"{check.line}\n" for check in checks)
+        sys.stdout.write(f"{wrong} wrong\n" if wrong else "nothing is wrong\n")
+    if wrong:
+        sys.exit(1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +122,7 @@ def check_machine(store: str | None = None) -> list[Check]:
 def ask(*words: str) -> Answer:
     """Run the child and listen: a crash there names the step that it came from."""
     # -P: a torch.py in the current folder is not what the program itself would import.
-    command = [sys.executable, "-P", "-m", "medstrata.cli.doctor.child", *words]
+    command = [sys.executable, "-P", "-m", "medstrata.cli.doctor_child", *words]
     try:
         done = subprocess.run(  # noqa: S603  (this Python, a module of this package)
             command, capture_output=True, check=False, timeout=_PATIENCE

@@ -1,19 +1,18 @@
-"""Commands that hand encoders to other programs."""
+"""Write the encoder of a pre-training or fine-tuned run as another program loads it.
+
+A model card stands beside it; it is loaded there, and the outputs are compared.
+"""
 
 from pathlib import Path
 
-from medstrata.cli.arguments import make_parser, parse, usage_error
+from jsonargparse import ArgumentParser, Namespace
+
+from medstrata.cli.commands import UsageError
 from medstrata.exporting.names import GRAPHS, TargetName
 
 
-def export_command(words: list[str]) -> None:
-    """Write an encoder for another program."""
-    parser = make_parser(
-        "export",
-        "RUN --to timm|torchvision|huggingface|monai|onnx|torch-export --out FOLDER [options]",
-        "Write the encoder of a pre-training or fine-tuned run as another program loads it, with "
-        "a model card; load it there and compare the outputs.",
-    )
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command takes."""
     add = parser.add_argument
     add("run", type=Path, help="Finished pre-training run, or fully fine-tuned one.")
     add("--to", type=TargetName, required=True, help="What is to load it.")
@@ -37,25 +36,28 @@ def export_command(words: list[str]) -> None:
     add("--author", type=str | None, help="Who made the weights.")
     add("--modality", type=str | None, help="What the images are, such as 'frontal chest X-ray'.")
     add("--overwrite", action="store_true", help="Replace an earlier export at --out.")
-    parsed = parse(parser, "export", words)
-    if parsed.to not in GRAPHS and (parsed.stages or parsed.with_preprocessing):
-        usage_error("export", f"--stages and --with-preprocessing need --to {' or '.join(GRAPHS)}")
+
+
+def run(arguments: Namespace) -> None:
+    """What the command does."""
+    if arguments.to not in GRAPHS and (arguments.stages or arguments.with_preprocessing):
+        raise UsageError(f"--stages and --with-preprocessing need --to {' or '.join(GRAPHS)}")
     from medstrata.exporting.card import Statements
     from medstrata.exporting.export import export
 
     export(
-        parsed.run,
-        parsed.to,
-        parsed.out,
-        stages=parsed.stages,
-        with_preprocessing=parsed.with_preprocessing,
-        head=not parsed.no_head,
-        results=parsed.results,
+        arguments.run,
+        arguments.to,
+        arguments.out,
+        stages=arguments.stages,
+        with_preprocessing=arguments.with_preprocessing,
+        head=not arguments.no_head,
+        results=arguments.results,
         statements=Statements(
-            licence=parsed.licence,
-            data_licence=parsed.data_licence,
-            author=parsed.author,
-            modality=parsed.modality,
+            licence=arguments.licence,
+            data_licence=arguments.data_licence,
+            author=arguments.author,
+            modality=arguments.modality,
         ),
-        overwrite=parsed.overwrite,
+        overwrite=arguments.overwrite,
     )

@@ -1,0 +1,102 @@
+"""Pre-train an encoder without labels.
+
+A folder of images is prepared into a cache first.
+"""
+
+from argparse import ArgumentParser as FirstParser
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from medstrata.cli.arguments import add_run_options, add_tracker_option, pick_settings
+from medstrata.cli.commands import UsageError
+from medstrata.pretraining.recipes import RECIPES
+from medstrata.pretraining.settings import PretrainSettings
+from medstrata.runtime.errors import MedstrataError
+
+_DEFAULT_RECIPE = "fair/moco_mse"
+# What config.yaml of a run and --print_config hold beside the settings.
+_NOT_SETTINGS = {
+    *("store", "store_digest", "source", "config", "out"),
+    *("resume", "overwrite", "track", "profile"),
+}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("source", type=str, help="Store, its address, or folder of images.")
+    add_run_options(parser)
+    add_tracker_option(parser)
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="Watch some steps, and say at the end in words what limits the run (profile.json).",
+    )
+    parser.add_class_arguments(PretrainSettings)
+
+
+def defaults(words: Sequence[str]) -> dict[str, Any]:
+    """The settings of the recipe that is named, or of the run that goes on."""
+    first = FirstParser(add_help=False, allow_abbrev=False)
+    for option in ("--recipe", "--config", "--out"):
+        first.add_argument(option, nargs="?")
+    first.add_argument("--resume", action="store_true")
+    given, _ = first.parse_known_args(words)
+    name = given.recipe or _recipe_in(given.config)
+    if name is None and given.resume and given.out:
+        begun = Path(given.out) / "config.yaml"
+        name = str(begun) if begun.is_file() else None
+    return asdict(_settings(name or _DEFAULT_RECIPE))
+
+
+def _recipe_in(file: str | None) -> str | None:
+    """The recipe that a --config file names, and so completes; the parser says what is wrong."""
+    if file is None or not Path(file).is_file():
+        return None
+    from medstrata.runs.folder import read_config
+
+    try:
+        return read_config(Path(file)).get("recipe")
+    except MedstrataError:
+        return None
+
+
+def _settings(recipe: str) -> PretrainSettings:
+    """Of a recipe by name, or of a file: one's own, or config.yaml of a run."""
+    if recipe in RECIPES:
+        return RECIPES[recipe]()
+    if not Path(recipe).is_file():
+        raise UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
+    from medstrata.runs.folder import read_config
+    from medstrata.runtime.settings import parse_settings
+
+    values = read_config(Path(recipe))
+    try:
+        return parse_settings(
+            PretrainSettings, {key: values[key] for key in values if key not in _NOT_SETTINGS}
+        )
+    except ValueError as error:
+        raise UsageError(f"{recipe}: {error}") from error
+
+
+def run(arguments: Namespace) -> None:
+    """What the command does."""
+    settings = pick_settings(PretrainSettings, arguments)
+    if settings.recipe not in RECIPES and Path(settings.recipe).is_file():
+        # The recipe to remember is the one that the file rests on.
+        settings = replace(settings, recipe=_settings(settings.recipe).recipe)
+    from medstrata.data.prepare.cached import open_or_prepare
+    from medstrata.pretraining.loop import pretrain
+
+    pretrain(
+        open_or_prepare(arguments.source),
+        settings,
+        arguments.out,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        trackers=arguments.track,
+        profile=arguments.profile,
+    )

@@ -1,0 +1,30 @@
+"""Read a task out of every stage of a frozen encoder.
+
+A linear layer, whose penalty is chosen on validation, and nearest neighbours read it; every test
+image is scored once, with intervals over patients.
+"""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from medstrata.cli.arguments import (
+    add_evaluation_arguments,
+    add_fraction_option,
+    evaluation_arguments,
+    pick_settings,
+)
+from medstrata.evaluation.settings import ProbeSettings
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command takes."""
+    add_evaluation_arguments(parser)
+    add_fraction_option(parser)
+    parser.add_class_arguments(ProbeSettings)
+
+
+def run(arguments: Namespace) -> None:
+    """What the command does."""
+    settings = pick_settings(ProbeSettings, arguments)
+    from medstrata.evaluation.probe import probe
+
+    probe(**evaluation_arguments(arguments), fraction=arguments.fraction, settings=settings)

@@ -1,0 +1,22 @@
+"""List the pre-training recipes."""
+
+import sys
+
+from jsonargparse import ArgumentParser, Namespace
+
+from medstrata.pretraining.recipes import RECIPES
+
+
+def add_arguments(_: ArgumentParser) -> None:
+    """The command takes nothing."""
+
+
+def run(_: Namespace) -> None:
+    """What the command does."""
+    for name, make in RECIPES.items():
+        settings = make()
+        sys.stdout.write(
+            f"{name:<32} {settings.backbone}, batch {settings.batch_size}, "
+            f"temperature {settings.contrastive.temperature}, "
+            f"intermediate loss {settings.intermediate.loss}\n"
+        )

@@ -1,0 +1,34 @@
+"""Similarity (CKA) of each stage before and after fine-tuning, on the test images."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from medstrata.cli.arguments import add_run_options, pick_settings
+from medstrata.evaluation.settings import ReuseSettings
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command takes."""
+    add = parser.add_argument
+    add("run", type=Path, help="Run folder of a full fine-tuning.")
+    add("store", type=str, help="The store it was tuned on, or its address.")
+    add_run_options(parser)
+    parser.add_class_arguments(ReuseSettings, skip={"legacy"})
+    add("--legacy", action="store_true", help="Also the figure with an absolute bandwidth of 0.8.")
+
+
+def run(arguments: Namespace) -> None:
+    """What the command does."""
+    settings = pick_settings(ReuseSettings, arguments)
+    from medstrata.data.store.open import open_store
+    from medstrata.evaluation.reuse import reuse
+
+    reuse(
+        arguments.run,
+        open_store(arguments.store),
+        arguments.out,
+        settings,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+    )

@@ -1,0 +1,108 @@
+"""Which settings pretrain takes: of a recipe, a file, the run that goes on, and the words."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medstrata.cli.main import main
+from support.tiny import make_folder
+
+SMALL = [
+    "--backbone",
+    "resnet10t",
+    "--epochs",
+    "1",
+    "--batch-size",
+    "8",
+    "--contrastive.queue-size",
+    "20",
+    "--contrastive.key_sub_batches",
+    "2",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("pretrain") / "data")
+
+
+def leave(*words: str | Path) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    return int(left.value.code or 0)
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The last line on stderr; nothing that looks like a traceback stands before it."""
+    lines = capsys.readouterr().err.splitlines()
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1]
+
+
+def test_folder_is_prepared_into_the_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSTRATA_CACHE", str(tmp_path / "cache"))
+    for out in ("one", "two"):
+        main(["pretrain", str(folder / "images"), "--out", str(tmp_path / out), *SMALL])
+    assert len(list((tmp_path / "cache").glob("images-*.store"))) == 1
+
+
+def test_print_config_is_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave("pretrain", "s", "--out", "r", "--recipe", "fair/moco_bt", "--print_config") == 0
+    printed = capsys.readouterr().out
+    assert "loss: barlow_twins" in printed
+
+
+def trained(folder: Path, tmp_path: Path, *words: str | Path) -> dict[str, Any]:
+    """The settings that the loop would have got."""
+    seen: dict[str, Any] = {}
+
+    def keep(_store: object, settings: Any, *_: object, **__: object) -> None:
+        seen.update(asdict(settings))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.loop.pretrain", keep)
+        patch.setattr("medstrata.data.prepare.cached.open_or_prepare", lambda source: source)
+        main([str(word) for word in ("pretrain", folder, "--out", tmp_path / "run", *words)])
+    return seen
+
+
+def test_printed_settings_are_a_config_that_trains_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = ("--recipe", "fair/moco_bt", "--epochs", "5")
+    capsys.readouterr()
+    assert leave("pretrain", "s", "--out", "r", *recipe, "--print_config") == 0
+    (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
+    expected = trained(folder, tmp_path, *recipe)
+    assert expected["recipe"] == "fair/moco_bt"
+    assert trained(folder, tmp_path, "--config", tmp_path / "c.yaml") == expected
+
+
+def test_a_config_may_name_a_recipe_and_change_some_of_it(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("recipe: fair/moco_bt\nepochs: 5\n")
+    seen = trained(folder, tmp_path, "--config", tmp_path / "c.yaml")
+    assert (seen["recipe"], seen["epochs"]) == ("fair/moco_bt", 5)
+    assert seen["intermediate"]["loss"] == "barlow_twins"
+
+
+@pytest.mark.parametrize("content", ["", "a: [b", "\x00"])
+def test_a_recipe_file_that_is_none_is_one_line(
+    content: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.yaml").write_text(content)
+    words = ("pretrain", folder, "--out", tmp_path / "r", "--recipe", tmp_path / "bad.yaml")
+    assert leave(*words) == 1
+    assert "bad.yaml" in one_line(capsys)
+
+
+def test_a_setting_that_a_recipe_file_does_not_know_is_a_usage_error(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.yaml").write_text("epoch: 3\n")
+    words = ("pretrain", folder, "--out", tmp_path / "r", "--recipe", tmp_path / "own.yaml")
+    assert leave(*words) == 2
+    assert "own.yaml: no setting 'epoch'; there are recipe" in one_line(capsys)
