@@ -33,6 +33,7 @@ from harness import (
     write_result,
 )
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
 from medstrata.data.synthetic import make_images
 from medstrata.data.view_settings import moco_v2
@@ -118,8 +119,8 @@ def pairs(folder: Path) -> dict[str, tuple[Task, Task]]:
     """Peer and ours, by name."""
     small = make_images(folder / "small", images=64, size=64).parent / "images"
     large = make_images(folder / "large", images=16, size=512).parent / "images"
-    small_store = prepare(small, folder / "small.store", size=64, workers=1)
-    large_store = prepare(large, folder / "large.store", size=256, workers=1)
+    small_store = prepare(small, folder / "small.store", PrepareSettings(size=64), workers=1)
+    large_store = prepare(large, folder / "large.store", PrepareSettings(size=256), workers=1)
     first, second = features(1000, 128, 0), features(1000, 128, 1)
     bank, queries = features(2000, 128, 0), features(200, 128, 1)
     labels = np.random.default_rng(2).integers(0, 2, len(bank))

@@ -25,6 +25,7 @@ from images import write_images
 from medstrata.data.formats.read import AS_IT_COMES
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.prepare.shards import write_shards
 from medstrata.data.sources import from_folder
 from section import Section, Target, number, paragraphs, processor, ratio, table
@@ -73,7 +74,7 @@ def run_prepare(folder: Path) -> Callable[[], None]:
         out = folder.with_suffix(".store")
         shutil.rmtree(out, ignore_errors=True)
         with contextlib.redirect_stderr(io.StringIO()):
-            store = prepare(folder, out, size=SIZE, workers=1)
+            store = prepare(folder, out, PrepareSettings(size=SIZE), workers=1)
         assert len(store) == len(list(folder.iterdir()))  # nothing was refused
 
     return run

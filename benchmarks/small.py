@@ -21,6 +21,7 @@ from statistics import median
 
 from harness import Result, held_memory, in_turns, measure_and_keep, spread
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.synthetic import make_images
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
@@ -52,7 +53,9 @@ def watch(stop: threading.Event, seen: list[float]) -> None:
 def measure_run(epochs: int) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         labels = make_images(Path(folder) / "images", images=600, size=64)
-        store = prepare(labels.parent, Path(folder) / "store", labels=labels, size=64)
+        store = prepare(
+            labels.parent, Path(folder) / "store", PrepareSettings(labels=labels, size=64)
+        )
         settings = recipe(
             "fair/moco_bt",
             backbone="resnet10t",

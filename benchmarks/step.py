@@ -36,6 +36,7 @@ from harness import (
     write_result,
 )
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.open import open_store
 from medstrata.data.synthetic import make_images
 from medstrata.pretraining.build import build
@@ -355,7 +356,7 @@ def main() -> None:
     kept = [] if given.again else [one for one in read_results("step") if is_of(one, here)]
     with tempfile.TemporaryDirectory() as folder:
         images = make_images(Path(folder) / "images", images=600, size=64).parent
-        store = prepare(images, Path(folder) / "store", size=64).path
+        store = prepare(images, Path(folder) / "store", PrepareSettings(size=64)).path
         if given.quick:
             report(section([measure(SMALLEST, store, given.device, 2, keep=lambda _: None)]))
             return

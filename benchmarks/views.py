@@ -23,6 +23,7 @@ import peers
 from harness import Result, interleave, measure_and_keep, spread, spread_of_ratio
 from images import write_images
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
 from medstrata.data.view_settings import moco_v2
 from medstrata.data.views import make_views
@@ -71,7 +72,9 @@ def measure_case(folder: Path, channels: int, repeats: int) -> Result:
     if channels == 1:
         tasks["lightly, from the files, one channel"] = lightly(lambda: decoded(files, "L"))
     for size in (PEER_SIZE, 512):
-        images = prepare(folder, folder.with_suffix(f".{size}.store"), size=size, workers=1)
+        images = prepare(
+            folder, folder.with_suffix(f".{size}.store"), PrepareSettings(size=size), workers=1
+        )
         tasks[f"ours, {size} px store"] = ours_from_store(images, as_float=False)
         tasks[f"ours, {size} px store, to float"] = ours_from_store(images, as_float=True)
         if size == PEER_SIZE:

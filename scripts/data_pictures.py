@@ -24,6 +24,7 @@ from medstrata.data.formats.read import read_image
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.resize import fit_square
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.synthetic import draw_image
 
 IMAGES, SIZE = 24, 192
@@ -143,7 +144,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "hospitals"
         folder.mkdir()
-        store = prepare(folder, Path(temporary) / "store", labels=write_sites(folder), size=128)
+        store = prepare(
+            folder, Path(temporary) / "store", PrepareSettings(labels=write_sites(folder), size=128)
+        )
         sheet = Image.open(store.path / "preview.png").convert("L")
         sheet.quantize(64).save(out / "preview.png", optimize=True)
         draw_windows(Path(temporary), out / "windows.png")

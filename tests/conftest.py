@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
 from support.tiny import make_store
 
@@ -40,7 +41,9 @@ def image_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(image_folder: Path, tmp_path: Path) -> Store:
     """The store of `image_folder`."""
-    return prepare(image_folder, tmp_path / "made.store", labels=image_folder / "labels.csv")
+    return prepare(
+        image_folder, tmp_path / "made.store", PrepareSettings(labels=image_folder / "labels.csv")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from medstrata.data.audit.audit import audit as audit
     from medstrata.data.labels import make_task as make_task
     from medstrata.data.prepare.prepare import prepare as prepare
+    from medstrata.data.prepare.settings import PrepareSettings as PrepareSettings
     from medstrata.data.store.open import open_store as open_store
     from medstrata.evaluation.atlas import atlas as atlas
     from medstrata.evaluation.finetune import finetune as finetune
@@ -52,6 +53,7 @@ _PUBLIC = {
     "ReuseSettings": ("medstrata.evaluation.settings", "ReuseSettings"),
     "FinetuneSettings": ("medstrata.evaluation.settings", "FinetuneSettings"),
     "PretrainSettings": ("medstrata.pretraining.settings", "PretrainSettings"),
+    "PrepareSettings": ("medstrata.data.prepare.settings", "PrepareSettings"),
     "Statements": ("medstrata.exporting.card", "Statements"),
     "atlas": ("medstrata.evaluation.atlas", "atlas"),
     "audit": ("medstrata.data.audit.audit", "audit"),

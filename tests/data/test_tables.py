@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.data.prepare.annotations import Columns, annotate, file_names, match_files
+from medstrata.data.prepare.annotations import annotate, file_names, match_files
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.sources import Sources, clean_name
 from medstrata.data.tables import (
     describe_column,
@@ -32,7 +33,7 @@ def joined(path: Path, names: tuple[str, ...], **options):
     table = read_table(path)
     split = options.pop("split_column", None)
     files = file_names(table, path, None, Path("/data"))
-    return annotate(sources(*names), table, files, path, Columns(**options), split)
+    return annotate(sources(*names), table, files, path, PrepareSettings(**options), split)
 
 
 def test_cells_stay_as_written(tmp_path):
@@ -175,7 +176,7 @@ def test_clean_names():
 
 def test_join_says_what_is_missing_on_each_side(tmp_path, capsys):
     path = write(tmp_path, "file,label\na.png,0\nb.png,1\nq.png,0\nr.png,1\ns.png,0\nt.png,1\n,1\n")
-    found = joined(path, ("a.png", "b.png", "c.png"), labels=["label"])
+    found = joined(path, ("a.png", "b.png", "c.png"), label_columns=["label"])
     assert found.labels["label"].tolist() == [0, 1, pd.NA]
     assert found.listed.tolist() == [True, True, False]
     assert found.unmatched == [(name, "missing") for name in ("q.png", "r.png", "s.png", "t.png")]
@@ -189,15 +190,15 @@ def test_join_says_what_is_missing_on_each_side(tmp_path, capsys):
 def test_join_refuses_rows_that_contradict_each_other(tmp_path):
     path = write(tmp_path, "file,label\na.png,0\na.png,1\nb.png,1\n")
     with pytest.raises(MedstrataError, match=r"1 images have rows that contradict.*: a\.png"):
-        joined(path, ("a.png", "b.png"), labels=["label"])
+        joined(path, ("a.png", "b.png"), label_columns=["label"])
     path = write(tmp_path, "file,label\na.png,0\na.png,\nb.png,1\n")
     with pytest.raises(MedstrataError, match="contradict"):
-        joined(path, ("a.png", "b.png"), labels=["label"])
+        joined(path, ("a.png", "b.png"), label_columns=["label"])
 
 
 def test_join_drops_rows_that_repeat_another(tmp_path, capsys):
     text = "file,label,note\na.png,0,x\na.png,0,other\nb.png,1,y\n"
-    found = joined(write(tmp_path, text), ("a.png", "b.png"), labels=["label"])
+    found = joined(write(tmp_path, text), ("a.png", "b.png"), label_columns=["label"])
     assert found.labels["label"].tolist() == [0, 1]
     assert "1 rows repeat another and were left out" in capsys.readouterr().err
 
@@ -211,9 +212,9 @@ def test_join_without_any_match_fails(tmp_path):
 def test_named_columns_must_be_there(tmp_path):
     path = write(tmp_path, "file,label\na.png,0\nb.png,1\n")
     for option, value in (
-        ("patient", "who"),
-        ("labels", ["who"]),
-        ("ordinal", ["who"]),
+        ("patient_column", "who"),
+        ("label_columns", ["who"]),
+        ("ordinal_columns", ["who"]),
         ("split_column", "who"),
     ):
         with pytest.raises(MedstrataError, match=r"no column 'who'.*it has file, label"):

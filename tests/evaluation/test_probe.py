@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from medstrata.data.labels import make_task
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
 from medstrata.evaluation import probe as probing
 from medstrata.evaluation import setup
@@ -56,8 +57,7 @@ def several_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return prepare(
         folder / "images",
         folder / "several.store",
-        labels=folder / "labels.csv",
-        split="0.5/0.25/0.25",
+        PrepareSettings(labels=folder / "labels.csv", split="0.5/0.25/0.25"),
     )
 
 
@@ -262,9 +262,7 @@ def test_random_labels_are_read_out_at_chance(tmp_path: Path) -> None:
     store = prepare(
         tmp_path / "images",
         tmp_path / "noise.store",
-        labels=tmp_path / "labels.csv",
-        size=16,
-        split="0.4/0.2/0.4",
+        PrepareSettings(labels=tmp_path / "labels.csv", size=16, split="0.4/0.2/0.4"),
     )
     stages = result(run(store, "finding", tmp_path / "run"))["test"]["stages"]
     # The standard deviation of an AUROC of 60 against 60 is 0.053.

@@ -13,6 +13,7 @@ import pytest
 
 from medstrata.cli import main as cli
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
 from medstrata.inference import forward as passing
 from medstrata.inference import inputs
@@ -66,7 +67,7 @@ def expected(encoder: Path, store: Store) -> StoredFeatures:
 def test_a_folder_gives_what_a_store_made_of_it_gives(
     folder: Path, encoder: Path, tmp_path: Path, fit: str
 ) -> None:
-    store = prepare(folder, tmp_path / "s.store", size=32, channels=1, fit=fit)
+    store = prepare(folder, tmp_path / "s.store", PrepareSettings(size=32, channels=1, fit=fit))
     of_files = embed(
         encoder, folder, tmp_path / "files.parquet", EmbedSettings(stages=("all",), fit=fit)
     )
@@ -87,7 +88,7 @@ def test_a_folder_gives_what_a_store_made_of_it_gives(
 def test_pixels_of_files_are_those_of_a_store(
     folder: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = prepare(folder, tmp_path / "s.store", size=32, channels=1)
+    store = prepare(folder, tmp_path / "s.store", PrepareSettings(size=32, channels=1))
     seen = []
     make = features.make_views
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_curve
 
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import NOTICE, _card, load_classifier
 from medstrata.evaluation.finetune import finetune
@@ -36,10 +37,7 @@ def wide_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return prepare(
         folder / "images",
         folder / "wide.store",
-        labels=folder / "labels.csv",
-        split="0.5/0.25/0.25",
-        size=40,
-        fit="crop",
+        PrepareSettings(labels=folder / "labels.csv", split="0.5/0.25/0.25", size=40, fit="crop"),
     )
 
 

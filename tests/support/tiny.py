@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
 
 IMAGES, PATIENTS, SIZE = 60, 20, 32
@@ -39,6 +40,5 @@ def make_store(folder: Path) -> Store:
     return prepare(
         folder / "images",
         folder / "tiny.store",
-        labels=folder / "labels.csv",
-        split="0.5/0.25/0.25",
+        PrepareSettings(labels=folder / "labels.csv", split="0.5/0.25/0.25"),
     )

@@ -45,6 +45,6 @@ DATASETS[CLINIC.name] = CLINIC  # in the project itself: a line in data/datasets
 
 import medstrata as ms
 
-store = ms.prepare("clinic", "clinic.store", dataset="clinic", size=32)
+store = ms.prepare("clinic", "clinic.store", ms.PrepareSettings(dataset="clinic", size=32))
 print(ms.make_task(store, "finding").classes)
 # --8<-- [end:prepare]

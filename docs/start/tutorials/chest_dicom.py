@@ -43,7 +43,7 @@ for number, png in enumerate(sorted(Path("made-up/images").rglob("*.png"))):
 # --8<-- [start:prepare]
 import medstrata as ms
 
-store = ms.prepare("archive", "chest.store", size=64)
+store = ms.prepare("archive", "chest.store", ms.PrepareSettings(size=64))
 means = store.read(np.arange(len(store))).mean(axis=(1, 2, 3))
 print(f"mean grey level: maker A {means[::2].mean():.0f}, maker B {means[1::2].mean():.0f}")
 # --8<-- [end:prepare]

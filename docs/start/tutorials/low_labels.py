@@ -10,7 +10,9 @@ def main() -> None:
     make_images(Path("cxr"), images=96, size=32)
 
     # --8<-- [start:study]
-    store = ms.prepare("cxr/images", "cxr.store", labels="cxr/labels.csv", size=32)
+    store = ms.prepare(
+        "cxr/images", "cxr.store", ms.PrepareSettings(labels="cxr/labels.csv", size=32)
+    )
     study = ms.study(
         store,
         "finding",

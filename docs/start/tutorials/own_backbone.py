@@ -31,7 +31,7 @@ def narrow_resnet(pretrained: bool = False, **options: object) -> ResNet:
 # --8<-- [start:pretrain]
 import medstrata as ms
 
-store = ms.prepare("cxr/images", "cxr.store", size=32)
+store = ms.prepare("cxr/images", "cxr.store", ms.PrepareSettings(size=32))
 settings = ms.recipe("fair/moco_mse", backbone="narrow_resnet", epochs=1, batch_size=16)
 run = ms.pretrain(store, settings, "runs/narrow")
 # --8<-- [end:pretrain]

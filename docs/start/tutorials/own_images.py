@@ -9,7 +9,9 @@ make_images(Path("mine"), images=96, size=64)  # stands for your folder
 # --8<-- [start:prepare]
 import medstrata as ms
 
-store = ms.prepare("mine/images", "mine.store", labels="mine/labels.csv", size=64)
+store = ms.prepare(
+    "mine/images", "mine.store", ms.PrepareSettings(labels="mine/labels.csv", size=64)
+)
 print(len(store), "images;", len(store.rows("train")), "of them to train on")
 # --8<-- [end:prepare]
 

@@ -6,7 +6,7 @@ import medstrata as ms
 from medstrata.data.synthetic import make_images
 
 make_images(Path("cxr"), images=96, size=32)
-store = ms.prepare("cxr/images", "cxr.store", labels="cxr/labels.csv", size=32)
+store = ms.prepare("cxr/images", "cxr.store", ms.PrepareSettings(labels="cxr/labels.csv", size=32))
 for fraction in (0.5, 1.0):
     for arm in ("scratch", "scratch-again"):  # pre-trained runs for real
         settings = ms.FinetuneSettings(protocol="frozen", resamples=100, seed=len(arm))

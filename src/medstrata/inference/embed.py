@@ -10,7 +10,7 @@ import torch
 
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
-from medstrata.data.prepare.resize import FITS
+from medstrata.data.prepare.settings import FITS
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import load_classifier
 from medstrata.evaluation.setup import ImageFacts, seeded_encoder

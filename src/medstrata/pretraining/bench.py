@@ -15,6 +15,7 @@ import torch
 from rich.table import Table
 
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.data.synthetic import make_images
@@ -127,7 +128,9 @@ def _make_store(folder: Path, batch_size: int) -> Store:
     say(f"making {images} images of {_STORE_PX} px")
     labels = make_images(folder / "images", images=images, size=_STORE_PX)
     # Everything is trained on: nothing here is evaluated.
-    return prepare(labels.parent / "images", folder / "bench.store", size=_STORE_PX, workers=1)
+    return prepare(
+        labels.parent / "images", folder / "bench.store", PrepareSettings(size=_STORE_PX), workers=1
+    )
 
 
 def _training(case: Case, name: str, store: Store, folder: Path) -> Training:

@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,14 @@ from medstrata.evaluation.setup import EvaluationOptions
 from medstrata.pretraining.loop import pretrain
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result
-from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 from medstrata.runtime.settings import replace_settings
 from medstrata.studies.given import named_encoder
 from medstrata.studies.plan import Cell, store_path
-from medstrata.studies.settings import StudySettings
+from medstrata.studies.settings import PREPARE_OPTIONS, DataSettings, StudySettings
 
 _CHOICE = "choice.json"
 _CANDIDATES = "candidates"
-# Arguments of `prepare` that are paths.
-_PATHS = ("source", "labels")
 
 
 def perform(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
@@ -47,7 +45,7 @@ def perform(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
     """
     folder = out / cell.folder
     if cell.kind == "prepare":
-        _prepare(folder, settings.data[cell.data].prepare or {}, root)
+        _prepare(folder, settings.data[cell.data], root)
         return
     store = open_store(store_path(settings, cell.data, out, root))
     if cell.kind == "pretrain":
@@ -64,13 +62,13 @@ def perform(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
     _evaluate(cell, settings, store, folder, _encoder(cell, settings, out, root), out / "features")
 
 
-def _prepare(folder: Path, arguments: dict[str, Any], root: Path) -> None:
+def _prepare(folder: Path, data: DataSettings, root: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    paths = {name: root / arguments[name] for name in _PATHS if arguments.get(name) is not None}
-    try:
-        prepare(**{**arguments, **paths}, out=folder)
-    except TypeError as error:
-        raise MedstrataError(f"prepare: {error}") from error
+    given, settings = data.prepare or {}, data.preparing
+    if settings.labels is not None:
+        settings = replace(settings, labels=root / settings.labels)
+    options = {name: given[name] for name in PREPARE_OPTIONS if name in given}
+    prepare(root / given["source"], folder, settings, **options)
 
 
 def _encoder(cell: Cell, settings: StudySettings, out: Path, root: Path) -> EncoderSpec:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
 from medstrata.data.synthetic import make_images
 from medstrata.evaluation.finetune import finetune
@@ -55,7 +56,7 @@ def demo(
             say("making synthetic images with a known finding")
             make_images(out / "images", images=_IMAGES, size=_SIZE)
         data = out / "images"
-    store = prepare(data, out / "images.store", labels=labels, size=_SIZE)
+    store = prepare(data, out / "images.store", PrepareSettings(labels=labels, size=_SIZE))
     task = task or next(iter(store.label_columns), None)
     if task is None:
         raise MedstrataError(f"{labels} has no label column; name one with --task")

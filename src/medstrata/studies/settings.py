@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.evaluation.settings import (
     FinetuneSettings,
     ProbeSettings,
@@ -29,6 +30,8 @@ _CHANGEABLE = {
     "reuse": {"subsets", "subset_size", "max_images"},
     "atlas": {"images", "queries", "neighbours"},
 }
+# What a study's `prepare` may hold beside the source and the settings.
+PREPARE_OPTIONS = ("preview", "workers", "allow_leakage", "overwrite")
 # Names of data sets and arms become folders.
 _NAME = re.compile(r"\w[\w.+-]*")
 
@@ -40,7 +43,8 @@ class DataSettings:
     Attributes:
         task: What is predicted; see `medstrata.data.labels.make_task`.
         store: A ready store, or its address; or none with `prepare`.
-        prepare: Arguments of `prepare` (source, labels, size...), to make the store first.
+        prepare: To make the store first: `source`, the settings of `PrepareSettings` (labels,
+            size...), and options of `prepare` such as `allow_leakage`.
         kind: Overrides the guessed kind of the labels.
         views: Changes to the views of every run on this set, such as `vertical_flip: 0.5`.
         pretrain: Changes to pre-training on this set, such as a smaller batch.
@@ -60,6 +64,15 @@ class DataSettings:
             raise ValueError("a data set has either store or prepare")
         if self.prepare is not None and "source" not in self.prepare:
             raise ValueError("prepare lacks source, the folder of images")
+        _ = self.preparing  # which checks its own part
+
+    @property
+    def preparing(self) -> PrepareSettings:
+        """Settings of `prepare`, its paths as they are written."""
+        others = ("source", *PREPARE_OPTIONS)
+        given = self.prepare or {}
+        chosen = {name: value for name, value in given.items() if name not in others}
+        return replace_settings(PrepareSettings(), chosen)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -65,8 +66,9 @@ def run(*words: str | Path) -> int:
     return 0
 
 
-def prepared(folder: Path, out: Path, **options: object):
-    return medstrata.prepare(folder / "images", out, labels=folder / "labels.csv", **options)
+def prepared(folder: Path, out: Path, *, allow_leakage: bool = False, **options: Any):
+    settings = medstrata.PrepareSettings(labels=folder / "labels.csv", **options)
+    return medstrata.prepare(folder / "images", out, settings, allow_leakage=allow_leakage)
 
 
 def test_leakage_fails_the_commands_unless_allowed(leaking, tmp_path, capsys, monkeypatch):

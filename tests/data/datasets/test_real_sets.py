@@ -9,6 +9,7 @@ import pytest
 
 from medstrata.data.labels import make_task
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.splits import label_subset
 
 PLACE = Path(os.environ.get("MEDSTRATA_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -55,10 +56,8 @@ def unpacked(name: str, folder: Path) -> Path:
 )  # fmt: skip
 def test_real_set(tmp_path, name, channels, images, patients, tasks):
     data = unpacked(name, tmp_path)
-    store = prepare(
-        data / "images", tmp_path / "store", labels=data / "labels.csv", size=64,
-        split="fold:test=0,val=1",
-    )  # fmt: skip
+    settings = PrepareSettings(labels=data / "labels.csv", size=64, split="fold:test=0,val=1")
+    store = prepare(data / "images", tmp_path / "store", settings)
     assert (len(store), store.channels) == (images, channels)
     assert len(np.unique(store.patient_ids)) == patients
     for spec, (kind, counts) in tasks.items():

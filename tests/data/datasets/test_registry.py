@@ -8,6 +8,7 @@ import pytest
 from medstrata.data.datasets.registry import DATASETS
 from medstrata.data.labels import make_task
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
 from medstrata.runtime.errors import MedstrataError
 from support import dataset_trees as catalog_trees
@@ -22,7 +23,12 @@ NAMES = [
 def prepared(name: str, folder: Path, **options) -> Store:
     (folder / "tree").mkdir()
     root = TREES[name](folder / "tree")
-    return prepare(root, folder / "store", dataset=name, size=16, allow_leakage=True, **options)
+    return prepare(
+        root,
+        folder / "store",
+        PrepareSettings(dataset=name, size=16, **options),
+        allow_leakage=True,
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,9 +67,7 @@ def test_uncertain_labels_follow_the_policy(tmp_path):
         store = prepare(
             tmp_path,
             tmp_path.with_name(f"{policy}.store"),
-            dataset="chexpert",
-            size=16,
-            uncertain=policy,
+            PrepareSettings(dataset="chexpert", size=16, uncertain=policy),
             allow_leakage=True,
         )
         kept[policy] = store.manifest["label.Edema"].value_counts(dropna=False).to_dict()
@@ -72,22 +76,26 @@ def test_uncertain_labels_follow_the_policy(tmp_path):
     assert uncertain > 0
     assert kept["negative"][0] - kept["unknown"][0] == uncertain
     assert kept["positive"][1] - kept["unknown"][1] == uncertain
-    with pytest.raises(MedstrataError, match="uncertain 'maybe' must be one of unknown"):
-        prepare(tmp_path, tmp_path / "x", dataset="chexpert", uncertain="maybe")
 
 
 def test_ready_made_and_drawn_splits(tmp_path):
     root = catalog_trees.nih(tmp_path / "nih")
-    official = prepare(root, tmp_path / "a", dataset="nih-chestxray14", size=16)
-    paper = prepare(root, tmp_path / "b", dataset="nih-chestxray14", size=16, split="paper")
-    drawn = prepare(root, tmp_path / "c", dataset="nih-chestxray14", size=16, split="0.5/0.2/0.3")
+    official = prepare(root, tmp_path / "a", PrepareSettings(dataset="nih-chestxray14", size=16))
+    paper = prepare(
+        root, tmp_path / "b", PrepareSettings(dataset="nih-chestxray14", size=16, split="paper")
+    )
+    drawn = prepare(
+        root,
+        tmp_path / "c",
+        PrepareSettings(dataset="nih-chestxray14", size=16, split="0.5/0.2/0.3"),
+    )
     assert len(official.rows("test")) == 10
     assert [len(paper.rows(split)) for split in ("train", "val", "test")] == [24, 4, 12]
     assert [len(drawn.rows(split)) for split in ("train", "val", "test")] == [20, 8, 12]
     with pytest.raises(MedstrataError, match=r"no split 'papers'.*official"):
-        prepare(root, tmp_path / "d", dataset="nih-chestxray14", split="papers")
+        prepare(root, tmp_path / "d", PrepareSettings(dataset="nih-chestxray14", split="papers"))
     with pytest.raises(MedstrataError, match="did you mean nih-chestxray14"):
-        prepare(root, tmp_path / "d", dataset="nih-chestxray")
+        prepare(root, tmp_path / "d", PrepareSettings(dataset="nih-chestxray"))
 
 
 def test_your_own_arrays(tmp_path):
@@ -98,14 +106,12 @@ def test_your_own_arrays(tmp_path):
         arrays[f"{split}_labels"] = np.arange(count)[:, None] % 3
     path = tmp_path / "mine.npz"
     np.savez_compressed(path, **arrays)
-    store = prepare(path, tmp_path / "store", dataset="npz")
+    store = prepare(path, tmp_path / "store", PrepareSettings(dataset="npz"))
     assert [len(store.rows(split)) for split in ("train", "val", "test")] == [30, 6, 8]
     np.testing.assert_array_equal(store[31][..., 0], arrays["val_images"][1])
     assert store.label_columns["label"].classes == ("0", "1", "2")
     np.savez(path, train_images=arrays["train_images"])
     with pytest.raises(MedstrataError, match="train_labels"):
-        prepare(path, tmp_path / "other", dataset="npz")
-    with pytest.raises(MedstrataError, match="leave --labels out"):
-        prepare(path, tmp_path / "other", dataset="npz", labels=path)
+        prepare(path, tmp_path / "other", PrepareSettings(dataset="npz"))
     with pytest.raises(MedstrataError, match="--dataset npz"):
         prepare(path, tmp_path / "other")

@@ -14,6 +14,7 @@ from medstrata.data.formats.read import count_images, read_image, read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 
 GENERATOR = np.random.default_rng(14)
 GREY = GENERATOR.integers(0, 256, (40, 56), dtype=np.uint8)
@@ -182,7 +183,9 @@ def test_store_of_16_bits(tmp_path):
     for number in range(10):
         bright = GENERATOR.integers(60000, 65536, (24, 24)).astype(np.uint16)
         cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), bright)
-    store = prepare(tmp_path / "images", tmp_path / "out", bits=16, window="32767.5/65535")
+    store = prepare(
+        tmp_path / "images", tmp_path / "out", PrepareSettings(bits=16, window="32767.5/65535")
+    )
     assert store.dtype == np.uint16
     for row, name in enumerate(store.manifest["source"]):
         pixels = cv2.imread(str(tmp_path / "images" / name), cv2.IMREAD_UNCHANGED)

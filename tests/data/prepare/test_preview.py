@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.runtime.errors import MedstrataError
 
 CAPTION, STRIP, WIDTH = 24, 200, 8 * 100 + 4 + 200
@@ -37,7 +38,7 @@ def sheet(path: Path) -> NDArray[np.uint8]:
 
 def test_each_group_has_its_strip_and_its_histogram(tmp_path):
     labels = write_sites(tmp_path, {"dark": level(60), "light": level(195)})
-    store = prepare(tmp_path, tmp_path / "out", labels=labels)
+    store = prepare(tmp_path, tmp_path / "out", PrepareSettings(labels=labels))
     assert set(store.manifest["site"]) == {"dark", "light"}
     picture = sheet(store.path)
     assert picture.shape == (2 * (CAPTION + STRIP), WIDTH, 3)
@@ -64,17 +65,17 @@ def test_groups_without_sites_are_formats_and_kinds_of_pixels(tmp_path):
 def test_many_groups_are_cut_and_counted(tmp_path):
     sites = {f"s{number:02d}": level(100 + number) for number in range(15)}
     labels = write_sites(tmp_path, sites, count=4)
-    store = prepare(tmp_path, tmp_path / "out", labels=labels)
+    store = prepare(tmp_path, tmp_path / "out", PrepareSettings(labels=labels))
     assert sheet(store.path).shape[0] == 12 * (CAPTION + STRIP) + CAPTION
 
 
 def test_look_first_then_all(tmp_path):
     labels = write_sites(tmp_path, {"dark": level(60), "light": level(195)}, count=200)
-    look = prepare(tmp_path, tmp_path / "out", labels=labels, preview=True)
+    look = prepare(tmp_path, tmp_path / "out", PrepareSettings(labels=labels), preview=True)
     assert len(look) == 256
     assert set(look.manifest["site"]) == {"dark", "light"}
     assert look.manifest["source"].is_unique
-    everything = prepare(tmp_path, tmp_path / "out", labels=labels)
+    everything = prepare(tmp_path, tmp_path / "out", PrepareSettings(labels=labels))
     assert len(everything) == 400
     with pytest.raises(MedstrataError, match="other preview"):
-        prepare(tmp_path, tmp_path / "out", labels=labels, preview=True)
+        prepare(tmp_path, tmp_path / "out", PrepareSettings(labels=labels), preview=True)

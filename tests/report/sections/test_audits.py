@@ -9,6 +9,7 @@ import pytest
 
 from medstrata.data.audit.audit import audit
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.synthetic import FAMILIES, draw_image
 from medstrata.report.page import write_report
 from medstrata.runs.folder import keep_audit
@@ -27,7 +28,9 @@ def audited(tmp_path_factory):
         cv2.imwrite(str(folder / "images" / f"{patient}.png"), pixels.astype(np.uint8))
         rows.append({"file": f"{patient}.png", "patient_id": patient, "finding": patient % 2})
     pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
-    return prepare(folder / "images", folder / "s.store", labels=folder / "labels.csv")
+    return prepare(
+        folder / "images", folder / "s.store", PrepareSettings(labels=folder / "labels.csv")
+    )
 
 
 def test_section_shows_the_audit_once(audited, tmp_path):

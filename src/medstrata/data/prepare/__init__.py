@@ -1,6 +1,6 @@
 """From image files and a table of labels to a store: decode, resize, split, write.
 
-Read: annotations, preview, resize, decode, shards, split_rules, indexed, inputs, manifest,
+Read: settings, annotations, preview, resize, decode, shards, split_rules, inputs, manifest,
 prepare, cached.
 Imports: audit, datasets, formats, sources, splits, store, tables.
 """

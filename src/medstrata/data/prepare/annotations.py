@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.sources import OUTSIDE, Sources, clean_name, without_suffix
 from medstrata.data.store.store import LabelColumn
 from medstrata.data.tables import (
@@ -25,25 +26,6 @@ from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
 
 _Frame = TypeVar("_Frame", pd.Series, pd.DataFrame)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Which columns of a table mean what; what is not named is guessed by its name.
-
-    Attributes:
-        file: Names of the image files.
-        patient: What to split by.
-        site: Where an image was made.
-        labels: Label columns.
-        ordinal: Label columns whose numbers have an order.
-    """
-
-    file: str | None = None
-    patient: str | None = None
-    site: str | None = None
-    labels: Sequence[str] | None = None
-    ordinal: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +110,7 @@ def annotate(
     table: pd.DataFrame,
     files: pd.Series,
     path: Path,
-    columns: Columns,
+    settings: PrepareSettings,
     split_column: str | None,
 ) -> Annotations:
     """Join a table to the files.
@@ -138,7 +120,7 @@ def annotate(
         table: As `read_table` gives it.
         files: As `file_names` gives them for the table.
         path: Where the table was read from.
-        columns: Which columns mean what.
+        settings: Which columns mean what; what is not named is guessed by its name.
         split_column: Column that decides the split, if one does.
 
     Raises:
@@ -146,20 +128,20 @@ def annotate(
             contradict each other.
     """
     for name, option in (
-        (columns.patient, "--patient-column"),
-        (columns.site, "--site-column"),
+        (settings.patient_column, "--patient-column"),
+        (settings.site_column, "--site-column"),
         (split_column, "--split"),
     ):
         if name is not None:
             find_column(table, name, path, option)
-    patient_column = columns.patient or guess_patient_column(table)
-    site_column = columns.site or guess_site_column(table)
+    patient_column = settings.patient_column or guess_patient_column(table)
+    site_column = settings.site_column or guess_site_column(table)
     taken = {name for name in (patient_column, site_column, split_column) if name}
     names = sources.files
     found = match_files(names, files)
     _say_matches(names, files, found, path)
     rows = table[found >= 0]
-    label_columns = _label_columns(rows, columns, taken, path)
+    label_columns = _label_columns(rows, settings, taken, path)
     used = list(dict.fromkeys((*taken, *label_columns)))
     placed = rows[used].assign(**{_PLACE: found[found >= 0]})
     aligned = _one_row_a_file(placed, names, path)
@@ -167,9 +149,10 @@ def annotate(
         {name: label_values(aligned[name]) for name in label_columns}, index=aligned.index
     )
     described = {
-        name: describe_column(name, labels[name], name in columns.ordinal) for name in label_columns
+        name: describe_column(name, labels[name], name in settings.ordinal_columns)
+        for name in label_columns
     }
-    _say_columns(described, columns.labels is None, patient_column, path)
+    _say_columns(described, settings.label_columns is None, patient_column, path)
     nothing = pd.Series(pd.NA, index=aligned.index, dtype="string")
     return Annotations(
         patients=aligned[patient_column] if patient_column else nothing,
@@ -257,10 +240,13 @@ def _first(names: Sequence[str] | pd.Series) -> str:
     return some + (", ..." if len(names) > 3 else "")
 
 
-def _label_columns(rows: pd.DataFrame, columns: Columns, taken: set[str], path: Path) -> list[str]:
+def _label_columns(
+    rows: pd.DataFrame, settings: PrepareSettings, taken: set[str], path: Path
+) -> list[str]:
     """The columns that hold labels, as they are named or guessed."""
-    named = guess_label_columns(rows, taken) if columns.labels is None else columns.labels
-    found = list(dict.fromkeys((*named, *columns.ordinal)))
+    named = settings.label_columns
+    named = guess_label_columns(rows, taken) if named is None else named
+    found = list(dict.fromkeys((*named, *settings.ordinal_columns)))
     for name in found:
         find_column(rows, name, path, "--label-columns")
     return found

@@ -11,25 +11,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medstrata.data.datasets.dataset import SPLIT, Dataset, choose_split
 from medstrata.data.datasets.registry import find_dataset
-from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.prepare.annotations import (
-    Annotations,
-    Columns,
-    annotate,
-    file_names,
-    no_annotations,
-)
-from medstrata.data.prepare.indexed import read_index
+from medstrata.data.prepare.annotations import Annotations, annotate, file_names, no_annotations
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.prepare.split_rules import SplitRule, parse_rule
-from medstrata.data.sources import Sources, from_folder, from_list, with_frames
-from medstrata.data.tables import read_table
+from medstrata.data.sources import Sources, from_folder, from_list, from_rows, with_frames
+from medstrata.data.store.store import ColumnKind, LabelColumn
+from medstrata.data.tables import describe_column, guess_label_columns, label_values, read_table
+from medstrata.runtime.console import warn
 from medstrata.runtime.errors import MedstrataError
+
+_OURS = ("file", "frame", "array", "patient_id")  # columns of an index that are no labels
+
+# What an uncertain label is taken for, by the word for it.
+_POLICIES: dict[str, str | None] = {"unknown": None, "negative": "0", "positive": "1"}
 
 
 @dataclass(frozen=True)
-class Found:
-    """Samples, and how to learn what is known of them.
+class InputTable:
+    """The samples, and how to learn what is known of them.
 
     Attributes:
         sources: The samples.
@@ -43,7 +44,7 @@ class Found:
     digest: str | None
     describe: Callable[[], Annotations]
 
-    def thinned(self, most: int) -> "Found":
+    def thinned(self, most: int) -> "InputTable":
         """Evenly spaced samples, at most so many."""
         kept = np.linspace(0, len(self.sources) - 1, min(most, len(self.sources)))
         places = np.unique(kept.round().astype(np.int64))
@@ -53,76 +54,114 @@ class Found:
         return replace(self, sources=fewer, describe=lambda: self.describe().spread(places))
 
 
-def find_images(
-    source: Path,
-    labels: Path | None,
-    split: str | None,
-    reading: ReadSettings,
-    columns: Columns,
-    workers: int,
-) -> Found:
-    """Find the images of a folder, or those that a list names.
+def find_inputs(source: Path, settings: PrepareSettings, workers: int) -> InputTable:
+    """Find the images of a folder, those that a list names, or those of a known data set.
 
     Args:
-        source: Folder, or CSV or Parquet list.
-        labels: Table of labels; the list itself if None.
-        split: As `parse_rule` takes it.
-        reading: Which frames of files with several images.
-        columns: Of the tables.
+        source: Folder, CSV or Parquet list, or where the data set lies.
+        settings: What is known of them, and how they are split.
         workers: Threads that count frames.
 
     Raises:
-        MedstrataError: there are no images, or the split names a column and there is no table.
+        MedstrataError: there are no images, a data set is unknown or incomplete, or the split names
+            a column and there is no table.
     """
+    if settings.dataset is not None:
+        return _index(find_dataset(settings.dataset), source, settings)
     if not source.exists():
         raise MedstrataError(f"{source} does not exist; give a folder of images or a list of them")
     if source.suffix.lower() == ".npz":
         raise MedstrataError(
             f"{source} holds arrays: add --dataset npz, or the name of a known set"
         )
-    rule = parse_rule(split)
+    labels = None if settings.labels is None else Path(settings.labels)
+    rule = parse_rule(settings.split)
     if source.is_dir():
         files = from_folder(source)
     else:
         listed = read_table(source)
         root = source.parent.resolve()
-        files = from_list(source, file_names(listed, source, columns.file, root))
+        files = from_list(source, file_names(listed, source, settings.file_column, root))
         labels = labels or source
-    sources = with_frames(files, reading, workers)
+    sources = with_frames(files, settings.reading, workers)
+    if labels is None:
+        if rule.column is not None:
+            raise MedstrataError(
+                f"split {settings.split!r} names a column: give the table with --labels"
+            )
+        return InputTable(sources, rule, None, lambda: no_annotations(len(sources)))
 
     def describe() -> Annotations:
-        if labels is None:
-            return no_annotations(len(sources))
         table = read_table(labels)
-        names = file_names(table, labels, columns.file, files.root)
-        known = annotate(files, table, names, labels, columns, rule.column)
-        return known.spread(sources.places)
+        names = file_names(table, labels, settings.file_column, files.root)
+        return annotate(files, table, names, labels, settings, rule.column).spread(sources.places)
 
-    if labels is None and rule.column is not None:
-        raise MedstrataError(f"split {split!r} names a column: give the table with --labels")
-    return Found(sources, rule, None if labels is None else _file_digest(labels), describe)
-
-
-def find_known(source: Path, name: str, split: str | None, uncertain: str) -> Found:
-    """Find the images of a known data set.
-
-    Args:
-        source: Where it lies.
-        name: As the catalog calls it.
-        split: One of its ready-made splits, or as `parse_rule` takes it.
-        uncertain: As `read_index` takes it.
-
-    Raises:
-        MedstrataError: there is no such data set, or it is incomplete.
-    """
-    sources, known, rule = read_index(find_dataset(name), source, split, uncertain)
-    table = known.labels.assign(patient=known.patients, split=known.split_values)
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
-    return Found(sources, rule, digest.hexdigest(), lambda: known)
+    return InputTable(sources, rule, _file_digest(labels), describe)
 
 
 def _file_digest(path: Path) -> str:
     if not path.is_file():
         raise MedstrataError(f"{path} is missing: give a CSV or Parquet file")
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def _index(dataset: Dataset, root: Path, settings: PrepareSettings) -> InputTable:
+    """The samples that the split of a known data set uses, and what its index says of them."""
+    table = dataset.index(root)
+    rule, column = _rule(dataset, table, settings.split)
+    if column is not None:
+        used = table[column].notna()
+        if not used.all():
+            warn(f"split {rule.column} leaves out {int((~used).sum())} of {len(table)} images")
+        table = table[used].reset_index(drop=True)
+    files = table["file"] + "/" + table["array"] if "array" in table else table["file"]
+    frames = table["frame"].to_numpy(np.int64) if "frame" in table else np.full(len(table), -1)
+    home = root if root.is_dir() else root.parent
+    nothing = pd.Series(pd.NA, index=table.index, dtype="string")
+    labels = list(dataset.labels) or guess_label_columns(_unspoken(table), set())
+    values = {name: _values(dataset, table[name], settings.uncertain) for name in labels}
+    known = Annotations(
+        patients=table.get("patient_id", nothing),
+        sites=nothing,
+        labels=pd.DataFrame(values, index=table.index),
+        columns={name: _column(dataset, name, values[name]) for name in labels},
+        listed=np.ones(len(table), dtype=bool),
+        split_values=None if column is None else table[column],
+        unmatched=[],
+    )
+    said = known.labels.assign(patient=known.patients, split=known.split_values)
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(pd.util.hash_pandas_object(said, index=False).to_numpy().tobytes())
+    sources = from_rows(home.resolve(), files, frames.astype(np.int64))
+    return InputTable(sources, rule, digest.hexdigest(), lambda: known)
+
+
+def _unspoken(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of an index whose meaning is not laid down."""
+    columns = [str(name) for name in table.columns]
+    return table[[name for name in columns if name not in _OURS and not name.startswith(SPLIT)]]
+
+
+def _rule(dataset: Dataset, table: pd.DataFrame, split: str | None) -> tuple[SplitRule, str | None]:
+    """The rule, and the index's column that it reads."""
+    rule = parse_rule(split)
+    if split is not None and rule.column is None:
+        return rule, None
+    column = choose_split(dataset, table, split)
+    if column is None:
+        return rule, None
+    return parse_rule(column.removeprefix(SPLIT)), column
+
+
+def _values(dataset: Dataset, column: pd.Series, uncertain: str) -> pd.Series:
+    if dataset.uncertain is not None:
+        column = column.replace(dataset.uncertain, _POLICIES[uncertain] or pd.NA)
+    return label_values(column)
+
+
+def _column(dataset: Dataset, name: str, values: pd.Series) -> LabelColumn:
+    if name not in dataset.labels:
+        return describe_column(name, values, ordinal=False)
+    classes = tuple(dataset.labels[name])
+    kind: ColumnKind = "ordinal" if name in dataset.ordinal else "multiclass"
+    return LabelColumn("binary" if len(classes) == 2 else kind, classes)

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from medstrata.data.formats.refusals import Refused
 
-FITS = ("pad", "crop", "stretch", "keep", "fundus")
-
 _LIT = 0.06  # of the full range: what is brighter than this belongs to the fundus
 
 
