@@ -1,6 +1,5 @@
-"""The table of commands is whole, costs nothing, and the docs show it as it is."""
+"""The table of commands is whole and costs nothing."""
 
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,16 +10,7 @@ import medstrata.cli
 from medstrata.cli.commands import COMMANDS, Command, UsageError
 from medstrata.cli.main import HELP
 
-ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "timm", "cv2", "pandas", "accelerate", "matplotlib", "numpy", "sklearn"}
-
-
-def shown() -> list[list[str]]:
-    """The commands of docs/index.md, each as its words."""
-    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    listed = text.partition("## All commands at a glance")[2].partition("```\n")[2]
-    lines = listed.partition("```")[0].splitlines()
-    return [shlex.split(line, comments=True) for line in lines]
 
 
 def test_each_command_has_a_file_and_each_file_a_command() -> None:
@@ -40,17 +30,6 @@ def test_every_command_explains_itself(command: Command) -> None:
     said = "".join(command.parser().format_help().split())
     assert said.startswith(f"usage:medstrata{command.name}")
     assert "".join(str(command.module.__doc__).split()) in said  # wherever lines are broken
-
-
-def test_the_docs_show_every_command() -> None:
-    assert {words[1] for words in shown()} == COMMANDS.keys()
-
-
-@pytest.mark.parametrize("words", shown(), ids=" ".join)
-def test_what_the_docs_show_is_understood(words: list[str]) -> None:
-    program, command, *rest = words
-    assert program == "medstrata"
-    COMMANDS[command].parser().parse_args(rest)
 
 
 def test_hyphens_and_underscores_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
