@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from medstrata.data.store.store import Store
 from medstrata.models.backbones import create_backbone
-from medstrata.pretraining.build import build, build_intermediate
+from medstrata.pretraining.build import build
 from medstrata.pretraining.loop import pretrain, train, training_step
+from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.recipes import RECIPES, recipe
 from medstrata.pretraining.settings import IntermediateSettings, PretrainSettings
 from medstrata.runs.folder import checkpoints, load_checkpoint, save_checkpoint

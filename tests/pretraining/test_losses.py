@@ -1,7 +1,7 @@
 """Each formula against a plain version, a value worked by hand, and its invariances."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,8 +16,10 @@ from medstrata.pretraining.losses import (
     CenteredCosine,
     IntermediateLosses,
     MeanSquaredError,
+    build_intermediate,
     cross_correlation_terms,
 )
+from medstrata.pretraining.settings import IntermediateSettings, LossName
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -70,7 +72,7 @@ def test_the_grid_of_mse_averages_overlapping_windows(size: int, grid: int) -> N
 # --- Every intermediate loss -----------------------------------------------------------------
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "mse": {"grid": 2},
+    "mse": {"grids": {"stage2": 2}},
     "barlow_twins": {"projector_size": 12, "on_weight": 0.3, "off_weight": 0.01},
     "centered_cosine": {},
 }
@@ -79,11 +81,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def build(name: str, channels: int = 5) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return INTERMEDIATE_LOSSES[name](channels, **OPTIONS[name])
+        settings = IntermediateSettings(loss=name, weights={"stage2": 1.0}, **OPTIONS[name])
+        return build_intermediate(settings, {"stage2": channels}).losses["stage2"]
 
 
 def test_every_loss_is_in_the_property_table() -> None:
-    assert OPTIONS.keys() == INTERMEDIATE_LOSSES.keys()
+    assert OPTIONS.keys() == INTERMEDIATE_LOSSES.keys() == set(get_args(LossName)) - {"none"}
 
 
 @pytest.mark.parametrize("name", INTERMEDIATE_LOSSES)

@@ -11,8 +11,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from medstrata.models.backbones import create_backbone
-from medstrata.pretraining.losses import INTERMEDIATE_LOSSES, IntermediateLosses, info_nce
+from medstrata.pretraining.losses import IntermediateLosses, build_intermediate, info_nce
 from medstrata.pretraining.moco import Encoder, MoCo, Queue, update_key_encoder
+from medstrata.pretraining.settings import IntermediateSettings
 
 BATCH_NORM, NO_BATCH_NORM = "test_resnet", "test_convnext"
 STAGES = ("stage1", "stage2", "stage3", "stage4")
@@ -51,14 +52,10 @@ def build_encoder(name: str, hidden_layers: int = 1) -> Encoder:
 def build(name: str, *, loss: str | None = "mse", sub_batches: int = 1, **options: Any) -> MoCo:
     """A model whose key encoder has moved away from the query encoder."""
     encoder = build_encoder(name)
-    channels = encoder.backbone.stage_channels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        stages = STAGES if loss else ()
-        losses = {
-            stage: INTERMEDIATE_LOSSES[loss](channels[stage], **OPTIONS[loss]) for stage in stages
-        }
-    intermediate = IntermediateLosses(losses, dict.fromkeys(stages, 0.25))
+        settings = IntermediateSettings(loss=loss or "none", **(OPTIONS[loss] if loss else {}))
+        intermediate = build_intermediate(settings, encoder.backbone.stage_channels)
     model = MoCo(encoder, intermediate, temperature=0.2, key_sub_batches=sub_batches, **options)
     with torch.no_grad():
         for number, parameter in enumerate(model.key_encoder.parameters()):

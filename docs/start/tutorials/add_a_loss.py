@@ -5,14 +5,15 @@ import torch
 from torch import Tensor, nn
 
 from medstrata.models.pooling import global_average_pool
-from medstrata.pretraining.losses import INTERMEDIATE_LOSSES, StageLoss
+from medstrata.pretraining.losses import StageLoss
 
 
 class SmoothL1(nn.Module):
     """Mean Huber distance of the pooled features of the two views."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, beta: float = 1.0) -> None:
         super().__init__()
+        self.beta = beta
 
     def pool(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) -> what is compared, (B, C)."""
@@ -20,7 +21,7 @@ class SmoothL1(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor) -> StageLoss:
         """The loss, and numbers that go into metrics.jsonl."""
-        loss = nn.functional.smooth_l1_loss(query.float(), key.float())
+        loss = nn.functional.smooth_l1_loss(query.float(), key.float(), beta=self.beta)
         return StageLoss(loss, {"largest": (query - key).abs().max().detach().float()})
 
 
@@ -48,4 +49,3 @@ total, by_stage = losses(
 )
 print(float(total.detach()), {name: one.diagnostics for name, one in by_stage.items()})
 # --8<-- [end:train]
-assert "mse" in INTERMEDIATE_LOSSES

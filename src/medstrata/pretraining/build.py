@@ -18,10 +18,10 @@ from medstrata.models.backbones import Backbone, create_backbone, take_weights
 from medstrata.models.importing.find_encoder import find_encoder
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.pretraining.fsdp import copy_whole, put_back, shard, whole_state
-from medstrata.pretraining.losses import INTERMEDIATE_LOSSES, IntermediateLosses
+from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.moco import Encoder, MoCo, Queue
 from medstrata.pretraining.monitors import Monitor, make_monitor
-from medstrata.pretraining.settings import IntermediateSettings, PretrainSettings
+from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.devices import gather, spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
@@ -155,35 +155,6 @@ def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batc
         key_sub_batches=parts,
         gather=gather,
     )
-
-
-def build_intermediate(
-    settings: IntermediateSettings, stage_channels: Mapping[str, int]
-) -> IntermediateLosses:
-    """The intermediate losses that the settings name, sized for a backbone's stages."""
-    if settings.loss == "none":
-        return IntermediateLosses({}, {})
-    weights = {stage: weight for stage, weight in settings.weights.items() if weight > 0}
-    absent = weights.keys() - stage_channels.keys()
-    if absent:
-        raise MedstrataError(f"the backbone has no {sorted(absent)}; it has {list(stage_channels)}")
-    constructor = INTERMEDIATE_LOSSES[settings.loss]
-    options: dict[str, dict[str, Any]] = {
-        "mse": {},
-        "centered_cosine": {},
-        "barlow_twins": {
-            "projector_size": settings.projector_size,
-            "on_weight": settings.on_weight,
-            "off_weight": settings.off_weight,
-        },
-    }
-    losses = {}
-    for stage in weights:
-        chosen = dict(options[settings.loss])
-        if settings.loss == "mse":
-            chosen["grid"] = settings.grids.get(stage, 1)
-        losses[stage] = constructor(stage_channels[stage], **chosen)
-    return IntermediateLosses(losses, weights)
 
 
 def _queue_size(settings: PretrainSettings, images: int) -> int:

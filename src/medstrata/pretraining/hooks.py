@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from medstrata.models.backbones import stage_taps
-from medstrata.pretraining.build import build_intermediate
-from medstrata.pretraining.losses import IntermediateLoss, IntermediateLosses
+from medstrata.pretraining.losses import (
+    IntermediateLoss,
+    IntermediateLosses,
+    build_intermediate,
+)
 from medstrata.pretraining.settings import STAGES, IntermediateSettings
 from medstrata.runtime.errors import MedstrataError
 
@@ -119,7 +122,8 @@ def intermediate_losses(
     Args:
         model: A timm model, or one with the four stages `layer1` to `layer4`, as torchvision's
             ResNets; parts of it may be used in another module.
-        loss: "mse", "barlow_twins" or "centered_cosine".
+        loss: "mse", "barlow_twins", "centered_cosine", or the import path of another,
+            "package.module:Name".
         key: A momentum encoder of the same kind, whose pass is the second view; None where both
             views pass through `model`.
         options: As `IntermediateSettings`: weights, grids, projector_size and so on.
@@ -131,7 +135,7 @@ def intermediate_losses(
         MedstrataError: the network has no stages that can be tapped.
         ValueError: an option is out of range.
     """
-    settings = IntermediateSettings(loss=loss, **options)  # type: ignore[arg-type]
+    settings = IntermediateSettings(loss=loss, **options)
     query, momentum = _stages(model), None if key is None else _stages(key)
     losses = build_intermediate(settings, {name: stage.channels for name, stage in query.items()})
     return TappedLosses(

@@ -24,6 +24,7 @@ from medstrata.pretraining.build import (
 )
 from medstrata.pretraining.moco import Loss, update_key_encoder
 from medstrata.pretraining.profile.profile import Watch, profiling, unwatched
+from medstrata.pretraining.recipes import arm_of
 from medstrata.pretraining.recorder import Recorder
 from medstrata.pretraining.schedule import lr_factor
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
@@ -261,9 +262,7 @@ def _save_views(t: Training) -> None:
 
 def _finish(t: Training, store: Store, seconds: float) -> None:
     """Export the query encoder's backbone and write result.json."""
-    settings = t.settings
-    arm = settings.recipe.rpartition("/")[2] or settings.intermediate.loss
-    backbone = t.watched
+    settings, arm, backbone = t.settings, arm_of(t.settings), t.watched
     trained = LoadedEncoder(arm, settings.backbone, backbone, t.preprocessing)
     export_backbone(t.folder / "exported", trained)
     *_, final = read_metrics(t.folder / "metrics.jsonl", "epoch")

@@ -4,8 +4,9 @@ Shapes: B batch, C channels, H W height and width, D feature size, K queue size.
 
 An intermediate loss is a module with two steps, so that the second can see the batches of all
 processes at once: `pool` turns the maps of one stage (B, C, H, W) into what is compared, and
-calling the module with both pooled arrays returns a `StageLoss`. To add one, write the module and
-its line in `INTERMEDIATE_LOSSES`.
+calling the module with both pooled arrays returns a `StageLoss`. To add one, write the module, its
+name in `settings.LossName` and its line in `INTERMEDIATE_LOSSES`; one of another package needs
+neither, its import path is its name.
 """
 
 import itertools
@@ -18,6 +19,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from medstrata.models.pooling import global_average_pool
+from medstrata.pretraining.settings import IntermediateSettings
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.import_path import load_object
 
 # A block of the queue small enough that its logits stay in a core's cache while they are used.
 _QUEUE_BLOCK = 4096
@@ -292,12 +296,57 @@ def cross_correlation_terms(first: Tensor, second: Tensor) -> tuple[Tensor, Tens
     return (diagonal - 1).square().sum(), squares - diagonal.square().sum(), diagonal
 
 
-# Name -> constructor, called with the stage's channels and the keyword settings of the loss.
-INTERMEDIATE_LOSSES: dict[str, Callable[..., nn.Module]] = {
-    "mse": MeanSquaredError,
-    "barlow_twins": BarlowTwins,
-    "centered_cosine": CenteredCosine,
+# Which settings a loss is built with: called with them all, the stage's name and its channels.
+INTERMEDIATE_LOSSES: dict[str, Callable[[IntermediateSettings, str, int], nn.Module]] = {
+    "mse": lambda settings, stage, channels: MeanSquaredError(
+        channels, grid=settings.grids.get(stage, 1)
+    ),
+    "barlow_twins": lambda settings, _, channels: BarlowTwins(
+        channels,
+        projector_size=settings.projector_size,
+        on_weight=settings.on_weight,
+        off_weight=settings.off_weight,
+    ),
+    "centered_cosine": lambda _, __, channels: CenteredCosine(channels),
 }
+
+
+def build_intermediate(
+    settings: IntermediateSettings, stage_channels: Mapping[str, int]
+) -> "IntermediateLosses":
+    """The intermediate losses that the settings name, sized for a backbone's stages.
+
+    Raises:
+        MedstrataError: the backbone lacks a stage, or a loss of another package cannot be built.
+    """
+    if settings.loss == "none":
+        return IntermediateLosses({}, {})
+    weights = {stage: weight for stage, weight in settings.weights.items() if weight > 0}
+    absent = weights.keys() - stage_channels.keys()
+    if absent:
+        raise MedstrataError(f"the backbone has no {sorted(absent)}; it has {list(stage_channels)}")
+    build = INTERMEDIATE_LOSSES.get(settings.loss, _build_foreign)
+    return IntermediateLosses(
+        {stage: build(settings, stage, stage_channels[stage]) for stage in weights}, weights
+    )
+
+
+def _build_foreign(settings: IntermediateSettings, _: str, channels: int) -> nn.Module:
+    make = load_object(settings.loss, "intermediate loss")
+    try:
+        loss = make(channels, **settings.options)
+    except (TypeError, ValueError) as error:
+        cause = " ".join(str(error).split())
+        raise MedstrataError(
+            f"intermediate loss {settings.loss} cannot be built for {channels} channels with "
+            f"options {settings.options}: {cause}"
+        ) from error
+    if not isinstance(loss, nn.Module) or not callable(getattr(loss, "pool", None)):
+        raise MedstrataError(
+            f"intermediate loss {settings.loss} is not a torch.nn.Module with a method pool; see "
+            "docs/start/tutorials/add_a_loss.md"
+        )
+    return loss
 
 
 class IntermediateLosses(nn.Module):
@@ -329,6 +378,12 @@ class IntermediateLosses(nn.Module):
         stage_losses = {
             stage: loss(query[stage], key[stage]) for stage, loss in self.losses.items()
         }
+        for loss, given in zip(self.losses.values(), stage_losses.values(), strict=True):
+            if not isinstance(given, StageLoss):
+                raise MedstrataError(
+                    f"intermediate loss {type(loss).__name__} returns a {type(given).__name__}; "
+                    "return medstrata.pretraining.losses.StageLoss(loss, {})"
+                )
         total = sum(
             (self.weights[stage] * stage_loss.loss for stage, stage_loss in stage_losses.items()),
             start=0.0,

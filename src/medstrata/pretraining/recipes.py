@@ -174,3 +174,11 @@ def recipe(name: str, **overrides: Any) -> PretrainSettings:
     if name not in RECIPES:
         raise ValueError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
     return replace_settings(RECIPES[name](), overrides)
+
+
+def arm_of(settings: PretrainSettings) -> str:
+    """Short name for tables: the recipe's, unless the loss is not the recipe's own."""
+    make = RECIPES.get(settings.recipe)
+    if make is not None and make().intermediate.loss == settings.intermediate.loss:
+        return settings.recipe.rpartition("/")[2]
+    return settings.intermediate.loss.rpartition(":")[2]

@@ -4,7 +4,7 @@ A run's `config.yaml` is these settings written out; it is accepted wherever a r
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from medstrata.data.view_settings import ViewSettings, moco_v2
 from medstrata.runtime.errors import require
@@ -12,6 +12,7 @@ from medstrata.runtime.errors import require
 # Of a remote store, shards that are mixed at a time if nothing is said.
 REMOTE_SHUFFLE_SHARDS = 8
 STAGES = ("stage1", "stage2", "stage3", "stage4")
+LossName = Literal["none", "mse", "barlow_twins", "centered_cosine"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,22 +53,33 @@ class IntermediateSettings:
     """The loss on intermediate stages. An ablation is another set of weights.
 
     Attributes:
-        loss: Which loss; `none` is plain MoCo.
+        loss: Which loss; `none` is plain MoCo. One of another package is named by its import path,
+            `package.module:Name`.
         weights: Stage -> weight in the total loss; a stage left out carries none.
         grids: For mse, stage -> positions a side kept by average pooling; 1 pools globally.
         projector_size: For barlow_twins, width of the projector.
         on_weight: For barlow_twins, weight of the diagonal term.
         off_weight: For barlow_twins, weight of the off-diagonal term.
+        options: For a loss of another package, what it is built with, by name.
     """
 
-    loss: Literal["none", "mse", "barlow_twins", "centered_cosine"] = "none"
+    loss: LossName | str = "none"
     weights: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.25))
     grids: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 1))
     projector_size: int = 2048
     on_weight: float = 1.0 / 2048
     off_weight: float = 0.0051 / 2048
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        names, foreign = get_args(LossName), ":" in self.loss
+        require(
+            foreign or self.loss in names,
+            self,
+            "loss",
+            f"{', '.join(names)} or package.module:Name",
+        )
+        require(foreign or not self.options, self, "options", "empty but for package.module:Name")
         for name in ("weights", "grids"):
             keys = getattr(self, name).keys()
             require(keys <= set(STAGES), self, name, f"a mapping from {', '.join(STAGES)}")

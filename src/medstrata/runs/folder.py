@@ -94,10 +94,10 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names."""
+    """Nested settings by dotted names; a mapping that is empty gives none."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             found.update(flat(value, f"{prefix}{key}."))
         else:
             found[prefix + key] = value

@@ -117,7 +117,7 @@ def _read(run: Pretrain) -> tuple[str, Setting]:
     given = config["intermediate"]
     loss = str(given["loss"])
     weights = {} if loss == "none" else {k: float(v) for k, v in given["weights"].items()}
-    options = {name: given.get(name) for name in _OPTIONS.get(loss, ())}
+    options = {name: given.get(name) for name in _OPTIONS.get(loss, ("options",))}
     others = {name: value for name, value in config.items() if name not in _FREE}
     setting = Setting(
         loss=loss,
