@@ -289,7 +289,7 @@ def check_formats(answer: Answer) -> Iterator[Check]:
     """Whether each image format decodes to what was encoded."""
     names, errors = answer.of("decode ")
     for step, why in errors.items():
-        library = "'medstrata[dicom]'" if "DICOM" in step else "pillow deflate"
+        library = "'medstrata[dicom]'" if "DICOM" in step else "pillow opencv-python-headless"
         yield Check("wrong", step, why, f"pip install --force-reinstall {library}")
     if names:
         yield Check("ok", "formats", f"decoded: {', '.join(names)}")

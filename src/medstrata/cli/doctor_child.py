@@ -20,7 +20,7 @@ from medstrata.runtime.errors import MedstrataError
 
 _LIBRARIES = (
     *("torch", "torchvision", "timm", "accelerate", "safetensors", "numpy", "cv2", "PIL.Image"),
-    *("deflate", "pyarrow", "pandas", "sklearn", "matplotlib"),
+    *("pyarrow", "pandas", "sklearn", "matplotlib"),
 )
 # Format, how Pillow is to write it, and how far levels may be off.
 _PHOTOGRAPHS: tuple[tuple[str, str, dict[str, Any], int], ...] = (

@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF, WebP and JPEG 2000 files to pixels, by Pillow.
+"""PNG, JPEG, TIFF, WebP and JPEG 2000 files to pixels, by Pillow; PNG by OpenCV where it can.
 
 Legend: H W height and width.
 """
@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
@@ -19,10 +20,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from medstrata.data.formats.image import DecodedImage
-from medstrata.data.formats.png import inflate_png
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import MAX_PIXELS, Refused
-from medstrata.data.formats.windows import to_depth, window_values
+from medstrata.data.formats.windows import to_bytes, to_depth, window_values
 
 # Pillow's own `open` would warn through a process-wide limit, so each decoder is called by name.
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -33,6 +33,10 @@ _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG 2000": Jpeg2KImageFile,
 }
 PHOTOGRAPHS = tuple(_DECODERS)
+
+_PLAIN = ("L", "RGB", "RGBA", "I;16")  # of a PNG, what OpenCV makes the same pixels of
+# What an orientation may stand in, before the pixels of a PNG or after them.
+_ORIENTED = (b"eXIf", b"Raw profile type exif", b"com.adobe.xmp")
 
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 258, 262, 0
@@ -84,7 +88,7 @@ def read_photographs(
 
 
 def _read(
-    decoded: ImageFile.ImageFile,
+    opened: ImageFile.ImageFile,
     data: bytes,
     name: str,
     page: int | None,
@@ -92,17 +96,16 @@ def _read(
     least: int | None,
 ) -> DecodedImage:
     notes = list[str]()
-    if decoded.width * decoded.height > MAX_PIXELS:
-        raise Refused(f"{decoded.width} x {decoded.height} pixels, more than {MAX_PIXELS:,}")
-    if name == "PNG":
-        decoded = _open(inflate_png(data), name)
+    mode, (width, height) = opened.mode, opened.size
+    if width * height > MAX_PIXELS:
+        raise Refused(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
     if name == "TIFF":
-        _refuse_gaps(decoded)
-    mode, (width, height) = decoded.mode, decoded.size
+        _refuse_gaps(opened)
     if least is not None:
-        decoded.draft(None, (least, least))  # does nothing where the format has no such way
-        if decoded.size != (width, height):
-            notes.append(f"decoded at 1/{decoded.decoderconfig[0]}")
+        opened.draft(None, (least, least))  # does nothing where the format has no such way
+        if opened.size != (width, height):
+            notes.append(f"decoded at 1/{opened.decoderconfig[0]}")
+    decoded = _decode_png(opened, data) if name == "PNG" else opened
     decoded.load()
     upright, sideways = _turn_upright(decoded, page, notes)
     return DecodedImage(
@@ -122,6 +125,32 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
         raise Refused(f"{name} with a truncated or unsupported header") from error
 
 
+def _decode_png(opened: ImageFile.ImageFile, data: bytes) -> Pillow.Image:
+    """The image of a PNG, whose pixels OpenCV decodes: it passes over no damage, as Pillow does.
+
+    Palettes, transparency, animations and orientations stay Pillow's.
+    """
+    try:
+        opened.verify()  # checksums and end, of which libpng would print a line of its own
+    except SyntaxError as error:
+        raise ValueError(str(error)) from error
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("pixel data that do not decode, or too few")
+    if (
+        opened.mode not in _PLAIN
+        or "transparency" in opened.info
+        or getattr(opened, "is_animated", False)
+        or any(word in data for word in _ORIENTED)
+    ):
+        return _open(data, "PNG")
+    if pixels.ndim == 3:
+        eight = to_bytes(pixels)
+        order = cv2.COLOR_BGR2RGB if eight.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+        pixels = cv2.cvtColor(eight, order)
+    return Pillow.fromarray(pixels)
+
+
 def _refuse_gaps(decoded: ImageFile.ImageFile) -> None:
     """Refuse a TIFF that has strips or tiles for a part of its pixels; Pillow leaves gaps black."""
     held = 0
@@ -133,7 +162,7 @@ def _refuse_gaps(decoded: ImageFile.ImageFile) -> None:
 
 
 def _turn_upright(
-    decoded: ImageFile.ImageFile, page: int | None, notes: list[str]
+    decoded: Pillow.Image, page: int | None, notes: list[str]
 ) -> tuple[Pillow.Image, bool]:
     """Apply the EXIF orientation; also says whether width and height have changed places."""
     try:
