@@ -22,7 +22,7 @@ from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
-from medstrata.studies.cell import perform
+from medstrata.studies.cell import run_cell
 from medstrata.studies.plan import plan
 from medstrata.studies.settings import as_study
 from support.foreign_files import under, xray_densenet
@@ -222,7 +222,7 @@ def test_a_file_is_an_arm_of_a_study(file: Path, tmp_path: Path, tiny_store: Sto
         }
     )
     (cell,) = plan(settings)
-    perform(cell, settings, tmp_path / "out", file.parent)
+    run_cell(cell, settings, tmp_path / "out", file.parent)
     result = json.loads((tmp_path / "out" / cell.folder / "result.json").read_text())
     assert result["arm"] == "theirs"
     assert result["encoder"].endswith("theirs.pth")

@@ -78,7 +78,7 @@ class Pretended:
 
     out: Path
     errors: dict[str, list[BaseException]] = field(default_factory=dict)
-    places: int = 2
+    slots: int = 2
     order: list[str] = field(default_factory=list)
 
     def submit(self, cell: Cell) -> Ended:
@@ -190,9 +190,9 @@ def test_the_task_does_not_decide_the_store_or_the_pretraining() -> None:
         cell.folder: cell
         for cell in plan(tiny(data=other, pretrain={**TINY["pretrain"], "knn_task": "finding"}))
     }
-    assert before["stores/tiny.store"].what == after["stores/tiny.store"].what
-    assert before["pretrain/tiny/moco-0"].what == after["pretrain/tiny/moco-0"].what
-    assert before["full/tiny/moco-1-0"].what != after["full/tiny/moco-1-0"].what
+    assert before["stores/tiny.store"].config == after["stores/tiny.store"].config
+    assert before["pretrain/tiny/moco-0"].config == after["pretrain/tiny/moco-0"].config
+    assert before["full/tiny/moco-1-0"].config != after["full/tiny/moco-1-0"].config
 
 
 def test_a_half_made_cell_is_not_taken_for_whole(tmp_path: Path) -> None:
@@ -237,6 +237,8 @@ def test_pretraining_seeds_are_shared_out() -> None:
         ({"protocols": {"full": {"grid": {"lr": []}}}}, "grid.lr lists no value"),
         ({"pretrain": {"epochs": 0}}, "epochs must be 1 or more"),
         ({"probe": {"fractions": [0.2]}}, "probe.fractions: 0.2 is not among"),
+        ({"reuse": {"settings": {"subset": 5}}}, "no setting 'subset'; there are subsets"),
+        ({"atlas": {"settings": {"queries": 0}}}, "AtlasSettings.queries must be 1"),
     ],
 )
 def test_a_wrong_study_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:

@@ -16,14 +16,13 @@ from medstrata.evaluation.atlas import atlas
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.probe import probe
 from medstrata.evaluation.reuse import reuse
-from medstrata.evaluation.settings import AtlasSettings, FinetuneSettings, ReuseSettings
+from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.evaluation.setup import EvaluationOptions
 from medstrata.pretraining.loop import pretrain
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result
 from medstrata.runtime.files import write_text
 from medstrata.runtime.settings import replace_settings
-from medstrata.studies.given import named_encoder
 from medstrata.studies.plan import Cell, store_path
 from medstrata.studies.settings import PREPARE_OPTIONS, DataSettings, StudySettings
 
@@ -31,7 +30,7 @@ _CHOICE = "choice.json"
 _CANDIDATES = "candidates"
 
 
-def perform(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
+def run_cell(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
     """Do the work of a cell; one that was cut goes on or starts again.
 
     Args:
@@ -54,10 +53,8 @@ def perform(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
         pretrain(store, pretraining, folder, resume=True)
         return
     if cell.kind == "reuse":
-        assert settings.reuse is not None
         tuned = next(out / one for one in cell.needs if one.startswith("full/"))
-        chosen = ReuseSettings(seed=cell.seed, legacy=settings.legacy)
-        reuse(tuned, store, folder, replace_settings(chosen, settings.reuse.settings), resume=True)
+        reuse(tuned, store, folder, settings.reuse_settings(cell.seed), resume=True)
         return
     _evaluate(cell, settings, store, folder, _encoder(cell, settings, out, root), out / "features")
 
@@ -72,11 +69,13 @@ def _prepare(folder: Path, data: DataSettings, root: Path) -> None:
 
 
 def _encoder(cell: Cell, settings: StudySettings, out: Path, root: Path) -> EncoderSpec:
-    """What the functions that take an encoder are given."""
+    """Where a cell starts: a pre-training of the study, or what the arm names."""
     for one in cell.needs:
         if one.startswith("pretrain/"):
             return EncoderSpec("path", out / one)
-    return named_encoder(settings.arms[cell.arm].encoder or "", cell.data).below(root)
+    encoder = settings.arms[cell.arm].encoder_on(cell.data)
+    assert encoder is not None
+    return encoder.below(root)
 
 
 def _evaluate(
@@ -98,10 +97,7 @@ def _evaluate(
     }
     seeds = {"seed": cell.seed, "subset_seed": cell.seed}
     if cell.kind == "atlas":
-        assert settings.atlas is not None
-        size = settings.finetune(cell.data, next(iter(settings.protocols))).views.size
-        shown = replace_settings(AtlasSettings(image_size=size), settings.atlas.settings)
-        atlas(encoder, store, data.task, folder, shown, **common)
+        atlas(encoder, store, data.task, folder, settings.atlas_settings(cell.data), **common)
         return
     assert cell.fraction is not None
     if cell.kind == "probe":

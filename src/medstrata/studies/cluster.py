@@ -40,7 +40,7 @@ class ClusterWorkers:
             raise MedstrataError(
                 "a cluster needs submitit: pip install 'medstrata[slurm]'"
             ) from error
-        self.places = jobs
+        self.slots = jobs
         self._study = settings, out.resolve(), root.resolve()
         self._executor = submitit.AutoExecutor(folder=out / "logs" / "cluster", cluster=cluster)
         try:

@@ -17,9 +17,8 @@ from medstrata.models.backbones import Backbone, Features, create_backbone
 from medstrata.runtime.console import duration, say
 from medstrata.runtime.devices import device_name, make_accelerator, spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
-from medstrata.studies.given import given_contents
 from medstrata.studies.ledger import Ledger
-from medstrata.studies.plan import Cell, plan, store_path
+from medstrata.studies.plan import Cell, input_digests, plan, store_path
 from medstrata.studies.progress import Pace
 from medstrata.studies.settings import StudySettings
 
@@ -47,7 +46,7 @@ def describe(settings: StudySettings, out: Path, root: Path, jobs: int) -> str:
     Returns:
         Lines of text.
     """
-    cells, ledger = plan(settings, given_contents(settings, root)), Ledger(out)
+    cells, ledger = plan(settings, input_digests(settings, root)), Ledger(out)
     waiting = [cell for cell in cells if not ledger.finished(cell)]
     pace = Pace()
     for cell in cells:

@@ -25,22 +25,22 @@ class Ledger:
     def finished(self, cell: Cell) -> bool:
         """Whether the cell ended well with what is asked for now."""
         record = self._read(cell)
-        return record is not None and record["what"] == cell.what
+        return record is not None and record["config"] == cell.config
 
     def changed(self, cells: Iterable[Cell]) -> dict[Cell, str]:
         """Cells that ended well, but with other settings than now: which, before and after."""
         found = {}
         for cell in cells:
             record = self._read(cell)
-            if record is not None and record["what"] != cell.what:
-                found[cell] = _difference(record["what"], cell.what)
+            if record is not None and record["config"] != cell.config:
+                found[cell] = _difference(record["config"], cell.config)
         return found
 
     def finish(self, cell: Cell) -> None:
         """Remember that the cell ended well."""
         path = self._path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"what": cell.what}, indent=1) + "\n")
+        write_text(path, json.dumps({"config": cell.config}, indent=1) + "\n")
 
     def forget(self, cells: Sequence[Cell]) -> None:
         """Remove cells and what they made."""
@@ -63,9 +63,11 @@ class Ledger:
         if cell.kind != "prepare" and self.result(cell) is None:
             return None
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise MedstrataError(f"{path} is damaged: delete it to make the cell again") from error
+            return {"config": json.loads(path.read_text(encoding="utf-8"))["config"]}
+        except (ValueError, TypeError, KeyError) as error:
+            raise MedstrataError(
+                f"{path} is damaged, or of an earlier version: delete it to make the cell again"
+            ) from error
 
 
 def _difference(before: Any, now: Any, name: str = "") -> str:

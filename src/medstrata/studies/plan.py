@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from medstrata.studies.given import named_encoder
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.studies.settings import AnalysisSettings, Protocol, StudySettings
 
 CellKind = Literal["prepare", "pretrain", "full", "frozen", "probe", "reuse", "atlas"]
@@ -24,7 +24,7 @@ class Cell:
         fraction: Of the labels, where labels are used.
         seed: Of this piece of work.
         needs: Folders of the cells that must be finished before.
-        what: Everything that decides the outcome, as plain values.
+        config: Everything that decides the outcome, as plain values.
     """
 
     kind: CellKind
@@ -33,7 +33,7 @@ class Cell:
     fraction: float | None = None
     seed: int = 0
     needs: tuple[str, ...] = ()
-    what: dict[str, Any] = field(default_factory=dict, hash=False)
+    config: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def folder(self) -> str:
@@ -43,7 +43,7 @@ class Cell:
     @property
     def digest(self) -> str:
         """Tells whether two cells do the same."""
-        return hashlib.sha256(json.dumps(self.what, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
         words = [self.kind, self.data, self.arm]
@@ -63,19 +63,52 @@ def _folder(
     return f"{kind}/{data}/{arm}{share}-{seed}"
 
 
-def plan(settings: StudySettings, given: Mapping[str, str] | None = None) -> list[Cell]:
+def input_digests(settings: StudySettings, root: Path) -> dict[str, str]:
+    """What tells the content of the stores and encoders that a study names, by these names.
+
+    What does not exist yet, or lies at an address, is left out.
+
+    Args:
+        settings: The study.
+        root: Folder that relative paths start from.
+    """
+    stores = {data.store for data in settings.data.values() if data.store is not None}
+    encoders = {arm.encoder_on(data) for arm in settings.arms.values() for data in settings.data}
+    found = {name: _store_digest(root / name) for name in stores if "://" not in name}
+    found |= {str(spec): _encoder_digest(spec.below(root)) for spec in encoders if spec}
+    return {name: digest for name, digest in found.items() if digest is not None}
+
+
+def _store_digest(folder: Path) -> str | None:
+    path = folder / "store.json"
+    return str(json.loads(path.read_text("utf-8"))["digest"]) if path.is_file() else None
+
+
+def _encoder_digest(spec: EncoderSpec) -> str | None:
+    """Of a weights file, or of what a run exported."""
+    if spec.path is None:
+        return None
+    exported = spec.path / "exported" / "backbone.safetensors"
+    path = exported if spec.path.is_dir() else spec.path
+    if not path.is_file():
+        return None
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def plan(settings: StudySettings, digests: Mapping[str, str] | None = None) -> list[Cell]:
     """Every cell of a study, each after those it needs.
 
     Args:
         settings: The study.
-        given: Digests of the stores and encoders that it names; see `given.given_contents`.
+        digests: Of the stores and encoders that it names; see `input_digests`.
     """
-    return list(_Planner(settings, given or {}).cells())
+    return list(_Planner(settings, digests or {}).cells())
 
 
 class _Planner:
-    def __init__(self, settings: StudySettings, given: Mapping[str, str]) -> None:
-        self.settings, self.given = settings, given
+    def __init__(self, settings: StudySettings, digests: Mapping[str, str]) -> None:
+        self.settings, self.digests = settings, digests
         self.known: dict[str, Cell] = {}
         self.tuning = {
             (data, protocol): asdict(settings.finetune(data, protocol))
@@ -84,25 +117,25 @@ class _Planner:
         }
 
     def cells(self) -> Iterator[Cell]:
-        yield from self._prepared()
-        yield from self._pretrained()
-        yield from self._tuned()
-        yield from self._analysed()
+        yield from self._prepare_cells()
+        yield from self._pretrain_cells()
+        yield from self._finetune_cells()
+        yield from self._analysis_cells()
 
-    def _prepared(self) -> Iterator[Cell]:
+    def _prepare_cells(self) -> Iterator[Cell]:
         for name, data in self.settings.data.items():
             if data.prepare is not None:
-                yield self._cell("prepare", name, what=dict(data.prepare))
+                yield self._cell("prepare", name, config=dict(data.prepare))
 
-    def _pretrained(self) -> Iterator[Cell]:
+    def _pretrain_cells(self) -> Iterator[Cell]:
         for seed in range(self.settings.pretrain_seeds):
             for data in self.settings.data:
                 for arm in self.settings.arms:
                     settings = self.settings.pretraining(data, arm, seed)
                     if settings is not None:
-                        yield self._cell("pretrain", data, arm, seed=seed, what=asdict(settings))
+                        yield self._cell("pretrain", data, arm, seed=seed, config=asdict(settings))
 
-    def _tuned(self) -> Iterator[Cell]:
+    def _finetune_cells(self) -> Iterator[Cell]:
         # Seed by seed, so that the table is whole early and its means settle later.
         for seed in range(self.settings.seeds):
             for protocol in sorted(self.settings.protocols):
@@ -115,26 +148,28 @@ class _Planner:
         self, protocol: Protocol, data: str, arm: str, fraction: float, seed: int
     ) -> Cell:
         chosen = self.settings.protocols[protocol]
-        what = {
+        config = {
             **self.tuning[data, protocol],
             "grid": chosen.grid,
             "legacy": self.settings.legacy,
         }
-        return self._cell(protocol, data, arm, fraction, seed, what, self._start(data, arm, seed))
+        return self._cell(
+            protocol, data, arm, fraction, seed, config, self._pretraining(data, arm, seed)
+        )
 
-    def _analysed(self) -> Iterator[Cell]:
+    def _analysis_cells(self) -> Iterator[Cell]:
         settings = self.settings
         for data in settings.data:
             for arm in settings.arms:
-                for fraction, seed in self._asked(settings.probe):
+                for fraction, seed in self._labels_of(settings.probe):
                     yield self._analysis("probe", settings.probe, data, arm, fraction, seed)
                 if "full" in settings.protocols:
-                    for fraction, seed in self._asked(settings.reuse):
+                    for fraction, seed in self._labels_of(settings.reuse):
                         yield self._analysis("reuse", settings.reuse, data, arm, fraction, seed)
                 if settings.atlas is not None:
                     yield self._analysis("atlas", settings.atlas, data, arm, None, 0)
 
-    def _asked(self, chosen: AnalysisSettings | None) -> Iterator[tuple[float, int]]:
+    def _labels_of(self, chosen: AnalysisSettings | None) -> Iterator[tuple[float, int]]:
         if chosen is not None:
             for fraction in chosen.fractions or self.settings.fractions:
                 for seed in range(min(chosen.seeds or self.settings.seeds, self.settings.seeds)):
@@ -150,13 +185,13 @@ class _Planner:
         seed: int,
     ) -> Cell:
         assert chosen is not None
-        what = {**chosen.settings, "legacy": self.settings.legacy}
-        needs = self._start(data, arm, seed)
+        config = {**chosen.settings, "legacy": self.settings.legacy}
+        needs = self._pretraining(data, arm, seed)
         if kind == "reuse":
             needs += (_folder("full", data, arm, fraction, seed),)
-        return self._cell(kind, data, arm, fraction, seed, what, needs)
+        return self._cell(kind, data, arm, fraction, seed, config, needs)
 
-    def _start(self, data: str, arm: str, seed: int) -> tuple[str, ...]:
+    def _pretraining(self, data: str, arm: str, seed: int) -> tuple[str, ...]:
         """The pre-training that an arm starts from at a seed, if it has one."""
         if self.settings.arms[arm].recipe is None:
             return ()
@@ -170,26 +205,26 @@ class _Planner:
         arm: str = "",
         fraction: float | None = None,
         seed: int = 0,
-        what: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
         needs: tuple[str, ...] = (),
     ) -> Cell:
-        """A cell whose `what` also says on which images, by which encoder, and after what."""
+        """A cell whose `config` also says on which images, by which encoder, and after what."""
         chosen = self.settings.data[data]
-        decided: dict[str, Any] = dict(what or {})
+        config = dict(config or {})
         if kind != "prepare":
-            decided["store"] = chosen.store
-            decided |= self._content("store", chosen.store)
+            config["store"] = chosen.store
+            config |= self._digest("store", chosen.store)
             needs = needs if chosen.prepare is None else (_folder("prepare", data), *needs)
         if kind not in ("prepare", "pretrain"):
             arms = self.settings.arms[arm]
-            decided |= {
+            config |= {
                 "encoder": arms.encoder,
                 "backbone": arms.backbone or self.settings.backbone,
             }
-            if arms.encoder is not None:
-                decided |= self._content("encoder", str(named_encoder(arms.encoder, data)))
-            decided |= {"task": chosen.task, "kind": chosen.kind}
-        decided["after"] = {one: self.known[one].digest for one in needs}
+            if (encoder := arms.encoder_on(data)) is not None:
+                config |= self._digest("encoder", str(encoder))
+            config |= {"task": chosen.task, "kind": chosen.kind}
+        config["after"] = {one: self.known[one].digest for one in needs}
         cell = Cell(
             kind=kind,
             data=data,
@@ -197,15 +232,15 @@ class _Planner:
             fraction=fraction,
             seed=seed,
             needs=needs,
-            what=json.loads(json.dumps(decided)),
+            config=json.loads(json.dumps(config)),
         )
         self.known[cell.folder] = cell
         return cell
 
-    def _content(self, what: str, name: str | None) -> dict[str, str]:
-        """The digest of something that the study was given, where there is one."""
-        digest = self.given.get(name or "")
-        return {} if digest is None else {f"{what}_digest": digest}
+    def _digest(self, of: str, name: str | None) -> dict[str, str]:
+        """What tells the content of a store or an encoder that the study names."""
+        digest = self.digests.get(name or "")
+        return {} if digest is None else {f"{of}_digest": digest}
 
 
 def store_path(settings: StudySettings, data: str, out: Path, root: Path) -> str:

@@ -25,11 +25,11 @@ class Progress:
     Args:
         cells: Every cell of the study.
         out: Its folder.
-        places: Cells that run at a time.
+        slots: Cells that run at a time.
     """
 
-    def __init__(self, cells: list[Cell], out: Path, places: int) -> None:
-        self._cells, self._out, self._places = cells, out, places
+    def __init__(self, cells: list[Cell], out: Path, slots: int) -> None:
+        self._cells, self._out, self._slots = cells, out, slots
         self._done: set[Cell] = set()
         self._failed: set[Cell] = set()
         self._running: dict[Cell, float] = {}
@@ -111,7 +111,7 @@ class Progress:
         seconds = self._pace.seconds(waiting)
         if seconds is None:
             return f"{len(waiting)} cells left"
-        return f"about {duration(seconds / self._places)} left"
+        return f"about {duration(seconds / self._slots)} left"
 
     def _drawn(self) -> Iterable[RenderableType]:
         elapsed = duration(time.perf_counter() - self._started)

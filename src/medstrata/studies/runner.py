@@ -16,9 +16,8 @@ from filelock import FileLock, Timeout
 from medstrata.runtime.errors import MedstrataError, Stopped
 from medstrata.runtime.files import write_text
 from medstrata.runtime.signals import SCHEDULER_SIGNALS
-from medstrata.studies.given import given_contents
 from medstrata.studies.ledger import Ledger
-from medstrata.studies.plan import Cell, plan
+from medstrata.studies.plan import Cell, input_digests, plan
 from medstrata.studies.progress import Progress
 from medstrata.studies.settings import StudySettings
 from medstrata.studies.workers import Handle, Workers, log_path
@@ -49,7 +48,7 @@ def run_cells(
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / "study.lock", timeout=0):
-            cells, ledger = plan(settings, given_contents(settings, Path(root))), Ledger(out)
+            cells, ledger = plan(settings, input_digests(settings, Path(root))), Ledger(out)
             _require_unchanged(cells, ledger, out, redo)
             plain = json.loads(json.dumps(asdict(settings)))
             write_text(out / "study.yaml", yaml.safe_dump(plain, sort_keys=False))
@@ -79,7 +78,7 @@ def _require_unchanged(cells: list[Cell], ledger: Ledger, out: Path, redo: bool)
 class _Run:
     def __init__(self, cells: list[Cell], ledger: Ledger, workers: Workers, out: Path) -> None:
         self._ledger, self._workers = ledger, workers
-        self._progress = Progress(cells, out, workers.places)
+        self._progress = Progress(cells, out, workers.slots)
         self._done: set[str] = set()
         self._waiting: list[Cell] = []
         self._running: dict[Cell, Handle] = {}
@@ -117,7 +116,7 @@ class _Run:
                 self._waiting.remove(cell)
                 self._give_up(cell, f"it needs {broken[0]}, which failed")
                 lost.add(cell.folder)
-            elif len(self._running) < self._workers.places and self._done.issuperset(cell.needs):
+            elif len(self._running) < self._workers.slots and self._done.issuperset(cell.needs):
                 self._waiting.remove(cell)
                 self._progress.began(cell)
                 self._running[cell] = self._workers.submit(cell)

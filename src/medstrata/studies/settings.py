@@ -13,8 +13,10 @@ import yaml
 
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.evaluation.settings import (
+    AtlasSettings,
     FinetuneSettings,
     ProbeSettings,
+    ReuseSettings,
 )
 from medstrata.metrics.kinds import TaskKind
 from medstrata.pretraining.recipes import RECIPES, recipe
@@ -25,11 +27,6 @@ from medstrata.runtime.settings import parse_settings, replace_settings
 
 Protocol = Literal["full", "frozen"]
 
-# What a study may change of the analyses that have no settings of their own.
-_CHANGEABLE = {
-    "reuse": {"subsets", "subset_size", "max_images"},
-    "atlas": {"images", "queries", "neighbours"},
-}
 # What a study's `prepare` may hold beside the source and the settings.
 PREPARE_OPTIONS = ("preview", "workers", "allow_leakage", "overwrite")
 # Names of data sets and arms become folders.
@@ -101,6 +98,12 @@ class ArmSettings:
             EncoderSpec.parse(self.encoder)
         if self.encoder is not None and self.pretrain:
             raise ValueError("pretrain changes a recipe, and this arm has none")
+
+    def encoder_on(self, data: str) -> EncoderSpec | None:
+        """The encoder for one data set, None for a recipe."""
+        if self.encoder is None:
+            return None
+        return EncoderSpec.parse(self.encoder.replace("{data}", data))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,16 +197,14 @@ class StudySettings:
             lacking = set(chosen.fractions or ()) - set(self.fractions) if chosen else set()
             if lacking:
                 raise ValueError(f"{name}.fractions: {min(lacking)} is not among the study's")
-            strange = set(chosen.settings) - _CHANGEABLE.get(name, set()) if chosen else set()
-            if strange and name in _CHANGEABLE:
-                known = ", ".join(sorted(_CHANGEABLE[name]))
-                raise ValueError(f"{name}.settings: no setting {min(strange)!r}; there are {known}")
         for name in self.data:
             for protocol in self.protocols:
                 self.finetune(name, protocol)
             for arm in self.arms:
                 self.pretraining(name, arm, 0)
             self.probing(name)
+            self.atlas_settings(name)
+        self.reuse_settings()
 
     def pretraining(self, data: str, arm: str, seed: int) -> PretrainSettings | None:
         """Settings of one arm's pre-training on one data set, None for a ready encoder.
@@ -231,8 +232,24 @@ class StudySettings:
         """Settings of layer-wise probing on one data set, still with seed 0; None without it."""
         if self.probe is None:
             return None
-        size = self.finetune(data, next(iter(self.protocols))).views.size
-        return replace_settings(ProbeSettings(image_size=size), self.probe.settings)
+        return replace_settings(ProbeSettings(image_size=self._size(data)), self.probe.settings)
+
+    def atlas_settings(self, data: str) -> AtlasSettings | None:
+        """Settings of the atlas on one data set; None without it."""
+        if self.atlas is None:
+            return None
+        return replace_settings(AtlasSettings(image_size=self._size(data)), self.atlas.settings)
+
+    def reuse_settings(self, seed: int = 0) -> ReuseSettings | None:
+        """Settings of feature reuse; None without it."""
+        if self.reuse is None:
+            return None
+        settings = ReuseSettings(seed=seed, legacy=self.legacy)
+        return replace_settings(settings, self.reuse.settings)
+
+    def _size(self, data: str) -> int:
+        """Pixels of the side of a network's input, the same under every protocol."""
+        return self.finetune(data, next(iter(self.protocols))).views.size
 
 
 def load_study(path: Path) -> StudySettings:

@@ -35,7 +35,7 @@ class Handle(Protocol):
 class Workers(Protocol):
     """Takes cells and runs them."""
 
-    places: int
+    slots: int
 
     def submit(self, cell: Cell) -> Handle:
         """Hand a cell over."""
@@ -48,7 +48,7 @@ class Workers(Protocol):
 
 def run_logged(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
     """Run a cell with everything it prints in its log; one process at a time for one cell."""
-    from medstrata.studies.cell import perform
+    from medstrata.studies.cell import run_cell
 
     log = log_path(out, cell)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def run_logged(cell: Cell, settings: StudySettings, out: Path, root: Path) -> No
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            perform(cell, settings, out, root)
+            run_cell(cell, settings, out, root)
         except Exception:
             traceback.print_exc()
             raise
@@ -88,7 +88,7 @@ class LocalWorkers:
     """
 
     def __init__(self, settings: StudySettings, out: Path, root: Path, jobs: int) -> None:
-        self.places = jobs
+        self.slots = jobs
         self._study = settings, out, root
         self._pool = self._make_pool()
 
@@ -110,7 +110,7 @@ class LocalWorkers:
         context = get_context("spawn")
         begun = context.Value("i", 0)
         return ProcessPoolExecutor(
-            self.places, context, _begin, (self.places, begun, os.getpid(), _gpus())
+            self.slots, context, _begin, (self.slots, begun, os.getpid(), _gpus())
         )
 
 
