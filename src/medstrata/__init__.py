@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from medstrata.evaluation.settings import ReuseSettings as ReuseSettings
     from medstrata.exporting.card import Statements as Statements
     from medstrata.exporting.export import export as export
+    from medstrata.exporting.settings import ExportSettings as ExportSettings
     from medstrata.inference.embed import embed as embed
     from medstrata.inference.predict import predict as predict
     from medstrata.inference.settings import EmbedSettings as EmbedSettings
@@ -47,6 +48,7 @@ _PUBLIC = {
     "predict": ("medstrata.inference.predict", "predict"),
     "results": ("medstrata.report.notebook", "results"),
     "run_metrics": ("medstrata.report.notebook", "run_metrics"),
+    "ExportSettings": ("medstrata.exporting.settings", "ExportSettings"),
     "EmbedSettings": ("medstrata.inference.settings", "EmbedSettings"),
     "AtlasSettings": ("medstrata.evaluation.settings", "AtlasSettings"),
     "ProbeSettings": ("medstrata.evaluation.settings", "ProbeSettings"),

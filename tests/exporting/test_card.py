@@ -109,7 +109,7 @@ def test_ordinal_head_and_absent_encoder(tmp_path: Path) -> None:
     assert "logits: 2 (above 0, above 1); the sigmoid of each" in card
     assert "Started from the encoder mse; its training is not known here." in card
     assert "kaku2021" not in card
-    bare = ms.export(run, "timm", tmp_path / "bare", head=False)
+    bare = ms.export(run, "timm", tmp_path / "bare", ms.ExportSettings(head=False))
     assert json.loads((bare / "config.json").read_text())["num_classes"] == 0
 
 

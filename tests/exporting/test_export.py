@@ -61,7 +61,7 @@ def tells_nothing_of_this_machine(folder: Path, run: Path) -> None:
 
 def check(run: Path, to: str, out: Path, patch: pytest.MonkeyPatch, **options: Any) -> Tensor:
     """Export, load by the card, compare with the encoder; returns what the consumer gave."""
-    folder = ms.export(run, to, out, **options)
+    folder = ms.export(run, to, out, ms.ExportSettings(**options))
     tells_nothing_of_this_machine(folder, run)
     source = open_source(run, head=to not in ("torchvision", "monai"))
     pixels = other_pixels(source.preprocessing.channels)
@@ -103,7 +103,7 @@ def test_runs_as_training_leaves_them(
         ms.FinetuneSettings(epochs=1, min_steps=1, resamples=20),
     )
     check(run, "timm", tmp_path / "backbone", monkeypatch)
-    assert check(tuned, "timm", tmp_path / "classifier", monkeypatch, results=[]).shape == (5, 3)
+    assert check(tuned, "timm", tmp_path / "classifier", monkeypatch).shape == (5, 3)
     card = (tmp_path / "classifier" / "README.md").read_text()
     scores = json.loads((tuned / "result.json").read_text())["test"]["scores"]["quadratic_kappa"]
     assert f"{scores['value']:.3f} ({scores['low']:.3f} to {scores['high']:.3f})" in card

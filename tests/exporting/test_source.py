@@ -75,7 +75,7 @@ def test_networks_that_the_target_lacks(run: Path, to: str, tmp_path: Path) -> N
 def test_target_and_its_options(run: Path, tmp_path: Path) -> None:
     refused(run, "keras", tmp_path, "no target 'keras'; there are timm, torchvision")
     with pytest.raises(MedstrataError, match="belong to graphs"):
-        ms.export(run, "timm", tmp_path / "out", stages=True)
+        ms.export(run, "timm", tmp_path / "out", ms.ExportSettings(stages=True))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,6 @@ def test_absent_consumer_is_said(
 
 def test_absent_onnx_is_said(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "medstrata.exporting.to_onnx.find_spec", lambda name: None if name == "onnx" else name
+        "medstrata.exporting.graph.find_spec", lambda name: None if name == "onnx" else name
     )
     refused(run, "onnx", tmp_path, "writing ONNX needs onnx: pip install 'medstrata\\[onnx\\]'")

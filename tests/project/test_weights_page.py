@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from medstrata.cli.main import main
-from medstrata.exporting.names import TARGETS
+from medstrata.exporting.settings import TARGETS
 from medstrata.exporting.source import expected_outputs, fixed_pixels, open_source
 from support.exported_runs import pretrained_run, tuned_run
 

@@ -8,14 +8,19 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.commands import UsageError
-from medstrata.exporting.names import GRAPHS, TargetName
+from medstrata.exporting.settings import GRAPHS, TARGETS, ExportSettings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command takes."""
     add = parser.add_argument
     add("run", type=Path, help="Finished pre-training run, or fully fine-tuned one.")
-    add("--to", type=TargetName, required=True, help="What is to load it.")
+    add(
+        "--to",
+        type=str,
+        required=True,
+        help=f"What is to load it: {', '.join(TARGETS)}, or package.module:Target.",
+    )
     add("--out", type=Path, required=True, help="Folder to write.")
     add("--stages", action="store_true", help="onnx, torch-export: stage maps as outputs too.")
     add(
@@ -40,7 +45,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    if arguments.to not in GRAPHS and (arguments.stages or arguments.with_preprocessing):
+    if arguments.to not in TARGETS and ":" not in arguments.to:
+        raise UsageError(f"--to must be {', '.join(TARGETS)}, or package.module:Target")
+    graphs = arguments.to in GRAPHS or ":" in arguments.to
+    if not graphs and (arguments.stages or arguments.with_preprocessing):
         raise UsageError(f"--stages and --with-preprocessing need --to {' or '.join(GRAPHS)}")
     from medstrata.exporting.card import Statements
     from medstrata.exporting.export import export
@@ -49,9 +57,11 @@ def run(arguments: Namespace) -> None:
         arguments.run,
         arguments.to,
         arguments.out,
-        stages=arguments.stages,
-        with_preprocessing=arguments.with_preprocessing,
-        head=not arguments.no_head,
+        ExportSettings(
+            stages=arguments.stages,
+            with_preprocessing=arguments.with_preprocessing,
+            head=not arguments.no_head,
+        ),
         results=arguments.results,
         statements=Statements(
             licence=arguments.licence,

@@ -2,33 +2,44 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import is_dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from medstrata.exporting.card import Statements, model_card
-from medstrata.exporting.names import GRAPHS, TARGETS
 from medstrata.exporting.scores import scores_of
+from medstrata.exporting.settings import GRAPHS, TARGETS, ExportSettings
 from medstrata.exporting.source import Source, expected_outputs, fixed_pixels, open_source
 from medstrata.exporting.target import Target
 from medstrata.exporting.to_huggingface import HuggingFace
-from medstrata.exporting.to_monai import Monai
-from medstrata.exporting.to_onnx import Onnx
+from medstrata.exporting.to_monai import MONAI
+from medstrata.exporting.to_onnx import ONNX
 from medstrata.exporting.to_timm import Timm
-from medstrata.exporting.to_torch_export import Program
-from medstrata.exporting.to_torchvision import Torchvision
+from medstrata.exporting.to_torch_export import TORCH_EXPORT
+from medstrata.exporting.to_torchvision import TORCHVISION
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing_folder, write_text
+from medstrata.runtime.import_path import load_object
+
+_TARGETS: dict[str, Target] = {
+    "timm": Timm(),
+    "torchvision": TORCHVISION,
+    "huggingface": HuggingFace(),
+    "monai": MONAI,
+    "onnx": ONNX,
+    "torch-export": TORCH_EXPORT,
+}
+_MEMBERS = {name for name in vars(Target) if not name.startswith("_")}
 
 
 def export(
     run: Path | str,
     to: str,
     out: Path | str,
+    settings: ExportSettings | None = None,
     *,
-    stages: bool = False,
-    with_preprocessing: bool = False,
-    head: bool = True,
     results: Sequence[Path | str] = (),
     statements: Statements | None = None,
     overwrite: bool = False,
@@ -37,11 +48,10 @@ def export(
 
     Args:
         run: A finished pre-training run, or a fine-tuned one with `protocol=full`.
-        to: timm, torchvision, huggingface, monai, onnx or torch-export.
+        to: timm, torchvision, huggingface, monai, onnx or torch-export; or the import path of a
+            target of your own, see `Target`: `mypackage.targets:MyTarget`.
         out: The folder to write.
-        stages: Whether an ONNX graph or program also gives the stage maps.
-        with_preprocessing: Whether it takes uint8 pixels (B, H, W, C) and normalises them itself.
-        head: Whether a fine-tuned run's head goes along, where the target holds one.
+        settings: What is written.
         results: Finished fine-tuning and probe runs of this encoder, for the model card.
         statements: What only you know, for the model card.
         overwrite: Replace an earlier export at `out`.
@@ -53,10 +63,10 @@ def export(
         MedstrataError: the run cannot be exported, the target does not have such a network or
             gives something else, or the folder is in use.
     """
-    run, out = Path(run), Path(out).resolve()
-    target = _target(to, stages=stages, with_preprocessing=with_preprocessing)
+    run, out, settings = Path(run), Path(out).resolve(), settings or ExportSettings()
+    target = _target(to, settings)
     _require_free(out, overwrite=overwrite)
-    source = open_source(run, head=head and target.takes_head)
+    source = open_source(run, head=settings.head and target.takes_head)
     target.require(source)
     scores = scores_of(source, [Path(result) for result in results])
     with replacing_folder(out) as folder:
@@ -69,26 +79,34 @@ def export(
     return out
 
 
-def _target(to: str, *, stages: bool, with_preprocessing: bool) -> Target:
-    if (stages or with_preprocessing) and to not in GRAPHS:
+def _target(to: str, settings: ExportSettings) -> Target:
+    if to not in _TARGETS and ":" not in to:
+        raise MedstrataError(
+            f"no target {to!r}; there are {', '.join(TARGETS)}, and import paths of your own, "
+            "package.module:Name"
+        )
+    target: Any = _TARGETS[to] if to in _TARGETS else _loaded(to)
+    options = {name: True for name in ("stages", "with_preprocessing") if getattr(settings, name)}
+    fields = target.__dataclass_fields__ if is_dataclass(target) else {}
+    if not options.keys() <= fields.keys():
         raise MedstrataError(
             f"stages and preprocessing belong to graphs ({', '.join(GRAPHS)}), not to {to}"
         )
-    match to:
-        case "timm":
-            return Timm()
-        case "torchvision":
-            return Torchvision()
-        case "huggingface":
-            return HuggingFace()
-        case "monai":
-            return Monai()
-        case "onnx":
-            return Onnx(stages=stages, with_preprocessing=with_preprocessing)
-        case "torch-export":
-            return Program(stages=stages, with_preprocessing=with_preprocessing)
-        case _:
-            raise MedstrataError(f"no target {to!r}; there are {', '.join(TARGETS)}")
+    chosen: Target = replace(target, **options) if options else target
+    return chosen
+
+
+def _loaded(path: str) -> Target:
+    """A target of the user's own."""
+    named = load_object(path, "export target")
+    absent = sorted(_MEMBERS - set(dir(named)))
+    if absent:
+        raise MedstrataError(f"export target {path} has no {', '.join(absent)}; see `Target`")
+    try:
+        target: Target = named() if isinstance(named, type) else named
+    except TypeError as error:
+        raise MedstrataError(f"export target {path} cannot be made: {error}") from error
+    return target
 
 
 def _require_free(out: Path, *, overwrite: bool) -> None:

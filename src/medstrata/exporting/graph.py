@@ -1,28 +1,22 @@
-"""An encoder as one graph: from images, or from pixels, to named outputs."""
+"""An encoder as one graph in one file: from images, or from pixels, to named outputs."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from medstrata.exporting.source import Source, fixed_pixels
+from medstrata.exporting.source import Source, describe, fixed_pixels
+from medstrata.exporting.target import Loaded, result_name, save_config
+from medstrata.runtime.errors import MedstrataError
 
 _TRACED = 2  # images a batch when tracing; not 1, which would be taken for a constant
 
 
-@dataclass(frozen=True)
-class Deployed:
-    """A module to be traced, an example of its input, and what to call both ends."""
-
-    module: nn.Module
-    example: Tensor
-    input: str
-    outputs: tuple[str, ...]
-    dynamic: dict[int, Any]  # the batch
-
-
-class _Graph(nn.Module):
+class Graph(nn.Module):
     """Logits where there is a head, pooled features, and stage maps where wanted."""
 
     def __init__(self, source: Source, *, stages: bool, with_preprocessing: bool) -> None:
@@ -30,6 +24,12 @@ class _Graph(nn.Module):
         self.backbone, self.head = source.backbone, source.head
         self.stages = stages
         self.preprocessing = source.preprocessing if with_preprocessing else None
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what it gives, in order."""
+        names = [] if self.head is None else ["logits"]
+        return [*names, "pooled", *(self.backbone.taps if self.stages else ())]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Outputs by name."""
@@ -41,37 +41,82 @@ class _Graph(nn.Module):
         return outputs | (features.stages if self.stages else {})
 
 
-def deployed(source: Source, *, stages: bool, with_preprocessing: bool) -> Deployed:
-    """Make the module for tracing.
+@dataclass(frozen=True, kw_only=True)
+class GraphTarget:
+    """One file with its weights inside; the batch is free, the image size is not.
 
-    Args:
-        source: The encoder.
+    Attributes:
+        library: As in `Target`.
+        consumer: As in `Target`.
+        tolerance: As in `Target`.
+        file: Name of the file.
+        key: Where config.json says what the graph takes and gives.
+        needs: Packages that writing takes.
+        save: Traces a graph on an example whose batch is free, and writes it; the text is what the
+            graph is to call its input.
+        run: Loads the file and runs it on an input of that name.
+        lines: Python that does the same; `{file}`, `{input}`, `{output}`, `{result}` and `{words}`
+            (what the input is) are filled in.
         stages: Whether the stage maps are outputs too.
-        with_preprocessing: Whether the graph takes uint8 pixels (B, H, W, C) named `pixels` and
-            normalises them, instead of normalised float32 `images`, (B, C, H, W).
+        with_preprocessing: Whether it takes uint8 pixels (B, H, W, C) named `pixels` and normalises
+            them, instead of normalised float32 `images`, (B, C, H, W).
+        takes_head: As in `Target`.
     """
-    pixels = fixed_pixels(source)[:_TRACED]
-    module = _Graph(source, stages=stages, with_preprocessing=with_preprocessing).eval()
-    example = pixels if with_preprocessing else source.preprocessing(pixels)
-    names = ["logits"] if source.head is not None else []
-    names += ["pooled", *(source.backbone.taps if stages else ())]
-    return Deployed(
-        module,
-        example,
-        input_name(with_preprocessing=with_preprocessing),
-        tuple(names),
-        {0: torch.export.Dim("batch")},
-    )
 
+    library: str
+    consumer: str
+    tolerance: float
+    file: str
+    key: str
+    needs: tuple[str, ...] = ()
+    save: Callable[[Graph, Tensor, dict[int, Any], str, Path], None]
+    run: Callable[[Path, str, Tensor], Mapping[str, Tensor]]
+    lines: str
+    stages: bool = False
+    with_preprocessing: bool = False
+    takes_head: bool = True
 
-def input_name(*, with_preprocessing: bool) -> str:
-    """What a graph calls its input."""
-    return "pixels" if with_preprocessing else "images"
+    @property
+    def _input(self) -> str:
+        return "pixels" if self.with_preprocessing else "images"
 
+    def require(self, source: Source) -> None:  # noqa: ARG002  (any encoder can be traced)
+        """See `Target.require`."""
+        absent = [name for name in self.needs if find_spec(name) is None]
+        if absent:
+            raise MedstrataError(
+                f"writing {self.library.upper()} needs {' and '.join(absent)}: "
+                f"pip install 'medstrata[{self.library}]'"
+            )
 
-def graph_input(source: Source, *, with_preprocessing: bool) -> str:
-    """The input of a graph as a comment of a snippet."""
-    side, channels = source.preprocessing.image_size, source.preprocessing.channels
-    if with_preprocessing:
-        return f"pixels: uint8, (B, {side}, {side}, {channels}), as the image file has them"
-    return f"images: float32, (B, {channels}, {side}, {side}), normalised as below"
+    def write(self, source: Source, folder: Path) -> None:
+        """See `Target.write`."""
+        graph = Graph(source, stages=self.stages, with_preprocessing=self.with_preprocessing).eval()
+        example = self._given(source, fixed_pixels(source)[:_TRACED])
+        batch = {0: torch.export.Dim("batch")}
+        self.save(graph, example, batch, self._input, folder / self.file)
+        ends = {"input": self._input, "outputs": graph.outputs}
+        save_config(folder, {**describe(source), self.key: ends})
+
+    def load(self, source: Source, folder: Path, pixels: Tensor) -> Loaded:
+        """See `Target.load`."""
+        return Loaded(self.run(folder / self.file, self._input, self._given(source, pixels)))
+
+    def snippet(self, source: Source) -> str:
+        """See `Target.snippet`."""
+        side, channels = source.preprocessing.image_size, source.preprocessing.channels
+        words = (
+            f"pixels: uint8, (B, {side}, {side}, {channels}), as the image file has them"
+            if self.with_preprocessing
+            else f"images: float32, (B, {channels}, {side}, {side}), normalised as below"
+        )
+        return self.lines.format(
+            file=self.file,
+            input=self._input,
+            output="pooled" if source.head is None else "logits",
+            result=result_name(source),
+            words=words,
+        )
+
+    def _given(self, source: Source, pixels: Tensor) -> Tensor:
+        return pixels if self.with_preprocessing else source.preprocessing(pixels)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -31,12 +31,28 @@ class Loaded:
 
 
 class Target(Protocol):
-    """A format, written and then loaded as its users load it."""
+    """A format, written and then loaded as its users load it.
 
-    library: ClassVar[str]  # what model cards call it
-    consumer: ClassVar[str]  # the package that loads it
-    tolerance: ClassVar[float]  # largest difference, relative to the largest output or 1
-    takes_head: ClassVar[bool]
+    A target of another package is a class with these members, or an object of one:
+    `--to mypackage.targets:MyTarget`. A dataclass with fields `stages` and `with_preprocessing`
+    takes the options of these names.
+    """
+
+    @property
+    def library(self) -> str:
+        """What model cards call it."""
+
+    @property
+    def consumer(self) -> str:
+        """The package that loads it; where it is not installed, nothing is compared."""
+
+    @property
+    def tolerance(self) -> float:
+        """Largest difference that is granted, relative to the largest output or 1."""
+
+    @property
+    def takes_head(self) -> bool:
+        """Whether the head of a fine-tuned run goes along."""
 
     def require(self, source: Source) -> None:
         """Raise MedstrataError, before anything is written, where it has no counterpart there."""

@@ -1,0 +1,21 @@
+"""What an export can be told, and the names of its targets; nothing heavy is imported here."""
+
+from dataclasses import dataclass
+
+GRAPHS = ("onnx", "torch-export")
+TARGETS = ("timm", "torchvision", "huggingface", "monai", *GRAPHS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """What of an encoder is written; the defaults are those of the command.
+
+    Attributes:
+        stages: Whether an ONNX graph or program also gives the stage maps.
+        with_preprocessing: Whether it takes uint8 pixels (B, H, W, C) and normalises them itself.
+        head: Whether a fine-tuned run's head goes along, where the target holds one.
+    """
+
+    stages: bool = False
+    with_preprocessing: bool = False
+    head: bool = True
