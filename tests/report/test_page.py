@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from medstrata.report.page import write_report
+from medstrata.report.read.results import Finetune, Pretrain
 from medstrata.report.read.runs import collect
 from medstrata.runtime.errors import MedstrataError
 from support.report_page import (
@@ -128,7 +129,7 @@ def test_what_is_missing_is_named(page):
     assert "study/full/moco-0.1-seed1 : unfinished: there is no result.json; 10 of 10" in missing
     assert "study/full/moco-1-seed1 : result.json cannot be read" in missing
     assert "the encoder frozen: moco_bt : no finished run at 100 % of the labels" in missing
-    assert "the encoder frozen: scratch : no run with this protocol" in missing
+    assert "the encoder frozen: scratch : no finished run." in missing
     assert "the whole network fine-tuned: moco : no finished run of seed 1 at 10 %" in missing
 
 
@@ -163,10 +164,10 @@ def test_runs_are_found_at_any_depth_and_once(root):
     study_folder = root / "study"
     everything = collect([study_folder])
     twice = collect([study_folder, study_folder / "full", study_folder / "pretrain/moco"])
-    assert len(everything.finetune) == 2 * 3 * (4 + 3) - 4
-    assert len(everything.pretrain) == 3
+    assert len(everything.of(Finetune)) == 2 * 3 * (4 + 3) - 4
+    assert len(everything.of(Pretrain)) == 3
     assert twice == everything
-    assert len(collect([study_folder / "pretrain/moco"]).pretrain) == 1
+    assert len(collect([study_folder / "pretrain/moco"]).of(Pretrain)) == 1
 
 
 def test_folder_of_runs_with_settings_is_no_unfinished_run(tmp_path):
@@ -195,7 +196,7 @@ def test_target_that_is_a_folder_is_refused(root, tmp_path):
         ("{", "cannot be read"),
         ("[]", "cannot be read"),
         ('{"kind": "survey"}', "unknown kind"),
-        ('{"kind": "finetune"}', "lacks subset"),
+        ('{"kind": "finetune"}', "lacks arm"),
         ('{"kind": "finetune", "x": NaN}', "NaN is not a number"),
     ],
 )
@@ -203,7 +204,7 @@ def test_broken_result_is_a_note(tmp_path, text, why):
     (finetune_run(tmp_path / "bad", "moco", 0.1) / "result.json").write_text(text)
     finetune_run(tmp_path / "good", "scratch", 0.1)
     collection = collect([tmp_path])
-    assert [run.arm for run in collection.finetune] == ["scratch"]
+    assert [run.arm for run in collection.of(Finetune)] == ["scratch"]
     (note,) = collection.notes
     assert note.what.endswith("/bad")
     assert why in note.why
@@ -216,7 +217,7 @@ def test_result_outlives_its_neighbours(tmp_path):
     (run / "environment.json").write_text("{")
     (run / "metrics.jsonl").write_text("nonsense\n")
     collection = collect([run])
-    assert len(collection.finetune) == 1
+    assert len(collection.of(Finetune)) == 1
     assert "config.yaml, environment.json, metrics.jsonl missing" in collection.notes[0].why
     assert "macro AUROC" in Page(write_report([run], tmp_path / "r.html", files=False)).text
 

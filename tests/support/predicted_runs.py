@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from medstrata.metrics.intervals import metric_for, metrics_for, score
-from medstrata.report.compare.compare import Bench, benches
+from medstrata.report.compare.comparison import Comparison, comparisons
+from medstrata.report.read.results import Finetune
 from medstrata.report.read.runs import collect
 from support.report_runs import TASK, finetune_run
 
@@ -162,12 +163,11 @@ def seeds(folder: Path, patients: Patients, arm: str, skill: float, own: int, **
         patients.run(folder / name, arm, 0.1, probability, seed=seed, **changes)
 
 
-def bench_of(folder: Path) -> Bench:
-    (bench,) = benches_of(folder)
-    return bench
+def comparison_in(folder: Path) -> Comparison[Finetune]:
+    (comparison,) = comparisons_in(folder)
+    return comparison
 
 
-def benches_of(folder: Path) -> tuple[Bench, ...]:
-    runs = collect([folder]).finetune
-    labels = {(run.arm, run.backbone): run.arm for run in runs}
-    return benches(runs, labels)
+def comparisons_in(folder: Path) -> tuple[Comparison[Finetune], ...]:
+    found, _ = comparisons(collect([folder]).of(Finetune))
+    return found

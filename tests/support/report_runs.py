@@ -181,6 +181,7 @@ def finetune_result(
         },
         "seconds": 84.0,
         "device": "cpu",
+        "legacy": False,
     }
 
 

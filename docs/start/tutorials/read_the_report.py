@@ -23,10 +23,10 @@ for path in sorted(files.rglob("*.csv"))[:5]:
 # --8<-- [end:report]
 
 # --8<-- [start:frames]
-from medstrata.report.compare.frames import difference_frame, read_benches, score_frame
+from medstrata.report.compare.frames import difference_frame, read_comparisons, score_frame
 
-benches = read_benches([Path("runs")])
-print(score_frame(benches).to_string(index=False))
-print(difference_frame(benches).to_string(index=False))
+comparisons = read_comparisons([Path("runs")])
+print(score_frame(comparisons).to_string(index=False))
+print(difference_frame(comparisons).to_string(index=False))
 # --8<-- [end:frames]
 assert list(files.rglob("*.csv"))

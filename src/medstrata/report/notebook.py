@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from medstrata.report.read.results import Atlas
 from medstrata.report.read.runs import collect
 from medstrata.runs.metrics_log import read_metrics
 from medstrata.runtime.errors import MedstrataError
@@ -30,7 +31,7 @@ def results(runs: Sequence[Path | str]) -> pd.DataFrame:
         MedstrataError: no run is in the given folders.
     """
     rows = []
-    for run in collect([Path(run) for run in runs]).every:
+    for run in collect([Path(run) for run in runs]).runs:
         task = getattr(run, "task", None)
         row = {
             "run": run.files.name,
@@ -40,13 +41,17 @@ def results(runs: Sequence[Path | str]) -> pd.DataFrame:
         }
         for name in ("arm", "backbone", "protocol", "fraction", "seed", "metric", "seconds"):
             row[name] = getattr(run, name, None)
-        scores = getattr(run, "scores", {})
+        row["protocol"] = row["protocol"] or None
+        if isinstance(run, Atlas):  # it used no labels
+            row["fraction"] = None
+        test = getattr(run, "test", None)
+        scores = getattr(test, "scores", {})
         main = scores.get(row["metric"])
         if main is not None:
             low, high = main.interval or (None, None)
             row |= {"value": main.value, "low": low, "high": high}
-            for name in ("test_images", "test_patients"):
-                row[name] = getattr(run, name, None)
+            for name in ("images", "patients"):
+                row[f"test_{name}"] = getattr(test, name)
             row |= {f"score.{name}": score.value for name, score in scores.items()}
         rows.append(row)
     frame = pd.DataFrame(rows)

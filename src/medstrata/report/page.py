@@ -9,24 +9,34 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medstrata.report.compare.compare import arm_order, benches, without_duplicates
+from medstrata.report.compare.comparison import arm_order, comparisons
 from medstrata.report.compare.conclusions import headline
-from medstrata.report.compare.gaps import gaps
-from medstrata.report.read.facts import RunFiles
-from medstrata.report.read.runs import Collection, Finetune, Pretrain, collect
-from medstrata.report.render import formatting
+from medstrata.report.compare.gaps import score_gaps
+from medstrata.report.read.facts import Note, Run, RunFiles
+from medstrata.report.read.results import Atlas, Finetune, Pretrain, Probe, Reuse
+from medstrata.report.read.runs import Collection, collect
 from medstrata.report.render.contents import Contents
 from medstrata.report.render.exports import check_folder, write_files
 from medstrata.report.render.figures import Style, arm_styles, swatch
-from medstrata.report.sections.audits import audits
-from medstrata.report.sections.curves import pretrain_charts, read
-from medstrata.report.sections.gather import gather
-from medstrata.report.sections.inventory import data_table, machines, pretrain_table
+from medstrata.report.render.formatting import bracketed, counted
+from medstrata.report.render.parts import Section
+from medstrata.report.sections.audits import audits_section
+from medstrata.report.sections.evidence import evidence_sections, paired_differences
+from medstrata.report.sections.inventory import data_section, environments
 from medstrata.report.sections.layers import layer_sections
-from medstrata.report.sections.results import bench_views
-from medstrata.report.sections.views import read_views
+from medstrata.report.sections.pretraining import pretraining_section
+from medstrata.report.sections.results import findings_section, results_section
+from medstrata.report.sections.views import views_section
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
+
+_KINDS: Mapping[type[Run], str] = {
+    Finetune: "fine-tuning run",
+    Pretrain: "pre-training run",
+    Probe: "probe run",
+    Reuse: "feature reuse run",
+    Atlas: "atlas run",
+}
 
 
 def write_report(
@@ -64,9 +74,8 @@ def write_report(
     if folder is not None:
         check_folder(folder)
     contents = Contents(folder=folder.name if folder else None)
-    labels = _labels(collection)
-    styles = arm_styles(arm_order(set(labels.values())))
-    page = _render(collection, title, labels, styles, contents)
+    styles = arm_styles(arm_order(run.label for run in collection.runs))
+    page = _render(collection, title, styles, contents)
     to.parent.mkdir(parents=True, exist_ok=True)
     if folder is not None:
         write_files(folder, contents, styles)
@@ -75,60 +84,16 @@ def write_report(
 
 
 def _render(
-    collection: Collection,
-    title: str,
-    labels: Mapping[tuple[str, str], str],
-    styles: Mapping[str, Style],
-    contents: Contents,
+    collection: Collection, title: str, styles: Mapping[str, Style], contents: Contents
 ) -> str:
-    kept, duplicates = without_duplicates(collection.finetune)
-    found = benches(kept, labels)
-    views, unseen = read_views(collection.pretrain)
-    finished: tuple[Pretrain | Finetune, ...] = (*collection.pretrain, *collection.finetune)
-    everything = [run.files for run in collection.every]
-    evidence = gather(found, collection.pretrain, styles)
-    layers = layer_sections(collection, found, labels, styles)
-    audited, unaudited = audits([(run.store.name, run.files) for run in finished])
+    verdict, sections, notes = _sections(collection, styles)
+    files = [run.files for run in collection.runs]
+    counts = [
+        counted(len(found), noun)
+        for kind, noun in _KINDS.items()
+        if (found := collection.of(kind)) or kind in (Finetune, Pretrain)
+    ]
     script = resources.files("medstrata.report").joinpath("templates/report.js").read_text("utf-8")
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            title=title,
-            contents=contents,
-            script=Markup(script),  # noqa: S704  (our own file)
-            script_source=_script_source(script),
-            days=_days(everything),
-            collection=collection,
-            several_seeds=len({run.seed for run in kept}) > 1,
-            labels=labels,
-            headline=headline(found, evidence.families),
-            benches=bench_views(found, styles, evidence.families),
-            data=data_table(found),
-            symbols=[swatch(style) for style in styles.values()],
-            symbol_of={arm: style.tag for arm, style in styles.items()},
-            pretrain_table=pretrain_table(collection.pretrain, labels),
-            pretrain_charts=pretrain_charts(collection.pretrain, labels, styles),
-            warnings=[(run, _warnings(run)) for run in collection.pretrain if _warnings(run)],
-            views=views,
-            evidence=evidence.sections,
-            layers=layers,
-            audits=audited,
-            machines=machines(everything),
-            notes=[
-                *collection.notes,
-                *duplicates,
-                *unseen,
-                *unaudited,
-                *gaps(collection, found, labels),
-                *evidence.notes,
-                *layers.notes,
-            ],
-        )
-    )
-
-
-def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("medstrata.report"),
         autoescape=True,
@@ -136,17 +101,65 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": formatting.percent,
-        "bracketed": formatting.bracketed,
-        "metric": formatting.metric_name,
-        "protocol": formatting.protocol_name,
-        "kind": formatting.kind_name,
-        "listed": formatting.listed,
-        "sentence": formatting.sentence,
-    }
-    environment.globals["counted"] = formatting.counted
-    return environment
+    environment.filters["bracketed"] = bracketed
+    environment.globals["counted"] = counted
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        contents=contents,
+        script=Markup(script),  # noqa: S704  (our own file)
+        script_source=_script_source(script),
+        verdict=verdict,
+        counts=counts,
+        days=_days(files),
+        swatches=[swatch(style) for style in styles.values()],
+        symbols={arm: style.tag for arm, style in styles.items()},
+        sections=sections,
+        notes=notes,
+        settings={"Pre-training": collection.of(Pretrain), "Fine-tuning": collection.of(Finetune)},
+        environments=environments(files),
+    )
+
+
+def _sections(
+    collection: Collection, styles: Mapping[str, Style]
+) -> tuple[str, list[Section], list[Note]]:
+    """What is shown in one sentence or two, then in sections; and what is missing."""
+    pretrain = collection.of(Pretrain)
+    found, duplicates = comparisons(collection.of(Finetune))
+    paired = paired_differences(found)
+    evidence, unproven = evidence_sections(found, paired, pretrain, styles)
+    layers, untold = layer_sections(collection, found, styles)
+    audits, unaudited = audits_section([*pretrain, *collection.of(Finetune)])
+    views, unseen = views_section(pretrain)
+    scores: list[Section] = []
+    if found:
+        results = results_section(found, styles)
+        scores = [findings_section(found, paired), data_section(found), results]
+    rest = (*evidence, *layers, audits, pretraining_section(pretrain, styles), views)
+    notes = [
+        *collection.notes,
+        *duplicates,
+        *unseen,
+        *unaudited,
+        *score_gaps(pretrain, found),
+        *unproven,
+        *untold,
+    ]
+    verdict = headline(found, paired) if found else _without_scores(collection)
+    return verdict, [*scores, *(one for one in rest if one is not None)], notes
+
+
+def _without_scores(collection: Collection) -> str:
+    if collection.of(Pretrain):
+        says = "shows pre-training only and says nothing about how well the encoders classify."
+    elif collection.runs:
+        says = (
+            "looks into the layers of encoders and says nothing about how well they classify once "
+            "fine-tuned."
+        )
+    else:
+        return "No run is finished: there are no results yet. What was found is listed below."
+    return f"No finished fine-tuning run was given: this report {says}"
 
 
 def _script_source(script: str) -> str:
@@ -155,23 +168,7 @@ def _script_source(script: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def _labels(collection: Collection) -> dict[tuple[str, str], str]:
-    """(arm, backbone) -> the arm's name, with its backbone wherever there are several."""
-    pairs = {(run.arm, run.backbone) for run in collection.every}
-    several = len({backbone for _, backbone in pairs}) > 1
-    return {(arm, backbone): f"{arm} ({backbone})" if several else arm for arm, backbone in pairs}
-
-
 def _days(runs: Sequence[RunFiles]) -> tuple[str, ...]:
     """First and last day on which a run was started."""
     days = sorted({str(run.environment["date"])[:10] for run in runs if "date" in run.environment})
     return tuple(dict.fromkeys((days[0], days[-1]))) if days else ()
-
-
-def _warnings(run: Pretrain) -> list[tuple[int, str]]:
-    """Epoch, counted from 1, and what the monitors said."""
-    return [
-        (int(read(record, "epoch") or 0) + 1, str(message))
-        for record in run.files.epochs
-        for message in record.get("warnings") or ()
-    ]

@@ -10,9 +10,10 @@ import pandas as pd
 
 from medstrata.data.store.store import Store
 from medstrata.pretraining.recipes import RECIPES
-from medstrata.report.compare.compare import Bench
-from medstrata.report.compare.frames import difference_frame, read_benches, score_frame
+from medstrata.report.compare.comparison import Comparison
+from medstrata.report.compare.frames import difference_frame, read_comparisons, score_frame
 from medstrata.report.page import write_report
+from medstrata.report.read.results import Finetune
 from medstrata.runtime.console import say
 from medstrata.studies.cluster import ClusterWorkers
 from medstrata.studies.runner import run_cells
@@ -37,15 +38,15 @@ class Study:
 
     def table(self) -> pd.DataFrame:
         """Scores with intervals; see `medstrata.report.compare.frames.score_frame`."""
-        return score_frame(self._benches)
+        return score_frame(self._comparisons)
 
     def differences(self) -> pd.DataFrame:
         """Arms against baselines; see `report.compare.frames.difference_frame`."""
-        return difference_frame(self._benches)
+        return difference_frame(self._comparisons)
 
     @cached_property
-    def _benches(self) -> tuple[Bench, ...]:
-        return read_benches([self.folder])
+    def _comparisons(self) -> tuple[Comparison[Finetune], ...]:
+        return read_comparisons([self.folder])
 
 
 def study(

@@ -4,25 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.report.compare.compare import Summary, benches, best, summarise, without_duplicates
+from medstrata.report.compare.comparison import Comparison, best, comparisons
 from medstrata.report.compare.conclusions import conclusions, headline
-from medstrata.report.compare.gaps import gaps
-from medstrata.report.read.runs import Collection, Finetune, collect
+from medstrata.report.compare.gaps import score_gaps
+from medstrata.report.read.facts import Note
+from medstrata.report.read.results import Finetune, Pretrain
+from medstrata.report.read.runs import collect
 from medstrata.report.render.figures import arm_styles
 from medstrata.report.render.formatting import counted, duration, listed, percent, score_text, span
+from medstrata.report.render.summary import Summary
 from medstrata.report.sections import curves
 from support.report_runs import FRACTIONS, TASK, finetune_run, pretrain_run
 
 
-def found_in(folder: Path) -> tuple[Collection, tuple]:
-    collection = collect([folder])
-    kept, _ = without_duplicates(collection.finetune)
-    return collection, benches(kept, Labels())
+def found_in(folder: Path) -> tuple[Comparison, ...]:
+    found, _ = comparisons(collect([folder]).of(Finetune))
+    return found
 
 
-class Labels(dict):
-    def __missing__(self, pair):
-        return pair[0]
+def gaps_in(folder: Path) -> list[Note]:
+    return list(score_gaps(collect([folder]).of(Pretrain), found_in(folder)))
 
 
 def scored(value: float, low: float | None = None, high: float | None = None) -> Summary:
@@ -30,17 +31,17 @@ def scored(value: float, low: float | None = None, high: float | None = None) ->
     return Summary(value=value, seeds=(value,), interval=interval)
 
 
-def runs_with(tmp_path: Path, values: list[float], metric: str = "macro_auroc") -> list[Finetune]:
+def summary_with(tmp_path: Path, values: list[float], metric: str = "macro_auroc") -> Summary:
     for seed, value in enumerate(values):
         score = {metric: {"value": value, "low": value - 0.1, "high": value + 0.2}}
         test = {"images": 848, "patients": 601, "scores": score}
         finetune_run(tmp_path / f"{seed}", "moco", 0.1, seed, test=test)
-    return list(collect([tmp_path]).finetune)
+    (comparison,) = found_in(tmp_path)
+    return comparison.column(0.1, metric)["moco"]
 
 
 def test_summary_by_hand(tmp_path):
-    summary = summarise(runs_with(tmp_path, [0.9, 0.5, 0.7]), "macro_auroc")
-    assert summary is not None
+    summary = summary_with(tmp_path, [0.9, 0.5, 0.7])
     assert summary.value == pytest.approx(0.7)
     assert summary.seeds == (0.5, 0.7, 0.9)
     assert summary.interval == pytest.approx((0.6, 0.9))
@@ -49,8 +50,7 @@ def test_summary_by_hand(tmp_path):
 
 @pytest.mark.parametrize(("metric", "worse"), [("macro_auroc", 0.5), ("brier", 0.7)])
 def test_even_number_of_seeds_takes_the_worse_interval(tmp_path, metric, worse):
-    summary = summarise(runs_with(tmp_path, [0.7, 0.5], metric), metric)
-    assert summary is not None
+    summary = summary_with(tmp_path, [0.7, 0.5], metric)
     assert summary.interval == pytest.approx((worse - 0.1, worse + 0.2))
 
 
@@ -88,11 +88,11 @@ def write_scores(folder: Path, scores: dict[str, tuple[float, float, float]]) ->
     ],
 )
 def test_findings_claim_no_more_than_the_intervals(tmp_path, scores, sentences):
-    _, found = found_in(write_scores(tmp_path, scores))
-    (finding,) = conclusions(found[0], found[0].comparisons[0])
-    assert sentences in finding.text
-    assert "One seed only: every arm." in finding.text
-    text = headline(found).replace("\N{NARROW NO-BREAK SPACE}", " ")
+    found = found_in(write_scores(tmp_path, scores))
+    ((_, said),) = conclusions(found[0])
+    assert sentences in said
+    assert "One seed only: every arm." in said
+    text = headline(found, {}).replace("\N{NARROW NO-BREAK SPACE}", " ")
     assert text.startswith(
         "With 1 % of the labels (30 images of 22 patients) and the whole network fine-tuned, a "
         f"has the highest macro AUROC of {len(scores)} arms: 0.900 (95 % interval over patients "
@@ -108,59 +108,59 @@ def test_seeds_that_touch_forbid_a_claim(tmp_path):
             score = {"macro_auroc": {"value": value, "low": value - 0.02, "high": value + 0.02}}
             test = {"images": 848, "patients": 601, "scores": score}
             finetune_run(tmp_path / f"{arm}{seed}", arm, 0.01, seed, test=test)
-    _, found = found_in(tmp_path)
-    assert "which arm is best is not settled" in headline(found)
-    assert "the mean of 3 seeds" in headline(found)
+    found = found_in(tmp_path)
+    assert "which arm is best is not settled" in headline(found, {})
+    assert "the mean of 3 seeds" in headline(found, {})
 
 
 def test_missing_interval_and_lone_arm_are_said(tmp_path):
     score = {"macro_auroc": {"value": 0.9, "low": None, "high": None}}
     test = {"images": 848, "patients": 601, "scores": score}
     finetune_run(tmp_path / "a", "a", 0.1, test=test)
-    _, found = found_in(tmp_path)
-    assert headline(found).startswith("At no label fraction do two arms have a score")
-    assert "nothing to compare with" in conclusions(found[0], found[0].comparisons[0])[0].text
+    found = found_in(tmp_path)
+    assert headline(found, {}).startswith("At no label fraction do two arms have a score")
+    assert "nothing to compare with" in conclusions(found[0])[0][1]
     finetune_run(tmp_path / "b", "b", 0.1)
-    _, found = found_in(tmp_path)
-    assert "An interval is missing" in headline(found)
+    found = found_in(tmp_path)
+    assert "An interval is missing" in headline(found, {})
 
 
 def test_only_like_is_compared(tmp_path):
     finetune_run(tmp_path / "a", "a", 0.1)
     finetune_run(tmp_path / "b", "b", 0.1, task={**TASK, "name": "other"})
     finetune_run(tmp_path / "c", "c", 0.1, store_digest="0f")
-    collection, found = found_in(tmp_path)
-    assert sorted(bench.arms for bench in found) == [("a",), ("b",), ("c",)]
-    notes = [(one.what, one.why) for one in gaps(collection, found, Labels())]
+    assert sorted(one.arms for one in found_in(tmp_path)) == [("a",), ("b",), ("c",)]
+    notes = [(one.what, one.why) for one in gaps_in(tmp_path)]
     assert any(w == "other on cxr.store: a and c" and "another task" in why for w, why in notes)
 
 
 def test_unlike_subsets_are_a_caution(tmp_path):
     finetune_run(tmp_path / "a", "a", 0.1)
     run = finetune_run(tmp_path / "b", "b", 0.1)
-    assert gaps(*found_in(tmp_path), Labels()) == []
+    assert gaps_in(tmp_path) == []
     lines = (run / "subset.csv").read_text().split()
     (run / "subset.csv").write_text("\n".join([lines[0], *reversed(lines[1:])]))
-    assert gaps(*found_in(tmp_path), Labels()) == []
+    assert gaps_in(tmp_path) == []
     (run / "subset.csv").write_text("\n".join([*lines[:-1], "another"]))
-    (note,) = gaps(*found_in(tmp_path), Labels())
+    (note,) = gaps_in(tmp_path)
     assert "different labelled images" in note.why
 
 
 def test_duplicates_are_named_not_averaged(tmp_path):
     finetune_run(tmp_path / "a", "moco", 0.1)
     finetune_run(tmp_path / "b", "moco", 0.1)
-    kept, notes = without_duplicates(collect([tmp_path]).finetune)
-    assert [run.files.folder.name for run in kept] == ["a"]
+    runs = collect([tmp_path]).of(Finetune)
+    (found,), notes = comparisons(runs)
+    assert [run.files.folder.name for run in found.every] == ["a"]
     assert "same arm, task, protocol, fraction and seed" in notes[0].why
-    other = replace(kept[0], seed=7)
-    assert without_duplicates([kept[0], other]) == ((kept[0], other), [])
+    (both,), notes = comparisons([runs[0], replace(runs[0], seed=7)])
+    assert (len(both.every), notes) == (2, [])
 
 
 def test_pretrained_arm_without_scores_is_named(tmp_path):
     pretrain_run(tmp_path / "pre", "moco", epochs=1)
     finetune_run(tmp_path / "a", "scratch", 0.1)
-    notes = gaps(*found_in(tmp_path), Labels())
+    notes = gaps_in(tmp_path)
     assert "no fine-tuning run of this arm was given" in notes[0].why
 
 
@@ -170,9 +170,8 @@ def test_pretrained_arm_without_scores_is_named(tmp_path):
 def test_curves_count_epochs_from_one_and_follow_penalties(tmp_path, monkeypatch):
     drawn = {}
 
-    def keep(lines, *, name, **axis):
-        drawn[name] = ([(list(line.x), list(line.y)) for line in lines], axis)
-        return ""
+    def keep(lines, words, **axis):
+        drawn[words.name] = ([(list(line.x), list(line.y)) for line in lines], axis)
 
     monkeypatch.setattr(curves, "curve_figure", keep)
     for protocol in ("full", "frozen"):
@@ -180,14 +179,14 @@ def test_curves_count_epochs_from_one_and_follow_penalties(tmp_path, monkeypatch
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         lines[1]["train_loss"] = None
         (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    _, (bench,) = found_in(tmp_path)
-    for comparison in bench.comparisons:
-        curves.finetune_charts(comparison, arm_styles(["moco"]), comparison.protocol)
-    [(x, y)], axis = drawn["full-10-percent-loss"]
+    for comparison in found_in(tmp_path):
+        list(curves.finetune_curves(comparison, arm_styles(["moco"])))
+    start = "subtype-cxr-store"
+    [(x, y)], axis = drawn[f"{start}-full-training-10-percent-loss"]
     assert x == [*range(1, 11)]
     assert y[:2] == [pytest.approx(0.69), None]
     assert not axis["log_x"]
-    [(x, _)], axis = drawn["frozen-10-percent-score"]
+    [(x, _)], axis = drawn[f"{start}-frozen-training-10-percent-score"]
     assert x == pytest.approx([1e-4, 1e-3, 1e-2, 0.1, 1, 10])
     assert axis["log_x"]
 

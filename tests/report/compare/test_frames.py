@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medstrata.report.compare.compare import Bench, Comparison
+from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.differences import families
-from medstrata.report.compare.frames import difference_frame, read_benches, score_frame
+from medstrata.report.compare.frames import difference_frame, read_comparisons, score_frame
 from support.predicted_runs import Patients, predicted_study, write_predictions
 
 SKILLS = {"scratch": 0.4, "moco": 0.5, "moco_mse": 3.0, "twin": 0.4}
@@ -33,26 +33,21 @@ def study(tmp_path_factory: pytest.TempPathFactory, patients: Patients) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bench(study: Path) -> Bench:
-    (one,) = read_benches([study])
+def comparison(study: Path) -> Comparison:
+    (one,) = read_comparisons([study])
     return one
 
 
-def only(bench: Bench) -> Comparison:
-    (one,) = bench.comparisons
-    return one
-
-
-def test_equal_predictions_differ_by_nothing(bench: Bench) -> None:
-    frame = difference_frame([bench])
+def test_equal_predictions_differ_by_nothing(comparison: Comparison) -> None:
+    frame = difference_frame([comparison])
     twins = frame[(frame["arm"] == "twin") & (frame["baseline"] == "scratch")]
     assert len(twins) == 3
     assert (twins[["difference", "low", "high"]] == 0).all(axis=None)
     assert (twins[["p", "p_adjusted"]] == 1).all(axis=None)
 
 
-def test_an_arm_that_is_better_by_construction_is_found(bench: Bench) -> None:
-    for family in families(bench, only(bench)):
+def test_an_arm_that_is_better_by_construction_is_found(comparison: Comparison) -> None:
+    for family in families(comparison):
         found = {cell: contrast.better for cell, contrast in family.contrasts.items()}
         assert all(found["moco_mse", fraction] == 1 for fraction in (0.1, 1.0))
         assert all(
@@ -61,9 +56,11 @@ def test_an_arm_that_is_better_by_construction_is_found(bench: Bench) -> None:
         )
 
 
-def test_a_difference_is_that_of_the_scores(bench: Bench) -> None:
-    scores = score_frame([bench]).query("metric == 'macro_auroc'").set_index(["arm", "fraction"])
-    for row in difference_frame([bench]).itertuples():
+def test_a_difference_is_that_of_the_scores(comparison: Comparison) -> None:
+    scores = (
+        score_frame([comparison]).query("metric == 'macro_auroc'").set_index(["arm", "fraction"])
+    )
+    for row in difference_frame([comparison]).itertuples():
         apart = (
             scores.loc[(row.arm, row.fraction), "value"]
             - scores.loc[(row.baseline, row.fraction), "value"]
@@ -72,7 +69,7 @@ def test_a_difference_is_that_of_the_scores(bench: Bench) -> None:
         assert row.seeds == 3
 
 
-def test_scores_are_means_with_an_interval_of_the_mean(bench: Bench) -> None:
-    frame = score_frame([bench])
+def test_scores_are_means_with_an_interval_of_the_mean(comparison: Comparison) -> None:
+    frame = score_frame([comparison])
     assert (frame["low"] <= frame["high"]).all()
     assert (frame["seeds"] == 3).all()

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.report.compare.compare import summarise
 from medstrata.report.read.predictions import Predictions, read_predictions
+from medstrata.report.read.results import TUNED, Finetune
 from medstrata.report.read.runs import collect
 from support.arms import mean_interval
-from support.predicted_runs import TASKS, Patients, change_result, write_predictions
+from support.predicted_runs import TASKS, Patients, change_result, comparison_in, write_predictions
 
 
 def three_runs(folder: Path, patients: Patients) -> list[Path]:
@@ -21,8 +21,8 @@ def three_runs(folder: Path, patients: Patients) -> list[Path]:
 
 
 def read_all(folder: Path) -> tuple[Predictions, tuple]:
-    runs = collect([folder]).finetune
-    return read_predictions(runs), runs
+    runs = collect([folder]).of(Finetune)
+    return read_predictions(runs)[TUNED], runs
 
 
 def change_frame(run: Path, change) -> None:
@@ -100,7 +100,7 @@ def test_missing_and_broken_files_are_named_together(tmp_path):
 def test_unknown_kind_of_task_has_no_predictions(tmp_path):
     (run, *_) = three_runs(tmp_path, Patients(patients=30))
     change_result(run, task={"name": "a", "kind": "survival", "classes": ["a", "b"]})
-    predictions = read_predictions(collect([run]).finetune)
+    predictions = read_predictions(collect([run]).of(Finetune))[TUNED]
     assert predictions.probability == {}
     assert not predictions.knows("macro_auroc")
     assert "kind survival" in predictions.notes[0].why
@@ -109,10 +109,9 @@ def test_unknown_kind_of_task_has_no_predictions(tmp_path):
 def test_summary_has_the_interval_of_the_mean(tmp_path):
     patients = Patients(patients=30)
     folders = three_runs(tmp_path, patients)
-    predictions, runs = read_all(tmp_path)
+    comparison = comparison_in(tmp_path)
     for metric in ("macro_auroc", "brier"):
-        summary = summarise(runs, metric, predictions)
-        assert summary is not None
+        summary = comparison.column(0.1, metric)["moco"]
         expected = mean_interval(
             metric,
             patients.target,
@@ -124,8 +123,6 @@ def test_summary_has_the_interval_of_the_mean(tmp_path):
         assert (summary.value, *summary.interval) == pytest.approx(expected)
         assert summary.spread == pytest.approx(np.std(summary.seeds, ddof=1))
     (folders[0] / "predictions.parquet").unlink()
-    predictions, runs = read_all(tmp_path)
-    summary = summarise(runs, "macro_auroc", predictions)
-    assert summary is not None
+    summary = comparison_in(tmp_path).column(0.1, "macro_auroc")["moco"]
     assert not summary.of_mean
     assert summary.interval == (0.0, 1.0)

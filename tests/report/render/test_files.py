@@ -19,6 +19,7 @@ from medstrata.report.render.figures import (
     INK,
     MUTED,
     RULE,
+    PlotWords,
     arm_styles,
     page_style,
     plot,
@@ -143,7 +144,7 @@ def drawn(arm: str = "$moco"):
         axes.text(0.5, 0.5, "words", color=MUTED)
         axes.scatter([0.2, 0.8], [0.8, 0.2], c=[INK, RULE])
         axes.fill_between([0, 0.2], 0.6, 0.9, color=RULE, alpha=0.5)
-        return plot(figure, name="p", title="A $title", alt="A line"), styles
+        return plot(figure, PlotWords("p", "A $title", "A line")), styles
 
 
 def test_figures_are_whole_documents_without_dates(tmp_path):

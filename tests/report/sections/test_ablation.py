@@ -5,13 +5,20 @@ from pathlib import Path
 import pytest
 import yaml
 
+from medstrata.report.compare.gaps import prediction_gaps
 from medstrata.report.page import write_report
+from medstrata.report.read.results import Finetune, Pretrain
 from medstrata.report.read.runs import collect
-from medstrata.report.render.figures import arm_styles
 from medstrata.report.sections.ablation import ablation_section, source
-from medstrata.report.sections.gather import gather
 from medstrata.report.sections.legacy import legacy_section
-from support.predicted_runs import TASKS, Patients, bench_of, benches_of, change_result, seeds
+from support.predicted_runs import (
+    TASKS,
+    Patients,
+    change_result,
+    comparison_in,
+    comparisons_in,
+    seeds,
+)
 from support.report_page import HOSTILE, Page
 from support.report_runs import STORE, pretrain_run
 
@@ -52,10 +59,9 @@ def test_ablation_holds_runs_that_differ_in_the_intermediate_loss_alone(tmp_path
     for arm in ("moco", "moco_mse", "late", "other", "lost"):
         tuned(tmp_path / "fine", patients, arm, f"/moved/pre/{arm}")
     collection = collect([tmp_path])
-    section, notes = ablation_section(collection.pretrain, benches_of(tmp_path))
+    section, notes = ablation_section(collection.of(Pretrain), comparisons_in(tmp_path))
     assert [note.what for note in notes] == [f"{tmp_path.name}/pre/{lost.name}"]
-    ((block,),) = (section.blocks,)
-    (table,) = block.tables
+    _, _, table = section.parts
     rows = {row[0].text: [entry.text for entry in row[1:4]] for row in table.rows}
     assert rows == {
         "moco": ["none, plain MoCo", "–", "–"],
@@ -64,7 +70,7 @@ def test_ablation_holds_runs_that_differ_in_the_intermediate_loss_alone(tmp_path
     }
     notes_of = {row[0].text: row[1].notes for row in table.rows}
     assert notes_of["late"] == ('grids {"stage1": 4}',)
-    summary = bench_of(tmp_path).comparisons[0].column(0.1, "macro_auroc")["late"]
+    summary = comparison_in(tmp_path).column(0.1, "macro_auroc")["late"]
     (cell,) = next(row[4:] for row in table.rows if row[0].text == late.name)
     assert (cell.number, cell.interval) == (summary.value, summary.interval)
 
@@ -74,14 +80,15 @@ def test_encoder_is_found_by_folder_then_by_arm(tmp_path, patients):
         pretrain_run(tmp_path / store / "moco", "moco", epochs=1)
     tuned(tmp_path / "fine", patients, "moco", "runs/b/moco")
     collection = collect([tmp_path])
-    found = source(collection.finetune[0], collection.pretrain)
+    found = source(collection.of(Finetune)[0], collection.of(Pretrain))
     assert found is not None
     assert found.files.name.endswith("b/moco")
     # Two of the same arm, and no folder to tell them apart.
     tuned(tmp_path / "again", patients, "moco", "elsewhere")
-    again = collect([tmp_path / "again"]).finetune[0]
-    assert source(again, collection.pretrain) is None
-    assert source(again, collection.pretrain[:1]) == collection.pretrain[0]
+    (again,) = collect([tmp_path / "again"]).of(Finetune)[:1]
+    assert source(again, collection.of(Pretrain)) is None
+    (first, _) = collection.of(Pretrain)
+    assert source(again, [first]) == first
 
 
 # Legacy figures
@@ -89,17 +96,16 @@ def test_encoder_is_found_by_folder_then_by_arm(tmp_path, patients):
 
 def test_legacy_figures_stand_beside_the_right_ones(tmp_path, patients):
     seeds(tmp_path, patients, "moco", 1.0, 0)
-    bench = bench_of(tmp_path)
-    assert legacy_section([("name", bench, bench.comparisons[0])]) is None
+    assert legacy_section([comparison_in(tmp_path)]) is None
     for seed in (0, 1):
         interval = {"macro_auroc": {"value": 0.5, "low": 0.4 + seed, "high": 0.6 + seed}}
         legacy = {"last_epoch": {"macro_auroc": 0.5 + seed}, "interval": interval}
         change_result(tmp_path / f"moco-0-{seed}", legacy=legacy)
-    bench = bench_of(tmp_path)
-    section = legacy_section([("name", bench, bench.comparisons[0])])
+    comparison = comparison_in(tmp_path)
+    section = legacy_section([comparison])
     assert "not to be used" in section.title
-    (row,) = section.blocks[0].tables[0].rows
-    assert row[2].number == bench.comparisons[0].column(0.1, "macro_auroc")["moco"].value
+    (row,) = section.parts[2].rows
+    assert row[2].number == comparison.column(0.1, "macro_auroc")["moco"].value
     assert row[3].number == pytest.approx(1.0)
     assert row[4].interval == pytest.approx((0.9, 1.1))
 
@@ -152,12 +158,10 @@ def test_every_section_is_in_the_page_and_data_is_escaped(tmp_path):
 def test_what_cannot_be_computed_is_said(tmp_path, patients):
     for arm in ("a", "b"):
         seeds(tmp_path, patients, arm, 1.0, 0)
-    found = benches_of(tmp_path)
-    why = [note.why for note in gather(found, [], arm_styles(["a", "b"])).notes]
+    why = [note.why for note in prediction_gaps(comparison_in(tmp_path))]
     assert any("no arm named scratch or imagenet or moco" in one for one in why)
     assert any("neither label efficiency nor the shift" in one for one in why)
     patients.run(tmp_path / "full", "a", 1.0, patients.predictions(1.0))
-    found = benches_of(tmp_path)
-    told_of = {note.what[-3:]: note.why for note in gather(found, [], arm_styles(["a", "b"])).notes}
+    told_of = {note.what[-3:]: note.why for note in prediction_gaps(comparison_in(tmp_path))}
     assert "its shift is not known" in told_of[": b"]
     assert "the floor of the shift is not known" in told_of[": a"]

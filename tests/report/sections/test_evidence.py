@@ -1,5 +1,6 @@
 """What rests on predictions: made-up runs whose truth is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,14 @@ from medstrata.report.sections.calibration import reliability
 from medstrata.report.sections.efficiency import efficiency_section, share_cell
 from medstrata.report.sections.gain import gain, gains_section
 from medstrata.report.sections.shift import average, shifts
-from support.predicted_runs import TASKS, Patients, bench_of, benches_of, seeds
+from support.predicted_runs import TASKS, Patients, comparison_in, comparisons_in, seeds
 from support.report_runs import STORE
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 
 
 def families_of(folder: Path) -> tuple[Family, ...]:
-    bench = bench_of(folder)
-    return families(bench, bench.comparisons[0])
+    return families(comparison_in(folder))
 
 
 def entries(table) -> dict[str, list]:
@@ -49,9 +49,8 @@ def test_identical_arms_do_not_differ(tmp_path, patients):
 def test_better_and_worse_arms_are_found_and_said(tmp_path, patients):
     for arm, skill in {"scratch": 1.5, "moco": 1.5, "moco_bt": 6.0, "moco_mse": 0.0}.items():
         seeds(tmp_path, patients, arm, skill, own=len(arm))
-    bench = bench_of(tmp_path)
-    (comparison,) = bench.comparisons
-    found = families(bench, comparison)
+    comparison = comparison_in(tmp_path)
+    found = families(comparison)
     assert [family.baseline for family in found] == ["scratch", "moco"]
     # Scratch and MoCo have met in the first table.
     assert [set(family.arms) for family in found] == [
@@ -64,10 +63,10 @@ def test_better_and_worse_arms_are_found_and_said(tmp_path, patients):
     expected = column["moco_bt"].value - column["moco"].value
     assert contrast.difference.value == pytest.approx(expected)
     assert contrast.difference.p_value <= contrast.adjusted <= 2 * contrast.difference.p_value
-    (finding,) = conclusions(bench, comparison, found)
-    assert f"Against plain MoCo, moco_bt (+{expected:.3f}) is clearly better; " in finding.text
-    assert "is clearly worse." in finding.text
-    sentences = headline([bench], [[found]])
+    ((_, said),) = conclusions(comparison, found)
+    assert f"Against plain MoCo, moco_bt (+{expected:.3f}) is clearly better; " in said
+    assert "is clearly worse." in said
+    sentences = headline([comparison], {comparison.name: found})
     assert sentences.startswith(
         f"With 10{THIN}% of the labels, arms with an intermediate loss are clearly better than "
         "plain MoCo in 1 of 2 comparisons and clearly worse than plain MoCo in 1 of 2 comparisons. "
@@ -77,7 +76,8 @@ def test_better_and_worse_arms_are_found_and_said(tmp_path, patients):
     assert sentences.endswith(
         f"It is clearly better than scratch (+{over:.3f}) and plain MoCo (+{expected:.3f})."
     )
-    twice = headline([bench, bench], [[found], [found]])
+    other = replace(comparison, place="b", name="b")
+    twice = headline([comparison, other], {comparison.name: found, "b": found})
     assert "in 2 of 4 comparisons and" in twice
     assert f"On cxr.store, subtype: with 10{THIN}% of the labels" in twice
 
@@ -87,12 +87,13 @@ def test_nothing_is_claimed_of_arms_that_differ_by_chance(tmp_path, patients):
         seeds(tmp_path, patients, arm, 1.0, own=len(arm))
     found = families_of(tmp_path)
     assert found[0].contrasts["moco_bt", 0.1].better == 0
-    sentences = headline([bench_of(tmp_path)], [[found]])
+    comparison = comparison_in(tmp_path)
+    sentences = headline([comparison], {comparison.name: found})
     assert (
         "no arm with an intermediate loss is clearly better or worse than plain MoCo" in sentences
     )
-    (finding,) = conclusions(bench_of(tmp_path), bench_of(tmp_path).comparisons[0], found)
-    assert finding.text.endswith("Against plain MoCo, moco_bt is not clearly apart.")
+    ((_, said),) = conclusions(comparison, found)
+    assert said.endswith("Against plain MoCo, moco_bt is not clearly apart.")
 
 
 def test_only_seeds_with_the_same_labels_are_paired(tmp_path, patients):
@@ -114,8 +115,8 @@ def test_other_backbones_are_compared_and_marked(tmp_path, patients):
     seeds(tmp_path, patients, "moco", 1.0, 1, backbone="resnet50")
     seeds(tmp_path, patients, "moco_bt", 1.0, 2)
     (family, _) = families_of(tmp_path)
-    assert set(family.arms) == {"moco", "moco_bt"}
-    assert family.other_backbone == {"moco"}
+    assert set(family.arms) == {"moco (resnet50)", "moco_bt (resnet18)"}
+    assert family.other_backbone == {"moco (resnet50)"}
 
 
 # Mean gain
@@ -129,25 +130,25 @@ def test_gain_is_the_mean_of_the_sets(tmp_path):
             store = {**STORE, "name": name}
             seeds(tmp_path / name, made, arm, skill, own=len(arm), store=store)
     seeds(tmp_path / "b", Patients(patients=41, seed=1), "imagenet", 1.0, 9, store=store)
-    found = benches_of(tmp_path)
+    found = comparisons_in(tmp_path)
     expected = []
-    for bench in found:
-        column = bench.comparisons[0].column(0.1, "macro_auroc")
+    for comparison in found:
+        column = comparison.column(0.1, "macro_auroc")
         expected.append(column["moco"].value - column["scratch"].value)
-    mean = gain(found, "full", "moco", "scratch", 0.1)
+    mean = gain(dict(enumerate(found)), "moco", "scratch", 0.1)
     assert mean is not None
     assert mean.value == pytest.approx(np.mean(expected))
     assert dict(mean.parts) == pytest.approx(dict(enumerate(expected)))
     assert mean.interval[0] < mean.value < mean.interval[1]
-    alone = [gain([bench], "full", "moco", "scratch", 0.1).interval for bench in found]
+    alone = [gain({i: one}, "moco", "scratch", 0.1).interval for i, one in enumerate(found)]
     # Sets drawn apart: the interval of their mean is narrower than the mean of theirs.
     assert mean.interval[1] - mean.interval[0] < 0.9 * np.mean([b - a for a, b in alone])
     # The same set twice is drawn apart too: else the interval would be that of one.
-    twice = gain([found[0], found[0]], "full", "moco", "scratch", 0.1).interval
+    twice = gain(dict.fromkeys((0, 1), found[0]), "moco", "scratch", 0.1).interval
     assert (twice[1] - twice[0]) / (alone[0][1] - alone[0][0]) == pytest.approx(0.71, abs=0.1)
-    table = gains_section(found).blocks[0].tables[0]
+    table = gains_section(found).parts[2]
     shown = entries(table)
-    places = [bench.store.name for bench in found]
+    places = [one.store.name for one in found]
     assert shown["imagenet"][0].notes[0].split(", ")[places.index("a")] == "–"
     assert gains_section(found[:1]) is None
 
@@ -173,9 +174,8 @@ def test_efficiency_finds_the_share_that_suffices(tmp_path, patients):
         for fraction, skill in zip((0.1, 1.0), skills, strict=True):
             probability = patients.predictions(skill, 3)
             patients.run(tmp_path / f"{arm}-{fraction}", arm, fraction, probability)
-    bench = bench_of(tmp_path)
-    section = efficiency_section([("name", bench, bench.comparisons[0])])
-    shown = entries(section.blocks[0].tables[0])
+    section = efficiency_section([comparison_in(tmp_path)])
+    shown = entries(section.parts[2])
     # At 10 % its predictions are those of scratch with all labels.
     assert shown["moco"][0].text == f"≤ 10{THIN}%"
     assert shown["moco_bt"][0].text == "not reached"
@@ -195,7 +195,7 @@ def test_shift_is_zero_between_equal_models_and_its_floor_too(tmp_path, patients
             for arm, values in made.items():
                 name = f"{arm}-{fraction}-{seed}"
                 patients.run(tmp_path / name, arm, fraction, values, seed=seed)
-    comparison = bench_of(tmp_path).comparisons[0]
+    comparison = comparison_in(tmp_path)
     same, moved = shifts(comparison, "moco"), shifts(comparison, "scratch")
     assert same[0.1].mean.value == same[1.0].mean.value == moved[1.0].mean.value == 0
     distance = ks_distance(probability[:, 0] ** 3, probability[:, 0])

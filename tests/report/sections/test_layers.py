@@ -9,12 +9,16 @@ import pandas as pd
 import pytest
 
 from medstrata.metrics.intervals import score
-from medstrata.report.compare.places import places, share, shown_stages, stage_marks, stage_order
+from medstrata.report.compare.comparison import comparisons
+from medstrata.report.compare.stages import shown_stages, stage_marks, stage_order
 from medstrata.report.page import write_report
+from medstrata.report.read.results import Atlas, Probe, Reuse
 from medstrata.report.read.runs import collect
-from medstrata.report.render.figures import arm_styles
+from medstrata.report.render.figures import PlotWords, arm_styles
+from medstrata.report.render.formatting import percent_slug
+from medstrata.report.render.parts import Folded, Part, Pictures, Terms
 from medstrata.report.sections.atlas_map import LIMIT, Points, colouring, map_figure, read_points
-from medstrata.report.sections.probing import probing_view
+from medstrata.report.sections.probing import probing_parts
 from medstrata.report.sections.reuse_tables import reuse_findings
 from support.arms import mean_interval
 from support.layer_runs import READ, atlas_run, layer_study, probe_run, reuse_run
@@ -112,6 +116,21 @@ def test_data_is_escaped(tmp_path):
 # What each section says
 
 
+def the(kind: type, parts: list[Part]):
+    (part,) = (part for part in parts if isinstance(part, kind))
+    return part
+
+
+def probing_of(folder: Path, *arms: str) -> list[Part]:
+    (comparison,), notes = comparisons(collect([folder]).of(Probe))
+    assert notes == []
+    return list(probing_parts(comparison, arm_styles(arms)))
+
+
+def said(parts: list[Part]) -> dict[str, str]:
+    return dict(the(Terms, parts).pairs)
+
+
 def test_probing_tells_where_an_arm_is_level_with_its_end(tmp_path):
     def stage(value):
         return {"linear": {"value": value, "low": value - 0.02, "high": value + 0.02}}
@@ -121,18 +140,15 @@ def test_probing_tells_where_an_arm_is_level_with_its_end(tmp_path):
     for arm, stages in (("early", early), ("late", late)):
         test = {"images": 9, "patients": 9, "resamples": 9, "stages": stages}
         probe_run(tmp_path / arm, arm, 0.1, test=test)
-    collection = collect([tmp_path])
-    labels = {(arm, "resnet18"): arm for arm in ("early", "late")}
-    (place,), notes = places(collection.probe, labels)
-    view = probing_view(place, arm_styles(["early", "late"]), "p")
-    assert notes == []
-    sentences = dict(view.fractions[0].sentences)
+    parts = probing_of(tmp_path, "early", "late")
+    sentences = said(parts)
     assert sentences["Level with the last stage"] == "early at stage2; late at stage4."
-    assert sentences["stage2"].endswith("clear of it.")
-    assert sentences["stage3"] == "early 0.800 comes first, late 0.700 next; clear of it."
-    assert "not clear of any other arm" in sentences["stage1"]
+    clear = "The interval of early lies clear of that of late."
+    assert sentences["stage2"].endswith(clear)
+    assert sentences["stage3"] == f"early 0.800 comes first, late 0.700 next. {clear}"
+    assert "share the first place at 0.600" in sentences["stage1"]
     # Nothing was read out by neighbours.
-    assert [plot.title for plot in view.fractions[0].plots] == ["Linear layer"]
+    assert [plot.words.title for plot in the(Pictures, parts).plots] == ["Linear layer"]
 
 
 def probed(folder, patients, arm, seed):
@@ -152,14 +168,12 @@ def test_probing_has_the_interval_of_the_mean(tmp_path):
     patients = Patients(patients=30)
     for seed in (0, 1):
         probed(tmp_path / f"run{seed}", patients, "moco", seed)
-    labels = {("moco", "resnet18"): "moco"}
 
-    def view():
-        (place,), _ = places(collect([tmp_path]).probe, labels)
-        return probing_view(place, arm_styles(["moco"]), "p")
+    def row():
+        (table,) = the(Folded, probing_of(tmp_path, "moco")).parts
+        return table.rows[0]
 
-    (row,) = view().fractions[0].table.rows
-    for i, cell in enumerate(row[2:5]):
+    for i, cell in enumerate(row()[2:5]):
         expected = mean_interval(
             "macro_auroc",
             patients.target,
@@ -169,12 +183,10 @@ def test_probing_has_the_interval_of_the_mean(tmp_path):
         )
         assert (cell.number, *cell.interval) == pytest.approx(expected)
         assert not any("median" in note for note in cell.notes)
-    assert view().notes == ()
     (tmp_path / "run1/predictions.parquet").unlink()
-    (row,) = view().fractions[0].table.rows
-    assert row[2].interval == (0.0, 1.0)
-    assert "interval of the median seed" in row[2].notes
-    assert "no predictions.parquet" in view().notes[0].why
+    assert row()[2].interval == (0.0, 1.0)
+    assert "interval of the median seed" in row()[2].notes
+    assert "no predictions.parquet" in write(tmp_path, tmp_path / "r.html").text
 
 
 def test_errors_are_read_the_other_way(tmp_path):
@@ -187,13 +199,11 @@ def test_errors_are_read_the_other_way(tmp_path):
     flat = {name: stage(0.4) for name in READ}
     other = {"images": 9, "patients": 9, "resamples": 9, "stages": flat}
     probe_run(tmp_path / "flat", "scratch", 0.1, metric="brier", test=other)
-    labels = {(arm, "resnet18"): arm for arm in ("moco", "scratch")}
-    (place,), _ = places(collect([tmp_path]).probe, labels)
-    sentences = dict(
-        probing_view(place, arm_styles(["moco", "scratch"]), "p").fractions[0].sentences
-    )
+    sentences = said(probing_of(tmp_path, "moco", "scratch"))
     assert sentences["Level with the last stage"] == "scratch at stage1; moco at stage3."
-    assert sentences["stage3"] == "moco 0.210 comes first, scratch 0.400 next; clear of it."
+    assert sentences["stage3"].startswith(
+        "moco 0.210 comes first, scratch 0.400 next. The interval"
+    )
 
 
 def test_probing_table_holds_the_numbers(page, root):
@@ -205,7 +215,7 @@ def test_probing_table_holds_the_numbers(page, root):
     ]
     text = section(page, "Layer-wise probing", "Feature reuse How alike")
     mean, low, high = (f"{one:.3f}" for one in (sum(scores) / 2, min(scores), max(scores)))
-    assert re.search(rf"{mean}.{{0,40}}2 seeds: {low} to {high}", text)
+    assert re.search(rf"{mean}.{{0,80}}2 seeds: sd [0-9.]+, {low} to {high}", text)
 
 
 def test_reuse_says_who_keeps_most_and_what_is_chance(tmp_path):
@@ -216,7 +226,7 @@ def test_reuse_says_who_keeps_most_and_what_is_chance(tmp_path):
             for i, one in enumerate(result["cka"]["linear_debiased"].values()):
                 one["value"] = value + 0.01 * seed if i < 3 else 0.01
             (run / "result.json").write_text(json.dumps(result))
-    runs = collect([tmp_path]).reuse
+    runs = collect([tmp_path]).of(Reuse)
     at = {arm: [run for run in runs if run.arm == arm] for arm in ("kept", "lost")}
     most, chance = reuse_findings(at, READ)
     mean = (3 * 0.805 + 0.01) / 4
@@ -225,15 +235,14 @@ def test_reuse_says_who_keeps_most_and_what_is_chance(tmp_path):
     assert chance.startswith("No more alike than mismatched images (97.5th percentile): kept at s")
     assert "stage1" not in chance
     alone = {arm: runs[:1] for arm, runs in at.items()}
-    assert "One seed only" in reuse_findings(alone, READ)[0]
+    assert "One seed only" in next(reuse_findings(alone, READ))
 
 
 def test_reuse_that_overlaps_is_not_settled(tmp_path):
     runs = [reuse_run(tmp_path / f"r{seed}", "moco", 0.1, seed) for seed in (0, 1, 2)]
-    read = collect(runs).reuse
-    assert (
-        "Over seeds its range meets that of"
-        in reuse_findings({"a": read[1:], "b": read[:2]}, READ)[0]
+    read = collect(runs).of(Reuse)
+    assert "Over seeds its range meets that of" in next(
+        reuse_findings({"a": read[1:], "b": read[:2]}, READ)
     )
 
 
@@ -296,7 +305,7 @@ def test_map_draws_every_point_once_up_to_a_limit():
     for images in (50, LIMIT + 500):
         values = tuple("ab"[i % 2] for i in range(images))
         points = Points(places=draw.normal(size=(images, 2)), columns={"label": values})
-        drawn = map_figure(points, colouring("label", [points]), name="m", title="", alt="")
+        drawn = map_figure(points, colouring("label", [points]), PlotWords("m", "", ""))
         paths = [patch.get_path() for patch in drawn.figure.axes[0].patches]
         assert sum(len(path) for path in paths) == 2 * min(images, LIMIT)
         inside = np.concatenate([path.vertices for path in paths])
@@ -345,7 +354,7 @@ def test_columns_without_values_are_read(tmp_path):
     run = atlas_run(tmp_path / "a", "moco")
     points = pd.read_parquet(run / "map.parquet").assign(label=[1.0, float("nan")] * 200)
     points.to_parquet(run / "map.parquet", index=False)
-    read = read_points(collect([run]).atlas[0])
+    read = read_points(collect([run]).of(Atlas)[0])
     assert read.columns["label"][:2] == ("1.0", None)
     assert set(read.columns["site"]) == {None}
 
@@ -391,7 +400,7 @@ def test_broken_result_is_a_note(tmp_path, make, change, why):
     (run / "result.json").write_text(json.dumps(result))
     make(tmp_path / "runs/good", "scratch", 0.1)
     collection = collect([tmp_path / "runs"])
-    assert [one.arm for one in (*collection.probe, *collection.reuse)] == ["scratch"]
+    assert [one.arm for one in collection.runs] == ["scratch"]
     (note,) = collection.notes
     assert note.what.endswith("/bad")
     assert why in note.why
@@ -455,7 +464,10 @@ def test_gaps_are_said(page):
     missing = page.text[page.text.index("What is missing, and cautions") :]
     where = "subtype on cxr.store"
     assert f"atlas, {where}: moco_mse : no finished run." in missing
-    assert f"layer-wise probing, {where}: moco : no run of seed 1 at 10 % of the labels" in missing
+    assert (
+        f"layer-wise probing, {where}: moco : no finished run of seed 1 at 10 % of the labels"
+        in missing
+    )
     assert "layers/atlas/moco_mse-seed0 : result.json cannot be read" in missing
 
 
@@ -479,18 +491,16 @@ def test_kinds_are_held_against_the_arms_of_each_other(tmp_path):
 def test_the_same_cell_twice_is_shown_once(tmp_path):
     probe_run(tmp_path / "a", "moco", 0.1)
     probe_run(tmp_path / "b", "moco", 0.1)
-    labels = {("moco", "resnet18"): "moco"}
-    (place,), (note,) = places(collect([tmp_path]).probe, labels)
-    assert len(place.every) == 1
-    assert "looks into the same encoder as" in note.why
+    (comparison,), (note,) = comparisons(collect([tmp_path]).of(Probe))
+    assert len(comparison.every) == 1
+    assert "the same arm, task, protocol, fraction and seed as" in note.why
 
 
 def test_other_images_are_another_place(tmp_path):
     probe_run(tmp_path / "a", "moco", 0.1)
     probe_run(tmp_path / "b", "scratch", 0.1, store_digest="other")
-    labels = {(arm, "resnet18"): arm for arm in ("moco", "scratch")}
-    found, _ = places(collect([tmp_path]).probe, labels)
-    assert [list(place.runs) for place in found] == [["moco"], ["scratch"]]
+    found, _ = comparisons(collect([tmp_path]).of(Probe))
+    assert [one.arms for one in found] == [("moco",), ("scratch",)]
 
 
 def test_pooled_features_that_are_the_last_stages_are_not_shown_twice(tmp_path):
@@ -515,5 +525,5 @@ def test_stages_are_named_in_order():
     assert shown_stages([{"stage1": 1, "pooled": 1}, {"stage1": 2, "pooled": 1}])[-1] == "pooled"
     assert stage_marks(order) == ("1", "2", "pooled")
     assert stage_marks(("<b>",)) == ("1",)
-    assert share(0.01) == "1-percent"
-    assert share(0.001) == "0-1-percent"
+    assert percent_slug(0.01) == "1-percent"
+    assert percent_slug(0.001) == "0-1-percent"

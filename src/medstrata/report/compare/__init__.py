@@ -1,5 +1,5 @@
 """Which runs may be compared, what the comparison shows, and what is missing from it.
 
-Read: compare, differences, conclusions, frames, gaps, places, stage_gaps.
+Read: comparison, stages, differences, conclusions, frames, gaps.
 Imports: read, render.
 """

@@ -7,11 +7,11 @@ over seeds touch, which is stricter.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from medstrata.metrics.intervals import LOWER_IS_BETTER
-from medstrata.report.compare.compare import Bench, Comparison, Summary, best, ranked
+from medstrata.report.compare.comparison import Comparison, best, by_place, ranked
 from medstrata.report.compare.differences import Family
+from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import (
     counted,
     interval_text,
@@ -23,36 +23,27 @@ from medstrata.report.render.formatting import (
     signed,
     span,
 )
+from medstrata.report.render.summary import Summary
 
 _PLAIN = "moco"  # the arm without an intermediate loss
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conclusion:
-    """What one label fraction shows."""
-
-    fraction: float
-    text: str
-
-
-def headline(benches: Sequence[Bench], families: Sequence[Sequence[Sequence[Family]]] = ()) -> str:
+def headline(found: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]) -> str:
     """What is known of the intermediate losses, then of the first comparison's smallest fraction.
 
     Args:
-        benches: The comparisons.
-        families: For each bench and each of its comparisons, the paired differences; may be empty.
+        found: The comparisons.
+        paired: Name of a comparison -> its paired differences.
     """
-    paired = {(i, j): its for i, each in enumerate(families) for j, its in enumerate(each)}
-    for i, bench in enumerate(benches):
-        for j, comparison in enumerate(bench.comparisons):
-            shared = _shared(bench, comparison)
-            if shared:
+    several = len(by_place(found)) > 1
+    for comparison in found:
+        for fraction in comparison.fractions:
+            if len(comparison.column(fraction, comparison.metric)) > 1:
                 help_given = _intermediate_losses([one for its in paired.values() for one in its])
-                first = _headline(bench, comparison, shared[0], paired.get((i, j), ()))
+                first = _headline(comparison, fraction, paired.get(comparison.name, ()))
                 # Of several data sets, the one it is about is named.
-                several = len(benches) > 1
-                start = f"On {bench.store.name}, {bench.task.name}: with" if several else "With"
-                return f"{help_given}{start} {first}"
+                where = f"On {comparison.store.name}, {comparison.task.name}: with"
+                return f"{help_given}{where if several else 'With'} {first}"
     return (
         "At no label fraction do two arms have a score on the same task and store: nothing can be "
         "compared."
@@ -92,73 +83,75 @@ def _intermediate_losses(families: Sequence[Family]) -> str:
     return f"{share}, arms with an intermediate loss are {' and '.join(parts)}. "
 
 
-def _headline(
-    bench: Bench, comparison: Comparison, fraction: float, families: Sequence[Family]
-) -> str:
+def _headline(comparison: Comparison[Finetune], fraction: float, families: Sequence[Family]) -> str:
     """What follows "With"."""
-    column = comparison.column(fraction, bench.metric)
-    order = ranked(column, bench.metric)
+    metric = comparison.metric
+    column = comparison.column(fraction, metric)
+    order = ranked(column, metric)
     top = column[order[0]]
-    runs = comparison.at(fraction)
-    images = span(run.subset_images for run in runs)
-    patients = span(run.subset_patients for run in runs)
+    subsets = [run.subset for runs in comparison.at(fraction).values() for run in runs]
+    images = span(subset.images for subset in subsets)
+    patients = span(subset.patients for subset in subsets)
     several = len(top.seeds) > 1
     extras = [f"the mean of {len(top.seeds)} seeds"] if several else []
     if top.interval is not None:
         of_median = " for the median seed" if several and not top.of_mean else ""
         interval = interval_text(top.interval)
         extras.append(f"{percent(0.95)} interval over patients{of_median} {interval}")
-    leaders = [arm for arm in order if arm in best(column, bench.metric)]
-    end = "lowest" if bench.metric in LOWER_IS_BETTER else "highest"
+    leaders = [arm for arm in order if arm in best(column, metric)]
+    end = "lowest" if metric in LOWER_IS_BETTER else "highest"
     around = f" ({'; '.join(extras)})" if extras else ""
     return (
         f"{percent(fraction)} of the labels ({images} images of {patients} patients) and "
         f"{protocol_clause(comparison.protocol)}, {listed(leaders)} "
-        f"{'has' if len(leaders) == 1 else 'have'} the {end} {metric_name(bench.metric)} of "
+        f"{'has' if len(leaders) == 1 else 'have'} the {end} {metric_name(metric)} of "
         f"{counted(len(column), 'arm')}: {score_text(top.value)}{around}. "
-        f"{_leader(families, fraction, leaders) or _standing(column, order)}"
+        f"{_leader(families, fraction, leaders) or standing(column, order)}"
     )
 
 
 def conclusions(
-    bench: Bench, comparison: Comparison, families: Sequence[Family] = ()
-) -> list[Conclusion]:
-    """What each fraction with a score shows.
+    comparison: Comparison[Finetune], families: Sequence[Family] = ()
+) -> list[tuple[float, str]]:
+    """What each fraction with a score shows: (fraction, sentences).
 
     Args:
-        bench: The task.
-        comparison: One of its protocols.
-        families: The paired differences of that protocol; may be empty.
+        comparison: What was compared.
+        families: Its paired differences; may be empty.
     """
     return [
-        Conclusion(
-            fraction=fraction,
-            text=_finding(column, bench.metric, _against(families, fraction)),
-        )
+        (fraction, _finding(column, comparison.metric, _against(families, fraction)))
         for fraction in comparison.fractions
-        if (column := comparison.column(fraction, bench.metric))
+        if (column := comparison.column(fraction, comparison.metric))
     ]
 
 
-def _shared(bench: Bench, comparison: Comparison) -> list[float]:
-    return [one for one in comparison.fractions if len(comparison.column(one, bench.metric)) > 1]
-
-
 def _finding(column: Mapping[str, Summary], metric: str, paired: str) -> str:
+    if len(column) == 1:
+        ((arm, only),) = column.items()
+        return f"Only {arm} {score_text(only.value)}: nothing to compare with."
+    alone = [arm for arm in ranked(column, metric) if len(column[arm].seeds) == 1]
+    seeds = f" One seed only: {listed(alone) if len(alone) < len(column) else 'every arm'}."
+    return f"{places_taken(column, metric, paired)}{seeds if alone else ''}"
+
+
+def places_taken(column: Mapping[str, Summary], metric: str, paired: str = "") -> str:
+    """Which of several arms comes first, and whether that is more than chance.
+
+    Args:
+        column: Arm -> what it scores.
+        metric: Tells which is better.
+        paired: What paired differences say, in place of what the intervals do.
+    """
     order = ranked(column, metric)
-    first = f"{order[0]} {score_text(column[order[0]].value)}"
-    if len(order) == 1:
-        return f"Only {first}: nothing to compare with."
-    second = f"{order[1]} {score_text(column[order[1]].value)}"
+    first, second = (f"{arm} {score_text(column[arm].value)}" for arm in order[:2])
     leaders = best(column, metric)
     if len(leaders) > 1:
         tied = [arm for arm in order if arm in leaders]
         text = f"{listed(tied)} share the first place at {score_text(column[order[0]].value)}."
     else:
         text = f"{first} comes first, {second} next."
-    alone = [arm for arm in order if len(column[arm].seeds) == 1]
-    seeds = f" One seed only: {listed(alone) if len(alone) < len(order) else 'every arm'}."
-    return f"{text} {paired or _standing(column, order)}{seeds if alone else ''}"
+    return f"{text} {paired or standing(column, order)}"
 
 
 def _against(families: Sequence[Family], fraction: float) -> str:
@@ -217,15 +210,12 @@ def _is(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _standing(column: Mapping[str, Summary], order: Sequence[str]) -> str:
+def standing(column: Mapping[str, Summary], order: Sequence[str]) -> str:
     """How far the first arm lies clear of the others."""
     first, others = order[0], list(order[1:])
     if any(summary.interval is None for summary in column.values()):
         return "An interval is missing for at least one arm, so nothing is said about chance."
-    low, high = column[first].reach
-    overlapping = [
-        arm for arm in others if column[arm].reach[0] <= high and low <= column[arm].reach[1]
-    ]
+    overlapping = meeting(column, order)
     clear = [arm for arm in others if arm not in overlapping]
     owner = f"The interval of {first}"
     if not overlapping:
@@ -238,6 +228,14 @@ def _standing(column: Mapping[str, Summary], order: Sequence[str]) -> str:
         f"{owner} overlaps {theirs} of {listed(overlapping)}, so the order among these is not "
         f"settled; it lies clear of {others_theirs} of {listed(clear)}."
     )
+
+
+def meeting(column: Mapping[str, Summary], order: Sequence[str]) -> list[str]:
+    """The arms whose reach meets that of the first."""
+    low, high = column[order[0]].reach
+    return [
+        arm for arm in order[1:] if column[arm].reach[0] <= high and low <= column[arm].reach[1]
+    ]
 
 
 def _of_all(others: Sequence[str]) -> str:

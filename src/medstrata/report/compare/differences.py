@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from medstrata.metrics.intervals import LOWER_IS_BETTER
 from medstrata.metrics.paired import Difference, holm, paired_difference, permutation_test
-from medstrata.report.compare.compare import Bench, Comparison, given_labels
+from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.facts import Note
 from medstrata.report.read.predictions import LEVEL
-from medstrata.report.read.runs import Finetune
+from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import listed, percent
 
 # Arms that others are held against, in the order of their tables.
@@ -62,78 +62,76 @@ class Family:
         return tuple(sorted({fraction for _, fraction in self.contrasts}))
 
 
-def families(bench: Bench, comparison: Comparison) -> tuple[Family, ...]:
+def identity(comparison: Comparison[Finetune], arm: str) -> tuple[str, str]:
+    """What an arm began with, as `Finetune.start`, and its backbone."""
+    run = next(iter(comparison.of(arm).values()))[0]
+    return run.start, run.backbone
+
+
+def families(comparison: Comparison[Finetune]) -> tuple[Family, ...]:
     """Hold every arm against each baseline there is; two arms meet once."""
     found: list[Family] = []
     for name in BASELINES:
         for baseline in comparison.arms:
-            if comparison.identity(baseline)[0] == name:
+            if identity(comparison, baseline)[0] == name:
                 met = [family.baseline for family in found]
                 others = [arm for arm in comparison.arms if arm not in (baseline, *met)]
-                found.append(_family(bench, comparison, baseline, others))
+                found.append(_family(comparison, baseline, others))
     return tuple(family for family in found if family.contrasts or family.notes)
 
 
 def matched(
-    comparison: Comparison, firsts: Sequence[Finetune], seconds: Sequence[Finetune]
+    comparison: Comparison[Finetune], arm: str, baseline: str, fraction: float
 ) -> tuple[list[Finetune], list[Finetune]]:
-    """Runs of the seeds that both sides have, with predictions, on the same labelled images."""
-    covered = comparison.predictions.covered
-    by_seed = {run.seed: run for run in covered(seconds)}
+    """Runs of the seeds that both have, with predictions, on the same labelled images."""
+    by_seed = {run.seed: run for run in comparison.predicted(baseline, fraction)}
     pairs = [
         (run, other)
-        for run in covered(firsts)
-        if (other := by_seed.get(run.seed)) is not None and given_labels(run) == given_labels(other)
+        for run in comparison.predicted(arm, fraction)
+        if (other := by_seed.get(run.seed)) is not None and run.labelled == other.labelled
     ]
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
-def _family(bench: Bench, comparison: Comparison, baseline: str, others: Sequence[str]) -> Family:
+def _family(comparison: Comparison[Finetune], baseline: str, others: Sequence[str]) -> Family:
     pairs: dict[tuple[str, float], tuple[list[Finetune], list[Finetune]]] = {}
     notes = []
     for arm in others:
         lost = []
         for fraction in comparison.fractions:
-            firsts = comparison.runs.get((arm, fraction), ())
-            seconds = comparison.runs.get((baseline, fraction), ())
-            pair = matched(comparison, firsts, seconds)
+            pair = matched(comparison, arm, baseline, fraction)
             if pair[0]:
                 pairs[arm, fraction] = pair
-            elif firsts and seconds:
+            elif {arm, baseline} <= comparison.at(fraction).keys():
                 lost.append(percent(fraction))
         if lost:
-            notes.append(_unpaired(bench, comparison, f"{arm} against {baseline}", lost))
-    name, backbone = comparison.identity(baseline)
+            why = (
+                f"no paired difference at {listed(lost)} of the labels: no seed of both has "
+                "predictions and the same labelled images"
+            )
+            notes.append(Note(what=f"{comparison.clause}: {arm} against {baseline}", why=why))
+    name, backbone = identity(comparison, baseline)
     return Family(
         baseline=baseline,
         name=name,
-        contrasts=_contrasts(bench, pairs),
+        contrasts=_contrasts(comparison, pairs),
         arms=tuple(arm for arm in others if any(arm == one for one, _ in pairs)),
-        other_backbone=frozenset(arm for arm in others if comparison.identity(arm)[1] != backbone),
+        other_backbone=frozenset(arm for arm in others if identity(comparison, arm)[1] != backbone),
         notes=tuple(notes),
     )
 
 
-def _unpaired(bench: Bench, comparison: Comparison, pair: str, lost: Sequence[str]) -> Note:
-    where = bench.under(comparison)
-    return Note(
-        what=f"{where}: {pair}",
-        why=f"no paired difference at {listed(lost)} of the labels: no seed of both has "
-        "predictions and the same labelled images",
-    )
-
-
 def _contrasts(
-    bench: Bench,
+    comparison: Comparison[Finetune],
     pairs: Mapping[tuple[str, float], tuple[list[Finetune], list[Finetune]]],
 ) -> dict[tuple[str, float], Contrast]:
-    if not bench.predictions.knows(bench.metric):
+    if not comparison.predictions.knows(comparison.metric):
         return {}
     permutations = max(_PERMUTATIONS, _PER_CONTRAST * len(pairs))
     found: dict[tuple[str, float], Difference] = {}
     for cell, (firsts, seconds) in pairs.items():
         try:
-            found[cell] = _difference(bench, firsts, seconds, permutations)
+            found[cell] = _difference(comparison, firsts, seconds, permutations)
         except ValueError:  # not defined in any resample: too few patients of a class
             continue
     adjusted = holm([difference.p_value for difference in found.values()])
@@ -142,16 +140,19 @@ def _contrasts(
             seeds=tuple(run.seed for run in pairs[cell][0]),
             difference=difference,
             adjusted=p_value,
-            better=_direction(difference, p_value, bench.metric),
+            better=_direction(difference, p_value, comparison.metric),
         )
         for (cell, difference), p_value in zip(found.items(), adjusted, strict=True)
     }
 
 
 def _difference(
-    bench: Bench, firsts: Sequence[Finetune], seconds: Sequence[Finetune], permutations: int
+    comparison: Comparison[Finetune],
+    firsts: Sequence[Finetune],
+    seconds: Sequence[Finetune],
+    permutations: int,
 ) -> Difference:
-    predictions, metric = bench.predictions, bench.metric
+    predictions, metric = comparison.predictions, comparison.metric
     scores, others = (predictions.scores(metric, runs) for runs in (firsts, seconds))
     p_value = permutation_test(
         metric,

@@ -5,22 +5,23 @@ from pathlib import Path
 
 import pandas as pd
 
-from medstrata.report.compare.compare import Bench, Comparison, benches, without_duplicates
+from medstrata.report.compare.comparison import Comparison, comparisons
 from medstrata.report.compare.differences import families
+from medstrata.report.read.results import Finetune
 from medstrata.report.read.runs import collect
 
 
-def read_benches(runs: Sequence[Path]) -> tuple[Bench, ...]:
-    """Every comparison that the runs in the given folders allow, arms under their own names.
+def read_comparisons(runs: Sequence[Path]) -> tuple[Comparison[Finetune], ...]:
+    """Every comparison that the fine-tuning runs in the given folders allow.
 
     Raises:
         MedstrataError: no run is in the given folders.
     """
-    kept, _ = without_duplicates(collect(runs).finetune)
-    return benches(kept, {(run.arm, run.backbone): run.arm for run in kept})
+    found, _ = comparisons(collect(runs).of(Finetune))
+    return found
 
 
-def score_frame(found: Sequence[Bench]) -> pd.DataFrame:
+def score_frame(found: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
     """A row for each store, task, protocol, arm, fraction and metric.
 
     Columns `value` (mean over seeds), `low` and `high` (95 % interval of that mean over patients),
@@ -28,7 +29,7 @@ def score_frame(found: Sequence[Bench]) -> pd.DataFrame:
     """
     rows = [
         {
-            **_where(bench, comparison),
+            **_where(comparison),
             "arm": arm,
             "fraction": fraction,
             "metric": metric,
@@ -38,16 +39,15 @@ def score_frame(found: Sequence[Bench]) -> pd.DataFrame:
             "seeds": len(summary.seeds),
             "sd": summary.spread,
         }
-        for bench in found
-        for comparison in bench.comparisons
+        for comparison in found
         for fraction in comparison.fractions
-        for metric in bench.metrics
+        for metric in comparison.metrics
         for arm, summary in comparison.column(fraction, metric).items()
     ]
     return pd.DataFrame(rows)
 
 
-def difference_frame(found: Sequence[Bench]) -> pd.DataFrame:
+def difference_frame(found: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
     """A row for each arm against each baseline, at each fraction: the main metric, paired.
 
     Columns `difference`, `low` and `high` (95 % interval over patients), `p` (permutation test),
@@ -55,11 +55,11 @@ def difference_frame(found: Sequence[Bench]) -> pd.DataFrame:
     """
     rows = [
         {
-            **_where(bench, comparison),
+            **_where(comparison),
             "arm": arm,
             "baseline": family.baseline,
             "fraction": fraction,
-            "metric": bench.metric,
+            "metric": comparison.metric,
             "difference": contrast.difference.value,
             "low": contrast.difference.low,
             "high": contrast.difference.high,
@@ -67,17 +67,16 @@ def difference_frame(found: Sequence[Bench]) -> pd.DataFrame:
             "p_adjusted": contrast.adjusted,
             "seeds": len(contrast.seeds),
         }
-        for bench in found
-        for comparison in bench.comparisons
-        for family in families(bench, comparison)
+        for comparison in found
+        for family in families(comparison)
         for (arm, fraction), contrast in family.contrasts.items()
     ]
     return pd.DataFrame(rows)
 
 
-def _where(bench: Bench, comparison: Comparison) -> dict[str, str]:
+def _where(comparison: Comparison[Finetune]) -> dict[str, str]:
     return {
-        "store": bench.store.name,
-        "task": bench.task.name,
+        "store": comparison.store.name,
+        "task": comparison.task.name,
         "protocol": comparison.protocol,
     }

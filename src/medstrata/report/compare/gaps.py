@@ -1,82 +1,175 @@
-"""What is missing from a set of runs, or makes its comparisons less than fair."""
+"""What is missing from a set of runs, or makes its comparisons less than fair, in words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from medstrata.report.compare.compare import Bench, Comparison, given_labels
-from medstrata.report.read.facts import Note
-from medstrata.report.read.runs import Collection, Finetune
-from medstrata.report.render.formatting import listed, metric_name, percent, protocol_clause
+from medstrata.report.compare.comparison import Comparison, RunT, by_place
+from medstrata.report.compare.differences import BASELINES, identity
+from medstrata.report.compare.stages import stage_order
+from medstrata.report.read.facts import Evaluation, Note
+from medstrata.report.read.results import READ_OUTS, Atlas, Finetune, Pretrain, Probe, Reuse
+from medstrata.report.render.formatting import listed, metric_name, percent
+
+# (task, store) -> arms that any run there is about, in order.
+Expected = dict[tuple[str, str], dict[str, None]]
 
 
-def gaps(
-    collection: Collection, found: Sequence[Bench], labels: Mapping[tuple[str, str], str]
-) -> list[Note]:
-    """Every gap a reader should know of, in words.
+def score_gaps(
+    pretrain: Sequence[Pretrain], found: Sequence[Comparison[Finetune]]
+) -> Iterator[Note]:
+    """What keeps scores from being compared.
 
     Args:
-        collection: What was read.
-        found: The comparisons made of it.
-        labels: (arm, backbone) -> the name under which it is shown.
+        pretrain: The pre-training runs, each of which should have been fine-tuned.
+        found: The comparisons of fine-tuning runs.
     """
-    everywhere = {arm for bench in found for arm in bench.arms}
-    notes = []
-    for run in collection.pretrain:
-        if labels[run.arm, run.backbone] not in everywhere:
+    everywhere = {arm for comparison in found for arm in comparison.arms}
+    for run in pretrain:
+        if run.label not in everywhere:
             why = "pre-trained, but no fine-tuning run of this arm was given: it has no score"
-            notes.append(Note(what=run.files.name, why=why))
-    for bench in found:
-        where = bench.where
-        absent = [arm for arm in sorted(everywhere) if arm not in bench.arms]
+            yield Note(what=run.files.name, why=why)
+    for same in by_place(found):
+        where, metric = same[0].where, same[0].metric
+        arms = {arm: None for comparison in same for arm in comparison.arms}
+        absent = sorted(everywhere - arms.keys())
         if absent:
             why = "scored on another task or store only: not comparable here"
-            notes.append(Note(what=f"{where}: {listed(absent)}", why=why))
-        if len({run.metric for one in bench.comparisons for run in _runs(one)}) > 1:
-            why = f"runs name different main metrics; {metric_name(bench.metric)} is shown first"
-            notes.append(Note(what=where, why=why))
-        for comparison in bench.comparisons:
-            notes.extend(_holes(bench, comparison, where))
-            notes.extend(_unlike_subsets(comparison, where))
-    return notes
+            yield Note(what=f"{where}: {listed(absent)}", why=why)
+        if len({run.metric for comparison in same for run in comparison.every}) > 1:
+            why = f"runs name different main metrics; {metric_name(metric)} is shown first"
+            yield Note(what=where, why=why)
+        for comparison in same:
+            yield from _holes(comparison.clause, comparison, arms)
+            yield from _unscored(comparison)
+            yield from _unlike_subsets(comparison)
 
 
-def _runs(comparison: Comparison) -> list[Finetune]:
-    return [run for runs in comparison.runs.values() for run in runs]
-
-
-def _holes(bench: Bench, comparison: Comparison, where: str) -> Iterator[Note]:
-    clause = protocol_clause(comparison.protocol)
-    seeds = {run.seed for run in _runs(comparison)}
-    for arm in bench.arms:
-        what = f"{where}, {clause}: {arm}"
-        if arm not in comparison.arms:
-            yield Note(what=what, why="no run with this protocol was given")
-            continue
-        cells = {one: comparison.runs.get((arm, one), ()) for one in comparison.fractions}
-        empty = [percent(one) for one, runs in cells.items() if not runs]
+def _holes(what: str, comparison: Comparison[RunT], arms: Iterable[str]) -> Iterator[Note]:
+    """Arms without a run, and cells of fraction and seed that one arm lacks and another has."""
+    absent = [arm for arm in arms if arm not in comparison.arms]
+    if absent:
+        yield Note(what=f"{what}: {listed(absent)}", why="no finished run")
+    seeds = {run.seed for run in comparison.every}
+    for arm in comparison.arms:
+        named, cells = f"{what}: {arm}", comparison.of(arm)
+        empty = [percent(one) for one in comparison.fractions if one not in cells]
         if empty:
-            yield Note(what=what, why=f"no finished run at {listed(empty)} of the labels")
+            yield Note(what=named, why=f"no finished run at {listed(empty)} of the labels")
         for fraction, runs in cells.items():
-            lost = sorted(seeds - {run.seed for run in runs})
-            if runs and lost:
-                named = f"seed{'' if len(lost) == 1 else 's'} {listed([str(one) for one in lost])}"
-                why = f"no finished run of {named} at {percent(fraction)}; the mean is of the rest"
-                yield Note(what=what, why=why)
-            unscored = [run.files.name for run in runs if bench.metric not in run.scores]
-            if unscored:
-                why = f"no {metric_name(bench.metric)} at {percent(fraction)}: {listed(unscored)}"
-                yield Note(what=what, why=why)
+            lost = [str(seed) for seed in sorted(seeds - {run.seed for run in runs})]
+            if lost:
+                # An atlas uses no labels.
+                at = "" if isinstance(runs[0], Atlas) else f" at {percent(fraction)} of the labels"
+                of = f"seed{'' if len(lost) == 1 else 's'} {listed(lost)}"
+                yield Note(what=named, why=f"no finished run of {of}{at}; the mean is of the rest")
 
 
-def _unlike_subsets(comparison: Comparison, where: str) -> Iterator[Note]:
+def _unscored(comparison: Comparison[Finetune]) -> Iterator[Note]:
+    metric = comparison.metric
+    for (arm, fraction), runs in comparison.runs.items():
+        names = [run.files.name for run in runs if metric not in run.test.scores]
+        if names:
+            why = f"no {metric_name(metric)} at {percent(fraction)}: {listed(names)}"
+            yield Note(what=f"{comparison.clause}: {arm}", why=why)
+
+
+def _unlike_subsets(comparison: Comparison[Finetune]) -> Iterator[Note]:
     """Arms of one fraction and seed must have been given the same labelled images."""
     given: dict[tuple[float, int], set[object]] = {}
-    for run in _runs(comparison):
-        given.setdefault((run.fraction, run.seed), set()).add(given_labels(run))
+    for run in comparison.every:
+        given.setdefault((run.fraction, run.seed), set()).add(run.labelled)
     for (fraction, seed), subsets in sorted(given.items()):
         if len(subsets) > 1:
-            clause = protocol_clause(comparison.protocol)
             yield Note(
-                what=f"{where}, {clause}: {percent(fraction)}, seed {seed}",
+                what=f"{comparison.clause}: {percent(fraction)}, seed {seed}",
                 why="arms were given different labelled images: their difference is not the "
                 "encoder's alone",
             )
+
+
+def prediction_gaps(comparison: Comparison[Finetune]) -> Iterator[Note]:
+    """What could not be computed for want of runs, where several arms have predictions."""
+    full = {arm: comparison.predicted(arm, 1.0) for arm in comparison.arms}
+    arms = [
+        arm
+        for arm in comparison.arms
+        if any(comparison.predicted(arm, one) for one in comparison.fractions)
+    ]
+    if len(arms) < 2:
+        return
+    if not {identity(comparison, arm)[0] for arm in comparison.arms} & set(BASELINES):
+        why = f"no arm named {' or '.join(BASELINES)}: no paired difference to a baseline"
+        yield Note(what=comparison.clause, why=why)
+    if comparison.fractions == (1.0,):
+        return
+    if not any(full.values()):
+        yield Note(
+            what=comparison.clause,
+            why="no run on all labels with predictions: neither label efficiency nor the shift of "
+            "the probabilities is known",
+        )
+        return
+    absent = [arm for arm in arms if not full[arm]]
+    if absent:
+        why = "no run on all labels with predictions: its shift is not known"
+        yield Note(what=f"{comparison.clause}: {listed(absent)}", why=why)
+    lone = [arm for arm in arms if len(full[arm]) == 1]
+    if lone:
+        why = "one seed on all labels: the floor of the shift is not known"
+        yield Note(what=f"{comparison.clause}: {listed(lone)}", why=why)
+
+
+def layer_gaps(
+    kinds: Mapping[str, Sequence[Comparison[Any]]], tuned: Sequence[Comparison[Finetune]]
+) -> Iterator[Note]:
+    """Arms, fractions, seeds and stages that runs looking into layers say nothing about.
+
+    Args:
+        kinds: Name of a kind of run -> its comparisons.
+        tuned: Those of fine-tuning runs. Every kind is held against the arms of all.
+    """
+    expected: Expected = {}
+    for comparison in (*tuned, *(one for found in kinds.values() for one in found)):
+        place = (comparison.task.name, comparison.store.name)
+        expected.setdefault(place, {}).update(dict.fromkeys(comparison.arms))
+    for kind, found in kinds.items():
+        if expected and not found:
+            yield Note(what=kind, why="no such run was given: this report says nothing about it")
+            continue
+        known = {(comparison.task.name, comparison.store.name) for comparison in found}
+        for task, store in sorted(expected.keys() - known):
+            yield Note(what=f"{kind}, {task} on {store}", why="no such run was given")
+        for comparison in found:
+            arms = expected[comparison.task.name, comparison.store.name]
+            yield from _holes(f"{kind}, {comparison.where}", comparison, arms)
+    for found in kinds.values():
+        for comparison in found:
+            yield from _silent_stages(comparison.every)
+
+
+def _silent_stages(runs: Sequence[Evaluation]) -> Iterator[Note]:
+    """Stages of which a run says less than others do."""
+    for run in runs:
+        for what, stages, have in _told(run, runs):
+            lost = [stage for stage in stages if stage not in have]
+            if lost:
+                yield Note(what=run.files.name, why=f"{what} at {listed(lost)}")
+        if isinstance(run, Reuse) and run.heatmap is None:
+            yield Note(what=run.files.name, why="no heat map of stage by stage was recorded")
+
+
+def _told(
+    run: Evaluation, runs: Sequence[Evaluation]
+) -> Iterator[tuple[str, Sequence[str], Iterable[str]]]:
+    """What may be lacking, the stages it should be known of, and those it is known of."""
+    if isinstance(run, Probe):
+        stages = stage_order(one.test.stages for one in runs if isinstance(one, Probe))
+        for read_out, title in READ_OUTS.items():
+            have = {stage for stage, scores in run.test.stages.items() if read_out in scores}
+            yield f"no score ({title.lower()})", stages, have
+    elif isinstance(run, Reuse):
+        stages = stage_order(one.stages for one in runs if isinstance(one, Reuse))
+        yield "no CKA", stages, run.cka.get("linear_debiased", {})
+    elif isinstance(run, Atlas):
+        stages = stage_order(one.spectrum for one in runs if isinstance(one, Atlas))
+        yield "no spectrum", stages, run.spectrum

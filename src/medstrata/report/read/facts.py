@@ -1,10 +1,9 @@
-"""Facts that runs of every kind hold, and how they are read from a result."""
+"""Facts that runs of every kind hold."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreFacts:
-    """The images a run was made on; `size` is the side in pixels, `digest` tells contents apart."""
+    """The images a run was made on; `size` is the side in pixels."""
 
     name: str
     images: int
@@ -34,7 +33,6 @@ class StoreFacts:
     channels: int
     patients: int | None = None
     splits: Mapping[str, Split] = field(default_factory=dict)
-    digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +46,16 @@ class TaskFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A test score with its 95 % interval over patients, None where none was recorded."""
+    """A test score with the ends of its 95 % interval over patients, where one was recorded."""
 
     value: float
-    interval: tuple[float, float] | None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both ends."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,75 +70,41 @@ class RunFiles:
     audit: Mapping[str, Any] | None = None
 
 
-class Origin(TypedDict):
-    """What every run on a task of a store tells of itself."""
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What every run tells of itself; `label` is the arm's name as it is shown."""
 
     files: RunFiles
     arm: str
     backbone: str
     store: StoreFacts
-    task: TaskFacts
     seed: int
+    label: str
 
 
-def read_number(value: Any) -> float:
-    """A finite number, or ValueError."""
-    found = float(value)
-    if not math.isfinite(found):
-        raise ValueError(f"{value} is not a finite number")
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Run):
+    """What every run on a task tells of itself: `fraction` is the share of the labels it used."""
 
+    task: TaskFacts
+    store_digest: str | None = None
+    fraction: float
+    protocol: str = ""
 
-def read_store(facts: Mapping[str, Any], digest: str | None = None) -> StoreFacts:
-    """The store as a result names it."""
-    patients = facts.get("patients")
-    return StoreFacts(
-        name=str(facts["name"]),
-        images=int(facts["images"]),
-        size=int(facts["size"]),
-        channels=int(facts["channels"]),
-        patients=None if patients is None else int(patients),
-        splits={
-            str(name): Split(
-                images=int(part["images"]),
-                patients=int(part["patients"]),
-                labelled=int(part["labelled"]),
-            )
-            for name, part in facts.get("splits", {}).items()
-        },
-        digest=digest,
-    )
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction {self.fraction} is not above 0 and at most 1")
 
+    @property
+    def tested(self) -> tuple[object, ...]:
+        """How it was judged; only runs judged alike can be compared."""
+        return ()
 
-def read_score(entry: Mapping[str, Any]) -> Score:
-    """A value with or without the ends of its interval."""
-    low, high = entry.get("low"), entry.get("high")
-    interval = None if low is None or high is None else (read_number(low), read_number(high))
-    return Score(value=read_number(entry["value"]), interval=interval)
+    @property
+    def read_outs(self) -> Mapping[str, Mapping[str, Score]]:
+        """What its classifiers score by each metric, by how their columns of probability begin."""
+        return {}
 
-
-def read_task(facts: Mapping[str, Any]) -> TaskFacts:
-    """The task as a result names it."""
-    return TaskFacts(
-        name=str(facts["name"]), kind=str(facts["kind"]), classes=tuple(map(str, facts["classes"]))
-    )
-
-
-def read_origin(result: Mapping[str, Any], files: RunFiles) -> Origin:
-    """Which encoder a result is about, on what, from which seed."""
-    return {
-        "files": files,
-        "arm": str(result["arm"]),
-        "backbone": str(result["backbone"]),
-        "store": read_store(result["store"], result.get("store_digest")),
-        "task": read_task(result["task"]),
-        "seed": int(result["seed"]),
-    }
-
-
-def read_fraction(value: Any) -> float:
-    """A share of the labels, or ValueError."""
-    share = read_number(value)
-    if not 0 < share <= 1:
-        raise ValueError(f"fraction {share} is not above 0 and at most 1")
-    return share
+    def score(self, metric: str, read_out: str) -> Score | None:
+        """What a classifier scores; None where it has no such score."""
+        return self.read_outs.get(read_out, {}).get(metric)

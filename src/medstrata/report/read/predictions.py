@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from medstrata.metrics.intervals import METRICS, mean_of_models, metrics_for, percentile_ends, score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Draws, Floats, patient_draws
-from medstrata.report.read.facts import Note, Score, TaskFacts
-from medstrata.report.read.layer_runs import Probe
-from medstrata.report.read.runs import Finetune
+from medstrata.report.read.facts import Evaluation, Note, TaskFacts
+from medstrata.report.read.results import Finetune, Probe
 from medstrata.report.render.formatting import metric_name, run_names, score_text
 from medstrata.runtime.console import progress_bar
 
+RunT = TypeVar("RunT", bound=Evaluation)
+
 RESAMPLES, LEVEL = 1000, 0.95
-Tested = Finetune | Probe
 _KINDS = ("binary", "multiclass", "multilabel", "ordinal")
-_TUNED = "probability"  # how the names of a fine-tuned classifier's columns begin
 # Between a score as recorded and as computed again from probabilities kept in single precision.
 _TOLERANCE = 1e-3
 
@@ -58,15 +57,15 @@ class Predictions:
         """The resamples of the patients, the same for every run and metric."""
         return patient_draws(self.patient_ids, RESAMPLES, seed=0)
 
-    def cover(self, runs: Sequence[Tested]) -> bool:
+    def cover(self, runs: Sequence[Evaluation]) -> bool:
         """Whether there is a run, and every one has predictions."""
         return bool(runs) and all(run.files.name in self.probability for run in runs)
 
-    def covered(self, runs: Sequence[Finetune]) -> list[Finetune]:
+    def covered(self, runs: Sequence[RunT]) -> list[RunT]:
         """The runs that have predictions."""
         return [run for run in runs if run.files.name in self.probability]
 
-    def of(self, runs: Sequence[Tested]) -> list[Floats]:
+    def of(self, runs: Sequence[Evaluation]) -> list[Floats]:
         """Probabilities of each run, (N, M)."""
         return [self.probability[run.files.name] for run in runs]
 
@@ -74,7 +73,7 @@ class Predictions:
         """Whether the metric can be computed for this kind of task."""
         return self.kind in _KINDS and metric in metrics_for(self.kind)
 
-    def resampled(self, metric: str, runs: Sequence[Tested]) -> Floats:
+    def resampled(self, metric: str, runs: Sequence[Evaluation]) -> Floats:
         """Mean score of runs on resampled patients, (R,); the same patients for every run."""
         for run in runs:
             key = (metric, run.files.name)
@@ -84,7 +83,7 @@ class Predictions:
                 self._resampled[key] = scored
         return mean_of_models([self._resampled[metric, run.files.name] for run in runs])
 
-    def scores(self, metric: str, runs: Sequence[Finetune]) -> list[Floats]:
+    def scores(self, metric: str, runs: Sequence[Evaluation]) -> list[Floats]:
         """Scores of each run, as they are and then of each resample: (1 + R,) a run.
 
         Raises:
@@ -96,7 +95,7 @@ class Predictions:
             for value, run in zip(plain, runs, strict=True)
         ]
 
-    def interval(self, metric: str, runs: Sequence[Tested]) -> tuple[float, float] | None:
+    def interval(self, metric: str, runs: Sequence[Evaluation]) -> tuple[float, float] | None:
         """The 95 % interval over patients of the mean score of runs; None where undefined."""
         if not self.cover(runs) or not self.knows(metric):
             return None
@@ -126,44 +125,25 @@ class _Rows:
     digest: str
 
 
-def read_predictions(runs: Sequence[Finetune]) -> Predictions:
+def read_predictions(evaluations: Sequence[Evaluation]) -> dict[str, Predictions]:
     """Read what runs of one task on one store predicted for its test images.
 
     Args:
-        runs: At least one.
+        evaluations: At least one, of one kind.
 
     Returns:
-        The predictions of the runs that agree with most others on which images there are, whose
-        they are and what is true of them; a note tells of the rest.
+        For each read-out (none of kinds that predict nothing), the predictions of the runs that
+        agree with most others on which images there are, whose they are and what is true of them;
+        a note tells of the rest.
     """
-    recorded = {run.files.name: {_TUNED: run.scores.get(run.metric)} for run in runs}
-    return _read_all(runs, recorded)[_TUNED]
-
-
-def read_probe_predictions(runs: Sequence[Probe]) -> dict[str, Predictions]:
-    """The same of each read-out of each stage, by its name: `<stage>.<read-out>`."""
-    recorded = {
-        run.files.name: {
-            f"{stage}.{read_out}": found
-            for stage, read_outs in run.stages.items()
-            for read_out, found in read_outs.items()
-        }
-        for run in runs
-    }
-    return _read_all(runs, recorded)
-
-
-def _read_all(
-    runs: Sequence[Tested], recorded: Mapping[str, Mapping[str, Score | None]]
-) -> dict[str, Predictions]:
-    """By how the names of their columns begin; `recorded` maps run -> that -> its main score."""
-    task = runs[0].task
+    runs = [run for run in evaluations if isinstance(run, Finetune | Probe)]
+    task = evaluations[0].task
     found: dict[str, _Rows] = {}
     lacking: dict[str, list[str]] = {}
     with progress_bar() as bar:
         for run in bar.track(runs, description="reading predictions"):
             try:
-                found[run.files.name] = _read(run, task, recorded[run.files.name])
+                found[run.files.name] = _read(run, task)
             except _UnusableError as reason:
                 lacking.setdefault(str(reason), []).append(run.files.name)
     common = Counter(rows.digest for rows in found.values()).most_common(1)
@@ -191,30 +171,32 @@ def _read_all(
             },
             notes=notes,
         )
-        for beginning in dict.fromkeys(one for scores in recorded.values() for one in scores)
+        for beginning in dict.fromkeys(one for run in runs for one in run.read_outs)
     }
 
 
-def _read(run: Tested, task: TaskFacts, recorded: Mapping[str, Score | None]) -> _Rows:
+def _read(run: Finetune | Probe, task: TaskFacts) -> _Rows:
     if task.kind not in _KINDS:
         raise _UnusableError(f"tasks of kind {task.kind} are not known here")
     path = run.files.folder / "predictions.parquet"
     if not path.is_file():
         raise _UnusableError("no predictions.parquet")
     try:
-        rows = _test_rows(path, task, tuple(recorded))
+        rows = _test_rows(path, task, tuple(run.read_outs))
     # pyarrow's errors are OSError, ValueError and KeyError.
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise _UnusableError(f"predictions.parquet cannot be read ({reason})") from error
-    if len(rows.target) != run.test_images:
+    if len(rows.target) != run.test.images:
         raise _UnusableError(
             "predictions.parquet holds another number of test images than result.json"
         )
     if run.metric in metrics_for(cast("TaskKind", task.kind)):
-        for beginning, of_run in recorded.items():
-            if of_run is not None:
-                _check_score(run.metric, of_run.value, rows, beginning, cast("TaskKind", task.kind))
+        for beginning in run.read_outs:
+            recorded = run.score(run.metric, beginning)
+            if recorded is not None:
+                kind = cast("TaskKind", task.kind)
+                _check_score(run.metric, recorded.value, rows, beginning, kind)
     return rows
 
 

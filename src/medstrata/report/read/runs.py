@@ -1,103 +1,36 @@
 """Run folders -> typed facts. Nothing but the run folders is read; what cannot be read is named."""
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from medstrata.report.read.facts import (
-    Note,
-    RunFiles,
-    Score,
-    StoreFacts,
-    TaskFacts,
-    read_fraction,
-    read_number,
-    read_origin,
-    read_score,
-    read_store,
-)
-from medstrata.report.read.layer_runs import Atlas, Probe, Reuse, read_atlas, read_probe, read_reuse
-from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.report.read.facts import Note, Run, RunFiles
+from medstrata.report.read.results import KINDS, Finetune, Pretrain
+from medstrata.report.read.typed import read_record
 from medstrata.runs.metrics_log import read_metrics
 from medstrata.runtime.errors import MedstrataError
+
+Kind = TypeVar("Kind", bound=Run)
 
 # Folders inside a run that hold no further runs and may be large.
 _INNER = {"checkpoints", "exported", "tensorboard"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain:
-    """A finished pre-training run."""
-
-    files: RunFiles
-    arm: str
-    recipe: str
-    backbone: str
-    parameters: int
-    store: StoreFacts
-    images: int
-    num_epochs: int
-    steps: int
-    seconds: float
-    seed: int
-    device: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finetune:
-    """A finished fine-tuning run.
-
-    `start` is what kind of encoder it began with: `scratch`, `imagenet` or the arm's own name;
-    `labelled_ids` is a digest of which images were labelled; `legacy` holds figures as the paper's
-    code computes them, empty unless the run was asked for them.
-    """
-
-    files: RunFiles
-    arm: str
-    start: str
-    backbone: str
-    protocol: str
-    fraction: float
-    seed: int
-    store: StoreFacts
-    task: TaskFacts
-    subset_images: int
-    subset_patients: int
-    per_class: Mapping[str, int]
-    labelled_ids: str | None
-    metric: str
-    test_images: int
-    test_patients: int
-    scores: Mapping[str, Score]
-    seconds: float
-    device: str
-    legacy: Mapping[str, Any] = field(default_factory=dict)
-
-
-Run = Pretrain | Finetune | Probe | Reuse | Atlas
-
-
-@dataclass(frozen=True, kw_only=True)
 class Collection:
-    """Everything found in the given folders."""
+    """Everything found in the given folders, in the order of their names, kind by kind."""
 
-    pretrain: tuple[Pretrain, ...]
-    finetune: tuple[Finetune, ...]
-    probe: tuple[Probe, ...]
-    reuse: tuple[Reuse, ...]
-    atlas: tuple[Atlas, ...]
+    runs: tuple[Run, ...]
     notes: tuple[Note, ...]
 
-    @property
-    def every(self) -> tuple[Run, ...]:
-        """The runs of every kind."""
-        return (*self.pretrain, *self.finetune, *self.probe, *self.reuse, *self.atlas)
+    def of(self, kind: type[Kind]) -> tuple[Kind, ...]:
+        """The runs of one kind."""
+        return tuple(run for run in self.runs if isinstance(run, kind))
 
 
 def collect(runs: Sequence[Path]) -> Collection:
@@ -107,8 +40,8 @@ def collect(runs: Sequence[Path]) -> Collection:
         runs: Run folders, or folders that hold run folders at any depth.
 
     Returns:
-        The finished runs in the order of their names, and a note for each that is not finished
-        or cannot be read.
+        The finished runs, and a note for each that is not finished or cannot be read. An arm is
+        labelled with its backbone wherever there are several.
 
     Raises:
         MedstrataError: a path is no folder, or no run is in any of them.
@@ -126,14 +59,11 @@ def collect(runs: Sequence[Path]) -> Collection:
     top = Path(os.path.commonpath([run.resolve().parent for run in runs]))
     notes: list[Note] = []
     found = [_read_run(folder, folder.relative_to(top).as_posix(), notes) for folder in folders]
-    return Collection(
-        pretrain=tuple(run for run in found if isinstance(run, Pretrain)),
-        finetune=tuple(run for run in found if isinstance(run, Finetune)),
-        probe=tuple(run for run in found if isinstance(run, Probe)),
-        reuse=tuple(run for run in found if isinstance(run, Reuse)),
-        atlas=tuple(run for run in found if isinstance(run, Atlas)),
-        notes=tuple(notes),
-    )
+    kinds = list(KINDS.values())
+    read = sorted((run for run in found if run), key=lambda run: kinds.index(type(run)))
+    if len({run.backbone for run in read}) > 1:
+        read = [replace(run, label=f"{run.arm} ({run.backbone})") for run in read]
+    return Collection(runs=tuple(read), notes=tuple(notes))
 
 
 def _run_folders(folder: Path) -> list[Path]:
@@ -154,14 +84,15 @@ def _read_run(folder: Path, name: str, notes: list[Note]) -> Run | None:
         result = json.loads(result_path.read_text(encoding="utf-8"), parse_constant=_refuse)
         if result["kind"] == "import":  # an encoder brought in, not a run
             return None
-        read = _READERS.get(result["kind"])
-        if read is not None:
-            trained = result["kind"] in ("pretrain", "finetune")
-            return read(result, _read_files(folder, name, notes, trained=trained))
+        kind = KINDS.get(result["kind"])
+        if kind is not None:
+            trained = kind in (Pretrain, Finetune)
+            files = _read_files(folder, name, notes, trained=trained)
+            return read_record(kind, result, files=files, label=str(result["arm"]))
         why = f"result.json is of an unknown kind ({result['kind']}): left out"
     except KeyError as error:
         why = f"result.json lacks {error.args[0]}: left out"
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, OSError, MedstrataError) as error:
         why = f"result.json cannot be read ({' '.join(str(error).split())}): left out"
     notes.append(Note(what=name, why=why))
     return None
@@ -227,60 +158,3 @@ def _read_epochs(path: Path, lost: list[str]) -> list[Mapping[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError):
         lost.append(path.name)
         return []
-
-
-def _pretrain(result: Mapping[str, Any], files: RunFiles) -> Pretrain:
-    return Pretrain(
-        files=files,
-        arm=str(result["arm"]),
-        recipe=str(result["recipe"]),
-        backbone=str(result["backbone"]),
-        parameters=int(result["parameters"]),
-        store=read_store(result["store"]),
-        images=int(result["images"]),
-        num_epochs=int(result["epochs"]),
-        steps=int(result["steps"]),
-        seconds=read_number(result["seconds"]),
-        seed=int(result["seed"]),
-        device=str(result["device"]),
-    )
-
-
-def _finetune(result: Mapping[str, Any], files: RunFiles) -> Finetune:
-    subset, test = result["subset"], result["test"]
-    # An undefined score is written as null; it is no score.
-    scored = {name: one for name, one in test["scores"].items() if one["value"] is not None}
-    encoder = EncoderSpec.parse(str(result["encoder"]))
-    return Finetune(
-        **read_origin(result, files),
-        start=str(result["arm"]) if encoder.kind == "path" else encoder.kind,
-        protocol=str(result["protocol"]),
-        fraction=read_fraction(result["fraction"]),
-        subset_images=int(subset["images"]),
-        subset_patients=int(subset["patients"]),
-        per_class={str(name): int(number) for name, number in subset["per_class"].items()},
-        labelled_ids=_digest(files.folder / "subset.csv"),
-        metric=str(result["metric"]),
-        test_images=int(test["images"]),
-        test_patients=int(test["patients"]),
-        scores={str(name): read_score(one) for name, one in scored.items()},
-        seconds=read_number(result["seconds"]),
-        device=str(result["device"]),
-        legacy=dict(result.get("legacy") or {}),
-    )
-
-
-def _digest(path: Path) -> str | None:
-    """Digest of the lines in sorted order: the same images give the same digest."""
-    if not path.is_file():
-        return None
-    return hashlib.sha256(b"\n".join(sorted(path.read_bytes().split()))).hexdigest()
-
-
-_READERS: Mapping[str, Callable[[Mapping[str, Any], RunFiles], Run]] = {
-    "pretrain": _pretrain,
-    "finetune": _finetune,
-    "probe": read_probe,
-    "reuse": read_reuse,
-    "atlas": read_atlas,
-}

@@ -1,6 +1,6 @@
 """Tables, figures and words as HTML, SVG, CSV, LaTeX, PDF and PNG.
 
-Read: inline_images, figures, figure_files, stage_figures, tables, contents, sections, formatting,
-table_files, exports.
+Read: formatting, summary, tables, table_files, inline_images, figures, summary_figures,
+figure_files, parts, contents, exports.
 Imports: nothing.
 """

@@ -40,6 +40,6 @@ class Contents:
 
     def add_plot(self, number: int, plot: Plot) -> str:
         """Note a picture and return the name of its files."""
-        file = unique_name(plot.name, {shown.file for shown in self.plots})
+        file = unique_name(plot.words.name, {shown.file for shown in self.plots})
         self.plots.append(ListedPlot(number=number, file=file, plot=plot))
         return file

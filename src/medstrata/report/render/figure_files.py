@@ -34,7 +34,7 @@ def write_figure(folder: Path, name: str, plot: Plot, styles: Mapping[str, Style
     with rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        extent = _add_words(plot.figure, plot.title, styles)
+        extent = _add_words(plot.figure, plot.words.title, styles)
         _put_on_paper(plot.figure)
         with replacing(folder / f"{name}.pdf") as path:
             nothing = {"Creator": None, "Producer": None, "CreationDate": None}

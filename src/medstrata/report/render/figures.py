@@ -67,21 +67,26 @@ class Line:
     y: Sequence[float | None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    """A drawing: in the page as `svg`, and kept as `figure` to be written to files.
+@dataclass(frozen=True)
+class PlotWords:
+    """The words that go with a drawing.
 
     Attributes:
         name: Of its files, unique in a report: lower-case words joined by hyphens.
         title: In few words.
         alt: What a reader who cannot see it is told.
-        svg: With the colours of the page.
-        figure: As matplotlib made it.
     """
 
     name: str
     title: str
     alt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A drawing: in the page as `svg`, with its colours, and kept as `figure` for files."""
+
+    words: PlotWords
     svg: Markup
     figure: Figure
 
@@ -127,13 +132,7 @@ def swatch(style: Style) -> Markup:
 
 
 def curve_figure(
-    lines: Sequence[Line],
-    *,
-    name: str,
-    title: str,
-    alt: str,
-    x_label: str = "epoch",
-    log_x: bool = False,
+    lines: Sequence[Line], words: PlotWords, *, x_label: str = "epoch", log_x: bool = False
 ) -> Plot:
     """Curves of one quantity; a small panel that stands beside others."""
     with rc_context(page_style(9)):
@@ -166,7 +165,7 @@ def curve_figure(
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
         rule(axes)
-        return plot(figure, name=name, title=title, alt=alt)
+        return plot(figure, words)
 
 
 def page_style(size: float) -> Any:
@@ -190,17 +189,10 @@ def page_style(size: float) -> Any:
     }
 
 
-def plot(figure: Figure, *, name: str, title: str, alt: str) -> Plot:
-    """A finished figure, for the page and for files.
-
-    Args:
-        figure: With numbers and fixed words only, in the colours of `page_style`.
-        name: Unique in a report: lower-case words joined by hyphens.
-        title: In few words.
-        alt: What a reader who cannot see it is told.
-    """
-    svg = Markup(_svg(figure, name))  # noqa: S704  (numbers and fixed words only)
-    return Plot(name=name, title=title, alt=alt, svg=svg, figure=figure)
+def plot(figure: Figure, words: PlotWords) -> Plot:
+    """A finished figure, with numbers and fixed words only, in the colours of `page_style`."""
+    svg = Markup(_svg(figure, words.name))  # noqa: S704  (numbers and fixed words only)
+    return Plot(words=words, svg=svg, figure=figure)
 
 
 def rule(axes: Axes) -> None:

@@ -60,6 +60,11 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.3g}{_THIN}%"
 
 
+def percent_slug(fraction: float) -> str:
+    """The same in the name of a file: 0.001 -> 0-1-percent."""
+    return f"{100 * fraction:g}-percent".replace(".", "-")
+
+
 def score_text(value: float) -> str:
     """A score with three decimals and a true minus sign."""
     return f"{value:.3f}".replace("-", "−")

@@ -1,10 +1,14 @@
 """Tables as data, so that the page, a CSV file and a LaTeX file say the same."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
+
+from medstrata.report.render.formatting import percent, score_text
+from medstrata.report.render.summary import Summary
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Cell:
     """One place of a table.
 
@@ -37,6 +41,7 @@ class Table:
         note: What a reader must know to read it, or empty.
     """
 
+    kind: ClassVar = "table"
     name: str
     caption: str
     heads: tuple[Cell, ...]
@@ -59,9 +64,68 @@ def text_cells(*words: str) -> tuple[Cell, ...]:
     return tuple(Cell(text=word) for word in words)
 
 
-def count_cell(number: int) -> Cell:
-    """A number of things."""
-    return Cell(text=f"{number:,}", number=number)
+def count_cell(number: int | None, *notes: str) -> Cell:
+    """A number of things, a dash where it is not known."""
+    return Cell(text="–") if number is None else Cell(f"{number:,}", number, notes=notes)
+
+
+def number_cell(
+    value: float | None,
+    *notes: str,
+    interval: tuple[float, float] | None = None,
+    best: bool = False,
+    missing: str = "–",
+    write: Callable[[float], str] = score_text,
+) -> Cell:
+    """A number as `write` writes it; what stands for it where there is none."""
+    if value is None:
+        return Cell(text=missing)
+    return Cell(write(value), value, interval, notes, best)
+
+
+def summary_cell(summary: Summary | None, *notes: str, best: bool = False) -> Cell:
+    """A score with its interval."""
+    if summary is None:
+        return Cell(text="no score")
+    return number_cell(summary.value, *notes, interval=summary.interval, best=best)
+
+
+def arm_cell(arm: str, *notes: str) -> Cell:
+    """The head of a row about an arm."""
+    return Cell(text=arm, arm=arm, notes=notes)
+
+
+def labels_head(fraction: float, *notes: str) -> Cell:
+    """The head of a column about a share of the labels."""
+    return Cell(text=f"{percent(fraction)} of labels", notes=notes)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table of arms; an arm without a cell gets `missing`."""
+
+    head: Cell
+    cells: Mapping[str, Cell]
+    missing: str = "no score"
+
+
+def arm_table(
+    name: str, caption: str, arms: Sequence[str], columns: Sequence[Column], note: str = ""
+) -> Table:
+    """A table with a row for each arm."""
+    return Table(
+        name=name,
+        caption=caption,
+        heads=(Cell("Arm"), *(column.head for column in columns)),
+        rows=tuple(
+            (
+                arm_cell(arm),
+                *(column.cells.get(arm, Cell(column.missing)) for column in columns),
+            )
+            for arm in arms
+        ),
+        note=note,
+    )
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

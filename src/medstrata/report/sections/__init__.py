@@ -1,7 +1,7 @@
 """The page's sections, a file a section: from comparisons to tables, figures and sentences.
 
-Read: ablation, atlas_map, atlas_tables, atlas, audits, calibration, curves, efficiency, forest,
-gain, inventory, legacy, probing, reuse_tables, reuse, layers, score_figures, results, shift,
-gather, views.
+Read: curves, results, inventory, differences, gain, efficiency, shift, calibration, ablation,
+legacy, evidence, probing, reuse_tables, heat_maps, reuse, atlas_map, atlas_tables, atlas, layers,
+audits, pretraining, views.
 Imports: compare, read, render.
 """

@@ -8,22 +8,28 @@ from typing import Any
 
 import yaml
 
-from medstrata.report.compare.compare import Bench, Comparison, Summary, summarise
+from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.facts import Note
 from medstrata.report.read.predictions import LEVEL
-from medstrata.report.read.runs import Finetune, Pretrain
+from medstrata.report.read.results import Finetune, Pretrain
 from medstrata.report.render.formatting import (
     counted,
     listed,
     metric_name,
     percent,
     run_names,
-    score_text,
     sentence,
     slug,
 )
-from medstrata.report.render.sections import Block, Section
-from medstrata.report.render.tables import Cell, Table, unique_names
+from medstrata.report.render.parts import Part, Section, headed, section_of
+from medstrata.report.render.tables import (
+    Cell,
+    Table,
+    labels_head,
+    summary_cell,
+    text_cells,
+    unique_name,
+)
 
 _LOSSES = {
     "none": "none, plain MoCo",
@@ -47,7 +53,7 @@ class Setting:
 
 
 def ablation_section(
-    runs: Sequence[Pretrain], benches: Sequence[Bench]
+    runs: Sequence[Pretrain], found: Sequence[Comparison[Finetune]]
 ) -> tuple[Section | None, list[Note]]:
     """A table for each comparison with encoders of two settings or more that differ in no other.
 
@@ -65,50 +71,42 @@ def ablation_section(
             notes.append(Note(what=run.files.name, why=why))
             continue
         groups.setdefault(others, {})[run.files.name] = setting
-    blocks = []
+    parts: list[Part] = []
+    names: dict[str, None] = {}
     for settings in groups.values():
-        if len(set(settings.values())) > 1:
-            blocks += _blocks(settings, runs, benches)
-            notes += _untraced(
-                {run.arm for run in runs if run.files.name in settings}, runs, benches
-            )
-    names = unique_names(table.name for block in blocks for table in block.tables)
-    if not blocks:
+        if len(set(settings.values())) < 2:
+            continue
+        for comparison in found:
+            name = unique_name(slug("ablation", comparison.name), names)
+            table = _table(name, settings, runs, comparison)
+            if table is not None:
+                names[name] = None
+                parts += headed(comparison.heading, table)
+        notes += _untraced({run.arm for run in runs if run.files.name in settings}, runs, found)
+    if not parts:
         return None, notes
-    section = Section(
-        anchor="ablation",
-        title="Which stages, which weights",
-        short="Ablation",
-        lead="Encoders whose pre-training differs in the loss on the intermediate stages alone: "
-        "the stages that carry it, its weights, its own options. Every other setting is equal, as "
+    lead = (
+        "Encoders whose pre-training differs in the loss on the intermediate stages alone: the "
+        "stages that carry it, its weights, its own options. Every other setting is equal, as "
         f"their config.yaml say. Mean over runs with its {percent(LEVEL)} interval over patients. "
         "Each encoder was pre-trained with one start unless more runs are counted, so small "
-        "differences between rows may be those of the start.",
-        blocks=tuple(
-            Block(heading=block.heading, tables=(_renamed(block.tables[0], name),))
-            for block, name in zip(blocks, names, strict=True)
-        ),
+        "differences between rows may be those of the start."
     )
-    return section, notes
+    title = "Which stages, which weights"
+    return section_of(parts, anchor="ablation", title=title, short="Ablation", lead=lead), notes
 
 
-def _untraced(arms: set[str], runs: Sequence[Pretrain], benches: Sequence[Bench]) -> list[Note]:
+def _untraced(
+    arms: set[str], runs: Sequence[Pretrain], found: Sequence[Comparison[Finetune]]
+) -> list[Note]:
     names = [
         run.files.name
-        for bench in benches
-        for comparison in bench.comparisons
-        for given in comparison.runs.values()
-        for run in given
+        for comparison in found
+        for run in comparison.every
         if run.arm in arms and source(run, runs) is None
     ]
     why = "which pre-training run its encoder came from is not plain: not in the ablation"
     return [Note(what=run_names(names), why=why)] if names else []
-
-
-def _renamed(table: Table, name: str) -> Table:
-    return Table(
-        name=name, caption=table.caption, heads=table.heads, rows=table.rows, note=table.note
-    )
 
 
 def _read(run: Pretrain) -> tuple[str, Setting]:
@@ -158,23 +156,11 @@ def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
     return number
 
 
-def _blocks(
-    settings: Mapping[str, Setting], runs: Sequence[Pretrain], benches: Sequence[Bench]
-) -> list[Block]:
-    blocks = []
-    for bench in benches:
-        for comparison in bench.comparisons:
-            table = _table(settings, runs, bench, comparison)
-            if table is not None:
-                blocks.append(Block(heading=bench.heading(comparison), tables=(table,)))
-    return blocks
-
-
 def _table(
+    name: str,
     settings: Mapping[str, Setting],
     runs: Sequence[Pretrain],
-    bench: Bench,
-    comparison: Comparison,
+    comparison: Comparison[Finetune],
 ) -> Table | None:
     cells: dict[Setting, dict[float, list[Finetune]]] = {}
     arms: dict[Setting, dict[str, None]] = {}
@@ -190,28 +176,17 @@ def _table(
     fractions = sorted({fraction for row in cells.values() for fraction in row})
     order = sorted(cells, key=lambda one: (one.loss != "none", one.loss, one.weights, one.options))
     return Table(
-        name=slug("ablation", bench.task.name, bench.store.name, comparison.protocol),
-        caption=f"{sentence(metric_name(bench.metric))} by intermediate loss: "
-        f"{bench.under(comparison)}",
-        heads=tuple(
-            Cell(text=text)
-            for text in (
-                "Arm",
-                "Loss",
-                "Stages",
-                "Weights",
-                *(f"{percent(one)} of labels" for one in fractions),
-            )
+        name=name,
+        caption=f"{sentence(metric_name(comparison.metric))} by intermediate loss: "
+        f"{comparison.clause}",
+        heads=(
+            *text_cells("Arm", "Loss", "Stages", "Weights"),
+            *(labels_head(one) for one in fractions),
         ),
         rows=tuple(
             (
                 *_described(setting, tuple(arms[setting]), order),
-                *(
-                    _entry(
-                        summarise(cells[setting].get(one, ()), bench.metric, comparison.predictions)
-                    )
-                    for one in fractions
-                ),
+                *(_entry(comparison, cells[setting].get(one, ())) for one in fractions),
             )
             for setting in order
         ),
@@ -250,12 +225,7 @@ def _differing(setting: Setting, options: set[str]) -> tuple[str, ...]:
     )
 
 
-def _entry(summary: Summary | None) -> Cell:
-    if summary is None:
-        return Cell(text="no score")
-    return Cell(
-        text=score_text(summary.value),
-        number=summary.value,
-        interval=summary.interval,
-        notes=(counted(len(summary.seeds), "run"),),
-    )
+def _entry(comparison: Comparison[Finetune], runs: Sequence[Finetune]) -> Cell:
+    summary = comparison.summarise(runs, comparison.metric)
+    number = len(summary.seeds) if summary else 0
+    return summary_cell(summary, counted(number, "run"))

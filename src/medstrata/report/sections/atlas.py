@@ -1,17 +1,30 @@
 """The atlas of features: collapse and spectrum, nearest neighbours, and maps in two dimensions."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
-from medstrata.report.compare.places import Place, shown_stages, stage_marks, stages_named
+from markupsafe import Markup
+
+from medstrata.report.compare.comparison import Comparison
+from medstrata.report.compare.stages import shown_stages, stage_marks, stages_named
 from medstrata.report.read.facts import Note
-from medstrata.report.read.layer_runs import Atlas
-from medstrata.report.render.figures import Plot, Style
+from medstrata.report.read.results import Atlas
+from medstrata.report.render.figures import PlotWords, Style
 from medstrata.report.render.formatting import counted, listed, slug
-from medstrata.report.render.inline_images import UNREADABLE, InlineImage, inline_image, open_png
-from medstrata.report.render.stage_figures import Ground, stage_figure
-from medstrata.report.render.tables import Table, unique_names
+from medstrata.report.render.inline_images import UNREADABLE, inline_image, open_png
+from medstrata.report.render.parts import (
+    ColourKey,
+    Folded,
+    Heading,
+    Part,
+    Pictures,
+    Section,
+    Sheet,
+    Text,
+    section_of,
+)
+from medstrata.report.render.summary_figures import Ground, stage_figure
+from medstrata.report.render.tables import unique_names
 from medstrata.report.sections.atlas_map import (
     LIMIT,
     Colouring,
@@ -23,163 +36,160 @@ from medstrata.report.sections.atlas_map import (
 from medstrata.report.sections.atlas_tables import agreement_table, spectrum_curves, spectrum_table
 
 _COLUMNS = {"label": "label", "patient_id": "patient", "site": "site"}
+_SPECTRUM = Markup(
+    "<b>How to read it.</b> Both ranks count the directions that the features use: 1 when all "
+    "images lie on one line, 0 when they are all the same, and at most the dashed line, the number "
+    "of dimensions or of images. An arm that falls towards 1 at a stage where the others do not "
+    "has collapsed there. More is not better by itself: noise uses every direction."
+)
+_MAPS = Markup(
+    "<b>How to read them.</b> Each dot is an image; images with features alike lie near each "
+    "other. The axes have no unit, the maps of two arms cannot be laid over each other, and a gap "
+    "between far groups need not be a gap in the features ({}). Labels that part say that the "
+    "encoder has found them unaided. <b>A shortcut</b> looks different: islands of one {} each, "
+    "most of all islands that hold one label only. There the encoder knows whose or which "
+    "machine's image it sees, and a classifier can score well on them without seeing the disease."
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """Neighbours of some images as one arm finds them; `sentences` counts what they share."""
-
-    arm: str
-    seed: int
-    sheet: InlineImage
-    sentences: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapView:
-    """The maps of all arms under one colouring; `key` is (colour, name, images)."""
-
-    by: str
-    key: tuple[tuple[str, str, int], ...]
-    plots: tuple[tuple[str, Plot], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AtlasView:
-    """One task on one store."""
-
-    where: str
-    images: int
-    arms: tuple[str, ...]
-    stages: str
-    spectra: tuple[Plot, ...]
-    spectrum: Table
-    agreement: Table
-    sheets: tuple[Sheet, ...]
-    maps: tuple[MapView, ...]
-    method: str
-    drawn: int
-
-
-def atlas_view(
-    place: Place[Atlas], styles: Mapping[str, Style], name: str
-) -> tuple[AtlasView, list[Note]]:
-    """Everything about one place, and a note for each picture or map that cannot be read.
-
-    Args:
-        place: Runs that can be compared.
-        styles: Arm -> style.
-        name: Begins the names of pictures and tables.
-    """
-    known = [run.spectrum for run in place.every]
-    stages = shown_stages(known)
-    # Neighbours and maps are looked at, not averaged: the first seed stands for its arm.
-    first = {arm: runs[0] for arm, runs in place.runs.items()}
-    read = {arm: read_points(run) for arm, run in first.items()}
-    points = {arm: one for arm, one in read.items() if isinstance(one, Points)}
-    notes = [one for one in read.values() if isinstance(one, Note)]
-    sheets = [_sheet(arm, run) for arm, run in first.items()]
-    view = AtlasView(
-        where=place.where,
-        images=max(run.images for run in place.every),
-        arms=tuple(place.runs),
-        stages=stages_named(known),
-        spectra=tuple(_spectra(place, stages, styles, name)),
-        spectrum=spectrum_table(place, stages, f"{name}-spectrum"),
-        agreement=agreement_table(place, f"{name}-neighbours"),
-        sheets=tuple(one for one in sheets if isinstance(one, Sheet)),
-        maps=tuple(_maps(place, points, name)),
-        method=listed(sorted({first[arm].method for arm in points})),
-        drawn=min(LIMIT, max((len(one.places) for one in points.values()), default=0)),
+def atlas_section(
+    found: Sequence[Comparison[Atlas]], styles: Mapping[str, Style]
+) -> tuple[Section | None, list[Note]]:
+    """Everything about atlases, and a note for each picture or map that cannot be read."""
+    notes: list[Note] = []
+    section = section_of(
+        [part for one in found for part in _parts(one, styles, notes)],
+        anchor="atlas",
+        title="Atlas of the features",
+        short="Atlas",
+        lead="What the frozen encoders make of test images, before any label was used: how many "
+        "directions their features spread over, which images they hold to be alike, and a map of "
+        "all.",
     )
-    return view, [*notes, *(one for one in sheets if isinstance(one, Note))]
+    return section, notes
+
+
+def _parts(
+    comparison: Comparison[Atlas], styles: Mapping[str, Style], notes: list[Note]
+) -> Iterator[Part]:
+    known = [run.spectrum for run in comparison.every]
+    images = max(run.images for run in comparison.every)
+    name = f"{comparison.place}-atlas"
+    yield Heading(comparison.where)
+    yield Text(f"{counted(images, 'image')}. {stages_named(known)}", "note")
+    yield Heading("Collapse and spectrum", 4)
+    yield Text(_SPECTRUM, "lead")
+    yield _spectra(comparison, shown_stages(known), styles, name)
+    yield spectrum_table(comparison, shown_stages(known), f"{name}-spectrum")
+    yield Heading("Nearest neighbours", 4)
+    yield agreement_table(comparison, f"{name}-neighbours")
+    # Neighbours and maps are looked at, not averaged: the first seed stands for its arm.
+    first = {arm: runs[0] for arm, runs in comparison.at(1.0).items()}
+    maps = {arm: read_points(run) for arm, run in first.items()}
+    points = {arm: one for arm, one in maps.items() if isinstance(one, Points)}
+    notes += [one for one in maps.values() if isinstance(one, Note)]
+    for arm, run in first.items():
+        sheet = _sheet(run)
+        if isinstance(sheet, Note):
+            notes.append(sheet)
+        else:
+            title = f"Neighbours as {arm} (seed {run.seed}) finds them"
+            yield Folded(title=title, parts=[sheet], owner=arm)
+    if points:
+        method = listed(sorted({first[arm].map.method for arm in points}))
+        yield from _maps(points, comparison.task.classes, method, images, f"{name}-map")
 
 
 def _spectra(
-    place: Place[Atlas], stages: Sequence[str], styles: Mapping[str, Style], name: str
-) -> list[Plot]:
-    ceiling: list[float | None] = [
-        max(
-            (
-                min(one.dimensions, one.images)
-                for run in place.every
-                if (one := run.spectrum.get(s))
-            ),
-            default=None,
-        )
-        for s in stages
-    ]
-    return [
-        stage_figure(
-            spectrum_curves(place, stages, key),
-            stage_marks(stages),
-            styles,
-            name=f"{name}-{key.replace('_', '-')}",
-            title=title,
-            alt=f"{title} over the stages, one curve an arm; the numbers are in the table.",
-            ground=Ground(line=ceiling),
-            log=True,
-        )
-        for key, title in (("effective_rank", "Effective rank"), ("rankme", "RankMe"))
-    ]
+    comparison: Comparison[Atlas], stages: Sequence[str], styles: Mapping[str, Style], name: str
+) -> Pictures:
+    spectra = [[run.spectrum.get(stage) for run in comparison.every] for stage in stages]
+    ceiling = [max(min(one.dimensions, one.images) for one in column if one) for column in spectra]
+    plots = []
+    for key, title in (("effective_rank", "Effective rank"), ("rankme", "RankMe")):
+        alt = f"{title} over the stages, one curve an arm; the numbers are in the table."
+        words = PlotWords(f"{name}-{key.replace('_', '-')}", title, alt)
+        curves = spectrum_curves(comparison, stages, key)
+        ground = Ground(line=ceiling)
+        plots.append(stage_figure(curves, stage_marks(stages), styles, words, ground=ground))
+    return Pictures(
+        plots=plots,
+        key=comparison.arms,
+        caption="Effective rank (of centred features) and RankMe (of features as they are) of each "
+        "stage, on a logarithmic scale. Filled markers: mean over seeds. Open circles: single "
+        "seeds. Dashed: the most there can be. What is below 1 is drawn at 1.",
+    )
 
 
-def _sheet(arm: str, run: Atlas) -> Sheet | Note:
+def _sheet(run: Atlas) -> Sheet | Note:
     path = run.files.folder / "neighbours.png"
     if not path.is_file():
         return Note(what=run.files.name, why="no neighbours.png: its neighbours are not shown")
     try:
-        sheet = inline_image(open_png(path.read_bytes()))
+        image = inline_image(open_png(path.read_bytes()))
     except UNREADABLE:
         why = "neighbours.png cannot be read: its neighbours are not shown"
         return Note(what=run.files.name, why=why)
-    return Sheet(arm=arm, seed=run.seed, sheet=sheet, sentences=_shared(run))
+    shared = _shared(run)
+    return Sheet(
+        image=image,
+        alt="Rows of thumbnails: an image, then its nearest neighbours by cosine similarity. "
+        f"{shared}",
+        caption=f"Each row: an image, then its nearest neighbours, the nearest first. {shared} "
+        "These are images of the data set: share the report only where you may share them.",
+        look="sheet",
+    )
 
 
 def _shared(run: Atlas) -> str:
     """How many of the neighbours shown share the label and the patient of their query."""
-    label = Counter(one for query in run.queries for one in query.same_label)
-    patient = Counter(one for query in run.queries for one in query.same_patient)
-    whole = f"Of {counted(label.total(), 'neighbour')} of {counted(len(run.queries), 'image')}, "
+    found = [one for query in run.neighbours.queries for one in query.neighbours]
+    label = Counter(one.same_label for one in found)
+    patients = sum(bool(one.same_patient) for one in found)
+    images = counted(len(run.neighbours.queries), "image")
     unknown = f" ({label[None]} unlabelled)" if label[None] else ""
-    return f"{whole}{label[True]} share the label{unknown} and {patient[True]} the patient."
+    return (
+        f"Of {counted(len(found), 'neighbour')} of {images}, {label[True]} share the label"
+        f"{unknown} and {patients} the patient."
+    )
 
 
-def _maps(place: Place[Atlas], points: Mapping[str, Points], name: str) -> list[MapView]:
+def _maps(
+    points: Mapping[str, Points], classes: Sequence[str], method: str, images: int, name: str
+) -> Iterator[Part]:
+    """The maps of all arms, coloured by label and by what may be a shortcut."""
     maps = list(points.values())
-    if not maps:
-        return []
-    labels = colouring("label", maps, place.task.classes)
     sites = {one for each in maps for one in each.columns["site"]} - {None}
     other = colouring("site" if len(sites) > 1 else "patient_id", maps)
-    return [_map_view(points, colours, f"{name}-map") for colours in (labels, other)]
+    drawn = min(LIMIT, max(len(one.places) for one in maps))
+    some = f" {counted(drawn, 'image')} of {images:,} are drawn." if drawn < images else ""
+    yield Heading("Maps", 4)
+    yield Text(_MAPS.format(method, _COLUMNS[other.column]), "lead")
+    for colours in (colouring("label", maps, classes), other):
+        yield _map(points, colours, name, some)
 
 
-def _map_view(points: Mapping[str, Points], colours: Colouring, name: str) -> MapView:
+def _map(points: Mapping[str, Points], colours: Colouring, name: str, some: str) -> Pictures:
     by = _COLUMNS[colours.column]
     names = [one for _, _, one, _ in colours.entries if one is not None]
-    files = unique_names(slug(arm) for arm in points)
     unnamed = "other or unknown" if names else "unknown"
     # The report may be passed on: it counts patients rather than name them.
     alias = {one: f"patient {i + 1}" if by == "patient" else one for i, one in enumerate(names)}
-    return MapView(
-        by=by,
-        key=tuple(
-            (page, unnamed if one is None else alias[one], number)
-            for _, page, one, number in colours.entries
+    plots = []
+    for (arm, one), file in zip(points.items(), unique_names(map(slug, points)), strict=True):
+        alt = f"Map of {counted(len(one.places), 'image')} as {arm} sees them, coloured by {by}."
+        plots.append(map_figure(one, colours, PlotWords(f"{name}-{by}-{file}", arm, alt)))
+    return Pictures(
+        plots=plots,
+        owners=list(points),
+        layout="maps",
+        colours=ColourKey(
+            by=by,
+            entries=[
+                (page, unnamed if one is None else alias[one], number)
+                for _, page, one, number in colours.entries
+            ],
         ),
-        plots=tuple(
-            (
-                arm,
-                map_figure(
-                    one,
-                    colours,
-                    name=f"{name}-{by}-{file}",
-                    title=arm,
-                    alt=f"Map of {counted(len(one.places), 'image')} as {arm} sees them, coloured "
-                    f"by {by}.",
-                ),
-            )
-            for (arm, one), file in zip(points.items(), files, strict=True)
-        ),
+        caption=f"Maps coloured by {by}, one arm each. In brackets the images of each {by}; grey: "
+        f"{by}s without a colour of their own, or none known.{some}",
     )

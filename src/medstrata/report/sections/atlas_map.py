@@ -14,13 +14,14 @@ from matplotlib.patches import PathPatch
 from numpy.typing import NDArray
 
 from medstrata.report.read.facts import Note
-from medstrata.report.read.layer_runs import Atlas
+from medstrata.report.read.results import Atlas
 from medstrata.report.render.figures import (
     BLUE,
     INK,
     MUTED,
     PAGE_COLOURS,
     Plot,
+    PlotWords,
     page_style,
     plot,
 )
@@ -101,16 +102,8 @@ def colouring(column: str, maps: Sequence[Points], order: Sequence[str] = ()) ->
     return Colouring(column=column, entries=tuple(entries))
 
 
-def map_figure(points: Points, colours: Colouring, *, name: str, title: str, alt: str) -> Plot:
-    """Draw a map, one dot an image.
-
-    Args:
-        points: The map.
-        colours: What the dots are coloured by.
-        name: Of the picture.
-        title: Of the picture.
-        alt: Of the picture.
-    """
+def map_figure(points: Points, colours: Colouring, words: PlotWords) -> Plot:
+    """Draw a map, one dot an image."""
     of = {value: colour for colour, _, value, _ in colours.entries}
     values = points.columns[colours.column]
     colour = np.array([of.get(value, MUTED) for value in values])
@@ -127,7 +120,7 @@ def map_figure(points: Points, colours: Colouring, *, name: str, title: str, alt
                     axes.add_patch(_dots(dots, one, size))
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[], yticks=[])
         axes.spines[["top", "right"]].set_visible(True)
-        return plot(figure, name=name, title=title, alt=alt)
+        return plot(figure, words)
 
 
 def _unit(places: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,102 +2,120 @@
 
 from collections.abc import Sequence
 
-from medstrata.report.compare.places import Place
-from medstrata.report.read.layer_runs import Atlas
-from medstrata.report.render.formatting import interval_text, score_text, span
-from medstrata.report.render.stage_figures import Curves, Point
-from medstrata.report.render.tables import Cell, Table, text_cells
+from medstrata.report.compare.comparison import Comparison
+from medstrata.report.read.results import Atlas
+from medstrata.report.render.formatting import span
+from medstrata.report.render.summary import mean_summary
+from medstrata.report.render.summary_figures import Curves
+from medstrata.report.render.tables import Cell, Column, Table, arm_table, number_cell
+
+_SHARES = {
+    "label": "Same label",
+    "label_other_patients": "Same label, other patients only",
+    "patient": "Same patient",
+}
 
 
-def spectrum_curves(place: Place[Atlas], stages: Sequence[str], key: str) -> Curves:
+def spectrum_curves(comparison: Comparison[Atlas], stages: Sequence[str], key: str) -> Curves:
     """One quantity of the spectrum over the stages: the mean over seeds, and each seed.
 
     Args:
-        place: Runs that can be compared.
+        comparison: Of atlases.
         stages: In order.
         key: `effective_rank` or `rankme`.
     """
-
-    def point(runs: Sequence[Atlas], stage: str) -> Point | None:
-        seeds = sorted(getattr(run.spectrum[stage], key) for run in runs if stage in run.spectrum)
-        if not seeds:
-            return None
+    curves = {}
+    for arm, runs in comparison.at(1.0).items():
         # 0, when all images look alike, has no place on a logarithmic axis: it stands at 1.
-        seeds = [max(seed, 1.0) for seed in seeds]
-        return Point(value=sum(seeds) / len(seeds), bar=None, seeds=tuple(seeds))
+        found = [
+            [max(getattr(run.spectrum[stage], key), 1.0) for run in runs if stage in run.spectrum]
+            for stage in stages
+        ]
+        curves[arm] = [mean_summary(seeds) if seeds else None for seeds in found]
+    return curves
 
-    return {arm: [point(runs, stage) for stage in stages] for arm, runs in place.runs.items()}
 
-
-def spectrum_table(place: Place[Atlas], stages: Sequence[str], name: str) -> Table:
+def spectrum_table(comparison: Comparison[Atlas], stages: Sequence[str], name: str) -> Table:
     """Effective rank, RankMe, norm and spread: an arm a row, a stage a column."""
-    rows = [
-        (Cell(text=arm, arm=arm), *(_spectrum(runs, stage) for stage in stages))
-        for arm, runs in place.runs.items()
+    at = comparison.at(1.0)
+    columns = [
+        Column(
+            Cell(stage),
+            {
+                arm: _spectrum(runs, stage)
+                for arm, runs in at.items()
+                if any(stage in run.spectrum for run in runs)
+            },
+            "not measured",
+        )
+        for stage in stages
     ]
-    return Table(
-        name=name,
-        caption=f"Effective rank of the features of each stage, means over seeds: {place.where}",
-        heads=text_cells("Arm", *stages),
-        rows=tuple(rows),
-        note="Neither rank can exceed the number of dimensions, nor the number of images it was "
-        "taken over. Norm: mean length of the features. Spread: how far images lie apart, relative "
-        "to the features' own size; 0 when all look alike.",
+    return arm_table(
+        name,
+        f"Effective rank of the features of each stage, means over seeds: {comparison.where}",
+        comparison.arms,
+        columns,
+        "Neither rank can exceed the number of dimensions, nor the number of images it was taken "
+        "over. Norm: mean length of the features. Spread: how far images lie apart, relative to "
+        "the features' own size; 0 when all look alike.",
     )
 
 
 def _spectrum(runs: Sequence[Atlas], stage: str) -> Cell:
     found = [run.spectrum[stage] for run in runs if stage in run.spectrum]
-    if not found:
-        return Cell(text="not measured")
     mean = {
         key: sum(getattr(one, key) for one in found) / len(found)
         for key in ("effective_rank", "rankme", "feature_norm", "spread")
     }
-    dimensions = span(one.dimensions for one in found)
-    notes = (
-        f"of {dimensions} dimensions",
+    return number_cell(
+        mean["effective_rank"],
+        f"of {span(one.dimensions for one in found)} dimensions",
         f"RankMe {mean['rankme']:.1f}",
         f"norm {mean['feature_norm']:.3g}, spread {mean['spread']:.3g}",
+        write="{:.1f}".format,
     )
-    return Cell(text=f"{mean['effective_rank']:.1f}", number=mean["effective_rank"], notes=notes)
 
 
-def agreement_table(place: Place[Atlas], name: str) -> Table:
+def agreement_table(comparison: Comparison[Atlas], name: str) -> Table:
     """Shares of the nearest neighbours with the same label and the same patient, beside chance."""
-    shares = {
-        "label": "Same label",
-        "label_other_patients": "Same label, other patients only",
-        "patient": "Same patient",
+    heads = {
+        key: head
+        for share, title in _SHARES.items()
+        for key, head in ((share, title), (f"{share}_chance", "By chance"))
     }
-    rows = []
-    for arm, runs in place.runs.items():
-        cells = [
-            _agreement([run.agreement[key] for run in runs if key in run.agreement])
-            for share in shares
-            for key in (share, f"{share}_chance")
-        ]
-        rows.append((Cell(text=arm, arm=arm), *cells))
-    k = span(run.k for run in place.every)
-    return Table(
-        name=name,
-        caption=f"Share of the {k} nearest neighbours with the label and the patient of the image "
-        f"itself: {place.where}",
-        heads=text_cells(
-            "Arm", *(head for title in shares.values() for head in (title, "By chance"))
-        ),
-        rows=tuple(rows),
-        note="Nearest by the cosine of the pooled features. By chance: what neighbours drawn at "
-        "random would share. Images of one patient are alike and share their label without any "
-        "medicine: among other patients only tells what is left without them.",
+    columns = [
+        Column(
+            Cell(head),
+            {
+                arm: _agreement(seeds)
+                for arm, runs in comparison.at(1.0).items()
+                if (
+                    seeds := [
+                        one
+                        for run in runs
+                        if (one := run.neighbours.agreement.get(key)) is not None
+                    ]
+                )
+            },
+            "not recorded",
+        )
+        for key, head in heads.items()
+    ]
+    k = span(run.neighbours.k for run in comparison.every)
+    return arm_table(
+        name,
+        f"Share of the {k} nearest neighbours with the label and the patient of the image itself: "
+        f"{comparison.where}",
+        comparison.arms,
+        columns,
+        "Nearest by the cosine of the pooled features. By chance: what neighbours drawn at random "
+        "would share. Images of one patient are alike and share their label without any medicine: "
+        "among other patients only tells what is left without them.",
     )
 
 
 def _agreement(seeds: Sequence[float]) -> Cell:
-    if not seeds:
-        return Cell(text="not recorded")
-    mean = sum(seeds) / len(seeds)
+    summary = mean_summary(seeds)
     # A chance may be the same for every seed.
-    several = max(seeds) > min(seeds)
-    notes = (f"{len(seeds)} seeds: {interval_text((min(seeds), max(seeds)))}",)
-    return Cell(text=score_text(mean), number=mean, notes=notes if several else ())
+    several = summary.seeds[0] < summary.seeds[-1]
+    return number_cell(summary.value, *(summary.seeds_notes if several else ()))

@@ -1,12 +1,12 @@
-"""The audit of the images behind the runs, as the page shows it."""
+"""The audit of the images behind the runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from medstrata.report.read.facts import Note, RunFiles
-from medstrata.report.render.formatting import counted, listed, percent, score_text, slug
-from medstrata.report.render.tables import Cell, Table, count_cell, text_cells
+from medstrata.report.read.facts import Note, Run
+from medstrata.report.render.formatting import counted, listed, percent, slug
+from medstrata.report.render.parts import Bullets, Heading, Part, Section, Text, section_of
+from medstrata.report.render.tables import Cell, Table, count_cell, number_cell, text_cells
 
 _CUES = {
     "size": "Image size",
@@ -17,35 +17,16 @@ _CUES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditView:
-    """One audit.
-
-    Attributes:
-        name: Of the store.
-        sentences: (level, sentence), the gravest first.
-        tables: The checks; how well each cue predicts each label; images of each class.
-    """
-
-    name: str
-    sentences: tuple[tuple[str, str], ...]
-    tables: tuple[Table, ...]
-
-
-def audits(runs: Sequence[tuple[str, RunFiles]]) -> tuple[list[AuditView], list[Note]]:
-    """Each audit once.
-
-    Args:
-        runs: Name of the store, and files of each run.
+def audits_section(runs: Sequence[Run]) -> tuple[Section | None, list[Note]]:
+    """Each audit once, in the order of the stores' names.
 
     Returns:
-        The audits in the order of their stores' names, and a note for each store without a
-        readable one.
+        None where there is none, and a note for each store without a readable one.
     """
-    views: dict[str, AuditView] = {}
+    audits: dict[str, list[Part]] = {}
     lacking: dict[str, Note] = {}
-    for store, files in sorted(runs, key=lambda run: (run[0], run[1].name)):
-        facts = files.audit
+    for run in sorted(runs, key=lambda run: (run.store.name, run.files.name)):
+        store, facts = run.store.name, run.files.audit
         if facts is None:
             why = (
                 "no data audit in some of its run folders: whether an image stands in two splits "
@@ -55,27 +36,37 @@ def audits(runs: Sequence[tuple[str, RunFiles]]) -> tuple[list[AuditView], list[
             continue
         try:
             key = str(facts["store_digest"])
-            if key not in views:
-                views[key] = _view(store, facts)
+            if key not in audits:
+                audits[key] = _parts(store, facts)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             lacking[store] = Note(what=store, why="the data audit of its runs cannot be read")
-    return list(views.values()), list(lacking.values())
-
-
-def _view(store: str, facts: Mapping[str, Any]) -> AuditView:
-    tables = [_checks_table(store, facts)]
-    if facts["shortcuts"]:
-        tables.append(_shortcuts_table(store, facts["shortcuts"]))
-    labels: Mapping[str, Any] = facts["labels"]
-    parts: dict[str, None] = {}
-    for label in labels.values():
-        parts |= dict.fromkeys([*label["splits"], *label["fractions"]])
-    tables += [_counts_table(store, name, label, tuple(parts)) for name, label in labels.items()]
-    return AuditView(
-        name=store,
-        sentences=tuple((str(one["level"]), str(one["what"])) for one in facts["findings"]),
-        tables=tuple(tables),
+    section = section_of(
+        (part for parts in audits.values() for part in parts),
+        anchor="audit",
+        title="Data audit",
+        short="Data audit",
+        lead="What in the images and splits could make a score look better than it is. A shortcut "
+        "is something other than the finding that predicts the label by itself: its AUROC would be "
+        "0.5 if it told nothing. Its interval is over patients.",
     )
+    return section, list(lacking.values())
+
+
+def _parts(store: str, facts: Mapping[str, Any]) -> list[Part]:
+    """What was found, the checks, how well each cue predicts each label, images of each class."""
+    levels = [(str(one["level"]), str(one["what"])) for one in facts["findings"]]
+    found = [("" if level == "note" else level.capitalize(), what) for level, what in levels]
+    nothing = Text("Nothing was found: no copies, no leakage, no shortcut above chance.")
+    parts: list[Part] = [Heading(store), Bullets(found) if found else nothing]
+    parts.append(_checks_table(store, facts))
+    if facts["shortcuts"]:
+        parts.append(_shortcuts_table(store, facts["shortcuts"]))
+    labels: Mapping[str, Any] = facts["labels"]
+    places: dict[str, None] = {}
+    for label in labels.values():
+        places |= dict.fromkeys([*label["splits"], *label["fractions"]])
+    parts += [_counts_table(store, name, label, tuple(places)) for name, label in labels.items()]
+    return parts
 
 
 def _checks_table(store: str, facts: Mapping[str, Any]) -> Table:
@@ -109,8 +100,8 @@ def _shortcut(one: Mapping[str, Any]) -> Cell:
     auroc, verdict = one["auroc"], str(one["verdict"])
     if auroc is None:
         return Cell(text=verdict)
-    value, interval = float(auroc["value"]), (float(auroc["low"]), float(auroc["high"]))
-    return Cell(text=score_text(value), number=value, interval=interval, notes=(verdict,))
+    interval = (float(auroc["low"]), float(auroc["high"]))
+    return number_cell(float(auroc["value"]), verdict, interval=interval)
 
 
 def _counts_table(store: str, name: str, label: Mapping[str, Any], parts: Sequence[str]) -> Table:
@@ -137,7 +128,7 @@ def _column(part: str) -> str:
 
 
 def _number(counts: Mapping[str, Any], name: str) -> Cell:
-    return count_cell(int(counts[name])) if name in counts else Cell(text="–")
+    return count_cell(int(counts[name]) if name in counts else None)
 
 
 def _checks(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

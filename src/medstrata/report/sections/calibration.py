@@ -1,6 +1,6 @@
 """Whether probabilities mean what they say: reliability diagrams, ECE and Brier score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,23 +13,23 @@ from numpy.typing import NDArray
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Floats
 from medstrata.metrics.scores import CALIBRATION_BINS
-from medstrata.report.compare.compare import Bench, Comparison, Summary, best
+from medstrata.report.compare.comparison import Comparison, best
 from medstrata.report.read.predictions import LEVEL
+from medstrata.report.read.results import Finetune
 from medstrata.report.render.figures import (
     MUTED,
     Plot,
+    PlotWords,
     Style,
     page_style,
     plot,
     tag_artists,
     unit_square,
 )
-from medstrata.report.render.formatting import (
-    percent,
-    score_text,
-)
-from medstrata.report.render.sections import Block, Section, section_of
-from medstrata.report.render.tables import Cell, Table
+from medstrata.report.render.formatting import percent, score_text
+from medstrata.report.render.parts import Heading, Part, Pictures, Section, section_of
+from medstrata.report.render.summary import Summary
+from medstrata.report.render.tables import Cell, Column, arm_table, summary_cell
 
 _SCORES = {"ece": "ECE", "brier": "Brier"}
 
@@ -92,16 +92,11 @@ def _outcomes(target: NDArray[Any], probability: Floats, kind: TaskKind) -> tupl
 
 
 def calibration_section(
-    found: Sequence[tuple[str, Bench, Comparison]], styles: Mapping[str, Style]
+    found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]
 ) -> Section | None:
-    """Every comparison with calibration scores or predictions.
-
-    Args:
-        found: (name for files, bench, comparison).
-        styles: Arm -> style.
-    """
+    """Every comparison with calibration scores or predictions."""
     return section_of(
-        (_block(*one, styles) for one in found),
+        (part for one in found for part in _parts(one, styles)),
         anchor="calibration",
         title="Calibration",
         short="Calibration",
@@ -112,9 +107,7 @@ def calibration_section(
     )
 
 
-def _block(
-    name: str, bench: Bench, comparison: Comparison, styles: Mapping[str, Style]
-) -> Block | None:
+def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Iterator[Part]:
     predictions = comparison.predictions
     cells = {
         (arm, fraction): reliability(predictions.target, predictions.of(runs), predictions.kind)
@@ -122,20 +115,33 @@ def _block(
         for fraction in comparison.fractions
         if (runs := comparison.predicted(arm, fraction))
     }
-    table = _table(f"{name}-calibration", bench, comparison)
-    if not cells and table is None:
-        return None
-    arms = tuple(arm for arm in comparison.arms if any(arm == one for one, _ in cells))
-    drawn = [_diagrams(f"{name}-reliability", cells, arms, styles)] if cells else []
+    columns = [
+        Column(Cell(title, notes=(f"{percent(fraction)} of labels",)), _entries(column, metric))
+        for metric, title in _SCORES.items()
+        for fraction in comparison.fractions
+        if (column := comparison.column(fraction, metric))
+    ]
+    if cells or columns:
+        yield Heading(comparison.heading)
+    if columns:
+        yield arm_table(
+            f"{comparison.name}-calibration",
+            f"Calibration, less is better: {comparison.clause}",
+            comparison.arms,
+            columns,
+            f"Mean over seeds with its {percent(LEVEL)} interval over patients.",
+        )
+    if not cells:
+        return
+    arms = [arm for arm in comparison.arms if any(arm == one for one, _ in cells)]
     whose = {
-        "binary": f"that an image is {bench.task.classes[-1]}",
+        "binary": f"that an image is {comparison.task.classes[-1]}",
         "multilabel": "of each label, all labels together",
-    }.get(bench.task.kind, "of the predicted class")
-    return Block(
-        heading=bench.heading(comparison),
-        tables=() if table is None else (table,),
-        plots=tuple(drawn),
-        arms=arms,
+    }.get(comparison.task.kind, "of the predicted class")
+    yield Pictures(
+        plots=[_diagrams(f"{comparison.name}-reliability", cells, arms, styles)],
+        key=arms,
+        layout="",
         caption=f"Frequency against stated probability {whose}; a row for each share of labels, a "
         "column for each arm in the order of the key. On the diagonal, probabilities come true as "
         "often as they say; below it they are too high. Bars at the foot: how many predictions of "
@@ -143,49 +149,12 @@ def _block(
     )
 
 
-def _table(name: str, bench: Bench, comparison: Comparison) -> Table | None:
-    columns = [
-        (metric, fraction, column)
-        for metric in _SCORES
-        for fraction in comparison.fractions
-        if (column := comparison.column(fraction, metric))
-    ]
-    if not columns:
-        return None
-    return Table(
-        name=name,
-        caption=f"Calibration, less is better: {bench.under(comparison)}",
-        heads=(
-            Cell(text="Arm"),
-            *(
-                Cell(text=_SCORES[metric], notes=(f"{percent(fraction)} of labels",))
-                for metric, fraction, _ in columns
-            ),
-        ),
-        rows=tuple(
-            (
-                Cell(text=arm, arm=arm),
-                *(
-                    _entry(column.get(arm), arm in best(column, metric))
-                    for metric, _, column in columns
-                ),
-            )
-            for arm in comparison.arms
-        ),
-        note=f"Mean over seeds with its {percent(LEVEL)} interval over patients.",
-    )
-
-
-def _entry(summary: Summary | None, is_best: bool) -> Cell:
-    if summary is None:
-        return Cell(text="no score")
-    return Cell(
-        text=score_text(summary.value),
-        number=summary.value,
-        interval=summary.interval,
-        notes=() if summary.of_mean else ("interval of the median seed",),
-        best=is_best,
-    )
+def _entries(column: Mapping[str, Summary], metric: str) -> dict[str, Cell]:
+    leaders = best(column, metric)
+    return {
+        arm: summary_cell(one, *one.interval_notes, best=arm in leaders)
+        for arm, one in column.items()
+    }
 
 
 def _diagrams(
@@ -207,17 +176,15 @@ def _diagrams(
             0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.06 / height, 0.12, 0.1
         )
         figure.supxlabel("stated probability", y=0.02 / height, fontsize=8, color=MUTED)
-        return plot(
-            figure,
-            name=name,
-            title="Reliability",
-            alt="Frequency against stated probability, a panel for each arm and share of labels: "
-            + "; ".join(
-                f"{arm} at {percent(fraction)}, {_leaning(one)}"
-                for (arm, fraction), one in cells.items()
-            )
-            + ".",
+        leanings = "; ".join(
+            f"{arm} at {percent(fraction)}, {_leaning(one)}"
+            for (arm, fraction), one in cells.items()
         )
+        alt = (
+            "Frequency against stated probability, a panel for each arm and share of labels: "
+            f"{leanings}."
+        )
+        return plot(figure, PlotWords(name, "Reliability", alt))
 
 
 def _leaning(found: Reliability) -> str:

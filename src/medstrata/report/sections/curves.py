@@ -1,36 +1,20 @@
 """Training curves: the epoch records of runs -> small charts, each with its numbers in words."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from medstrata.report.compare.compare import Comparison
-from medstrata.report.read.runs import Pretrain
-from medstrata.report.render.figures import Line, Plot, Style, curve_figure
+from medstrata.report.compare.comparison import Comparison
+from medstrata.report.read.results import Finetune, Pretrain
+from medstrata.report.render.figures import Line, Plot, PlotWords, Style, curve_figure
 from medstrata.report.render.formatting import counted, metric_name, percent, slug
+from medstrata.report.render.parts import Heading, Part, Pictures, Text
 
 Record = Mapping[str, Any]
 Reading = Callable[[Record], float | None]
 # One run's curve: the arm it is shown as, and its records.
 Curve = tuple[str, Sequence[Record]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chart:
-    """One small chart; its `alt` tells in words where each curve begins and ends."""
-
-    plot: Plot
-    arms: frozenset[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Charts:
-    """Charts that stand in one row under a heading, with what to look for in them."""
-
-    title: str
-    lead: str
-    arms: tuple[str, ...]
-    charts: tuple[Chart, ...]
+# A small chart and the arms in it; its words tell where each curve begins and ends.
+Chart = tuple[Plot, frozenset[str]]
 
 
 def read(record: Record, *path: str) -> float | None:
@@ -41,13 +25,9 @@ def read(record: Record, *path: str) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def pretrain_charts(
-    runs: Sequence[Pretrain],
-    labels: Mapping[tuple[str, str], str],
-    styles: Mapping[str, Style],
-) -> list[Charts]:
+def pretrain_curves(runs: Sequence[Pretrain], styles: Mapping[str, Style]) -> Iterator[Part]:
     """Losses, similarities, neighbours, and per stage the rank and the norm of the features."""
-    curves: list[Curve] = [(labels[run.arm, run.backbone], run.files.epochs) for run in runs]
+    curves: list[Curve] = [(run.label, run.files.epochs) for run in runs]
     plain = {
         "contrastive": "contrastive loss",
         "positive_similarity": "similarity of positives",
@@ -57,30 +37,27 @@ def pretrain_charts(
         _chart(title, curves, _entry(key), styles, f"pretraining-{slug(key)}")
         for key, title in plain.items()
     ]
-
-    def by_stage(key: str, quantity: str) -> list[Chart | None]:
-        return _staged(curves, styles, key, quantity)
-
-    groups = [
-        ("Contrastive task and neighbours", _CONTRAST, [*first, *_neighbours(curves, styles)]),
-        (
-            "Intermediate loss, by stage",
-            _INTERMEDIATE,
-            by_stage("intermediate", "intermediate loss"),
+    groups = {
+        ("Contrastive task and neighbours", _CONTRAST): [*first, *_neighbours(curves, styles)],
+        ("Intermediate loss, by stage", _INTERMEDIATE): _staged(
+            curves, styles, "intermediate", "intermediate loss"
         ),
-        ("Effective rank, by stage", _RANK, by_stage("effective_rank", "effective rank")),
-        ("Feature norm, by stage", _NORM, by_stage("feature_norm", "feature norm")),
-    ]
-    made = [_group(title, lead, charts, styles) for title, lead, charts in groups]
-    return [group for group in made if group.charts]
+        ("Effective rank, by stage", _RANK): _staged(
+            curves, styles, "effective_rank", "effective rank"
+        ),
+        ("Feature norm, by stage", _NORM): _staged(curves, styles, "feature_norm", "feature norm"),
+    }
+    for (title, lead), charts in groups.items():
+        for row in _row(charts, styles):
+            yield from (Heading(title), Text(lead, "lead"), row)
 
 
-def _group(
-    title: str, lead: str, charts: Sequence[Chart | None], styles: Mapping[str, Style]
-) -> Charts:
-    drawn = tuple(chart for chart in charts if chart)
-    arms = tuple(arm for arm in styles if any(arm in chart.arms for chart in drawn))
-    return Charts(title=title, lead=lead, arms=arms, charts=drawn)
+def _row(charts: Sequence[Chart | None], styles: Mapping[str, Style]) -> Iterator[Pictures]:
+    """The charts there are, in one row; nothing where there is none."""
+    drawn = [chart for chart in charts if chart]
+    if drawn:
+        key = [arm for arm in styles if any(arm in arms for _, arms in drawn)]
+        yield Pictures(plots=[plot for plot, _ in drawn], key=key, layout="charts")
 
 
 _CONTRAST = (
@@ -150,24 +127,23 @@ def _question(record: Record) -> tuple[str, str]:
     return str(asked.get("task")), str(asked.get("metric"))
 
 
-def finetune_charts(comparison: Comparison, styles: Mapping[str, Style], name: str) -> list[Charts]:
+def finetune_curves(
+    comparison: Comparison[Finetune], styles: Mapping[str, Style]
+) -> Iterator[Part]:
     """Training loss and validation score at each label fraction."""
-    groups = []
     for fraction in comparison.fractions:
-        runs = comparison.at(fraction)
-        curves: list[Curve] = [
-            (arm, run.files.epochs)
-            for arm in comparison.arms
-            for run in comparison.runs.get((arm, fraction), ())
-        ]
-        at = f"{name}-{slug(f'{100 * fraction:g}')}-percent"
+        at = comparison.at(fraction)
+        runs = [run for runs in at.values() for run in runs]
+        curves: list[Curve] = [(arm, run.files.epochs) for arm, runs in at.items() for run in runs]
+        name = f"{comparison.name}-training-{slug(f'{100 * fraction:g}')}-percent"
         share = f"{percent(fraction)} of the labels"
         title = f"training loss, {share}"
-        loss = _chart(title, curves, _entry("train_loss"), styles, f"{at}-loss")
+        loss = _chart(title, curves, _entry("train_loss"), styles, f"{name}-loss")
         title = f"validation {metric_name(runs[0].metric)}, {share}"
-        score = _chart(title, curves, _entry("val_score"), styles, f"{at}-score")
-        groups.append(_group(share, counted(len(runs), "run"), (loss, score), styles))
-    return [group for group in groups if group.charts]
+        score = _chart(title, curves, _entry("val_score"), styles, f"{name}-score")
+        for row in _row((loss, score), styles):
+            yield Text(f"{share} ({counted(len(runs), 'run')})", "panel")
+            yield row
 
 
 def _entry(*path: str) -> Reading:
@@ -195,17 +171,14 @@ def _chart(
     if not lines:
         return None
     x_label = "penalty on the weights" if by_penalty else "epoch"
-    return Chart(
-        plot=curve_figure(
-            [line for _, line in lines],
-            name=name,
-            title=title,
-            alt=f"{title} over {x_label}: {'; '.join(ranges)}.",
-            x_label=x_label,
-            log_x=by_penalty,
-        ),
-        arms=frozenset(arm for arm, _ in lines),
+    alt = f"{title} over {x_label}: {'; '.join(ranges)}."
+    plot = curve_figure(
+        [line for _, line in lines],
+        PlotWords(name, title, alt),
+        x_label=x_label,
+        log_x=by_penalty,
     )
+    return plot, frozenset(arm for arm, _ in lines)
 
 
 def _place(record: Record, number: int, by_penalty: bool) -> float:

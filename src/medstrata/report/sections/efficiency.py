@@ -4,31 +4,22 @@ from collections.abc import Sequence
 
 from medstrata.metrics.intervals import LOWER_IS_BETTER
 from medstrata.metrics.label_efficiency import Efficiency, label_efficiency
-from medstrata.report.compare.compare import Bench, Comparison
+from medstrata.report.compare.comparison import Comparison
+from medstrata.report.compare.differences import identity
 from medstrata.report.read.predictions import LEVEL, RESAMPLES
-from medstrata.report.render.formatting import (
-    metric_name,
-    percent,
-    score_text,
-)
-from medstrata.report.render.sections import Section, section_of, table_block
-from medstrata.report.render.tables import Cell, Table
+from medstrata.report.read.results import Finetune
+from medstrata.report.render.formatting import metric_name, percent, score_text
+from medstrata.report.render.parts import Section, headed, section_of
+from medstrata.report.render.tables import Cell, Column, Table, arm_table
 
 # Arms whose score with all labels is to be reached.
 _REFERENCES = ("scratch", "moco")
 
 
-def efficiency_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Section | None:
-    """Every comparison with a reference trained on all labels.
-
-    Args:
-        found: (name for files, bench, comparison).
-    """
+def efficiency_section(found: Sequence[Comparison[Finetune]]) -> Section | None:
+    """Every comparison with a reference trained on all labels."""
     return section_of(
-        (
-            table_block(bench.heading(comparison), _table(name, bench, comparison))
-            for name, bench, comparison in found
-        ),
+        (part for one in found for part in headed(one.heading, _table(one))),
         anchor="efficiency",
         title="Label efficiency",
         short="Label efficiency",
@@ -42,43 +33,35 @@ def efficiency_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Sectio
     )
 
 
-def _table(name: str, bench: Bench, comparison: Comparison) -> Table | None:
-    full = {
-        arm: comparison.predicted(arm, 1.0)
+def _table(comparison: Comparison[Finetune]) -> Table | None:
+    column = comparison.column(1.0, comparison.metric)
+    references = [
+        arm
         for word in _REFERENCES
         for arm in comparison.arms
-        if comparison.identity(arm)[0] == word
-    }
-    column = comparison.column(1.0, bench.metric)
-    references = [arm for arm, runs in full.items() if runs and arm in column]
-    if not references or not comparison.predictions.knows(bench.metric):
-        return None
-    rows = tuple(
-        (
-            Cell(text=arm, arm=arm),
-            *(_entry(bench, comparison, arm, reference) for reference in references),
+        if identity(comparison, arm)[0] == word and comparison.predicted(arm, 1.0) and arm in column
+    ]
+    columns = [
+        Column(
+            Cell(f"{one}, all labels", notes=(score_text(column[one].value),)),
+            {arm: _entry(comparison, arm, one) for arm in comparison.arms},
         )
-        for arm in comparison.arms
-    )
-    if not any(entry.number is not None for row in rows for entry in row):
+        for one in references
+        if comparison.predictions.knows(comparison.metric)
+    ]
+    if not any(cell.number is not None for one in columns for cell in one.cells.values()):
         return None
-    return Table(
-        name=f"{name}-efficiency",
-        caption=f"Share of the labels with which each arm reaches the {metric_name(bench.metric)} "
-        f"of a reference with all labels: {bench.under(comparison)}",
-        heads=(
-            Cell(text="Arm"),
-            *(
-                Cell(text=f"{arm}, all labels", notes=(score_text(column[arm].value),))
-                for arm in references
-            ),
-        ),
-        rows=rows,
+    return arm_table(
+        f"{comparison.name}-efficiency",
+        f"Share of the labels with which each arm reaches the {metric_name(comparison.metric)} of "
+        f"a reference with all labels: {comparison.clause}",
+        comparison.arms,
+        columns,
         note="In the CSV file shares are from 0 to 1.",
     )
 
 
-def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> Cell:
+def _entry(comparison: Comparison[Finetune], arm: str, reference: str) -> Cell:
     predictions = comparison.predictions
     studied = {
         one: runs for one in comparison.fractions if (runs := comparison.predicted(arm, one))
@@ -90,9 +73,9 @@ def _entry(bench: Bench, comparison: Comparison, arm: str, reference: str) -> Ce
         return Cell(text="too few shares")
     try:
         found = label_efficiency(
-            {one: predictions.scores(bench.metric, runs) for one, runs in studied.items()},
-            predictions.scores(bench.metric, comparison.predicted(reference, 1.0)),
-            lower_is_better=bench.metric in LOWER_IS_BETTER,
+            {one: predictions.scores(comparison.metric, runs) for one, runs in studied.items()},
+            predictions.scores(comparison.metric, comparison.predicted(reference, 1.0)),
+            lower_is_better=comparison.metric in LOWER_IS_BETTER,
             level=LEVEL,
         )
     except ValueError:  # not defined in any resample: too few patients of a class

@@ -1,15 +1,16 @@
 """Mean gain over a baseline: the paired differences of several data sets, averaged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from medstrata.metrics.intervals import LOWER_IS_BETTER
 from medstrata.metrics.resampling import Floats
-from medstrata.report.compare.compare import Bench, Comparison, arm_order
-from medstrata.report.compare.differences import BASELINES, matched
+from medstrata.report.compare.comparison import Comparison, arm_order
+from medstrata.report.compare.differences import BASELINES, identity, matched
 from medstrata.report.read.predictions import LEVEL, RESAMPLES, ends
+from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import (
     metric_name,
     percent,
@@ -18,9 +19,19 @@ from medstrata.report.render.formatting import (
     signed,
     slug,
 )
-from medstrata.report.render.sections import Block, Section, section_of
-from medstrata.report.render.tables import Cell, Table
+from medstrata.report.render.parts import Heading, Part, Section, section_of
+from medstrata.report.render.tables import (
+    Cell,
+    Column,
+    Table,
+    arm_table,
+    labels_head,
+    number_cell,
+)
 from medstrata.runtime.randomness import Stream, permutation
+
+# The comparisons of one protocol, each by its number among the data sets.
+Sets = Mapping[int, Comparison[Finetune]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,28 +41,30 @@ class Gain:
     Attributes:
         value: Mean over the data sets.
         interval: 95 % interval of it, over the patients of each set; None where undefined.
-        parts: (place of the bench, gain on it).
+        parts: Number of the data set -> gain on it.
     """
 
     value: float
     interval: tuple[float, float] | None
-    parts: tuple[tuple[int, float], ...]
+    parts: Mapping[int, float]
 
 
-def gains_section(benches: Sequence[Bench]) -> Section | None:
+def gains_section(found: Sequence[Comparison[Finetune]]) -> Section | None:
     """A table for each protocol and baseline; None unless there are several data sets."""
-    blocks = []
-    for protocol in dict.fromkeys(one.protocol for bench in benches for one in bench.comparisons):
-        baselines = _baselines(benches, protocol)
+    parts: list[Part] = []
+    places = list(dict.fromkeys(comparison.place for comparison in found))
+    for protocol in dict.fromkeys(comparison.protocol for comparison in found):
+        sets = {places.index(one.place): one for one in found if one.protocol == protocol}
+        baselines = _baselines(sets)
         tables = [
             table
             for i, baseline in enumerate(baselines)
-            if (table := _table(benches, protocol, baseline, baselines[:i])) is not None
+            if (table := _table(sets, baseline, baselines[:i])) is not None
         ]
         if tables:
-            blocks.append(Block(heading=protocol_name(protocol), tables=tuple(tables)))
+            parts += [Heading(protocol_name(protocol)), *tables]
     return section_of(
-        blocks,
+        parts,
         anchor="gain",
         title="Mean gain over data sets",
         short="Mean gain",
@@ -64,39 +77,31 @@ def gains_section(benches: Sequence[Bench]) -> Section | None:
     )
 
 
-def gain(
-    benches: Sequence[Bench], protocol: str, arm: str, baseline: str, fraction: float
-) -> Gain | None:
-    """Average what an arm gains on each bench where it can be paired with the baseline."""
-    parts, drawn = [], []
-    for i, bench in enumerate(benches):
-        for comparison in bench.comparisons:
-            if comparison.protocol == protocol:
-                found = _on(bench, comparison, arm, baseline, fraction)
-                if found is not None:
-                    parts.append((i, found[0]))
-                    # In an order of its own, or resample n would draw alike from every set.
-                    drawn.append(found[1][permutation(RESAMPLES, Stream.POOLED_RESAMPLES, i)])
+def gain(sets: Sets, arm: str, baseline: str, fraction: float) -> Gain | None:
+    """Average what an arm gains on each data set where it can be paired with the baseline."""
+    parts, drawn = {}, []
+    for i, comparison in sets.items():
+        found = _on(comparison, arm, baseline, fraction)
+        if found is not None:
+            parts[i] = found[0]
+            # In an order of its own, or resample n would draw alike from every set.
+            drawn.append(found[1][permutation(RESAMPLES, Stream.POOLED_RESAMPLES, i)])
     if not parts:
         return None
     return Gain(
-        value=float(np.mean([value for _, value in parts])),
+        value=float(np.mean(list(parts.values()))),
         interval=ends(np.mean(drawn, axis=0)),
-        parts=tuple(parts),
+        parts=parts,
     )
 
 
 def _on(
-    bench: Bench, comparison: Comparison, arm: str, baseline: str, fraction: float
+    comparison: Comparison[Finetune], arm: str, baseline: str, fraction: float
 ) -> tuple[float, Floats] | None:
-    """The gain on one bench, and on each of its resamples; more is better."""
-    firsts, seconds = matched(
-        comparison,
-        comparison.runs.get((arm, fraction), ()),
-        comparison.runs.get((baseline, fraction), ()),
-    )
-    metric, predictions = bench.metric, bench.predictions
-    scored = [run.scores[metric].value for run in (*firsts, *seconds) if metric in run.scores]
+    """The gain on one data set, and on each of its resamples; more is better."""
+    firsts, seconds = matched(comparison, arm, baseline, fraction)
+    metric, predictions = comparison.metric, comparison.predictions
+    scored = [one.value for run in (*firsts, *seconds) if (one := run.test.scores.get(metric))]
     if not firsts or len(scored) < 2 * len(firsts) or not predictions.knows(metric):
         return None
     sign = -1 if metric in LOWER_IS_BETTER else 1
@@ -105,64 +110,45 @@ def _on(
     return sign * float(value), sign * drawn
 
 
-def _baselines(benches: Sequence[Bench], protocol: str) -> list[str]:
+def _baselines(sets: Sets) -> list[str]:
     """Labels of baseline arms, in the order of `BASELINES`."""
-    names = {
-        arm: one.identity(arm)[0]
-        for bench in benches
-        for one in bench.comparisons
-        if one.protocol == protocol
-        for arm in one.arms
-    }
-    return [arm for name in BASELINES for arm in names if names[arm] == name]
+    starts = {arm: identity(one, arm)[0] for one in sets.values() for arm in one.arms}
+    return [arm for name in BASELINES for arm, start in starts.items() if start == name]
 
 
-def _table(
-    benches: Sequence[Bench], protocol: str, baseline: str, earlier: Sequence[str]
-) -> Table | None:
+def _table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | None:
     """The arms that have not met the baseline in an earlier table."""
-    compared = [one for bench in benches for one in bench.comparisons if one.protocol == protocol]
-    fractions = sorted({fraction for one in compared for fraction in one.fractions})
     passed = (baseline, *earlier)
-    arms = arm_order({arm for one in compared for arm in one.arms if arm not in passed})
-    cells = {
-        (arm, fraction): found
-        for arm in arms
-        for fraction in fractions
-        if (found := gain(benches, protocol, arm, baseline, fraction)) is not None
+    arms = arm_order(arm for one in sets.values() for arm in one.arms if arm not in passed)
+    gains = {
+        fraction: {
+            arm: one for arm in arms if (one := gain(sets, arm, baseline, fraction)) is not None
+        }
+        for fraction in sorted({fraction for one in sets.values() for fraction in one.fractions})
     }
-    sets = sorted({i for found in cells.values() for i, _ in found.parts})
-    if len(sets) < 2:
+    met = sorted({i for column in gains.values() for one in column.values() for i in one.parts})
+    if len(met) < 2:
         return None
-    return Table(
-        name=slug("mean-gain", protocol, baseline),
-        caption=f"Gain over {baseline}, averaged over data sets, {protocol_clause(protocol)}",
-        heads=(
-            Cell(text="Arm"),
-            *(Cell(text=f"{percent(one)} of labels") for one in fractions),
-        ),
-        rows=tuple(
-            (
-                Cell(text=arm, arm=arm),
-                *(_entry(cells.get((arm, one)), sets) for one in fractions),
+    named = (
+        f"{sets[i].store.name}, {sets[i].task.name} ({metric_name(sets[i].metric)})" for i in met
+    )
+    protocol = sets[met[0]].protocol
+    return arm_table(
+        slug("mean-gain", protocol, baseline),
+        f"Gain over {baseline}, averaged over data sets, {protocol_clause(protocol)}",
+        [arm for arm in arms if any(arm in column for column in gains.values())],
+        [
+            Column(
+                labels_head(fraction),
+                {arm: _entry(one, met) for arm, one in column.items()},
+                "no pair",
             )
-            for arm in arms
-            if any((arm, one) in cells for one in fractions)
-        ),
-        note="Small numbers: the gain on each data set, in this order: "
-        + "; ".join(
-            f"{benches[i].store.name}, {benches[i].task.name} ({metric_name(benches[i].metric)})"
-            for i in sets
-        )
-        + ".",
+            for fraction, column in gains.items()
+        ],
+        f"Small numbers: the gain on each data set, in this order: {'; '.join(named)}.",
     )
 
 
-def _entry(found: Gain | None, sets: Sequence[int]) -> Cell:
-    if found is None:
-        return Cell(text="no pair")
-    parts = dict(found.parts)
-    each = ", ".join(signed(parts[i]) if i in parts else "–" for i in sets)
-    return Cell(
-        text=signed(found.value), number=found.value, interval=found.interval, notes=(each,)
-    )
+def _entry(found: Gain, met: Sequence[int]) -> Cell:
+    each = ", ".join(signed(found.parts[i]) if i in found.parts else "–" for i in met)
+    return number_cell(found.value, each, interval=found.interval, write=signed)

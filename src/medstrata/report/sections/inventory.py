@@ -2,36 +2,51 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from medstrata.report.compare.compare import Bench
+from medstrata.report.compare.comparison import Comparison, by_place
 from medstrata.report.read.facts import RunFiles
-from medstrata.report.read.runs import Finetune, Pretrain
+from medstrata.report.read.results import Finetune, Pretrain, Subset
 from medstrata.report.render.formatting import (
     counted,
     duration,
     kind_name,
+    listed,
     metric_name,
     percent,
-    score_text,
     span,
 )
-from medstrata.report.render.tables import Cell, Table, count_cell, text_cells
+from medstrata.report.render.parts import Folded, Heading, Part, Section, Terms, Text, headed
+from medstrata.report.render.tables import (
+    Cell,
+    Table,
+    arm_cell,
+    count_cell,
+    number_cell,
+    text_cells,
+)
 from medstrata.report.sections.curves import read
 
-_NONE = Cell(text="–")
+
+def data_section(found: Sequence[Comparison[Finetune]]) -> Section:
+    """The data and tasks of every comparison, and the labelled images the arms were given."""
+    places = by_place(found)
+    parts: list[Part] = [_data_table(places)]
+    for same in places:
+        store, task, test = same[0].store, same[0].task, same[0].first.test
+        of = "" if store.patients is None else f" of {counted(store.patients, 'patient')}"
+        pixels = f"{store.size} × {store.size} pixels, {counted(store.channels, 'channel')}"
+        tested = f"{counted(test.images, 'test image')} of {counted(test.patients, 'patient')}"
+        terms = [
+            ("Images", f"{store.images:,}{of}, {pixels}"),
+            ("Task", f"{kind_name(task.kind)}: {listed(task.classes)}"),
+            ("Judged by", f"{metric_name(same[0].metric)} on {tested}"),
+        ]
+        parts += [Heading(same[0].where), Terms(terms), _subset_table(same)]
+    return Section(anchor="data", title="Data and tasks", short="Data", parts=parts)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """Runs that share an environment."""
-
-    runs: tuple[str, ...]
-    table: Table
-
-
-def data_table(benches: Sequence[Bench]) -> Table:
+def _data_table(places: Sequence[Sequence[Comparison[Finetune]]]) -> Table:
     """Every split of every data set, with the task it was used for."""
     heads = (
         "Data set",
@@ -48,22 +63,19 @@ def data_table(benches: Sequence[Bench]) -> Table:
         name="data",
         caption="Images, patients and labels of each data set and split",
         heads=text_cells(*heads),
-        rows=tuple(row for bench in benches for row in _split_rows(bench)),
+        rows=tuple(row for same in places for row in _split_rows(same)),
         note="Labelled: with a label for the task. Behind each class stands its number of images "
         "where the data audit counted them.",
     )
 
 
-def _split_rows(bench: Bench) -> list[tuple[Cell, ...]]:
-    store, task = bench.store, bench.task
+def _split_rows(same: Sequence[Comparison[Finetune]]) -> list[tuple[Cell, ...]]:
+    store, task = same[0].store, same[0].task
+    channels = counted(store.channels, "channel")
     ends = (
         Cell(text=task.name, notes=(kind_name(task.kind),)),
-        Cell(text=metric_name(bench.metric)),
-        Cell(
-            text=f"{store.size} × {store.size}",
-            number=store.size,
-            notes=(counted(store.channels, "channel"),),
-        ),
+        Cell(text=metric_name(same[0].metric)),
+        Cell(text=f"{store.size} × {store.size}", number=store.size, notes=(channels,)),
     )
     name = Cell(text=store.name)
     rows: list[tuple[Cell, ...]] = [
@@ -73,27 +85,25 @@ def _split_rows(bench: Bench) -> list[tuple[Cell, ...]]:
             count_cell(part.images),
             count_cell(part.patients),
             count_cell(part.labelled),
-            Cell(text=_classes(bench, split)),
+            Cell(text=_classes(same, split)),
             *ends,
         )
         for split, part in store.splits.items()
     ]
     if rows:
         return rows
-    patients = _NONE if store.patients is None else count_cell(store.patients)
-    classes = Cell(text=", ".join(task.classes))
-    return [(name, Cell(text="all"), count_cell(store.images), patients, _NONE, classes, *ends)]
+    counts = (count_cell(store.images), count_cell(store.patients), count_cell(None))
+    return [(name, Cell(text="all"), *counts, Cell(text=", ".join(task.classes)), *ends)]
 
 
-def _classes(bench: Bench, split: str) -> str:
+def _classes(same: Sequence[Comparison[Finetune]], split: str) -> str:
     """The classes, each with its images where an audit of the store counted them."""
-    for comparison in bench.comparisons:
-        for runs in comparison.runs.values():
-            for run in runs:
-                counts = _audited(run.files, bench.task.name, split)
-                if set(counts) == set(bench.task.classes):
-                    return ", ".join(f"{one}: {int(counts[one]):,}" for one in bench.task.classes)
-    return ", ".join(bench.task.classes)
+    task = same[0].task
+    for run in (run for comparison in same for run in comparison.every):
+        counts = _audited(run.files, task.name, split)
+        if set(counts) == set(task.classes):
+            return ", ".join(f"{one}: {int(counts[one]):,}" for one in task.classes)
+    return ", ".join(task.classes)
 
 
 def _audited(files: RunFiles, task: str, split: str) -> Mapping[str, Any]:
@@ -104,29 +114,27 @@ def _audited(files: RunFiles, task: str, split: str) -> Mapping[str, Any]:
     return found if numbers else {}
 
 
-def subset_table(bench: Bench, name: str) -> Table:
+def _subset_table(same: Sequence[Comparison[Finetune]]) -> Table:
     """How many labelled images, of how many patients and of which classes, the arms were given."""
-    runs = [run for one in bench.comparisons for given in one.runs.values() for run in given]
-    given = (name for run in runs for name in run.per_class)
-    classes = tuple(dict.fromkeys((*bench.task.classes, *given)))
-    fractions = sorted({run.fraction for run in runs})
-    rows = (_subset([run for run in runs if run.fraction == one], classes) for one in fractions)
+    given: dict[float, list[Subset]] = {}
+    for run in (run for comparison in same for run in comparison.every):
+        given.setdefault(run.fraction, []).append(run.subset)
+    counted_too = (name for subsets in given.values() for one in subsets for name in one.per_class)
+    classes = tuple(dict.fromkeys((*same[0].task.classes, *counted_too)))
     return Table(
-        name=f"{name}-labelled-subsets",
+        name=f"{same[0].place}-labelled-subsets",
         caption="Labelled training images the arms were given, a range where seeds differ: "
-        + bench.where,
+        + same[0].where,
         heads=text_cells("Share of labels", "Images", "Patients", *classes),
-        rows=tuple(rows),
-    )
-
-
-def _subset(runs: Sequence[Finetune], classes: Sequence[str]) -> tuple[Cell, ...]:
-    fraction = runs[0].fraction
-    return (
-        Cell(text=percent(fraction), number=fraction),
-        _span([run.subset_images for run in runs]),
-        _span([run.subset_patients for run in runs]),
-        *(_span([run.per_class.get(one, 0) for run in runs]) for one in classes),
+        rows=tuple(
+            (
+                Cell(text=percent(fraction), number=fraction),
+                _span([one.images for one in subsets]),
+                _span([one.patients for one in subsets]),
+                *(_span([one.per_class.get(name, 0) for one in subsets]) for name in classes),
+            )
+            for fraction, subsets in sorted(given.items())
+        ),
     )
 
 
@@ -135,43 +143,37 @@ def _span(numbers: Sequence[int]) -> Cell:
     return Cell(text=span(numbers), number=(min(numbers) + max(numbers)) / 2)
 
 
-def pretrain_table(runs: Sequence[Pretrain], labels: Mapping[tuple[str, str], str]) -> Table:
+def pretrain_table(runs: Sequence[Pretrain]) -> Table:
     """Every pre-training run: recipe, images, length, and its last k-NN reading."""
     return Table(
         name="pretraining-runs",
         caption="Pre-training runs; no label was used to train them",
         heads=text_cells("Arm", "Seed", "Recipe", "Images", "Epochs", "Time", "Last k-NN score"),
-        rows=tuple(_pretrain_row(run, labels[run.arm, run.backbone]) for run in runs),
+        rows=tuple(_pretrain_row(run) for run in runs),
         note="In the CSV file times are in seconds.",
     )
 
 
-def _pretrain_row(run: Pretrain, arm: str) -> tuple[Cell, ...]:
+def _pretrain_row(run: Pretrain) -> tuple[Cell, ...]:
     readings = [one["knn"] for one in run.files.epochs if read(one, "knn", "value") is not None]
-    last = _NONE
+    last = Cell(text="–")
     if readings:
-        value, asked = float(readings[-1]["value"]), readings[-1]
-        notes = (f"{metric_name(str(asked.get('metric')))}, {asked.get('task')}",)
-        last = Cell(text=score_text(value), number=value, notes=notes)
+        asked = readings[-1]
+        judged = f"{metric_name(str(asked.get('metric')))}, {asked.get('task')}"
+        last = number_cell(float(asked["value"]), judged)
     size = f"{run.backbone}, {run.parameters / 1e6:.1f} million weights"
     return (
-        Cell(text=arm, arm=arm),
+        arm_cell(run.label),
         count_cell(run.seed),
         Cell(text=run.recipe or "own settings", notes=(size,)),
-        Cell(
-            text=f"{run.images:,}",
-            number=run.images,
-            notes=(f"{run.store.name}, {run.store.size} pixels",),
-        ),
-        Cell(
-            text=f"{run.num_epochs:,}", number=run.num_epochs, notes=(counted(run.steps, "step"),)
-        ),
-        Cell(text=duration(run.seconds), number=run.seconds, notes=(run.device,)),
+        count_cell(run.images, f"{run.store.name}, {run.store.size} pixels"),
+        count_cell(run.epochs, counted(run.steps, "step")),
+        number_cell(run.seconds, run.device, write=duration),
         last,
     )
 
 
-def machines(runs: Sequence[RunFiles]) -> list[Machine]:
+def environments(runs: Sequence[RunFiles]) -> list[Part]:
     """The environments the runs were made in, each once."""
     same: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for run in runs:
@@ -179,18 +181,18 @@ def machines(runs: Sequence[RunFiles]) -> list[Machine]:
             facts = tuple(_flat({k: v for k, v in run.environment.items() if k != "date"}))
             same.setdefault(facts, []).append(run.name)
     alone = len(same) == 1
-    return [
-        Machine(
-            runs=tuple(names),
-            table=Table(
-                name="environment" if alone else f"environment-{i + 1}",
-                caption=f"Environment of {'all runs' if alone else counted(len(names), 'run')}",
-                heads=text_cells("What", "Recorded"),
-                rows=tuple(text_cells(*fact) for fact in facts),
-            ),
+    parts: list[Part] = []
+    for i, (facts, names) in enumerate(same.items(), 1):
+        table = Table(
+            name="environment" if alone else f"environment-{i}",
+            caption=f"Environment of {'all runs' if alone else counted(len(names), 'run')}",
+            heads=text_cells("What", "Recorded"),
+            rows=tuple(text_cells(*fact) for fact in facts),
         )
-        for i, (facts, names) in enumerate(same.items())
-    ]
+        parts += headed("Environment" if alone else f"Environment {i}", table)
+        if not alone:
+            parts.append(Folded(title="The runs", parts=[Text(", ".join(names), "note")]))
+    return parts
 
 
 def _flat(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,35 +1,29 @@
 """Figures as the paper's published code computes them, beside the right ones and never alone."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from medstrata.report.compare.compare import Bench, Comparison, summarise
+from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.predictions import LEVEL
-from medstrata.report.read.runs import Finetune
-from medstrata.report.render.formatting import (
-    metric_name,
-    percent,
-    score_text,
-    sentence,
+from medstrata.report.read.results import Finetune
+from medstrata.report.render.formatting import metric_name, percent, sentence
+from medstrata.report.render.parts import Section, headed, section_of
+from medstrata.report.render.tables import (
+    Cell,
+    Table,
+    arm_cell,
+    number_cell,
+    summary_cell,
+    text_cells,
 )
-from medstrata.report.render.sections import Section, section_of, table_block
-from medstrata.report.render.tables import Cell, Table
 from medstrata.report.sections.curves import read
 
 
-def legacy_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Section | None:
-    """Every comparison with runs that recorded such figures.
-
-    Args:
-        found: (name for files, bench, comparison).
-    """
+def legacy_section(found: Sequence[Comparison[Finetune]]) -> Section | None:
+    """Every comparison with runs that recorded such figures."""
     return section_of(
-        (
-            table_block(bench.heading(comparison), _table(name, bench, comparison))
-            for name, bench, comparison in found
-        ),
+        (part for one in found for part in headed(one.heading, _table(one))),
         anchor="legacy",
         title="As the paper's code computes it: not to be used",
         short="Legacy figures",
@@ -41,22 +35,21 @@ def legacy_section(found: Sequence[tuple[str, Bench, Comparison]]) -> Section | 
     )
 
 
-def _table(name: str, bench: Bench, comparison: Comparison) -> Table | None:
+def _table(comparison: Comparison[Finetune]) -> Table | None:
     rows = [
         row
         for arm in comparison.arms
-        for fraction in comparison.fractions
-        if (row := _row(bench, comparison, arm, fraction)) is not None
+        for fraction, runs in comparison.of(arm).items()
+        if (row := _row(comparison, [run for run in runs if run.legacy], arm, fraction))
     ]
     if not rows:
         return None
     return Table(
-        name=f"{name}-legacy",
-        caption=f"{sentence(metric_name(bench.metric))} as it should be and as the paper's "
-        f"code has it, mean over seeds: {bench.under(comparison)}",
+        name=f"{comparison.name}-legacy",
+        caption=f"{sentence(metric_name(comparison.metric))} as it should be and as the paper's "
+        f"code has it, mean over seeds: {comparison.clause}",
         heads=(
-            Cell(text="Arm"),
-            Cell(text="Labels"),
+            *text_cells("Arm", "Labels"),
             Cell(text="Score", notes=(f"{percent(LEVEL)} interval over patients",)),
             Cell(text="Not to be used: last epoch", notes=("no interval",)),
             Cell(text="Not to be used: sd / √500", notes=("mean of the draws, interval",)),
@@ -66,38 +59,24 @@ def _table(name: str, bench: Bench, comparison: Comparison) -> Table | None:
 
 
 def _row(
-    bench: Bench, comparison: Comparison, arm: str, fraction: float
+    comparison: Comparison[Finetune], runs: Sequence[Finetune], arm: str, fraction: float
 ) -> tuple[Cell, ...] | None:
-    runs = [run for run in comparison.runs.get((arm, fraction), ()) if run.legacy]
-    right = summarise(runs, bench.metric, comparison.predictions)
+    metric = comparison.metric
+    right = comparison.summarise(runs, metric)
     if right is None:
         return None
-    metric = bench.metric
-    last = _mean(runs, "last_epoch", metric)
     low, high = (_mean(runs, "interval", metric, end) for end in ("low", "high"))
     narrow = None if low is None or high is None else (low, high)
     return (
-        Cell(text=arm, arm=arm),
-        Cell(text=percent(fraction), number=fraction),
-        Cell(text=score_text(right.value), number=right.value, interval=right.interval),
-        _plain(last),
-        Cell(text=score_text(sum(narrow) / 2), number=sum(narrow) / 2, interval=narrow)
-        if narrow
-        else Cell(text="–"),
+        arm_cell(arm),
+        Cell(percent(fraction), fraction),
+        summary_cell(right),
+        number_cell(_mean(runs, "last_epoch", metric)),
+        number_cell(sum(narrow) / 2 if narrow else None, interval=narrow),
     )
-
-
-def _plain(value: float | None) -> Cell:
-    return Cell(text="–") if value is None else Cell(text=score_text(value), number=value)
 
 
 def _mean(runs: Sequence[Finetune], *path: str) -> float | None:
     """Mean over runs of the number at a path, None unless every run has it."""
-    found: list[float] = []
-    for run in runs:
-        legacy: Mapping[str, Any] = run.legacy
-        value = read(legacy, *path)
-        if value is None:
-            return None
-        found.append(value)
-    return float(np.mean(found))
+    found = [value for run in runs if (value := read(run.legacy, *path)) is not None]
+    return float(np.mean(found)) if len(found) == len(runs) else None

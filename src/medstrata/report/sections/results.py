@@ -1,184 +1,185 @@
-"""Comparisons as the page shows them: findings, figures, tables and training curves."""
+"""What the arms score: sentences, tables, figures and training curves."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+
+from markupsafe import Markup
 
 from medstrata.metrics.intervals import LOWER_IS_BETTER
-from medstrata.report.compare.compare import Bench, Comparison, Summary, best
-from medstrata.report.compare.conclusions import Conclusion, conclusions
+from medstrata.report.compare.comparison import Comparison, arm_order, best, by_place
+from medstrata.report.compare.conclusions import conclusions
 from medstrata.report.compare.differences import Family
-from medstrata.report.render.figures import Plot, Style
+from medstrata.report.read.predictions import LEVEL
+from medstrata.report.read.results import Finetune
+from medstrata.report.render.figures import PlotWords, Style
 from medstrata.report.render.formatting import (
     counted,
-    interval_text,
     metric_name,
     percent,
     protocol_name,
-    score_text,
     sentence,
     slug,
     span,
 )
-from medstrata.report.render.tables import Cell, Table, unique_names
-from medstrata.report.sections.curves import Charts, finetune_charts
-from medstrata.report.sections.inventory import subset_table
-from medstrata.report.sections.score_figures import score_figure, score_limits
+from medstrata.report.render.parts import Folded, Heading, Part, Pictures, Section, Terms, Text
+from medstrata.report.render.summary import Summary
+from medstrata.report.render.summary_figures import common_limits, fraction_figure
+from medstrata.report.render.tables import (
+    Cell,
+    Column,
+    Table,
+    arm_table,
+    labels_head,
+    summary_cell,
+    unique_names,
+)
+from medstrata.report.sections.curves import finetune_curves
+
+_SEVERAL_SEEDS = (
+    "Large number: mean over seeds. Two kinds of chance are kept apart. The <b>{level} interval"
+    "</b>, in brackets, is that of the mean over seeds when test patients are drawn anew: it tells "
+    "how far the mean would move with other patients, the trained models staying as they are. The "
+    "<b>seeds</b> line gives the standard deviation and the range of the seeds' scores: it tells "
+    "how far a score moves with other labelled images and another start. Neither contains the "
+    "other. Where a run's predictions are missing, the interval is the one recorded for the seed "
+    "with the median score (with an even number of seeds, the worse of the middle two), and the "
+    "entry says so."
+)
+_ONE_SEED = (
+    "Large number: the score of one run. The <b>{level} interval</b>, in brackets, comes from "
+    "resampling test patients: it tells how far the score would move with other patients, not with "
+    "other labelled images."
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Results:
-    """One protocol of one bench; `others` names the metrics of all tables but the first."""
-
-    protocol: str
-    conclusions: tuple[Conclusion, ...]
-    plot: Plot | None
-    tables: tuple[Table, ...]
-    others: str
-    curves: tuple[Charts, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchView:
-    """One bench; `subsets` counts the labelled images the arms were given."""
-
-    bench: Bench
-    subsets: Table
-    results: tuple[Results, ...]
-
-
-def bench_views(
-    benches: Sequence[Bench],
-    styles: Mapping[str, Style],
-    families: Sequence[Sequence[Sequence[Family]]],
-) -> list[BenchView]:
-    """Every bench as it is shown.
+def findings_section(
+    found: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]
+) -> Section:
+    """What every comparison shows, fraction by fraction.
 
     Args:
-        benches: What was compared.
-        styles: Arm -> style.
-        families: For each bench and each of its comparisons, its paired differences.
+        found: The comparisons.
+        paired: Name of a comparison -> its paired differences.
     """
-    names = unique_names(slug(bench.task.name, bench.store.name) for bench in benches)
-    return [
-        _view(bench, styles, name, paired)
-        for bench, name, paired in zip(benches, names, families, strict=True)
-    ]
+    parts: list[Part] = []
+    for comparison in found:
+        said = conclusions(comparison, paired[comparison.name])
+        terms = Terms([(f"{percent(fraction)} of labels", text) for fraction, text in said])
+        parts += [Heading(comparison.heading), terms if said else Text("No run has a score.")]
+    note = (
+        f"Clearly better or worse: the {percent(LEVEL)} interval of the paired difference leaves "
+        "out 0, and its p-value is below 0.05 after Holm's correction over all differences to that "
+        "baseline under the same protocol. Not clearly apart does not mean equal. Where nothing "
+        "could be paired, two arms are called clear of each other only where neither their "
+        "intervals over patients nor their scores over seeds touch."
+    )
+    parts.append(Text(note, "note"))
+    return Section(anchor="findings", title="Findings", short="Findings", parts=parts)
 
 
-def _view(
-    bench: Bench, styles: Mapping[str, Style], name: str, families: Sequence[Sequence[Family]]
-) -> BenchView:
-    columns = [
-        comparison.column(fraction, bench.metric)
-        for comparison in bench.comparisons
-        for fraction in comparison.fractions
-    ]
-    # One range for both protocols; none when nothing was scored.
-    limits = score_limits(columns) if any(columns) else None
-    protocols = unique_names(slug(one.protocol) for one in bench.comparisons)
-    return BenchView(
-        bench=bench,
-        subsets=subset_table(bench, name),
-        results=tuple(
-            _results(bench, comparison, styles, limits, f"{name}-{protocol}", paired)
-            for comparison, protocol, paired in zip(
-                bench.comparisons, protocols, families, strict=True
-            )
-        ),
+def results_section(found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]) -> Section:
+    """Figures, tables and training curves of every comparison."""
+    several = len({run.seed for comparison in found for run in comparison.every}) > 1
+    reading = Markup(_SEVERAL_SEEDS if several else _ONE_SEED)  # noqa: S704  (both are ours)
+    lead = Markup(
+        "<b>How to read the tables.</b> {} <b>▲ best</b> marks the best number of a column, "
+        "whether or not it lies clear of the others."
+    ).format(reading.format(level=percent(LEVEL)))
+    parts: list[Part] = [Text(lead, "lead")]
+    for same in by_place(found):
+        parts += [Heading(same[0].where), *_figures(same, styles, several)]
+        for comparison in same:
+            parts += _results(comparison, styles)
+    return Section(anchor="results", title="Results", short="Results", parts=parts)
+
+
+def _figures(
+    same: Sequence[Comparison[Finetune]], styles: Mapping[str, Style], several: bool
+) -> Iterator[Pictures]:
+    """The protocols of one place side by side."""
+    columns = {
+        comparison.name: {
+            fraction: column
+            for fraction in comparison.fractions
+            if (column := comparison.column(fraction, comparison.metric))
+        }
+        for comparison in same
+    }
+    summaries = [s for drawn in columns.values() for one in drawn.values() for s in one.values()]
+    if not summaries:
+        return
+    # One range for both protocols.
+    limits = common_limits(summaries)
+    seeds = "Filled markers: mean over seeds. Open circles: single seeds. " if several else ""
+    yield Pictures(
+        plots=[
+            fraction_figure(columns[one.name], styles, limits, _words(one))
+            for one in same
+            if columns[one.name]
+        ],
+        key=arm_order(arm for comparison in same for arm in comparison.arms),
+        caption=f"{sentence(metric_name(same[0].metric))} against the share of labels. {seeds}"
+        f"Bars: {percent(LEVEL)} interval over patients. Arms stand side by side at each fraction "
+        "so that bars can be told apart. The vertical range is the same for all protocols and does "
+        "not start at zero.",
     )
 
 
-def _results(
-    bench: Bench,
-    comparison: Comparison,
-    styles: Mapping[str, Style],
-    limits: tuple[float, float] | None,
-    name: str,
-    families: Sequence[Family],
-) -> Results:
-    columns = {one: comparison.column(one, bench.metric) for one in comparison.fractions}
-    drawn = {one: column for one, column in columns.items() if column}
+def _words(comparison: Comparison[Finetune]) -> PlotWords:
+    metric, protocol = metric_name(comparison.metric), protocol_name(comparison.protocol)
+    return PlotWords(
+        f"{comparison.name}-scores",
+        f"{sentence(metric)}. {protocol}",
+        f"{metric} against the labelled share of the training images, {protocol}: "
+        f"{comparison.where}; the numbers are in the table of the same protocol.",
+    )
+
+
+def _results(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Iterator[Part]:
+    yield Heading(protocol_name(comparison.protocol), 4)
     scored = [
         metric
-        for metric in bench.metrics
+        for metric in comparison.metrics
         if any(comparison.column(one, metric) for one in comparison.fractions)
     ]
-    files = unique_names(f"{name}-{slug(metric)}" for metric in scored)
-    return Results(
-        protocol=comparison.protocol,
-        conclusions=tuple(conclusions(bench, comparison, families)),
-        plot=_picture(bench, comparison, drawn, styles, limits, name) if limits and drawn else None,
-        tables=tuple(
-            _table(bench, comparison, metric, file)
-            for metric, file in zip(scored, files, strict=True)
-        ),
-        others=", ".join(metric_name(metric) for metric in scored[1:]),
-        curves=tuple(finetune_charts(comparison, styles, f"{name}-training")),
-    )
+    files = unique_names(f"{comparison.name}-{slug(metric)}" for metric in scored)
+    tables = [_table(comparison, *one) for one in zip(scored, files, strict=True)]
+    if tables:
+        yield tables[0]
+    else:
+        yield Text("No run of this protocol has a score.")
+    if tables[1:]:
+        others = ", ".join(metric_name(metric) for metric in scored[1:])
+        yield Folded(title=f"Other metrics ({others})", parts=tables[1:])
+    curves = list(finetune_curves(comparison, styles))
+    if curves:
+        yield Folded(title="Training curves", parts=curves)
 
 
-def _picture(
-    bench: Bench,
-    comparison: Comparison,
-    columns: Mapping[float, Mapping[str, Summary]],
-    styles: Mapping[str, Style],
-    limits: tuple[float, float],
-    name: str,
-) -> Plot:
-    metric, protocol = metric_name(bench.metric), protocol_name(comparison.protocol)
-    return score_figure(
-        columns,
-        styles,
-        limits,
-        name=f"{name}-scores",
-        title=f"{sentence(metric)}. {protocol}",
-        alt=f"{metric} against the labelled share of the training images, {protocol}: "
-        f"{bench.where}; the numbers are in the table of the same "
-        "protocol.",
-    )
-
-
-def _table(bench: Bench, comparison: Comparison, metric: str, name: str) -> Table:
-    columns = {one: comparison.column(one, metric) for one in comparison.fractions}
+def _table(comparison: Comparison[Finetune], metric: str, name: str) -> Table:
     better = "less" if metric in LOWER_IS_BETTER else "more"
-    tested = counted(bench.test_patients, "test patient")
-    return Table(
-        name=name,
-        caption=f"{sentence(metric_name(metric))} on {tested}, {better} is better: "
-        f"{bench.under(comparison)}",
-        heads=(Cell(text="Arm"), *(_head(comparison, one) for one in comparison.fractions)),
-        rows=tuple(
-            (
-                Cell(text=arm, arm=arm),
-                *(_cell(column, arm, metric) for column in columns.values()),
-            )
-            for arm in comparison.arms
-        ),
+    tested = counted(comparison.first.test.patients, "test patient")
+    return arm_table(
+        name,
+        f"{sentence(metric_name(metric))} on {tested}, {better} is better: {comparison.clause}",
+        comparison.arms,
+        [_column(comparison, one, metric) for one in comparison.fractions],
     )
 
 
-def _head(comparison: Comparison, fraction: float) -> Cell:
-    runs = comparison.at(fraction)
-    images = span(run.subset_images for run in runs)
-    patients = span(run.subset_patients for run in runs)
-    note = f"{images} images, {patients} patients"
-    return Cell(text=f"{percent(fraction)} of labels", notes=(note,))
-
-
-def _cell(column: Mapping[str, Summary], arm: str, metric: str) -> Cell:
-    summary = column.get(arm)
-    if summary is None:
-        return Cell(text="no score")
-    notes = [] if summary.interval else ["no interval recorded"]
-    if summary.spread is not None:
-        if summary.interval and not summary.of_mean:
-            notes.append("interval of the median seed")
-        ends = interval_text((summary.seeds[0], summary.seeds[-1]))
-        notes.append(f"{len(summary.seeds)} seeds: sd {score_text(summary.spread)}, {ends}")
-    return Cell(
-        text=score_text(summary.value),
-        number=summary.value,
-        interval=summary.interval,
-        notes=tuple(notes),
-        best=arm in best(column, metric),
+def _column(comparison: Comparison[Finetune], fraction: float, metric: str) -> Column:
+    subsets = [run.subset for runs in comparison.at(fraction).values() for run in runs]
+    images = span(subset.images for subset in subsets)
+    patients = span(subset.patients for subset in subsets)
+    return Column(
+        labels_head(fraction, f"{images} images, {patients} patients"),
+        summary_cells(comparison.column(fraction, metric), metric),
     )
+
+
+def summary_cells(column: Mapping[str, Summary], metric: str) -> dict[str, Cell]:
+    """A column of scores, each with its interval, what must be known of it, and its seeds."""
+    leaders = best(column, metric)
+    return {
+        arm: summary_cell(one, *one.interval_notes, *one.seeds_notes, best=arm in leaders)
+        for arm, one in column.items()
+    }

@@ -1,116 +1,107 @@
 """Feature reuse: how much of each stage's features is still there after fine-tuning."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from medstrata.report.compare.places import Place, share, shown_stages, stage_marks, stages_named
-from medstrata.report.read.layer_runs import Matrix, Reuse
-from medstrata.report.render.figures import Plot, Style
-from medstrata.report.render.formatting import score_text, slug, span
-from medstrata.report.render.stage_figures import (
-    Curves,
-    Ground,
-    heat_figure,
-    stage_figure,
-    stage_limits,
+from markupsafe import Markup
+
+from medstrata.report.compare.comparison import Comparison
+from medstrata.report.compare.stages import shown_stages, stage_marks, stages_named
+from medstrata.report.read.results import Reuse
+from medstrata.report.render.figures import Plot, PlotWords, Style
+from medstrata.report.render.formatting import percent, percent_slug, slug, span
+from medstrata.report.render.parts import (
+    Folded,
+    Heading,
+    Part,
+    Pictures,
+    Section,
+    Text,
+    section_of,
 )
-from medstrata.report.render.tables import Table, unique_names
+from medstrata.report.render.summary_figures import Curves, Ground, common_limits, stage_figure
+from medstrata.report.render.tables import unique_names
+from medstrata.report.sections.heat_maps import heat_maps
 from medstrata.report.sections.reuse_tables import (
-    MAIN,
     MEASURES,
     Readings,
+    Runs,
     mean_of_known,
     measures_table,
-    point,
+    over_seeds,
     readings,
     reuse_findings,
     reuse_table,
 )
 
 _DRAWN = ("linear_debiased", "rbf_debiased")
+_LEAD = Markup(
+    "How alike the features of the same test images are before and after the whole network was "
+    "fine-tuned: 1 if fine-tuning left them as they were, up to rotation and scale; about 0 if "
+    "nothing of them is left. The claim under test is that losses on intermediate stages make "
+    "features that are <b>reused more</b>. Reuse by itself is no merit: a start that is useless "
+    "may also be kept where few labels cannot move it. Read it together with the scores."
+)
+_CAPTION = (
+    "Centred kernel alignment of each stage before and after fine-tuning. Filled markers: mean "
+    "over seeds. Bars: one standard deviation over random subsets of the images. Open circles: "
+    "single seeds. Grey band: chance, from the mean to the 97.5th percentile of what images paired "
+    "with another patient's reach (the widest of all arms). Dashed: the tuned network against an "
+    "untrained one, mean of the arms."
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeatView:
-    """One arm's heat maps."""
-
-    arm: str
-    plots: tuple[Plot, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FractionView:
-    """All arms at one fraction of the labels."""
-
-    fraction: float
-    plots: tuple[Plot, ...]
-    sentences: tuple[str, ...]
-    table: Table
-    measures: Table
-    heats: tuple[HeatView, ...]
+def reuse_section(
+    found: Sequence[Comparison[Reuse]], styles: Mapping[str, Style]
+) -> Section | None:
+    """Curves, heat maps, tables and sentences; None when nothing was measured."""
+    return section_of(
+        (part for one in found for part in _parts(one, styles)),
+        anchor="reuse",
+        title="Feature reuse",
+        short="Feature reuse",
+        lead=_LEAD,
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReuseView:
-    """One task on one store."""
-
-    where: str
-    facts: str
-    arms: tuple[str, ...]
-    stages: str
-    fractions: tuple[FractionView, ...]
-
-
-def reuse_view(place: Place[Reuse], styles: Mapping[str, Style], name: str) -> ReuseView | None:
-    """Curves, heat maps, tables and sentences of one place; None when nothing was measured.
-
-    Args:
-        place: Runs that can be compared.
-        styles: Arm -> style.
-        name: Begins the names of pictures and tables.
-    """
-    known = [_known(run) for run in place.every]
+def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterator[Part]:
+    known = [_known(run) for run in comparison.every]
     stages = shown_stages(known)
-    fractions = sorted({run.fraction for run in place.every})
-    at = {one: _at(place, one) for one in fractions}
     drawn = {
-        (one, measure): _curves(readings(at[one], measure), stages)
-        for one in fractions
+        (fraction, measure): _curves(readings(comparison.at(fraction), measure), stages)
+        for fraction in comparison.fractions
         for measure in _DRAWN
     }
-    if not any(drawn.values()):
-        return None
-    low, high = stage_limits(list(drawn.values()))
+    every = [one for curves in drawn.values() for curve in curves.values() for one in curve if one]
+    if not every:
+        return
+    low, high = common_limits(every)
     # Chance lies near 0 and must be seen.
     limits = (min(low, -0.03), max(high, 1.02))
-    ends = {fractions[0], fractions[-1]}
-    return ReuseView(
-        where=place.where,
-        facts=_facts(place.every),
-        arms=tuple(place.runs),
-        stages=stages_named(known),
-        fractions=tuple(
-            FractionView(
-                fraction=one,
-                plots=tuple(
-                    _picture(
-                        at[one], measure, stages, styles, limits, f"{name}-{share(one)}-{measure}"
-                    )
-                    for measure in _DRAWN
-                    if drawn[one, measure]
-                ),
-                sentences=tuple(reuse_findings(at[one], stages)),
-                table=reuse_table(
-                    place, readings(at[one], MAIN), one, stages, f"{name}-{share(one)}"
-                ),
-                measures=measures_table(
-                    place, at[one], one, stages, f"{name}-{share(one)}-measures"
-                ),
-                heats=tuple(_heats(at[one], f"{name}-{share(one)}-heat")) if one in ends else (),
-            )
-            for one in fractions
-        ),
-    )
+    yield Heading(comparison.where)
+    yield Text(f"{_facts(comparison.every)}. {stages_named(known)}", "note")
+    for fraction in comparison.fractions:
+        at = comparison.at(fraction)
+        name = f"{comparison.place}-reuse-{percent_slug(fraction)}"
+        yield Heading(f"Fine-tuned with {percent(fraction)} of the labels", 4)
+        yield from (Text(said) for said in reuse_findings(at, stages))
+        yield Pictures(
+            plots=[
+                _picture(readings(at, measure), measure, stages, styles, limits, name)
+                for measure in _DRAWN
+                if drawn[fraction, measure]
+            ],
+            key=comparison.arms,
+            caption=_CAPTION,
+        )
+        yield reuse_table(comparison, fraction, stages, name)
+        yield Folded(
+            title="Every measure, with chance and the untrained reference",
+            parts=[measures_table(comparison, fraction, stages, f"{name}-measures")],
+        )
+        ends = (comparison.fractions[0], comparison.fractions[-1])
+        heats = list(_heats(at, fraction, f"{name}-heat")) if fraction in ends else []
+        if heats:
+            yield Folded(title="Heat maps, stage by stage", parts=heats)
 
 
 def _known(run: Reuse) -> dict[str, object]:
@@ -120,96 +111,62 @@ def _known(run: Reuse) -> dict[str, object]:
 
 
 def _facts(runs: Sequence[Reuse]) -> str:
-    subsets, size = span(run.subsets for run in runs), span(run.subset_size for run in runs)
-    return f"{span(run.images for run in runs)} images; {subsets} random subsets of {size}"
+    count, size = span(run.subsets.count for run in runs), span(run.subsets.size for run in runs)
+    return f"{span(run.images for run in runs)} images; {count} random subsets of {size}"
 
 
-def _at(place: Place[Reuse], fraction: float) -> dict[str, list[Reuse]]:
-    at = {
-        arm: [run for run in runs if run.fraction == fraction] for arm, runs in place.runs.items()
-    }
-    return {arm: runs for arm, runs in at.items() if runs}
-
-
-def _curves(readings: Readings, stages: Sequence[str]) -> Curves:
+def _curves(read: Readings, stages: Sequence[str]) -> Curves:
     return {
-        arm: [point(of[stage]) if stage in of else None for stage in stages]
-        for arm, of in readings.items()
+        arm: [over_seeds(of[stage]) if stage in of else None for stage in stages]
+        for arm, of in read.items()
     }
 
 
 def _ground(read: Readings, stages: Sequence[str]) -> Ground:
     """Chance from the lowest mean to the highest end of any arm, and the mean untrained network."""
     columns = [[one for of in read.values() for one in of.get(stage, ())] for stage in stages]
-    nulls = [[one.null for one in column if one.null] for column in columns]
+    chances = [[one.chance for one in column if one.chance] for column in columns]
     return Ground(
         band=[
             (min(low for low, _ in column), max(high for _, high in column)) if column else None
-            for column in nulls
+            for column in chances
         ],
         line=[mean_of_known(one.random for one in column) for column in columns],
     )
 
 
 def _picture(
-    at: Mapping[str, Sequence[Reuse]],
+    read: Readings,
     measure: str,
     stages: Sequence[str],
     styles: Mapping[str, Style],
     limits: tuple[float, float],
     name: str,
 ) -> Plot:
-    read = readings(at, measure)
     title = MEASURES[measure]
+    alt = (
+        f"{title} before and after fine-tuning over the stages, one curve an arm; the numbers are "
+        "in the table."
+    )
     return stage_figure(
         _curves(read, stages),
         stage_marks(stages),
         styles,
-        name=name.replace("_", "-"),
-        title=title,
-        alt=f"{title} before and after fine-tuning over the stages, one curve an arm; the numbers "
-        "are in the table.",
+        PlotWords(f"{name}-{measure.replace('_', '-')}", title, alt),
         limits=limits,
         ground=_ground(read, stages),
     )
 
 
-def _heats(at: Mapping[str, Sequence[Reuse]], name: str) -> list[HeatView]:
-    known = {arm: [run for run in runs if run.heatmaps] for arm, runs in at.items()}
-    files = unique_names(slug(arm) for arm in known)
-    return [
-        HeatView(arm=arm, plots=tuple(_heat_pictures(runs, f"{name}-{file}")))
-        for (arm, runs), file in zip(known.items(), files, strict=True)
-        if runs
-    ]
-
-
-def _heat_pictures(runs: Sequence[Reuse], name: str) -> Iterator[Plot]:
-    """Means over the seeds that measured the same stages."""
-    stages = runs[0].stages
-    maps = [run.heatmaps for run in runs if run.heatmaps and run.stages == stages]
-    parts = {
-        "before-after": ("Before (rows) and after (columns)", [m.before_after for m in maps]),
-        "before": ("Before, within", [m.before for m in maps]),
-        "after": ("After, within", [m.after for m in maps]),
-    }
-    for part, (title, matrices) in parts.items():
-        average = _average(matrices)
-        diagonal = [row[i] for i, row in enumerate(average)]
-        diagonal_text = ", ".join(
-            "undefined" if one is None else score_text(one) for one in diagonal
-        )
-        yield heat_figure(
-            average,
-            stage_marks(stages),
-            name=f"{name}-{part}",
-            title=title,
-            alt=f"{title}: stages by stages; on the diagonal {diagonal_text}.",
-        )
-
-
-def _average(matrices: Sequence[Matrix]) -> Matrix:
-    return tuple(
-        tuple(mean_of_known(values) for values in zip(*rows, strict=True))
-        for rows in zip(*matrices, strict=True)
-    )
+def _heats(at: Runs, fraction: float, name: str) -> Iterator[Pictures]:
+    for (arm, runs), file in zip(at.items(), unique_names(map(slug, at)), strict=True):
+        plots = list(heat_maps(runs, f"{name}-{file}"))
+        if plots:
+            yield Pictures(
+                plots=plots,
+                owner=arm,
+                layout="charts",
+                caption=f"Linear CKA (debiased) between all pairs of stages, {percent(fraction)} "
+                "of the labels, mean over seeds. Dark blue is 0, yellow is 1. The diagonal of the "
+                "first map is the reuse of each stage.",
+            )

@@ -1,12 +1,22 @@
 """Feature reuse in numbers: readings over seeds, tables of them, and what they bear out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from medstrata.report.compare.places import POOLED, Place
-from medstrata.report.read.layer_runs import Reuse, Similarity
-from medstrata.report.render.formatting import interval_text, listed, percent, score_text
-from medstrata.report.render.stage_figures import Point
-from medstrata.report.render.tables import Cell, Table, text_cells
+from medstrata.report.compare.comparison import Comparison
+from medstrata.report.compare.conclusions import meeting
+from medstrata.report.compare.stages import POOLED
+from medstrata.report.read.results import Reuse, Similarity
+from medstrata.report.render.formatting import listed, percent, score_text
+from medstrata.report.render.summary import Summary, mean_summary
+from medstrata.report.render.tables import (
+    Cell,
+    Column,
+    Table,
+    arm_cell,
+    arm_table,
+    number_cell,
+    text_cells,
+)
 
 MEASURES = {
     "linear_debiased": "Linear CKA, debiased",
@@ -22,12 +32,14 @@ _WARNING = (
     "to be relied on, and here only to be held against the paper's figures."
 )
 
+# The runs of each arm at one fraction.
+Runs = Mapping[str, Sequence[Reuse]]
 # Arm -> stage -> one reading a seed.
 Readings = Mapping[str, Mapping[str, Sequence[Similarity]]]
 
 
-def readings(at: Mapping[str, Sequence[Reuse]], measure: str) -> Readings:
-    """What one measure reads for each arm and stage, of runs of one fraction."""
+def readings(at: Runs, measure: str) -> Readings:
+    """What one measure reads for each arm and stage."""
     found: dict[str, dict[str, list[Similarity]]] = {}
     for arm, runs in at.items():
         for run in runs:
@@ -36,75 +48,56 @@ def readings(at: Mapping[str, Sequence[Reuse]], measure: str) -> Readings:
     return found
 
 
-def mean(values: Iterable[float]) -> float:
-    """Their mean."""
-    known = list(values)
-    return sum(known) / len(known)
-
-
 def mean_of_known(values: Iterable[float | None]) -> float | None:
     """The mean of those that are defined, None where none is."""
     known = [value for value in values if value is not None]
-    return mean(known) if known else None
+    return sum(known) / len(known) if known else None
 
 
-def point(seeds: Sequence[Similarity]) -> Point:
+def over_seeds(seeds: Sequence[Similarity]) -> Summary:
     """The mean over seeds, with one standard deviation over subsets as its bar."""
-    value, sd = mean(one.value for one in seeds), mean_of_known(one.subset_sd for one in seeds)
-    values = tuple(sorted(one.value for one in seeds))
-    bar = None if sd is None else (value - sd, value + sd)
-    return Point(value=value, bar=bar, seeds=values)
+    bar = mean_of_known(one.subset_sd for one in seeds)
+    return mean_summary([one.value for one in seeds], bar)
 
 
 def reuse_table(
-    place: Place[Reuse], read: Readings, fraction: float, stages: Sequence[str], name: str
+    comparison: Comparison[Reuse], fraction: float, stages: Sequence[str], name: str
 ) -> Table:
     """The main measure: an arm a row, a stage a column."""
-    rows = [
-        (Cell(text=arm, arm=arm), *(_cell(of.get(stage, ())) for stage in stages))
-        for arm, of in read.items()
+    read = readings(comparison.at(fraction), MAIN)
+    columns = [
+        Column(
+            Cell(stage),
+            {arm: _entry(of[stage]) for arm, of in read.items() if stage in of},
+            "not measured",
+        )
+        for stage in stages
     ]
-    return Table(
-        name=name,
-        caption=f"{MEASURES[MAIN]}, before and after fine-tuning with {percent(fraction)} of the "
-        f"labels: {place.where}",
-        heads=text_cells("Arm", *stages),
-        rows=tuple(rows),
+    caption = (
+        f"{MEASURES[MAIN]}, before and after fine-tuning with {percent(fraction)} of the labels: "
+        f"{comparison.where}"
     )
+    return arm_table(name, caption, list(read), columns)
 
 
-def _cell(seeds: Sequence[Similarity]) -> Cell:
-    if not seeds:
-        return Cell(text="not measured")
-    over_seeds = point(seeds)
+def _entry(seeds: Sequence[Similarity]) -> Cell:
+    summary = over_seeds(seeds)
     sd = mean_of_known(one.subset_sd for one in seeds)
-    notes = [] if sd is None else [f"± {score_text(sd)} over subsets"]
-    if len(seeds) > 1:
-        ends = interval_text((over_seeds.seeds[0], over_seeds.seeds[-1]))
-        notes.append(f"{len(seeds)} seeds: {ends}")
-    return Cell(text=score_text(over_seeds.value), number=over_seeds.value, notes=tuple(notes))
+    subsets = [] if sd is None else [f"± {score_text(sd)} over subsets"]
+    return number_cell(summary.value, *subsets, *summary.seeds_notes)
 
 
 def measures_table(
-    place: Place[Reuse],
-    at: Mapping[str, Sequence[Reuse]],
-    fraction: float,
-    stages: Sequence[str],
-    name: str,
+    comparison: Comparison[Reuse], fraction: float, stages: Sequence[str], name: str
 ) -> Table:
     """Every measure beside its chance and its untrained reference: one reading a row."""
+    at = comparison.at(fraction)
     rows = [
-        (Cell(text=arm, arm=arm), Cell(text=stage), Cell(text=title), *_measured(seeds))
+        (arm_cell(arm), Cell(stage), Cell(title), *map(number_cell, _measured(seeds)))
         for measure, title in MEASURES.items()
         for arm, of in readings(at, measure).items()
         for stage in stages
         if (seeds := of.get(stage))
-    ]
-    legacy = [
-        (Cell(text=arm, arm=arm), Cell(text=stage), Cell(text=_LEGACY), _number(mean(given)))
-        for arm, runs in at.items()
-        for stage in stages
-        if (given := [run.legacy[stage] for run in runs if stage in run.legacy])
     ]
     heads = (
         "All images",
@@ -114,13 +107,19 @@ def measures_table(
         "Its 97.5th percentile",
         "Untrained",
     )
-    nothing = (Cell(text="–"),) * (len(heads) - 1)
+    nothing = (Cell("–"),) * (len(heads) - 1)
+    legacy = [
+        (arm_cell(arm), Cell(stage), Cell(_LEGACY), number_cell(mean_of_known(given)), *nothing)
+        for arm, runs in at.items()
+        for stage in stages
+        if (given := [run.legacy[stage] for run in runs if stage in run.legacy])
+    ]
     return Table(
         name=name,
         caption=f"Every measure with {percent(fraction)} of the labels, means over seeds: "
-        f"{place.where}",
+        f"{comparison.where}",
         heads=text_cells("Arm", "Stage", "Measure", *heads),
-        rows=(*rows, *((*row, *nothing) for row in legacy)),
+        rows=(*rows, *legacy),
         note="Chance: subsets whose images are paired with those of other patients. Untrained: the "
         "tuned network against one with random weights, on all images. The biased forms rise "
         "towards 1 the more dimensions there are for each image, even for unrelated features: hold "
@@ -128,63 +127,52 @@ def measures_table(
     )
 
 
-def _measured(seeds: Sequence[Similarity]) -> tuple[Cell, ...]:
-    nulls = [one.null for one in seeds if one.null]
-    return (
-        _number(mean(one.value for one in seeds)),
-        _number(mean_of_known(one.subset_mean for one in seeds)),
-        _number(mean_of_known(one.subset_sd for one in seeds)),
-        _number(mean_of_known(null[0] for null in nulls)),
-        _number(mean_of_known(null[1] for null in nulls)),
-        _number(mean_of_known(one.random for one in seeds)),
-    )
+def _measured(seeds: Sequence[Similarity]) -> Iterator[float | None]:
+    """Means over seeds, in the order of the heads."""
+    chances = [one.chance for one in seeds if one.chance]
+    yield mean_of_known(one.value for one in seeds)
+    yield mean_of_known(one.subset_mean for one in seeds)
+    yield mean_of_known(one.subset_sd for one in seeds)
+    yield mean_of_known(low for low, _ in chances)
+    yield mean_of_known(high for _, high in chances)
+    yield mean_of_known(one.random for one in seeds)
 
 
-def _number(value: float | None) -> Cell:
-    return Cell(text="–") if value is None else Cell(text=score_text(value), number=value)
-
-
-def reuse_findings(at: Mapping[str, Sequence[Reuse]], stages: Sequence[str]) -> list[str]:
+def reuse_findings(at: Runs, stages: Sequence[str]) -> Iterator[str]:
     """The order of the arms over all stages, and where a value is no more than chance."""
     kept = {arm: seeds for arm, runs in at.items() if (seeds := _over_stages(runs, stages))}
-    read = readings(at, MAIN)
-    sentences = []
     if len(kept) > 1:
-        order = sorted(kept, key=lambda arm: -mean(kept[arm]))
-        most, least = order[0], order[-1]
-        close = [arm for arm in order[1:] if kept[arm][-1] >= kept[most][0]]
-        sentences.append(
-            f"Averaged over the stages, {most} keeps most ({score_text(mean(kept[most]))}), "
-            f"{least} least ({score_text(mean(kept[least]))}). {_apart(kept, close)}"
+        order = sorted(kept, key=lambda arm: -kept[arm].value)
+        most, least = (f"({score_text(kept[arm].value)})" for arm in (order[0], order[-1]))
+        yield (
+            f"Averaged over the stages, {order[0]} keeps most {most}, {order[-1]} least {least}. "
+            f"{_apart(kept, meeting(kept, order))}"
         )
     known = {
-        f"{arm} at {stage}": (mean(one.value for one in seeds), max(nulls))
-        for arm, of in read.items()
+        f"{arm} at {stage}": (over_seeds(seeds).value, max(highs))
+        for arm, of in readings(at, MAIN).items()
         for stage, seeds in of.items()
-        if (nulls := [one.null[1] for one in seeds if one.null])
+        if (highs := [one.chance[1] for one in seeds if one.chance])
     }
     lost = [name for name, (value, chance) in known.items() if value <= chance]
     if lost:
-        sentences.append(
-            f"No more alike than mismatched images (97.5th percentile): {listed(lost)}."
-        )
+        yield f"No more alike than mismatched images (97.5th percentile): {listed(lost)}."
     elif known:
-        sentences.append("All are more alike than mismatched images are (97.5th percentile).")
-    return sentences
+        yield "All are more alike than mismatched images are (97.5th percentile)."
 
 
-def _over_stages(runs: Sequence[Reuse], stages: Sequence[str]) -> list[float]:
-    """The mean over the stages of each run that has them all, ascending."""
+def _over_stages(runs: Sequence[Reuse], stages: Sequence[str]) -> Summary | None:
+    """The mean over the stages of each run that has them all."""
     deep = [stage for stage in stages if stage != POOLED]
     complete = [of for run in runs if deep and set(deep) <= set(of := run.cka.get(MAIN, {}))]
-    return sorted(mean(of[stage].value for stage in deep) for of in complete)
+    means = [sum(of[stage].value for stage in deep) / len(deep) for of in complete]
+    return mean_summary(means) if means else None
 
 
-def _apart(kept: Mapping[str, Sequence[float]], close: Sequence[str]) -> str:
-    if all(len(seeds) == 1 for seeds in kept.values()):
+def _apart(kept: Mapping[str, Summary], close: Sequence[str]) -> str:
+    if all(len(one.seeds) == 1 for one in kept.values()):
         return "One seed only: how far another would move it is not known."
     if close:
         return f"Over seeds its range meets that of {listed(close)}: their order is not settled."
-    return (
-        f"Over seeds its range lies above that of {'the' if len(kept) == 2 else 'every'} other arm."
-    )
+    others = "the" if len(kept) == 2 else "every"
+    return f"Over seeds its range lies above that of {others} other arm."

@@ -1,6 +1,6 @@
 """How far the probabilities of a model with few labels lie from those of one with all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -9,25 +9,22 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from medstrata.metrics.ks import KsDistances, KsInterval, cdf, ks_interval
-from medstrata.report.compare.compare import Bench, Comparison
+from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.predictions import LEVEL, RESAMPLES, Predictions
-from medstrata.report.read.runs import Finetune
+from medstrata.report.read.results import Finetune
 from medstrata.report.render.figures import (
     MUTED,
     Plot,
+    PlotWords,
     Style,
     page_style,
     plot,
     tag_artists,
     unit_square,
 )
-from medstrata.report.render.formatting import (
-    counted,
-    percent,
-    score_text,
-)
-from medstrata.report.render.sections import Block, Section, section_of
-from medstrata.report.render.tables import Cell, Table
+from medstrata.report.render.formatting import counted, percent
+from medstrata.report.render.parts import Folded, Heading, Part, Pictures, Section, section_of
+from medstrata.report.render.tables import Cell, Column, Table, arm_table, number_cell
 
 _GRID = np.linspace(0, 1, 81)
 
@@ -68,16 +65,11 @@ def _middle(found: Sequence[KsInterval]) -> KsInterval:
 
 
 def shift_section(
-    found: Sequence[tuple[str, Bench, Comparison]], styles: Mapping[str, Style]
+    found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]
 ) -> Section | None:
-    """Every comparison in which an arm was trained on few labels and on all.
-
-    Args:
-        found: (name for files, bench, comparison).
-        styles: Arm -> style.
-    """
+    """Every comparison in which an arm was trained on few labels and on all."""
     return section_of(
-        (_block(*one, styles) for one in found),
+        (part for one in found for part in _parts(one, styles)),
         anchor="shift",
         title="Few labels against all: how far the probabilities move",
         short="Shift",
@@ -92,7 +84,7 @@ def shift_section(
     )
 
 
-def shifts(comparison: Comparison, arm: str) -> dict[float, Shift]:
+def shifts(comparison: Comparison[Finetune], arm: str) -> dict[float, Shift]:
     """Fraction below 1 -> distance from the arm's models on all labels; at 1 the floor."""
     predictions = comparison.predictions
     cells = {fraction: comparison.predicted(arm, fraction) for fraction in comparison.fractions}
@@ -116,34 +108,29 @@ def _between(predictions: Predictions, few: Finetune, many: Finetune) -> KsDista
     return ks_interval(first, second, predictions.patient_ids, resamples=RESAMPLES, level=LEVEL)
 
 
-def _block(
-    name: str, bench: Bench, comparison: Comparison, styles: Mapping[str, Style]
-) -> Block | None:
-    found = {arm: shifts(comparison, arm) for arm in comparison.arms}
+def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Iterator[Part]:
+    found = {arm: one for arm in comparison.arms if (one := shifts(comparison, arm))}
     few = sorted({fraction for one in found.values() for fraction in one if fraction < 1})
     if not few:
-        return None
-    found = {arm: one for arm, one in found.items() if one}
-    classes = bench.task.classes[1:] if bench.task.kind == "binary" else bench.task.classes
-    shown = _widest(found, few[0])
-    moved = tuple(arm for arm in found if few[0] in found[arm])
+        return
+    task = comparison.task
+    classes = task.classes[1:] if task.kind == "binary" else task.classes
     several = len(classes) > 1
-    return Block(
-        heading=bench.heading(comparison),
-        tables=(_table(f"{name}-shift", bench, comparison, found, few),),
-        folded=tuple(
-            _class_table(f"{name}-shift-{i}", bench, found, fraction, classes)
-            for i, fraction in enumerate(few)
-        )
-        if several
-        else (),
-        folded_title="Each class",
-        plots=(_curves(f"{name}-shift", comparison, moved, few[0], shown, styles),),
-        arms=moved,
+    yield Heading(comparison.heading)
+    yield _table(comparison, found, few)
+    shown = _widest(found, few[0])
+    moved = [arm for arm in found if few[0] in found[arm]]
+    yield Pictures(
+        plots=[_curves(comparison, moved, few[0], shown, styles)],
+        key=moved,
+        layout="",
         caption=f"Cumulative distribution of the test probability of {classes[shown]}"
         f"{', the class that moves most' if several else ''}: a panel for each arm in the order of "
         f"the key, a line for each seed. Solid: all labels; dotted: {percent(few[0])} of them.",
     )
+    if several:
+        tables = [_class_table(comparison, found, one, classes, i) for i, one in enumerate(few)]
+        yield Folded(title="Each class", parts=tables)
 
 
 def _widest(found: Mapping[str, Mapping[float, Shift]], fraction: float) -> int:
@@ -157,74 +144,62 @@ def _widest(found: Mapping[str, Mapping[float, Shift]], fraction: float) -> int:
 
 
 def _table(
-    name: str,
-    bench: Bench,
-    comparison: Comparison,
+    comparison: Comparison[Finetune],
     found: Mapping[str, Mapping[float, Shift]],
     few: Sequence[float],
 ) -> Table:
-    several = bench.task.kind != "binary"
-    return Table(
-        name=name,
-        caption=f"Kolmogorov-Smirnov distance{', mean of the classes' if several else ''}: "
-        f"{bench.under(comparison)}",
-        heads=(
-            Cell(text="Arm"),
-            *(Cell(text=f"{percent(one)} against all") for one in few),
-            Cell(text="Floor", notes=("two seeds, all labels",)),
-        ),
-        rows=tuple(
-            (
-                Cell(text=arm, arm=arm),
-                *(_entry(shift.get(one), "seed") for one in few),
-                _entry(shift.get(1.0), "pair"),
+    heads = {one: Cell(f"{percent(one)} against all") for one in few}
+    heads[1.0] = Cell("Floor", notes=("two seeds, all labels",))
+    several = comparison.task.kind != "binary"
+    return arm_table(
+        f"{comparison.name}-shift",
+        f"Kolmogorov-Smirnov distance{', mean of the classes' if several else ''}: "
+        f"{comparison.clause}",
+        list(found),
+        [
+            Column(
+                head,
+                {
+                    arm: _distance(
+                        shift[one].mean,
+                        counted(shift[one].pairs, "seed" if one < 1 else "pair"),
+                    )
+                    for arm, shift in found.items()
+                    if one in shift
+                },
+                "no pair",
             )
-            for arm, shift in found.items()
-        ),
+            for one, head in heads.items()
+        ],
     )
-
-
-def _entry(shift: Shift | None, noun: str) -> Cell:
-    if shift is None:
-        return Cell(text="no pair")
-    return _distance(shift.mean, counted(shift.pairs, noun))
 
 
 def _distance(found: KsInterval, *notes: str) -> Cell:
-    return Cell(
-        text=score_text(found.value),
-        number=found.value,
-        interval=(found.low, found.high),
-        notes=notes,
-    )
+    return number_cell(found.value, *notes, interval=(found.low, found.high))
 
 
 def _class_table(
-    name: str,
-    bench: Bench,
+    comparison: Comparison[Finetune],
     found: Mapping[str, Mapping[float, Shift]],
     fraction: float,
     classes: Sequence[str],
+    number: int,
 ) -> Table:
-    return Table(
-        name=name,
-        caption=f"Kolmogorov-Smirnov distance of each class, {percent(fraction)} of the labels "
-        f"against all: {bench.where}",
-        heads=(Cell(text="Arm"), *(Cell(text=one) for one in classes)),
-        rows=tuple(
-            (
-                Cell(text=arm, arm=arm),
-                *(_distance(one) for one in shift[fraction].per_class),
-            )
-            for arm, shift in found.items()
-            if fraction in shift
-        ),
+    moved = {arm: shift[fraction] for arm, shift in found.items() if fraction in shift}
+    return arm_table(
+        f"{comparison.name}-shift-{number}",
+        f"Kolmogorov-Smirnov distance of each class, {percent(fraction)} of the labels against "
+        f"all: {comparison.where}",
+        list(moved),
+        [
+            Column(Cell(name), {arm: _distance(one.per_class[i]) for arm, one in moved.items()})
+            for i, name in enumerate(classes)
+        ],
     )
 
 
 def _curves(
-    name: str,
-    comparison: Comparison,
+    comparison: Comparison[Finetune],
     arms: Sequence[str],
     few: float,
     column: int,
@@ -255,10 +230,10 @@ def _curves(
             0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.08 / height, 0.12
         )
         figure.supxlabel("probability", y=0.02 / height, fontsize=8, color=MUTED)
-        return plot(
-            figure,
-            name=name,
-            title="Probabilities with few labels and with all",
-            alt="Cumulative distributions of test probabilities, a panel for each arm; the "
-            "distances are in the table.",
+        words = PlotWords(
+            f"{comparison.name}-shift",
+            "Probabilities with few labels and with all",
+            "Cumulative distributions of test probabilities, a panel for each arm; the distances "
+            "are in the table.",
         )
+        return plot(figure, words)

@@ -1,45 +1,49 @@
 """The views an encoder saw, as a small picture inside the page."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from PIL import Image
 
 from medstrata.report.read.facts import Note
-from medstrata.report.read.runs import Pretrain
-from medstrata.report.render.inline_images import UNREADABLE, InlineImage, inline_image, open_png
+from medstrata.report.read.results import Pretrain
+from medstrata.report.render.inline_images import UNREADABLE, inline_image, open_png
+from medstrata.report.render.parts import Section, Sheet
 
 
-@dataclass(frozen=True, kw_only=True)
-class Views:
-    """One sheet and the runs that saw it."""
-
-    sheet: InlineImage
-    runs: tuple[Pretrain, ...]
-
-
-def read_views(runs: Sequence[Pretrain]) -> tuple[list[Views], list[Note]]:
-    """Read the sheets of pre-training runs; equal sheets are shown once."""
-    sheets: dict[str, tuple[bytes, list[Pretrain]]] = {}
+def views_section(runs: Sequence[Pretrain]) -> tuple[Section | None, list[Note]]:
+    """The sheets of pre-training runs, equal ones once; a note for each that cannot be shown."""
+    sheets: dict[bytes, list[Pretrain]] = {}
     notes = []
     for run in runs:
         path = run.files.folder / "views.png"
         if path.is_file():
-            content = path.read_bytes()
-            digest = hashlib.sha256(content).hexdigest()
-            sheets.setdefault(digest, (content, []))[1].append(run)
+            sheets.setdefault(path.read_bytes(), []).append(run)
         else:
             notes.append(Note(what=run.files.name, why="no views.png: what it saw is not shown"))
-    views = []
-    for content, seen_by in sheets.values():
+    parts = []
+    for content, seen_by in sheets.items():
         try:
-            sheet = inline_image(_lying(open_png(content)))
-            views.append(Views(sheet=sheet, runs=tuple(seen_by)))
+            parts.append(_sheet(content, seen_by))
         except UNREADABLE:
             names = ", ".join(run.files.name for run in seen_by)
             notes.append(Note(what=names, why="views.png cannot be read: what it saw is not shown"))
-    return views, notes
+    title = "Views the encoder saw"
+    section = Section(anchor="views", title=title, short="Views", parts=parts)
+    return section if parts else None, notes
+
+
+def _sheet(content: bytes, seen_by: Sequence[Pretrain]) -> Sheet:
+    several = "The sheets of these runs are identical. " if len(seen_by) > 1 else ""
+    named = ", ".join(f"{run.label} (seed {run.seed})" for run in seen_by)
+    return Sheet(
+        image=inline_image(_lying(open_png(content))),
+        alt="Pairs of augmented views of training images, the two views of an image one above the "
+        "other.",
+        caption=f"Two views of the same images, one above the other, as {named} saw them at "
+        f"{seen_by[0].store.size} pixels, shown compressed. {several}These are images of the data "
+        "set: share the report only where you may share them.",
+        look="views",
+    )
 
 
 def _lying(sheet: Image.Image) -> Image.Image:

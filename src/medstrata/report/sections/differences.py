@@ -1,6 +1,6 @@
 """Paired differences as the page shows them: a table and a forest plot for each baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -8,10 +8,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from medstrata.metrics.intervals import LOWER_IS_BETTER
-from medstrata.report.compare.compare import Bench, Comparison
+from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.differences import ALPHA, Contrast, Family
 from medstrata.report.read.predictions import LEVEL, RESAMPLES
-from medstrata.report.render.figures import INK, MUTED, Plot, Style, page_style, plot, tag_artists
+from medstrata.report.read.results import Finetune
+from medstrata.report.render.figures import (
+    INK,
+    MUTED,
+    Plot,
+    PlotWords,
+    Style,
+    page_style,
+    plot,
+    tag_artists,
+)
 from medstrata.report.render.formatting import (
     counted,
     listed,
@@ -21,31 +31,23 @@ from medstrata.report.render.formatting import (
     sentence,
     signed,
 )
-from medstrata.report.render.sections import Block, Section, section_of
-from medstrata.report.render.tables import Cell, Table
+from medstrata.report.render.parts import Heading, Part, Pictures, Section, section_of
+from medstrata.report.render.tables import Cell, Table, arm_cell, labels_head, number_cell
 
 _SEEDS_NAMED = 5  # per-seed differences are listed up to this many, else their range is given
 
 
 def differences_section(
-    found: Sequence[tuple[str, Bench, Comparison, tuple[Family, ...]]],
-    styles: Mapping[str, Style],
+    found: Sequence[tuple[Comparison[Finetune], Sequence[Family]]], styles: Mapping[str, Style]
 ) -> Section | None:
-    """Every family of differences.
+    """Every family of differences; None where nothing could be paired.
 
     Args:
-        found: (name for files, bench, comparison, its families).
+        found: Each comparison with its families.
         styles: Arm -> style.
-
-    Returns:
-        None where nothing could be paired.
     """
     return section_of(
-        (
-            _block(name, bench, comparison, [one for one in families if one.contrasts], styles)
-            for name, bench, comparison, families in found
-            if any(one.contrasts for one in families)
-        ),
+        (part for one in found for part in _parts(*one, styles)),
         anchor="differences",
         title="Paired differences to the baselines",
         short="Differences",
@@ -60,44 +62,37 @@ def differences_section(
     )
 
 
-def _block(
-    name: str,
-    bench: Bench,
-    comparison: Comparison,
-    families: Sequence[Family],
-    styles: Mapping[str, Style],
-) -> Block:
-    reach = [
-        end
-        for family in families
-        for one in family.contrasts.values()
-        for end in (one.difference.low, one.difference.high, 0.0)
-    ]
+def _parts(
+    comparison: Comparison[Finetune], families: Sequence[Family], styles: Mapping[str, Style]
+) -> Iterator[Part]:
+    named = {
+        f"{comparison.name}-differences-{i}": family
+        for i, family in enumerate(one for one in families if one.contrasts)
+    }
+    contrasts = [one.difference for family in named.values() for one in family.contrasts.values()]
+    if not contrasts:
+        return
+    reach = [0.0, *(end for one in contrasts for end in (one.low, one.high))]
     margin = 0.05 * (max(reach) - min(reach)) or 0.01
     limits = (min(reach) - margin, max(reach) + margin)
-    drawn = {arm for family in families for arm in family.arms}
-    return Block(
-        heading=bench.heading(comparison),
-        plots=tuple(
-            _forest(f"{name}-differences-{i}", bench, family, styles, limits)
-            for i, family in enumerate(families)
-        ),
-        arms=tuple(arm for arm in comparison.arms if arm in drawn),
-        caption=f"Difference in {metric_name(bench.metric)} to each baseline, "
-        f"{_better_side(bench.metric)} of the line being better. Bars: {percent(LEVEL)} interval "
-        "over patients. Filled: clear after Holm's correction; open: not.",
-        tables=tuple(
-            _table(f"{name}-differences-{i}", bench, comparison, family)
-            for i, family in enumerate(families)
-        ),
+    drawn = {arm for family in named.values() for arm in family.arms}
+    side = "left" if comparison.metric in LOWER_IS_BETTER else "right"
+    yield Heading(comparison.heading)
+    yield from (_table(name, comparison, family) for name, family in named.items())
+    yield Pictures(
+        plots=[
+            _forest(name, comparison.metric, family, styles, limits)
+            for name, family in named.items()
+        ],
+        key=[arm for arm in comparison.arms if arm in drawn],
+        layout="pair from-top" if len(named) > 1 else "",
+        caption=f"Difference in {metric_name(comparison.metric)} to each baseline, {side} of the "
+        f"line being better. Bars: {percent(LEVEL)} interval over patients. Filled: clear after "
+        "Holm's correction; open: not.",
     )
 
 
-def _better_side(metric: str) -> str:
-    return "left" if metric in LOWER_IS_BETTER else "right"
-
-
-def _table(name: str, bench: Bench, comparison: Comparison, family: Family) -> Table:
+def _table(name: str, comparison: Comparison[Finetune], family: Family) -> Table:
     number = counted(len(family.contrasts), "difference")
     permutations = f"p-values are Holm-adjusted over the {number} of this table."
     if len(family.contrasts) == 1:
@@ -106,19 +101,12 @@ def _table(name: str, bench: Bench, comparison: Comparison, family: Family) -> T
     marked = f" Another backbone than the baseline's: {listed(other)}." if other else ""
     return Table(
         name=name,
-        caption=f"{sentence(metric_name(bench.metric))} less that of {family.baseline}: "
-        f"{bench.under(comparison)}",
-        heads=(
-            Cell(text="Arm"),
-            *(Cell(text=f"{percent(one)} of labels") for one in family.fractions),
-        ),
+        caption=f"{sentence(metric_name(comparison.metric))} less that of {family.baseline}: "
+        f"{comparison.clause}",
+        heads=(Cell("Arm"), *(labels_head(one) for one in family.fractions)),
         rows=tuple(
             (
-                Cell(
-                    text=arm,
-                    arm=arm,
-                    notes=("other backbone",) if arm in family.other_backbone else (),
-                ),
+                arm_cell(arm, *(("other backbone",) if arm in other else ())),
                 *(_entry(family.contrasts.get((arm, one))) for one in family.fractions),
             )
             for arm in family.arms
@@ -132,14 +120,12 @@ def _entry(contrast: Contrast | None) -> Cell:
         return Cell(text="no pair")
     found = contrast.difference
     verdict = {1: ", clearly better", -1: ", clearly worse", 0: ""}[contrast.better]
-    return Cell(
-        text=signed(found.value),
-        number=found.value,
+    return number_cell(
+        found.value,
+        f"p {p_text(found.p_value)}, adjusted {p_text(contrast.adjusted)}{verdict}",
+        _seeds(found.per_seed),
         interval=(found.low, found.high),
-        notes=(
-            f"p {p_text(found.p_value)}, adjusted {p_text(contrast.adjusted)}{verdict}",
-            _seeds(found.per_seed),
-        ),
+        write=signed,
     )
 
 
@@ -154,7 +140,7 @@ def _seeds(per_seed: Sequence[float]) -> str:
 
 def _forest(
     name: str,
-    bench: Bench,
+    metric: str,
     family: Family,
     styles: Mapping[str, Style],
     limits: tuple[float, float],
@@ -186,13 +172,11 @@ def _forest(
             f"{arm} at {percent(fraction)} {signed(one.difference.value)}"
             for (arm, fraction), one in family.contrasts.items()
         )
-        return plot(
-            figure,
-            name=name,
-            title=f"Against {family.baseline}",
-            alt=f"{metric_name(bench.metric)} less that of {family.baseline}: {differences}. The "
-            "intervals are in the table.",
+        alt = (
+            f"{metric_name(metric)} less that of {family.baseline}: {differences}. The intervals "
+            "are in the table."
         )
+        return plot(figure, PlotWords(name, f"Against {family.baseline}", alt))
 
 
 def _draw(axes: Axes, contrast: Contrast, style: Style, row: float) -> None:

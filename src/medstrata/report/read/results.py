@@ -1,0 +1,264 @@
+"""What finished runs found, a class for each kind; the fields are named as in result.json."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from medstrata.report.read.facts import Evaluation, Run, Score
+from medstrata.runs.encoder_spec import EncoderSpec
+
+TUNED = "probability"  # how the names of a fine-tuned classifier's columns begin
+READ_OUTS = {"linear": "Linear layer", "knn": "Nearest neighbours"}
+
+# None stands for what is not defined.
+Matrix = tuple[tuple[float | None, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Run):
+    """A finished pre-training run; `parameters` counts the weights of its encoder."""
+
+    recipe: str
+    parameters: int
+    images: int
+    epochs: int
+    steps: int
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subset:
+    """The labelled images a classifier was given."""
+
+    images: int
+    patients: int
+    per_class: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """On what a classifier was tested, and what it scored by each metric."""
+
+    images: int
+    patients: int
+    scores: Mapping[str, Score]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Evaluation):
+    """A finished fine-tuning run.
+
+    `legacy` holds figures as the paper's code computes them, empty unless the run was asked for
+    them.
+    """
+
+    protocol: str = field()
+    encoder: EncoderSpec
+    subset: Subset
+    metric: str
+    test: Tested
+    seconds: float
+    device: str
+    legacy: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def start(self) -> str:
+        """What kind of encoder it began with: `scratch`, `imagenet` or the arm's own name."""
+        return self.arm if self.encoder.kind == "path" else self.encoder.kind
+
+    @cached_property
+    def labelled(self) -> object:
+        """Which images were labelled; equal for runs that were given the same."""
+        path = self.files.folder / "subset.csv"
+        if path.is_file():
+            return hashlib.sha256(b"\n".join(sorted(path.read_bytes().split()))).hexdigest()
+        # A run without its list of images still tells how many there were.
+        counts = sorted(self.subset.per_class.items())
+        return (self.subset.images, self.subset.patients, *counts)
+
+    @property
+    def tested(self) -> tuple[object, ...]:
+        """On how many images of how many patients."""
+        return self.test.images, self.test.patients
+
+    @property
+    def read_outs(self) -> Mapping[str, Mapping[str, Score]]:
+        """The one classifier."""
+        return {TUNED: self.test.scores}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeTested:
+    """On what read-outs were tested; `stages` maps stage -> read-out -> score."""
+
+    images: int
+    patients: int
+    stages: Mapping[str, Mapping[str, Score]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Evaluation):
+    """A frozen encoder read out at every stage."""
+
+    metric: str
+    subset: Subset
+    test: ProbeTested
+
+    @property
+    def tested(self) -> tuple[object, ...]:
+        """By which metric, on how many images of how many patients."""
+        return self.metric, self.test.images, self.test.patients
+
+    @cached_property
+    def read_outs(self) -> Mapping[str, Mapping[str, Score]]:
+        """`<stage>.<read-out>` -> its score."""
+        return {
+            f"{stage}.{name}": {self.metric: score}
+            for stage, scores in self.test.stages.items()
+            for name, score in scores.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chance:
+    """Similarity of images paired with those of other patients: mean, 97.5th percentile."""
+
+    mean: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity:
+    """How alike the features of one stage are before and after fine-tuning, by one measure.
+
+    None stands for what is not defined.
+
+    Attributes:
+        value: On all images.
+        subset_mean: Over random subsets of the images.
+        subset_sd: Over the same.
+        null: Over the same.
+        random: Between the tuned network and an untrained one.
+    """
+
+    value: float
+    subset_mean: float | None
+    subset_sd: float | None
+    null: Chance
+    random: float | None
+
+    @property
+    def chance(self) -> tuple[float, float] | None:
+        """Mean and 97.5th percentile of chance, where both are defined."""
+        mean, high = self.null.mean, self.null.high
+        return None if mean is None or high is None else (mean, high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heatmap:
+    """One measure between all pairs of stages; rows are the network named first."""
+
+    measure: str
+    before_after: Matrix
+    before: Matrix
+    after: Matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subsets:
+    """The random subsets of the images."""
+
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reuse(Evaluation):
+    """An encoder compared with itself after fine-tuning; `cka` maps measure -> stage."""
+
+    images: int
+    subsets: Subsets
+    stages: tuple[str, ...]
+    cka: Mapping[str, Mapping[str, Similarity]]
+    heatmap: Heatmap | None = None
+    legacy: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        side = len(self.stages)
+        if self.heatmap is not None:
+            for matrix in (self.heatmap.before_after, self.heatmap.before, self.heatmap.after):
+                if len(matrix) != side or any(len(row) != side for row in matrix):
+                    raise ValueError(f"a heat map is not of {side} x {side} stages")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum:
+    """How many directions the features of a stage use, of how many there are."""
+
+    effective_rank: float
+    rankme: float
+    feature_norm: float
+    spread: float
+    dimensions: int
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbour:
+    """What an image shares with the one it is near to; None where that is not known."""
+
+    same_label: bool | None
+    same_patient: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """One image and its nearest."""
+
+    neighbours: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Which images lie near each other.
+
+    Attributes:
+        agreement: Share of the `k` nearest that have the same `label`, the same `patient`, and, of
+            the nearest of other patients, the same label (`label_other_patients`); under the name
+            with `_chance` what neighbours drawn at random have.
+    """
+
+    k: int
+    agreement: Mapping[str, float]
+    queries: tuple[Query, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapFacts:
+    """How a map was made."""
+
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Atlas(Evaluation):
+    """What the pooled features of an encoder look like; no label was used."""
+
+    fraction: float = 1.0
+    images: int
+    spectrum: Mapping[str, Spectrum]
+    neighbours: Neighbours
+    map: MapFacts
+
+
+KINDS: Mapping[str, type[Run]] = {
+    "pretrain": Pretrain,
+    "finetune": Finetune,
+    "probe": Probe,
+    "reuse": Reuse,
+    "atlas": Atlas,
+}

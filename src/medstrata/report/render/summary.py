@@ -1,0 +1,60 @@
+"""A number over seeds, as tables and figures show it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import stdev
+
+from medstrata.report.render.formatting import interval_text, score_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What the runs of one arm reach, over seeds.
+
+    Attributes:
+        value: Mean over seeds.
+        seeds: Value of each seed, ascending.
+        interval: Of a score its 95 % interval over patients, None when there is none; of anything
+            else the ends of the bar that is drawn.
+        of_mean: Whether the interval is that of the mean over seeds, computed from predictions.
+            Else it is the one recorded for the run with the median score (the worse of the middle
+            two when the number of seeds is even).
+    """
+
+    value: float
+    seeds: tuple[float, ...]
+    interval: tuple[float, float] | None = None
+    of_mean: bool = False
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over seeds, None of one seed."""
+        return stdev(self.seeds) if len(self.seeds) > 1 else None
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """From the lowest to the highest of the interval's ends and the seeds' values."""
+        ends = (*self.seeds, *(self.interval or ()))
+        return min(ends), max(ends)
+
+    @property
+    def interval_notes(self) -> tuple[str, ...]:
+        """What a reader must know of the interval."""
+        if self.interval is None:
+            return ("no interval recorded",)
+        return ("interval of the median seed",) if len(self.seeds) > 1 and not self.of_mean else ()
+
+    @property
+    def seeds_notes(self) -> tuple[str, ...]:
+        """How far the seeds lie apart, where there are several."""
+        if self.spread is None:
+            return ()
+        ends = interval_text((self.seeds[0], self.seeds[-1]))
+        return (f"{len(self.seeds)} seeds: sd {score_text(self.spread)}, {ends}",)
+
+
+def mean_summary(values: Sequence[float], bar: float | None = None) -> Summary:
+    """The mean of several seeds, with a bar of so much to both sides."""
+    mean = sum(values) / len(values)
+    interval = None if bar is None else (mean - bar, mean + bar)
+    return Summary(value=mean, seeds=tuple(sorted(values)), interval=interval)

@@ -1,0 +1,160 @@
+"""Figures of summaries, an arm a curve: over the share of labels, and over the stages."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from medstrata.report.render.figures import (
+    MUTED,
+    Plot,
+    PlotWords,
+    Style,
+    page_style,
+    plot,
+    rule,
+    tag_artists,
+)
+from medstrata.report.render.formatting import percent
+from medstrata.report.render.summary import Summary
+
+# Arm -> a summary for each place, None where there is none.
+Curves = Mapping[str, Sequence[Summary | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What values are read against, an entry for each stage: a band and a dashed line."""
+
+    band: Sequence[tuple[float, float] | None] = ()
+    line: Sequence[float | None] = ()
+
+
+def common_limits(summaries: Iterable[Summary | None]) -> tuple[float, float]:
+    """One vertical range for several figures, so that they can be compared by eye."""
+    ends = [end for one in summaries if one is not None for end in one.reach]
+    margin = 0.06 * (max(ends) - min(ends)) or 0.05
+    return min(ends) - margin, max(ends) + margin
+
+
+def fraction_figure(
+    columns: Mapping[float, Mapping[str, Summary]],
+    styles: Mapping[str, Style],
+    limits: tuple[float, float],
+    words: PlotWords,
+) -> Plot:
+    """Scores against the share of labels.
+
+    Args:
+        columns: Fraction -> arm -> summary.
+        styles: Arm -> style; its order is the order in which arms stand beside each other.
+        limits: Vertical range.
+        words: Of the picture.
+    """
+    with rc_context(page_style(9.5)):
+        figure = Figure(figsize=(5.5, 3.5))
+        axes = figure.add_axes((0.085, 0.14, 0.905, 0.85))
+        draw_fractions(axes, columns, styles)
+        axes.set_ylim(*limits)
+        return plot(figure, words)
+
+
+def draw_fractions(
+    axes: Axes, columns: Mapping[float, Mapping[str, Summary]], styles: Mapping[str, Style]
+) -> None:
+    """The same on axes that there are."""
+    fractions = sorted(columns)
+    arms = [arm for arm in styles if any(arm in column for column in columns.values())]
+    width = max(math.log10(fractions[-1] / fractions[0]), 0.7)
+    for i, arm in enumerate(arms):
+        shift = 10 ** ((i - (len(arms) - 1) / 2) * min(0.02, 0.12 / len(arms)) * width)
+        places = [fraction * shift for fraction in fractions]
+        _draw_arm(axes, styles[arm], places, [columns[one].get(arm) for one in fractions])
+    axes.set_xscale("log")
+    axes.set_xlim(fractions[0] * 10 ** (-0.12 * width), fractions[-1] * 10 ** (0.12 * width))
+    axes.xaxis.set_major_locator(FixedLocator(fractions))
+    axes.xaxis.set_major_formatter(FixedFormatter([percent(one) for one in fractions]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("labelled share of the training images (log scale)")
+    rule(axes)
+
+
+def stage_figure(
+    curves: Curves,
+    marks: Sequence[str],
+    styles: Mapping[str, Style],
+    words: PlotWords,
+    *,
+    limits: tuple[float, float] | None = None,
+    ground: Ground | None = None,
+) -> Plot:
+    """Values over the stages.
+
+    Args:
+        curves: The summaries of each arm.
+        marks: What stands beneath each stage.
+        styles: Arm -> style; its order is the order in which arms stand beside each other.
+        words: Of the picture.
+        limits: Vertical range; without it the vertical axis is logarithmic.
+        ground: What the values are read against.
+    """
+    with rc_context(page_style(9.5)):
+        figure = Figure(figsize=(5.0, 3.2))
+        axes = figure.add_axes((0.1, 0.15, 0.89, 0.83))
+        if ground is not None:
+            _draw_ground(axes, ground)
+        arms = [arm for arm in styles if arm in curves]
+        step = min(0.09, 0.5 / max(len(arms), 1))
+        for i, arm in enumerate(arms):
+            shift = (i - (len(arms) - 1) / 2) * step
+            _draw_arm(axes, styles[arm], [x + shift for x in range(len(marks))], curves[arm])
+        axes.set_xticks(range(len(marks)), marks)
+        axes.set_xlim(-0.45, len(marks) - 0.55)
+        axes.tick_params(axis="x", length=0)
+        axes.set_xlabel("stage of the encoder")
+        if limits is not None:
+            axes.set_ylim(*limits)
+        else:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_locator(NullLocator())
+        rule(axes)
+        return plot(figure, words)
+
+
+def _draw_ground(axes: Axes, ground: Ground) -> None:
+    for x, ends in enumerate(ground.band):
+        if ends is not None:
+            axes.fill_between([x - 0.4, x + 0.4], *ends, color=MUTED, alpha=0.3, lw=0)
+    for x, value in enumerate(ground.line):
+        if value is not None:
+            axes.plot([x - 0.4, x + 0.4], [value, value], color=MUTED, ls=(0, (4, 2)), lw=1.1)
+
+
+def _draw_arm(
+    axes: Axes, style: Style, places: Sequence[float], summaries: Sequence[Summary | None]
+) -> None:
+    """A curve through the values, a bar at each, and a ring for each seed where there are more."""
+    colour = style.colour
+    marks = axes.plot(
+        places,
+        [math.nan if one is None else one.value for one in summaries],
+        color=colour,
+        ls=style.dash,
+        marker=style.marker,
+        ms=6,
+        mec="none",
+        lw=1.5,
+    )
+    for x, one in zip(places, summaries, strict=True):
+        if one is not None and one.interval is not None:
+            marks += axes.plot([x, x], one.interval, color=colour, lw=1.2, marker="_", ms=5)
+        if one is not None and len(one.seeds) > 1:
+            rings = [x] * len(one.seeds)
+            marks += axes.plot(rings, one.seeds, "o", color=colour, ms=3.2, mfc="none", mew=0.9)
+    tag_artists(marks, style)
