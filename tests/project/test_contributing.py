@@ -1,5 +1,6 @@
 """CONTRIBUTING's recipes, followed line by line in a copy of the tree, end in runs that work."""
 
+import ast
 import json
 import os
 import re
@@ -49,9 +50,17 @@ def recipes() -> dict[str, list[tuple[str, str, str]]]:
     return dict(zip(parts[::2], map(BLOCK.findall, parts[1::2]), strict=True))
 
 
-def change(path: Path, diff: str) -> None:
+def change(path: Path, diff: str, shown: str) -> None:
     """Make a change as the page shows it; the lines it does not add are there, once."""
     lines = diff.splitlines(keepends=True)
+    if lines[0].endswith(": ...  # as above\n"):
+        head = lines[0][1:].partition("(")[0]
+        code = next(
+            ast.get_source_segment(shown, node) or ""
+            for node in ast.parse(shown).body
+            if (ast.get_source_segment(shown, node) or "").startswith(head)
+        )
+        lines[:1] = [f"+{line}" for line in (code + "\n").splitlines(keepends=True)]
     before = "".join(line[1:] for line in lines if line[0] in " -")
     text = path.read_text()
     assert text.count(before) == 1, f"{path} does not have, once:\n{before}"
@@ -84,17 +93,18 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", recipes())
 def test_a_recipe_works_as_it_stands(name: str, tree: Path) -> None:
-    commands, files = [], []
+    commands, files, shown = [], [], ""
     for file, kind, content in recipes()[name]:
         path = tree / file
         if kind == "sh":
             commands += [command(line) for line in content.splitlines()]
         elif kind == "diff":
-            change(path, content)
+            change(path, content, shown)
         else:
             path.parent.mkdir(exist_ok=True)
             assert not path.exists()
             path.write_text(content)
+            shown = content
         files += [file] if file else []
     for words in (["check"], ["format", "--check"]):
         subprocess.run([sys.executable, "-m", "ruff", *words, *files], cwd=tree, check=True)
@@ -102,7 +112,11 @@ def test_a_recipe_works_as_it_stands(name: str, tree: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(tree), json.dumps(commands)],
         cwd=tree,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tree / "src"), str(tree)))},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join((str(tree / "src"), str(tree))),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # some would complain of what is imported
+        },
         capture_output=True,
         text=True,
         check=False,
