@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medstrata.data.datasets.registry import DATASETS
+from medstrata.cli.main import main
+from medstrata.data.datasets.registry import DATASETS, find_dataset
 from medstrata.data.labels import make_task
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
@@ -115,3 +116,43 @@ def test_your_own_arrays(tmp_path):
         prepare(path, tmp_path / "other", PrepareSettings(dataset="npz"))
     with pytest.raises(MedstrataError, match="--dataset npz"):
         prepare(path, tmp_path / "other")
+
+
+_CLINIC = """
+import pandas as pd
+from medstrata.data.datasets.columns import text_table
+from medstrata.data.datasets.dataset import Dataset
+
+def index(root):
+    table = pd.read_csv(root / "labels.csv", dtype=str)
+    return text_table({name: table[name] for name in ("file", "patient_id", "finding")})
+
+CLINIC = Dataset(
+    name="clinic", title="Ours", modality="any", images=48, patients=16,
+    labels={"finding": ("0", "1")}, task="finding", licence="ours", citation="none",
+    url="https://clinic.example", layout="labels.csv", index=index,
+)
+FACTS = {"name": "clinic"}
+"""
+
+
+def test_a_data_set_of_another_package(image_folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "ourclinic").mkdir()
+    (tmp_path / "ourclinic" / "__init__.py").touch()
+    (tmp_path / "ourclinic" / "images.py").write_text(_CLINIC)
+    (tmp_path / "ourclinic" / "broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "ourclinic.images:CLINIC"
+    store = prepare(image_folder, tmp_path / "s", PrepareSettings(dataset=name, size=16))
+    assert (len(store), len(np.unique(store.patient_ids))) == (48, 16)
+    assert store.plan["dataset"] == name
+    main(["datasets", "check", name, str(image_folder)])
+    assert "clinic" in capsys.readouterr().out
+    for wrong, message in {
+        "ourclinic.images:FACTS": r"is a dict: it must be a .*Dataset",
+        "ourclinic.images:NONE": "has no NONE",
+        "ourclinics.images:CLINIC": "no module ourclinics",
+        "ourclinic.broken:CLINIC": "ZeroDivisionError",
+    }.items():
+        with pytest.raises(MedstrataError, match=f"data set {wrong}.*{message}"):
+            find_dataset(wrong)

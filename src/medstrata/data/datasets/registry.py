@@ -1,4 +1,4 @@
-"""The data sets that are known by name."""
+"""The data sets that are known by name, and those of other packages by import path."""
 
 from difflib import get_close_matches
 
@@ -15,6 +15,7 @@ from medstrata.data.datasets.nih_chestxray14 import NIH_CHESTXRAY14
 from medstrata.data.datasets.npz import NPZ
 from medstrata.data.datasets.pcam import PCAM
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.import_path import load_object
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
@@ -26,13 +27,25 @@ DATASETS: dict[str, Dataset] = {
 
 
 def find_dataset(name: str) -> Dataset:
-    """A data set by its name.
+    """A data set by its name, or one of another package by its import path.
+
+    Args:
+        name: As in `DATASETS`, or `package.module:NAME` of a `Dataset`.
 
     Raises:
-        MedstrataError: none is called so; the line has the nearest name and all of them.
+        MedstrataError: none is called so (the line has the nearest name and all of them), or what
+            the path names cannot be imported or is no `Dataset`.
     """
     if name in DATASETS:
         return DATASETS[name]
+    if ":" in name:
+        given = load_object(name, "data set")
+        if not isinstance(given, Dataset):
+            raise MedstrataError(
+                f"data set {name} is a {type(given).__name__}: it must be a "
+                "medstrata.data.datasets.dataset.Dataset"
+            )
+        return given
     word = name.lower()
     parts = [known for known in DATASETS if word and word in known]
     near = parts or get_close_matches(word, DATASETS, n=1, cutoff=0.5)

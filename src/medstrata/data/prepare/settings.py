@@ -18,8 +18,9 @@ class PrepareSettings:
     """How images and their labels become a store; the same images and settings give the same store.
 
     Attributes:
-        dataset: Name of a known data set, as `medstrata datasets` lists them; files, patients,
-            labels and splits are then those of its own index.
+        dataset: Name of a known data set, as `medstrata datasets` lists them, or of one of your own
+            package, as `package.module:NAME`; files, patients, labels and splits are then those
+            of its own index.
         labels: CSV or Parquet table; the source itself if that is a list.
         size: Side of the stored images in pixels, 8 to 4096; none takes the longest side among
             some images, at most 256.
