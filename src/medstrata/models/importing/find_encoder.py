@@ -31,7 +31,8 @@ class Found(NamedTuple):
     encoder: str  # its name within the layout; empty where there is only one
     others: tuple[str, ...]  # encoders that were not taken
     prefix: str
-    state: dict[str, Tensor]  # by timm's names, heads still there
+    as_named: dict[str, Tensor]  # by the names within the prefix, heads still there
+    state: dict[str, Tensor]  # the same by timm's names, where another program's are recognised
     normalisation: Normalisation
     cautions: tuple[str, ...]
     places: tuple[str, ...]  # of every tensor in the file
@@ -70,7 +71,7 @@ def find_encoder(path: Path, *, prefix: str | None = None, encoder: str | None =
         raise MedstrataError(f"{path} ({layout.name} layout) has no {chosen} encoder, but {there}")
     start = prefixes[chosen]
     inside = {place.removeprefix(start): tensor for place, tensor in _under(tensors, start).items()}
-    state, cautions = _respelled(path, inside)
+    state, cautions = _respelled(inside)
     # Of a plain state there is one, unless an average of it is there too.
     several = len(prefixes) > 1 or (len(layout.encoders) > 1 and layout.name != "plain")
     return Found(
@@ -79,6 +80,7 @@ def find_encoder(path: Path, *, prefix: str | None = None, encoder: str | None =
         encoder=chosen if several else "",
         others=tuple(name for name in prefixes if name != chosen),
         prefix=start,
+        as_named=inside,
         state=state,
         normalisation=layout.normalisation,
         cautions=cautions,
@@ -101,6 +103,7 @@ def own_encoder(path: Path) -> Found:
         encoder="",
         others=(),
         prefix="",
+        as_named=tensors,
         state=tensors,
         normalisation="none",
         cautions=(),
@@ -171,19 +174,17 @@ def _place(path: Path, pattern: str, tensors: Mapping[str, Tensor]) -> str | Non
     return first
 
 
-def _respelled(
-    path: Path, state: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _respelled(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The state by timm's names, and what must be said of how it was named."""
     renamed, cautions = dict(state), []
     for spelling in SPELLINGS:
         if not any(re.match(spelling.sign, name) for name in renamed):
             continue
-        if spelling.caution:
-            cautions.append(spelling.caution)
         turned = {_rename(name, spelling.renames): one for name, one in renamed.items()}
         if len(turned) < len(renamed):
-            raise MedstrataError(f"{path}: two tensors would get one name ({spelling.name})")
+            continue  # two tensors would get one name: they are named alike by chance
+        if spelling.caution:
+            cautions.append(spelling.caution)
         renamed = turned
     return renamed, tuple(cautions)
 

@@ -37,7 +37,10 @@ def match(model: Any, found: Found) -> Match:
         MedstrataError: a tensor is missing, has another shape or kind, or is not known.
     """
     expected: dict[str, Tensor] = model.state_dict()
-    state, notes = converted(found.state, model)
+    # Names that are all there mean themselves, though another program has such ones as well:
+    # EfficientNet's blocks are named as DINOv2's chunks are.
+    given = found.as_named if expected.keys() <= found.as_named.keys() else found.state
+    state, notes = converted(given, model)
     missing = [name for name in expected if name not in state]
     extra = [name for name in state if name not in expected]
     unknown = sorted(name for name in extra if not is_head(name))
@@ -50,10 +53,10 @@ def match(model: Any, found: Found) -> Match:
     if damaged:
         raise MedstrataError(f"{found.path} holds NaN or infinity ({_listed(damaged)})")
     model.load_state_dict(state, strict=True)
-    dropped = tuple(name for name in found.state if name in extra)
-    count = sum(name in expected for name in found.state)
+    dropped = tuple(name for name in given if name in extra)
+    count = sum(name in expected for name in given)
     line = (
-        f"matched {count} of {len(found.state)}, dropped {_listed(dropped)}, missing none "
+        f"matched {count} of {len(given)}, dropped {_listed(dropped)}, missing none "
         f"({found.described})"
     )
     if found.others:
@@ -63,7 +66,7 @@ def match(model: Any, found: Found) -> Match:
         cautions += (
             "MoCo v3's ViT-Small has 12 heads and timm's 6; the tensors fit, the features differ",
         )
-    return Match(count, len(found.state), dropped, line, tuple(notes), cautions)
+    return Match(count, len(given), dropped, line, tuple(notes), cautions)
 
 
 def channels_of(found: Found, backbone: str) -> int | None:
