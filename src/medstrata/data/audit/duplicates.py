@@ -3,7 +3,7 @@
 Legend: N samples, P pairs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,20 +101,16 @@ def _verify(first: Rows, second: Rows, read: ReadImage) -> NDArray[np.float64]:
     return value
 
 
-def connected(count: int, pairs: Iterable[tuple[int, int]]) -> Rows:
+def connected(count: int, pairs: Sequence[tuple[int, int]]) -> Rows:
     """Number of the component of each of `count` things, named by its lowest member, (count,)."""
-    parent = list(range(count))
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
 
-    def root(one: int) -> int:
-        while parent[one] != one:
-            parent[one] = parent[parent[one]]
-            one = parent[one]
-        return one
-
-    for one, other in pairs:
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
-    return np.array([root(one) for one in range(count)], dtype=np.int64)
+    one, other = np.asarray(pairs, dtype=np.int32).reshape(-1, 2).T
+    graph = csr_matrix((np.ones(len(one), dtype=np.int8), (one, other)), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    _, lowest, component = np.unique(labels, return_index=True, return_inverse=True)
+    return np.asarray(lowest[component], dtype=np.int64)
 
 
 def exact_pairs(exact: Rows) -> list[tuple[int, int]]:

@@ -56,7 +56,7 @@ def find_overlaps(patient_ids: NDArray[np.str_], read: ReadImage, seed: int = 0)
         seed: Decides which patients are looked at.
     """
     chosen = _choose(patient_ids, seed)
-    pairs = found = control_pairs = control_found = 0
+    pairs = control_pairs = control_found = 0
     overlapping: set[int] = set()
     examples: list[tuple[int, int, float]] = []
     before: _Looked | None = None
@@ -75,14 +75,13 @@ def find_overlaps(patient_ids: NDArray[np.str_], read: ReadImage, seed: int = 0)
             control_pairs += size
             control_found += int(np.count_nonzero(control))
         before = now
-    found = len(examples)
     examples.sort(key=lambda example: (-example[2], example))
     return Overlaps(
         len(chosen),
         sum(map(len, chosen)),
         len(overlapping),
         pairs,
-        found,
+        len(examples),
         control_pairs,
         control_found,
         tuple(examples[:10]),

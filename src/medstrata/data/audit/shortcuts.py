@@ -149,13 +149,15 @@ def out_of_fold_scores(
 
     Source: Hastie, Tibshirani, Friedman 2009, The Elements of Statistical Learning, eq. 3.44.
     """
+    from scipy.stats import rankdata
+
     fold = _folds(target, patient_ids, seed)
     scores = np.zeros((len(target), int(target.max()) + 1))
     for number in np.unique(fold):
         test, train = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
         raw = _ridge(features[train], target[train], features[test], scores.shape[1])
-        # Ranks by value alone: equal scores stay equal.
-        scores[test] = np.stack([_ranks(column) for column in raw.T], axis=1)
+        # Rounded: a constant score must not be ranked by its last digits.
+        scores[test] = rankdata(np.round(raw, 9), axis=0) / len(test)
     return scores
 
 
@@ -240,31 +242,22 @@ def _folds(target: Rows, patient_ids: NDArray[np.str_], seed: int) -> Rows:
 
 def _ridge(features: Floats, target: Rows, others: Floats, classes: int) -> Floats:
     """Fit on some samples, score others: (N, F), (N,), (M, F) -> (M, K)."""
-    mean, std = features.mean(axis=0), features.std(axis=0)
-    varying = std > 1e-9 * (np.abs(mean) + 1)
-    if not varying.any():
-        return np.zeros((len(others), classes))
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(features)
 
     def expand(values: Floats) -> Floats:
         # A feature far outside what was seen says no more than one at its edge.
-        scaled = np.clip((values[:, varying] - mean[varying]) / std[varying], -5, 5)
+        scaled = np.clip(scaler.transform(values), -5, 5)
         return np.concatenate([scaled, scaled**2], axis=1)
 
-    x, truth = expand(features), np.eye(classes)[target]
-    weight = (truth / np.maximum(truth.sum(axis=0), 1)).sum(axis=1)[:, None]
-    weight /= weight.sum()
-    centre, level = (weight * x).sum(axis=0), (weight * truth).sum(axis=0)
-    x = x - centre
-    gram = x.T @ (weight * x) + _PENALTY * np.eye(x.shape[1])
-    slope = np.linalg.solve(gram, x.T @ (weight * (truth - level)))
-    return np.asarray((expand(others) - centre) @ slope, dtype=np.float64)
-
-
-def _ranks(values: Floats) -> Floats:
-    """Mean rank over the number of values, 0 to 1; equal values share it."""
-    # Rounded: a constant score must not be ranked by its last digits.
-    ordered = np.round(values, 9)
-    return pd.Series(ordered).rank().to_numpy(dtype=np.float64) / len(values)
+    truth = np.eye(classes)[target]
+    weight = (truth / np.maximum(truth.sum(axis=0), 1)).sum(axis=1)
+    ridge = Ridge(_PENALTY, solver="cholesky").fit(
+        expand(features), truth, sample_weight=weight / weight.sum()
+    )
+    return np.asarray(ridge.predict(expand(others)), dtype=np.float64)
 
 
 def _widened(auroc: Interval) -> Interval:
