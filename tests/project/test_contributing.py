@@ -97,7 +97,10 @@ def test_a_recipe_works_as_it_stands(name: str, tree: Path) -> None:
     for file, kind, content in recipes()[name]:
         path = tree / file
         if kind == "sh":
-            commands += [command(line) for line in content.splitlines()]
+            lines = content.splitlines()
+            copied = [line.split()[1:] for line in lines if line.startswith("cp ")]
+            files += [shutil.copy(tree / old, tree / new) for old, new in copied]
+            commands += [command(line) for line in lines if not line.startswith("cp ")]
         elif kind == "diff":
             change(path, content, shown)
         else:
