@@ -42,19 +42,13 @@ def _arrays(root: Path) -> list[str]:
 
 
 def _part(root: Path, split: str) -> pd.DataFrame:
-    labels, images = read_part(root, split, _URL)
-    if len(labels) != images:
-        raise MedstrataError(f"{root} has {len(labels)} labels for {images} {split} images")
-    columns = {
-        "file": root.name,
-        "frame": np.arange(images, dtype=np.int64),
-        "array": f"{split}_images",
-        "split.official": split,
-    }
+    part, labels = read_part(root, split, _URL)
     several = labels.shape[1] > 1
-    for number, answers in enumerate(labels.T):
-        columns[f"label_{number}" if several else "label"] = answers.astype(np.str_)
-    return pd.DataFrame(columns)
+    answers = {
+        f"label_{number}" if several else "label": column.astype(np.str_)
+        for number, column in enumerate(labels.T)
+    }
+    return part.assign(**answers)
 
 
 _LAYOUT = """\
