@@ -10,10 +10,10 @@ import pytest
 from support.damage import FORMATS
 
 DAMAGE = Path(__file__).parents[2] / "support" / "damage.py"
-GROUPS = [list(FORMATS)[start::3] for start in range(3)]  # each process takes a second to start
+GROUPS = [list(FORMATS)[start::2] for start in range(2)]  # each process takes a second to start
 
 
-def survive(folder: Path, seed: int, examples: int, forms: list[str], timeout_s: float) -> None:
+def survive(folder: Path, seed: int, examples: int, forms: list[str]) -> None:
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(
         [sys.executable, DAMAGE, folder, str(seed), str(examples), *forms],
@@ -22,20 +22,19 @@ def survive(folder: Path, seed: int, examples: int, forms: list[str], timeout_s:
         env=os.environ | one_thread,
         text=True,
         errors="replace",
-        timeout=timeout_s,
     )
     last = done.stdout.split()[-1:]
     assert done.returncode == 0, f"{last}, file in {folder}: {done.stderr[-3000:]}"
     assert done.stdout.split() == forms
 
 
-@pytest.mark.parametrize("forms", GROUPS, ids=["first", "second", "third"])
+@pytest.mark.parametrize("forms", GROUPS, ids=["first", "second"])
 def test_damaged_files(tmp_path, forms):
-    survive(tmp_path, 0, 250, forms, 240)
+    survive(tmp_path, 0, 80, forms)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 4))
 @pytest.mark.parametrize("form", FORMATS)
 def test_many_damaged_files(tmp_path, form, seed):
-    survive(tmp_path, seed, 2000, [form], 900)
+    survive(tmp_path, seed, 2000, [form])
