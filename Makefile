@@ -4,7 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-.PHONY: demo test test-minimal docs bench licences clean
+# What is imported is compiled once, not in each of the many processes that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test types tests test-minimal docs bench licences clean
 
 demo: $(VENV)/installed
 	$(BIN)/medstrata demo --out runs/demo
@@ -12,11 +15,17 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	# One thread: with more, a busy machine makes small sums wait for each other. Stealing work keeps
-	# tests that share what takes long to make with one process, but for those at the end.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	# Types, in one process, and the tests at the same time.
+	$(MAKE) --jobs=2 types tests
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard.py
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+# One thread: with more, a busy machine makes small sums wait for each other. Stealing work keeps
+# tests that share what takes long to make with one process, but for those at the end.
+tests: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 # The oldest versions that pyproject.toml allows; PyTorch of that age has wheels up to Python 3.13.
 test-minimal:
@@ -58,9 +67,11 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	$(PIP) -e .
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) -e ".[dev]"
-	touch $@
+# Compiling all of it beforehand takes a minute and more; the tests import a part.
+$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
+	@echo "installing into $(VENV): PyTorch and the tools of the tests, this takes minutes"
+	$(PIP) --no-compile -e ".[dev]"
+	touch $(VENV)/installed $@
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(PIP) -e ".[bench]"

