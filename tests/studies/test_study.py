@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from medstrata.runtime.errors import MedstrataError
-from medstrata.studies.cell import perform
+from medstrata.studies.cell import run_cell
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import Cell, plan
 from medstrata.studies.runner import run_cells
@@ -314,7 +314,7 @@ def test_a_grid_keeps_what_validates_best(tmp_path: Path, finished: Path) -> Non
         arms={"scratch": {"encoder": "scratch"}},
     )
     (tuning,) = plan(study)
-    perform(tuning, study, tmp_path, finished)
+    run_cell(tuning, study, tmp_path, finished)
     cell = tmp_path / tuning.folder
     choice = json.loads((cell / "choice.json").read_text())
     best = choice["tried"][choice["best"]]
