@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+from medstrata.report.page import write_report
+
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 HOSTILE = "<script>alert('1')</script>\"&$x_$"
 
@@ -45,6 +47,11 @@ class Page(HTMLParser):
     def text(self) -> str:
         kept = " ".join(data for tag, data in self.texts if tag not in ("style", "script"))
         return " ".join(kept.split())
+
+
+def write(runs: Path, to: Path) -> Page:
+    """The page about runs, without its files."""
+    return Page(write_report([runs], to, files=False))
 
 
 def loads_and_runs_nothing(page: Page) -> None:

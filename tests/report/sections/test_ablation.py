@@ -1,36 +1,18 @@
-"""Ablation, legacy figures, what is missing, and every section in the page."""
+"""Encoders that differ in the intermediate loss alone."""
 
 from pathlib import Path
 
-import pytest
 import yaml
 
-from medstrata.report.compare.gaps import prediction_gaps
-from medstrata.report.page import write_report
 from medstrata.report.read.results import Finetune, Pretrain
 from medstrata.report.read.runs import collect
 from medstrata.report.sections.ablation import ablation_section, source
-from medstrata.report.sections.legacy import legacy_section
 from support.predicted_runs import (
-    TASKS,
     Patients,
-    change_result,
     comparison_in,
     comparisons_in,
-    seeds,
 )
-from support.report_page import HOSTILE, Page
-from support.report_runs import STORE, pretrain_run
-
-THIN = "\N{NARROW NO-BREAK SPACE}"
-
-
-@pytest.fixture(scope="module")
-def patients():
-    return Patients(patients=60)
-
-
-# Ablation
+from support.report_runs import pretrain_run
 
 
 def encoder(folder: Path, arm: str, **intermediate) -> Path:
@@ -89,79 +71,3 @@ def test_encoder_is_found_by_folder_then_by_arm(tmp_path, patients):
     assert source(again, collection.of(Pretrain)) is None
     (first, _) = collection.of(Pretrain)
     assert source(again, [first]) == first
-
-
-# Legacy figures
-
-
-def test_legacy_figures_stand_beside_the_right_ones(tmp_path, patients):
-    seeds(tmp_path, patients, "moco", 1.0, 0)
-    assert legacy_section([comparison_in(tmp_path)]) is None
-    for seed in (0, 1):
-        interval = {"macro_auroc": {"value": 0.5, "low": 0.4 + seed, "high": 0.6 + seed}}
-        legacy = {"last_epoch": {"macro_auroc": 0.5 + seed}, "interval": interval}
-        change_result(tmp_path / f"moco-0-{seed}", legacy=legacy)
-    comparison = comparison_in(tmp_path)
-    section = legacy_section([comparison])
-    assert "not to be used" in section.title
-    (row,) = section.parts[2].rows
-    assert row[2].number == comparison.column(0.1, "macro_auroc")["moco"].value
-    assert row[3].number == pytest.approx(1.0)
-    assert row[4].interval == pytest.approx((0.9, 1.1))
-
-
-# The page
-
-
-def test_every_section_is_in_the_page_and_data_is_escaped(tmp_path):
-    arms = {"scratch": 1.0, "moco": 1.0, "moco_bt": 2.0, HOSTILE: 1.0}
-    task = {**TASKS["multiclass"], "name": HOSTILE, "classes": [HOSTILE, "b", "c"]}
-    for i, name in enumerate(("cxr.store", HOSTILE)):
-        made = Patients(task, patients=20, seed=i)
-        store = {**STORE, "name": name}
-        for k, (arm, skill) in enumerate(arms.items()):
-            for fraction in (0.1, 1.0):
-                probability = made.predictions(skill * (1 + fraction), k)
-                run = tmp_path / f"{i}-{k}-{fraction}"
-                made.run(run, arm, fraction, probability, store=store)
-                change_result(run, legacy={"interval": {"macro_f1": {"low": 0.1, "high": 0.2}}})
-    weights = {"stage1": 1}
-    encoder(tmp_path / "pre", "moco", loss="none", weights=weights)
-    encoder(tmp_path / "pre", "moco_bt", loss=HOSTILE, weights=weights)
-    (tmp_path / "0-3-1.0/predictions.parquet").unlink()
-    page = Page(write_report([tmp_path], tmp_path / "out/r.html", files=False))
-    for heading in (
-        "Paired differences to the baselines",
-        "Mean gain over data sets",
-        "Label efficiency",
-        "Few labels against all: how far the probabilities move",
-        "Calibration",
-        "Which stages, which weights",
-        "As the paper's code computes it: not to be used",
-        "Against scratch",
-        "Reliability",
-    ):
-        assert heading in page.text, heading
-    assert "no predictions.parquet: left out of what rests on predictions" in page.text
-    # Its store is not the one of the encoders, nor does it name a folder.
-    assert "which pre-training run its encoder came from is not plain" in page.text
-    assert len(page.all("script")) == 1
-    assert page.text.count(HOSTILE) > 20
-    drawn = [data for tag, data in page.texts if tag == "text"]
-    assert drawn
-    assert not any(HOSTILE in data for data in drawn)
-
-
-# What is missing
-
-
-def test_what_cannot_be_computed_is_said(tmp_path, patients):
-    for arm in ("a", "b"):
-        seeds(tmp_path, patients, arm, 1.0, 0)
-    why = [note.why for note in prediction_gaps(comparison_in(tmp_path))]
-    assert any("no arm named scratch or imagenet or moco" in one for one in why)
-    assert any("neither label efficiency nor the shift" in one for one in why)
-    patients.run(tmp_path / "full", "a", 1.0, patients.predictions(1.0))
-    told_of = {note.what[-3:]: note.why for note in prediction_gaps(comparison_in(tmp_path))}
-    assert "its shift is not known" in told_of[": b"]
-    assert "the floor of the shift is not known" in told_of[": a"]

@@ -1,0 +1,98 @@
+"""Paired differences on made-up runs whose truth is known."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from medstrata.report.compare.conclusions import conclusions, headline
+from medstrata.report.compare.differences import Family, families
+from support.predicted_runs import comparison_in, seeds
+
+THIN = "\N{NARROW NO-BREAK SPACE}"
+
+
+def families_of(folder: Path) -> tuple[Family, ...]:
+    return families(comparison_in(folder))
+
+
+def test_identical_arms_do_not_differ(tmp_path, patients):
+    for arm in ("scratch", "moco"):
+        seeds(tmp_path, patients, arm, 1.0, 0)
+    (family,) = families_of(tmp_path)
+    contrast = family.contrasts["moco", 0.1]
+    assert (contrast.difference.value, contrast.difference.p_value, contrast.adjusted) == (0, 1, 1)
+    assert (contrast.difference.per_seed, contrast.better) == ((0.0, 0.0), 0)
+
+
+def test_better_and_worse_arms_are_found_and_said(tmp_path, patients):
+    for arm, skill in {"scratch": 1.5, "moco": 1.5, "moco_bt": 6.0, "moco_mse": 0.0}.items():
+        seeds(tmp_path, patients, arm, skill, own=len(arm))
+    comparison = comparison_in(tmp_path)
+    found = families(comparison)
+    assert [family.baseline for family in found] == ["scratch", "moco"]
+    # Scratch and MoCo have met in the first table.
+    assert [set(family.arms) for family in found] == [
+        {"moco", "moco_bt", "moco_mse"},
+        {"moco_bt", "moco_mse"},
+    ]
+    assert [found[1].contrasts[arm, 0.1].better for arm in ("moco_bt", "moco_mse")] == [1, -1]
+    contrast = found[1].contrasts["moco_bt", 0.1]
+    column = comparison.column(0.1, "macro_auroc")
+    expected = column["moco_bt"].value - column["moco"].value
+    assert contrast.difference.value == pytest.approx(expected)
+    assert contrast.difference.p_value <= contrast.adjusted <= 2 * contrast.difference.p_value
+    ((_, said),) = conclusions(comparison, found)
+    assert f"Against plain MoCo, moco_bt (+{expected:.3f}) is clearly better; " in said
+    assert "is clearly worse." in said
+    sentences = headline([comparison], {comparison.name: found})
+    assert sentences.startswith(
+        f"With 10{THIN}% of the labels, arms with an intermediate loss are clearly better than "
+        "plain MoCo in 1 of 2 comparisons and clearly worse than plain MoCo in 1 of 2 comparisons. "
+        f"With 10{THIN}% of the labels"
+    )
+    over = found[0].contrasts["moco_bt", 0.1].difference.value
+    assert sentences.endswith(
+        f"It is clearly better than scratch (+{over:.3f}) and plain MoCo (+{expected:.3f})."
+    )
+    other = replace(comparison, place="b", name="b")
+    twice = headline([comparison, other], {comparison.name: found, "b": found})
+    assert "in 2 of 4 comparisons and" in twice
+    assert f"On cxr.store, subtype: with 10{THIN}% of the labels" in twice
+
+
+def test_nothing_is_claimed_of_arms_that_differ_by_chance(tmp_path, patients):
+    for arm in ("moco", "moco_bt"):
+        seeds(tmp_path, patients, arm, 1.0, own=len(arm))
+    found = families_of(tmp_path)
+    assert found[0].contrasts["moco_bt", 0.1].better == 0
+    comparison = comparison_in(tmp_path)
+    sentences = headline([comparison], {comparison.name: found})
+    assert (
+        "no arm with an intermediate loss is clearly better or worse than plain MoCo" in sentences
+    )
+    ((_, said),) = conclusions(comparison, found)
+    assert said.endswith("Against plain MoCo, moco_bt is not clearly apart.")
+
+
+def test_only_seeds_with_the_same_labels_are_paired(tmp_path, patients):
+    for arm in ("scratch", "moco"):
+        seeds(tmp_path, patients, arm, 1.0, own=len(arm))
+    subset = tmp_path / "moco-4-1/subset.csv"
+    subset.write_text(subset.read_text() + "another\n")
+    (family,) = families_of(tmp_path)
+    assert family.contrasts["moco", 0.1].seeds == (0,)
+    (tmp_path / "moco-4-0/predictions.parquet").unlink()
+    (family,) = families_of(tmp_path)
+    assert not family.contrasts
+    assert f"no paired difference at 10{THIN}%" in family.notes[0].why
+    assert "moco against scratch" in family.notes[0].what
+
+
+def test_other_backbones_are_compared_and_marked(tmp_path, patients):
+    seeds(tmp_path, patients, "scratch", 1.0, 0)
+    seeds(tmp_path, patients, "moco", 1.0, 1, backbone="resnet50")
+    seeds(tmp_path, patients, "moco_bt", 1.0, 2)
+    (family, _) = families_of(tmp_path)
+    assert set(family.arms) == {"moco (resnet50)", "moco_bt (resnet18)"}
+    assert family.other_backbone == {"moco (resnet50)"}
