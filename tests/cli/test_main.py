@@ -8,38 +8,13 @@ import pytest
 
 from medstrata.cli.commands import Command
 from medstrata.cli.main import main
+from support.commands import SMALL, leave, one_line
 from support.tiny import make_folder
-
-SMALL = [
-    "--backbone",
-    "resnet10t",
-    "--epochs",
-    "1",
-    "--batch-size",
-    "8",
-    "--contrastive.queue-size",
-    "20",
-    "--contrastive.key_sub_batches",
-    "2",
-]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_folder(tmp_path_factory.mktemp("cli") / "data")
-
-
-def leave(*words: str | Path) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(word) for word in words])
-    return int(left.value.code or 0)
-
-
-def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The last line on stderr; nothing that looks like a traceback stands before it."""
-    lines = capsys.readouterr().err.splitlines()
-    assert not any("Traceback" in line for line in lines)
-    return lines[-1]
 
 
 def test_the_whole_job(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +94,9 @@ def test_the_whole_job(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
             "neighbours must be 1",
         ),
         (["atlas", "r", "s", "--task", "t", "--out", "r", "--queries", "0"], "queries must be 1"),
+        (["prepare", "s", "--out", "r", "--size", "big"], "size must be int, got big"),
+        (["completion", "csh"], "shell must be one of bash, zsh, fish, tcsh, got csh"),
+        (["finetune", "r", "s", "--task", "t", "--out", "r", "--kind", "x"], "one of binary, mul"),
         (["demo", "--data", "images"], "--data and --labels go together"),
     ],
 )
@@ -129,6 +107,13 @@ def test_usage_errors_leave_with_2_and_one_line(
     line = one_line(capsys)
     assert message in line
     assert "--help)" in line
+
+
+def test_a_file_that_is_no_config_is_not_shown_whole(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave("pretrain", "s", "--out", "r", "--config", folder / "labels.csv") == 2
+    assert len(one_line(capsys)) < 350
 
 
 def test_failures_leave_with_1_and_one_line(

@@ -7,38 +7,13 @@ from typing import Any
 import pytest
 
 from medstrata.cli.main import main
+from support.commands import SMALL, leave, one_line
 from support.tiny import make_folder
-
-SMALL = [
-    "--backbone",
-    "resnet10t",
-    "--epochs",
-    "1",
-    "--batch-size",
-    "8",
-    "--contrastive.queue-size",
-    "20",
-    "--contrastive.key_sub_batches",
-    "2",
-]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_folder(tmp_path_factory.mktemp("pretrain") / "data")
-
-
-def leave(*words: str | Path) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(word) for word in words])
-    return int(left.value.code or 0)
-
-
-def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The last line on stderr; nothing that looks like a traceback stands before it."""
-    lines = capsys.readouterr().err.splitlines()
-    assert not any("Traceback" in line for line in lines)
-    return lines[-1]
 
 
 def test_folder_is_prepared_into_the_cache(

@@ -92,6 +92,11 @@ def test_tasks_that_cannot_be(store, spec, kind, message):
         make_task(store, spec, kind)
 
 
+def test_a_kind_that_there_is_not(store):
+    with pytest.raises(ValueError, match="one of binary, multiclass, multilabel, ordinal, got 'x'"):
+        make_task(store, "finding", "x")
+
+
 def test_store_without_labels(store):
     store.label_columns.clear()
     with pytest.raises(MedstrataError, match="has no labels: prepare it again with --labels"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.commands import UsageError
+from medstrata.metrics.kinds import TaskKind
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -53,7 +54,7 @@ def add_evaluation_arguments(parser: ArgumentParser) -> None:
         required=True,
         help="Label column, or 'column: a vs b+c', or several 0/1 columns 'a,b,c'.",
     )
-    add("--kind", type=str | None, help="binary, multiclass, multilabel, ordinal.")
+    add("--kind", type=TaskKind | None, help="Of the labels, where the guess is wrong.")
     add("--backbone", type=str | None, help="timm name, for all but run folders.")
     add("--arm", type=str | None, help="Name of this arm in tables.")
     add(

@@ -1,5 +1,7 @@
 """The table of commands, from which dispatch, help, completion and the docs come."""
 
+import re
+import textwrap
 from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
+
+
+_LONGEST = 250  # characters of an error; a wrong file would be shown whole
 
 
 class UsageError(Exception):
@@ -64,8 +69,24 @@ class Command:
         try:
             arguments = parser.instantiate(parser.parse_args(words))
         except (ArgumentError, ValueError, TypeError) as error:
-            raise UsageError(str(error)) from error
+            raise UsageError(_in_short(str(error))) from error
         self.module.run(arguments)
+
+
+def _in_short(message: str) -> str:
+    """Of jsonargparse's words on a value the argument, what it may be, and what it was."""
+    found = re.match(r"Parser key \"(.+?)\"", message)
+    allowed = re.findall(r"Expected an? (?:<class '([\w.]+)'>|typing\.Literal\[(.+?)\])", message)
+    value = re.search(r"(?:Got|Given) value: (.*)$", message)
+    if not (found and allowed and value):
+        return textwrap.shorten(message, _LONGEST)
+    kinds = [
+        kind or f"one of {choices}".replace("'", "")
+        for kind, choices in allowed
+        if kind != "NoneType"
+    ]
+    wanted = " or ".join(dict.fromkeys(kinds))
+    return textwrap.shorten(f"{found[1]} must be {wanted}, got {value[1]}", _LONGEST)
 
 
 def _underscored(word: str) -> str:

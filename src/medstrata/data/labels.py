@@ -5,6 +5,7 @@ Legend: N samples, L labels.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,10 @@ def make_task(store: Store, spec: str, kind: TaskKind | None = None) -> Task:
     Raises:
         MedstrataError: a column or value is not there (the line lists those that are), or the
             kind does not fit.
+        ValueError: there is no such kind.
     """
+    if kind is not None and kind not in get_args(TaskKind):
+        raise ValueError(f"kind must be one of {', '.join(get_args(TaskKind))}, got {kind!r}")
     columns = store.label_columns
     if not columns:
         raise MedstrataError(

@@ -146,6 +146,8 @@ def test_python_raises_after_writing(leaking, tmp_path):
     assert (tmp_path / "s.store" / "audit.json").is_file()
     with pytest.raises(MedstrataError, match="leakage: 2 pairs"):
         audit(open_store(tmp_path / "s.store"))
+    with pytest.raises(ValueError, match="at most 1, got 3"):
+        audit(open_store(tmp_path / "s.store"), fractions=[0.5, 3])
 
 
 @pytest.mark.parametrize("seed", range(4))

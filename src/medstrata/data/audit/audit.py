@@ -79,7 +79,10 @@ def audit(
     Raises:
         MedstrataError: something stands in two splits (the audit is written nevertheless), or
             there is no such task.
+        ValueError: a fraction is out of range.
     """
+    if wrong := [one for one in fractions if not 0 < one <= 1]:
+        raise ValueError(f"fractions must be above 0 and at most 1, got {wrong[0]}")
     tasks = _tasks(store, task)
     found = duplicates or find_duplicates(store.manifest, store.__getitem__)
     pairs = exact_pairs(found.exact) + near_identical(found)
