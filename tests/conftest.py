@@ -1,4 +1,4 @@
-"""Small image folders and stores."""
+"""Small image folders and stores, and an encoder trained on one."""
 
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import pytest
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
+from medstrata.pretraining.loop import pretrain
+from medstrata.pretraining.recipes import recipe
 from support.tiny import make_store
 
 
@@ -50,3 +52,16 @@ def store(image_folder: Path, tmp_path: Path) -> Store:
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """60 images to train on, made once for all tests; none of them may change it."""
     return make_store(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three steps of pre-training on `tiny_store`; no test may change it."""
+    settings = recipe(
+        "fair/moco_mse",
+        backbone="resnet10t",
+        epochs=1,
+        batch_size=8,
+        contrastive={"queue_size": 20, "key_sub_batches": 2},
+    )
+    return pretrain(tiny_store, settings, tmp_path_factory.mktemp("encoder") / "run")

@@ -17,8 +17,6 @@ from medstrata.models.backbones import create_backbone
 from medstrata.models.encoders import load_encoder
 from medstrata.models.features import extract_features
 from medstrata.models.preprocessing import identity
-from medstrata.pretraining.loop import pretrain
-from medstrata.pretraining.recipes import recipe
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 
@@ -30,18 +28,6 @@ FROZEN = FinetuneSettings(protocol="frozen", resamples=50)
 def tuned(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tuned") / "scratch"
     return finetune("scratch", tiny_store, "finding", 1.0, out, QUICK, backbone="resnet10t")
-
-
-@pytest.fixture(scope="module")
-def encoder(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = recipe(
-        "fair/moco_mse",
-        backbone="resnet10t",
-        epochs=1,
-        batch_size=8,
-        contrastive={"queue_size": 20, "key_sub_batches": 2},
-    )
-    return pretrain(tiny_store, settings, tmp_path_factory.mktemp("encoder") / "run")
 
 
 def result(run: Path) -> dict:  # type: ignore[type-arg]

@@ -21,8 +21,6 @@ from medstrata.evaluation.settings import FinetuneSettings, ReuseSettings
 from medstrata.metrics.cka import MEASURES
 from medstrata.models.backbones import Backbone, create_backbone
 from medstrata.models.preprocessing import by_store
-from medstrata.pretraining.loop import pretrain
-from medstrata.pretraining.recipes import recipe
 from medstrata.runtime.errors import MedstrataError
 from support import plain_similarity as plain
 
@@ -33,21 +31,9 @@ STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 
 @pytest.fixture(scope="module")
-def pretrained(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = recipe(
-        "fair/moco_mse",
-        backbone="resnet10t",
-        epochs=1,
-        batch_size=8,
-        contrastive={"queue_size": 20, "key_sub_batches": 2},
-    )
-    return pretrain(tiny_store, settings, tmp_path_factory.mktemp("encoder") / "run")
-
-
-@pytest.fixture(scope="module")
-def tuned(tiny_store: Store, pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tuned(tiny_store: Store, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tuned") / "run"
-    return finetune(str(pretrained), tiny_store, "finding", 1.0, out, TUNED)
+    return finetune(str(encoder), tiny_store, "finding", 1.0, out, TUNED)
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +58,12 @@ def plain_stages(backbone: Backbone, store: Store, ids: list[str]) -> list[plain
 
 
 def test_values_are_those_of_the_two_networks_on_the_test_images(
-    tiny_store: Store, pretrained: Path, tuned: Path, found: Path
+    tiny_store: Store, encoder: Path, tuned: Path, found: Path
 ) -> None:
     network = create_backbone("resnet10t", in_channels=1, image_size=32)
     predictions = pd.read_parquet(tuned / "predictions.parquet").query("split == 'test'")
     ids = predictions["sample_id"].tolist()
-    network.model.load_state_dict(load_file(pretrained / "exported" / "backbone.safetensors"))
+    network.model.load_state_dict(load_file(encoder / "exported" / "backbone.safetensors"))
     before = plain_stages(network, tiny_store, ids)
     model = timm.create_model("resnet10t", num_classes=0, in_chans=1)
     model.load_state_dict(load_file(tuned / "exported" / "backbone.safetensors"))
@@ -153,7 +139,7 @@ def test_seed_decides_everything(
 
 
 def test_runs_that_cannot_be_compared_are_refused(
-    tiny_store: Store, pretrained: Path, tuned: Path, tmp_path: Path
+    tiny_store: Store, encoder: Path, tuned: Path, tmp_path: Path
 ) -> None:
     def refused(run: Path, store: Store, match: str) -> None:
         with pytest.raises(MedstrataError, match=match):
@@ -161,7 +147,7 @@ def test_runs_that_cannot_be_compared_are_refused(
         assert not (tmp_path / "out").exists()
 
     frozen = finetune(
-        str(pretrained),
+        str(encoder),
         tiny_store,
         "finding",
         1.0,
@@ -169,7 +155,7 @@ def test_runs_that_cannot_be_compared_are_refused(
         replace(TUNED, protocol="frozen"),
     )
     refused(frozen, tiny_store, "kept the encoder frozen")
-    refused(pretrained, tiny_store, "is not a finished fine-tuning run")
+    refused(encoder, tiny_store, "is not a finished fine-tuning run")
     refused(tmp_path, tiny_store, "is not a finished fine-tuning run")
     for damage, match in ((b"x" * 100, "does not hold this network"), (None, "no fine-tuned")):
         copy = tmp_path / f"copy-{match.split()[0]}"

@@ -23,8 +23,6 @@ from medstrata.inference.settings import EmbedSettings
 from medstrata.models import features
 from medstrata.models.encoders import load_run
 from medstrata.models.features import StoredFeatures, extract_features
-from medstrata.pretraining.loop import pretrain
-from medstrata.pretraining.recipes import recipe
 from medstrata.runtime.errors import MedstrataError
 
 STAGES = ["stage1", "stage2", "stage3", "stage4", "pooled"]
@@ -42,18 +40,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cv2.imwrite(str(folder / "deep" / "a.png"), draw.integers(0, 4096, (90, 70), dtype=np.uint16))
     cv2.imwrite(str(folder / "deep" / "b.jpg"), draw.integers(0, 256, (64, 99, 3), dtype=np.uint8))
     return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = recipe(
-        "fair/moco_mse",
-        backbone="resnet10t",
-        epochs=1,
-        batch_size=8,
-        contrastive={"queue_size": 20, "key_sub_batches": 2},
-    )
-    return pretrain(tiny_store, settings, tmp_path_factory.mktemp("encoder") / "run")
 
 
 def expected(encoder: Path, store: Store) -> StoredFeatures:
