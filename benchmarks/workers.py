@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, redirect_stderr
 from functools import partial
 from io import StringIO
@@ -17,9 +17,14 @@ from medstrata.pretraining.profile.flops import count_operations
 Step = Callable[[], object]
 Make = Callable[[], Step]
 
+_PATIENCE_S = 300  # for an answer; the first also waits for the step's compilation
+
 
 class Worker:
     """A step that is made and taken in a process of its own, when asked.
+
+    It is made and taken once as soon as there is a worker, so that those of a comparison compile
+    side by side.
 
     Args:
         make: Makes the step, called in the process; can be pickled.
@@ -44,9 +49,13 @@ class Worker:
         """Ask for `seconds` or `flops` of a step, or the `peak` of memory so far, GiB.
 
         Raises:
-            EOFError, OSError: the process has died; its own error is on the terminal.
+            EOFError, OSError: the process has died, and its own error is on the terminal; or it has
+                not answered for minutes, and is ended.
         """
         self._pipe.send(question)
+        if not self._pipe.poll(_PATIENCE_S):
+            self._process.kill()
+            raise TimeoutError(f"no answer after {_PATIENCE_S} s")
         return self._pipe.recv()
 
 
@@ -54,6 +63,7 @@ def _serve(pipe: Connection, make: Make) -> None:
     single_thread()
     with redirect_stderr(StringIO()):  # of many processes, each would warn of the same small set
         step = make()
+        step()
     answers: dict[str, Callable[[], Any]] = {
         "seconds": lambda: _seconds(step),
         "peak": _peak,
@@ -99,16 +109,16 @@ def product_size(device: str) -> int:
     return 2048 if device == "cpu" else 8192
 
 
-def compare(programs: Mapping[str, Make], turns: int, counted: str | None = None) -> Result:
+def compare(programs: Mapping[str, Make], turns: int, counted: Collection[str] = ()) -> Result:
     """Time and memory of each program, and its time as a ratio to that of the first in its turn.
 
     Args:
         programs: What makes the step of each, by name.
         turns: How many are kept, two or more.
-        counted: The program whose operations are counted as well, by name.
+        counted: The programs whose operations are counted as well, by name.
 
     Raises:
-        EOFError, OSError: one of the programs has died.
+        EOFError, OSError: one of the programs has died, or has not answered for minutes.
     """
     with ExitStack() as stack:
         workers = {name: stack.enter_context(Worker(one)) for name, one in programs.items()}
@@ -122,6 +132,6 @@ def compare(programs: Mapping[str, Make], turns: int, counted: str | None = None
             }
             for name, worker in workers.items()
         }
-        if counted is not None:
-            found[counted]["flops"] = workers[counted].ask("flops")
+        for name in counted:
+            found[name]["flops"] = workers[name].ask("flops")
     return found
