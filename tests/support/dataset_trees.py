@@ -249,6 +249,11 @@ def own_arrays(root: Path) -> Path:
     return root
 
 
+def indexed(name: str, root: Path) -> pd.DataFrame:
+    """What a known data set says of its images, by their files."""
+    return DATASETS[name].index(root).set_index("file")
+
+
 # Each takes a folder to fill, and returns the root to index.
 TREES: dict[str, Callable[[Path], Path]] = {
     "nih-chestxray14": nih,

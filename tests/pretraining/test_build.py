@@ -1,0 +1,47 @@
+"""What a recipe builds."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from medstrata.data.store.store import Store
+from medstrata.models.backbones import create_backbone
+from medstrata.pretraining.build import build
+from medstrata.pretraining.loop import training_step
+from medstrata.pretraining.losses import build_intermediate
+from medstrata.pretraining.recipes import RECIPES, recipe
+from medstrata.pretraining.settings import IntermediateSettings
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_builds_and_its_loss_is_finite(
+    name: str, tiny_store: Store, tmp_path: Path
+) -> None:
+    projector = {"projector_size": 16} if name.endswith("bt") else {}
+    settings = recipe(
+        name,
+        backbone="resnet10t",
+        batch_size=8,
+        in_channels=3,
+        views={"size": 32},
+        intermediate=projector,
+        contrastive={"queue_size": 20, "key_sub_batches": 2},
+    )
+    training = build(Accelerator(cpu=True), settings, tiny_store, tmp_path)
+    batches = training.loader.epoch(0)
+    loss = training_step(training, next(batches))
+    batches.close()
+    assert torch.isfinite(loss.total)
+    expected = set() if name.endswith("moco") else {"stage1", "stage2", "stage3", "stage4"}
+    assert loss.intermediate.keys() == expected
+
+
+def test_ablation_is_a_setting() -> None:
+    backbone = create_backbone("resnet10t", in_channels=1, image_size=32)
+    weights = {"stage3": 0.5, "stage4": 0.0}
+    losses = build_intermediate(
+        IntermediateSettings(loss="mse", weights=weights), backbone.stage_channels
+    )
+    assert losses.weights == {"stage3": 0.5}

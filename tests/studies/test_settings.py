@@ -1,0 +1,35 @@
+"""A wrong study is refused in one line."""
+
+from typing import Any
+
+import pytest
+
+from support.small_study import tiny
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dat": 1}, "no setting 'dat'; there are data, arms"),
+        ({"arms": {}}, "arms is empty"),
+        ({"arms": {"a": {"encodr": "scratch"}}}, "'encodr' is not accepted"),
+        ({"arms": {"a": {"recipe": "fair/mocco"}}}, "no recipe 'fair/mocco'; there are"),
+        ({"arms": {"a/b": {"encoder": "scratch"}}}, "name 'a/b' may hold letters"),
+        ({"arms": {"..": {"encoder": "scratch"}}}, "name '..' may hold letters"),
+        ({"arms": {"a": {"encoder": "scratch", "recipe": "fair/moco"}}}, "either encoder or"),
+        ({"data": {"a": {"task": "t"}}}, "either store or prepare"),
+        ({"fractions": [0.1, 1.5]}, "at most 1, got 1.5"),
+        ({"seeds": 0}, "seeds must be 1 or more"),
+        ({"protocols": {"ful": {}}}, "no protocol 'ful'; there are full, frozen"),
+        ({"protocols": {"full": {"settings": {"epoch": 1}}}}, "no setting 'epoch'"),
+        ({"protocols": {"full": {"grid": {"lr": []}}}}, "grid.lr lists no value"),
+        ({"pretrain": {"epochs": 0}}, "epochs must be 1 or more"),
+        ({"probe": {"fractions": [0.2]}}, "probe.fractions: 0.2 is not among"),
+        ({"reuse": {"settings": {"subset": 5}}}, "no setting 'subset'; there are subsets"),
+        ({"atlas": {"settings": {"queries": 0}}}, "AtlasSettings.queries must be 1"),
+    ],
+)
+def test_a_wrong_study_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(".", r"\.")) as caught:
+        tiny(**changes)
+    assert "\n" not in str(caught.value)
