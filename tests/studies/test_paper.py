@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from medstrata.cli import studies
+from medstrata.cli import reproduce
 from medstrata.cli.main import main
 from medstrata.studies.paper import reproduction
 from medstrata.studies.plan import plan
@@ -72,7 +72,7 @@ def test_from_the_download_to_the_report(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(studies, "reproduction", quick_reproduction)
+    monkeypatch.setattr(reproduce, "reproduction", quick_reproduction)
     root = TREES[modality](tmp_path / "download")
     words = ["reproduce", modality, str(root), "--out", str(tmp_path / "out")]
     words += ["--backbone", "resnet10t", "--size", "32", "--epochs", "1", "--batch-size", "8"]
