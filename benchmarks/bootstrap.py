@@ -14,7 +14,8 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from harness import Result, held_memory, interleave, measure_and_keep, spread, spread_of_ratio
-from medstrata.metrics.intervals import METRICS, bootstrap_interval
+from medstrata.metrics.intervals import bootstrap_interval
+from medstrata.metrics.metric import METRICS
 from medstrata.metrics.resampling import Draws
 from section import Section, Target, processor, ratio
 

@@ -11,12 +11,15 @@ from safetensors.torch import save_file
 
 from medstrata.data.store.store import Store
 from medstrata.evaluation.finetune import finetune
-from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.evaluation.probe import probe
+from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.metrics.intervals import score
+from medstrata.metrics.metric import metrics_for
 from medstrata.models.backbones import create_backbone
 from medstrata.models.encoders import load_encoder
 from medstrata.models.features import extract_features
 from medstrata.models.preprocessing import identity
+from medstrata.report.page import write_report
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 
@@ -214,3 +217,50 @@ def test_finished_run_is_left_alone_and_unfinished_started_again(
         "scratch", tiny_store, "finding", 1.0, broken, FROZEN, backbone="resnet10t", resume=True
     )
     pd.testing.assert_frame_equal(whole, pd.read_parquet(broken / "predictions.parquet"))
+
+
+def test_a_metric_of_somebody_elses_package_chooses_and_is_told(
+    tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sharp_scores.py").write_text(
+        "import numpy as np\n\n\n"
+        "def sharp(target, probability, weights):\n"
+        "    return -np.average(np.abs(probability[:, 0] - target), weights=weights)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = replace(FROZEN, metric="sharp_scores:sharp")
+    run = finetune(
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", settings, backbone="resnet10t"
+    )
+    found = result(run)
+    assert found["metric"] == "sharp_scores:sharp"
+    assert set(found["test"]["scores"]) == {*metrics_for("binary"), "sharp_scores:sharp"}
+    own = found["test"]["scores"]["sharp_scores:sharp"]
+    assert own["low"] < own["value"] < own["high"] < 0
+    tried = [
+        json.loads(line)["val_score"] for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert found["val"]["value"] == max(tried) == tried[found["best_epoch"]]
+    probed = probe(
+        "scratch",
+        tiny_store,
+        "finding",
+        tmp_path / "p",
+        settings=ProbeSettings(resamples=20, metric="sharp_scores:sharp"),
+        backbone="resnet10t",
+    )
+    cell = result(probed)["test"]["stages"]["pooled"]["linear"]
+    assert (cell["value"], cell["val"]) == pytest.approx((own["value"], found["val"]["value"]))
+    page = write_report([run, probed], tmp_path / "report.html")
+    assert "sharp_scores:sharp" in page.read_text()
+    with pytest.raises(ValueError, match="unknown metric 'auc'"):
+        finetune(
+            "scratch",
+            tiny_store,
+            "finding",
+            1.0,
+            tmp_path / "x",
+            replace(FROZEN, metric="auc"),
+            backbone="resnet10t",
+        )
+    assert not (tmp_path / "x").exists()

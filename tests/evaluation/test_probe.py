@@ -23,6 +23,7 @@ from medstrata.evaluation.probe import probe
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.evaluation.setup import labelled_parts, seeded_encoder
 from medstrata.metrics.intervals import score
+from medstrata.metrics.metric import metric_for
 from medstrata.models.features import extract_features
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
@@ -101,7 +102,7 @@ def test_validation_chooses_the_penalty(tiny_store: Store) -> None:
     parts = labelled_parts(tiny_store, task, 1.0, 0)
     features = np.random.default_rng(0).normal(size=(60, 30)).astype(np.float32)
     features[:, 0] += task.targets
-    trials, best = fit_probe(features, tiny_store.rows(), task, parts)
+    trials, best = fit_probe(features, tiny_store.rows(), task, parts, metric_for(task.kind))
     scores = [
         score("quadratic_kappa", task.targets[parts.val], trial.val, "ordinal") for trial in trials
     ]

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medstrata.metrics.intervals import LOWER_IS_BETTER, percentile_ends, resampled_scores
+from medstrata.metrics.intervals import percentile_ends, resampled_scores
 from medstrata.metrics.label_efficiency import Efficiency, label_efficiency
+from medstrata.metrics.metric import LOWER_IS_BETTER
 from support.arms import arm_scores, noisy_arms
 
 PATIENTS = np.repeat(np.arange(20), 3)

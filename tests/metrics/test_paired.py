@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medstrata.metrics.intervals import READS_ORDER, resampled_scores, score
+from medstrata.metrics.intervals import resampled_scores, score
 from medstrata.metrics.kinds import TaskKind
+from medstrata.metrics.metric import METRICS
 from medstrata.metrics.paired import Difference, _ranks, holm
 from support.arms import compare_arms, noisy_arms
 from support.plain_metrics import CASES, PLAIN, predictions
@@ -38,7 +39,7 @@ def test_equals_swapping_patients_one_by_one(name: str, kind: TaskKind):
     target, first, second = noisy_arms(kind)
     found = compare(name, kind, resamples=5, permutations=9, seed=3)
     swaps = np.random.Generator(np.random.PCG64([3, 1])).integers(2, size=(10, 20), dtype=np.uint8)
-    if name in READS_ORDER:
+    if METRICS[name].reads_order:
         first, second = ([plain_ranks(target, one) for one in arm] for arm in (first, second))
     observed = mean_score(name, kind, target, first) - mean_score(name, kind, target, second)
     count = 0

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from medstrata.metrics import resampling as draws
-from medstrata.metrics.intervals import METRICS, metric_for, metrics_for, score
+from medstrata.metrics.intervals import score
 from medstrata.metrics.kinds import TaskKind
+from medstrata.metrics.metric import METRICS, metric_for, metrics_for
 from medstrata.metrics.resampling import Draws
 from support.plain_metrics import CASES, KINDS, PLAIN, predictions
 

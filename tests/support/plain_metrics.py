@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
-from medstrata.metrics.intervals import metrics_for
 from medstrata.metrics.kinds import TaskKind
+from medstrata.metrics.metric import metrics_for
 
 KINDS: tuple[TaskKind, ...] = ("binary", "multiclass", "multilabel", "ordinal")
 CASES = [(name, kind) for kind in KINDS for name in metrics_for(kind)]

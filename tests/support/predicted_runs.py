@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medstrata.metrics.intervals import metric_for, metrics_for, score
+from medstrata.metrics.intervals import score
+from medstrata.metrics.metric import metric_for, metrics_for
 from medstrata.report.compare.comparison import Comparison, comparisons
 from medstrata.report.read.results import Finetune
 from medstrata.report.read.runs import collect

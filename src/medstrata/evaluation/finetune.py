@@ -23,12 +23,12 @@ from medstrata.evaluation.setup import (
     known_answers,
     labelled_parts,
     predicted_classes,
-    primary_score,
     save_subset,
     scored,
 )
 from medstrata.metrics import legacy
-from medstrata.metrics.intervals import metric_for, metrics_for, score
+from medstrata.metrics.intervals import score
+from medstrata.metrics.metric import metric_for, metrics_for
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import settings_dict
@@ -75,24 +75,23 @@ def finetune(
     accelerator = make_accelerator(settings.precision)
     begun = Evaluation.begin(encoder, store, task, out, settings, options)
     begun = begun.recording({"fraction": fraction, **settings_dict(settings)})
+    metric = metric_for(begun.task.kind, settings.metric)
     parts = labelled_parts(store, begun.task, fraction, settings.subset_seed)
     if not begun.open():
         return begun.out
     save_subset(begun.out, store, parts.train)
     with tracking(trackers, begun.out, begun.recorded, step=0) as track:
         if settings.protocol == "full":
-            fitted = fit_full(
-                begun.loaded, store, begun.task, parts, settings, accelerator, begun.out, track
-            )
+            fitted = fit_full(begun, parts, settings, accelerator, track)
         else:
             extracted = begun.features(accelerator.device)
-            fitted = fit_frozen(extracted, begun.task, parts, begun.out, track)
+            fitted = fit_frozen(extracted, begun.task, parts, metric, begun.out, track)
     _save_predictions(begun.out, store, begun.task, parts, fitted)
     thresholds = choose_thresholds(begun.task, parts.val, fitted.val)
     export_classifier(begun, fitted.head, thresholds, settings)
     found = {
         "subset": describe_subset(store, begun.task, parts.train),
-        **_scores(store, begun.task, parts, fitted, settings.resamples),
+        **_scores(begun, parts, fitted, metric, settings.resamples),
         "thresholds": thresholds,
         # What was computed in; config.yaml has what was asked for. Features are always float32.
         "precision": computed_in(accelerator) if settings.protocol == "full" else "fp32",
@@ -100,7 +99,6 @@ def finetune(
     if settings.legacy:
         found["legacy"] = _legacy_figures(begun.task, parts, fitted)
     result = begun.finish("finetune", found, accelerator.device)
-    metric = result["metric"]
     tested = result["test"]["scores"][metric]
     say(
         f"{begun.arm}, {len(parts.train)} labelled images: {metric} {tested['value']:.3f} "
@@ -110,16 +108,18 @@ def finetune(
 
 
 def _scores(
-    store: Store, task: Task, parts: Parts, fitted: Fitted, resamples: int
+    begun: Evaluation, parts: Parts, fitted: Fitted, metric: str, resamples: int
 ) -> dict[str, Any]:
+    store, task = begun.store, begun.task
     scores = {
         name: scored(name, store, task, parts.test, fitted.test, resamples)
-        for name in metrics_for(task.kind)
+        for name in dict.fromkeys((*metrics_for(task.kind), metric))
     }
+    chosen_by = score(metric, task.targets[parts.val], fitted.val, task.kind)
     return {
-        "metric": metric_for(task.kind),
+        "metric": metric,
         "best_epoch": fitted.best_epoch,
-        "val": {"images": len(parts.val), "value": primary_score(task, parts.val, fitted.val)},
+        "val": {"images": len(parts.val), "value": chosen_by},
         "test": {
             "images": len(parts.test),
             "patients": len(np.unique(store.patients[parts.test])),

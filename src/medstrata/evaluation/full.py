@@ -19,10 +19,10 @@ from medstrata.data.labels import Task
 from medstrata.data.loader import Loader
 from medstrata.data.store.store import Store
 from medstrata.evaluation.settings import FinetuneSettings
-from medstrata.evaluation.setup import Fitted, Parts, primary_score
-from medstrata.metrics.intervals import metric_for
+from medstrata.evaluation.setup import Evaluation, Fitted, Parts
+from medstrata.metrics.intervals import score
+from medstrata.metrics.metric import metric_for
 from medstrata.models.backbones import Backbone, Features
-from medstrata.models.encoders import LoadedEncoder
 from medstrata.models.features import forward_all
 from medstrata.models.heads import Head, num_outputs, probabilities, task_loss
 from medstrata.models.preprocessing import Preprocessing
@@ -62,17 +62,15 @@ class _Best:
 
 
 def fit_full(
-    loaded: LoadedEncoder,
-    store: Store,
-    task: Task,
+    begun: Evaluation,
     parts: Parts,
     settings: FinetuneSettings,
     accelerator: Accelerator,
-    out: Path,
     track: Track,
 ) -> Fitted:
     """Train every weight with Adam; the epoch that validates best is the one that is tested."""
-    device = accelerator.device
+    store, task, loaded, out = begun.store, begun.task, begun.loaded, begun.out
+    device, metric = accelerator.device, metric_for(task.kind, settings.metric)
     outputs = num_outputs(task.kind, len(task.classes))
     model = Classifier(loaded.backbone, outputs).to(device).to(memory_format=torch.channels_last)
     spare_slow_convolutions(accelerator, model)
@@ -109,7 +107,7 @@ def fit_full(
                 bar.advance(shown)
             train_loss = float(torch.stack(losses).mean())
             _require_finite(train_loss, epoch, out)
-            record = _validate(logits_of(parts.val), targets[parts.val], task, parts)
+            record = _validate(logits_of(parts.val), targets[parts.val], task, metric)
             numbers = {"epoch": epoch, "step": stream.step, "train_loss": train_loss, **record}
             seconds = {"seconds": time.perf_counter() - started}
             metrics.write({"event": "epoch", **numbers, "time": seconds})
@@ -126,12 +124,12 @@ def fit_full(
     )
 
 
-def _validate(logits: Tensor, targets: Tensor, task: Task, parts: Parts) -> dict[str, Any]:
+def _validate(logits: Tensor, targets: Tensor, task: Task, metric: str) -> dict[str, Any]:
     values = probabilities(logits, task.kind).numpy()
     return {
         "val_loss": float(task_loss(logits, targets, task.kind)),
-        "val_score": primary_score(task, parts.val, values),
-        "metric": metric_for(task.kind),
+        "val_score": score(metric, targets.numpy(), values, task.kind),
+        "metric": metric,
     }
 
 

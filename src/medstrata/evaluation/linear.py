@@ -1,5 +1,6 @@
 """A ridge-penalised linear layer on frozen features: a probe, and the frozen protocol."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medstrata.data.labels import Task
-from medstrata.evaluation.setup import Fitted, Parts, primary_score
-from medstrata.metrics.intervals import metric_for
+from medstrata.evaluation.setup import Fitted, Parts
+from medstrata.metrics.intervals import score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.features import StoredFeatures
 from medstrata.models.heads import Head, num_outputs, probabilities, task_loss
@@ -35,31 +36,30 @@ class PenaltyTrial:
 
 
 def fit_frozen(
-    features: StoredFeatures, task: Task, parts: Parts, out: Path, track: Track
+    features: StoredFeatures, task: Task, parts: Parts, metric: str, out: Path, track: Track
 ) -> Fitted:
     """The frozen protocol: a probe of the pooled features, written down like epochs."""
-    trials, best = fit_probe(features.pooled, features.rows, task, parts)
-    metrics = Metrics(out, track=track)
-    for epoch, trial in enumerate(trials):
-        metrics.write(
-            {
-                "event": "epoch",
-                "epoch": epoch,
-                "step": epoch,
-                "penalty": trial.penalty,
-                "train_loss": trial.train_loss,
-                "val_loss": trial.val_loss,
-                "val_score": trial.val_score,
-                "metric": metric_for(task.kind),
-                "time": {},
-            }
-        )
-    metrics.close()
+    trials, best = fit_probe(features.pooled, features.rows, task, parts, metric)
+    with closing(Metrics(out, track=track)) as metrics:
+        for epoch, trial in enumerate(trials):
+            metrics.write(
+                {
+                    "event": "epoch",
+                    "epoch": epoch,
+                    "step": epoch,
+                    "penalty": trial.penalty,
+                    "train_loss": trial.train_loss,
+                    "val_loss": trial.val_loss,
+                    "val_score": trial.val_score,
+                    "metric": metric,
+                    "time": {},
+                }
+            )
     return Fitted(best, trials[best].val, trials[best].test, trials[best].head)
 
 
 def fit_probe(
-    features: NDArray[np.float32], rows: NDArray[np.int64], task: Task, parts: Parts
+    features: NDArray[np.float32], rows: NDArray[np.int64], task: Task, parts: Parts, metric: str
 ) -> tuple[list[PenaltyTrial], int]:
     """Fit a linear layer at each penalty, on features standardised by the training images.
 
@@ -68,6 +68,7 @@ def fit_probe(
         rows: Their sample numbers, ascending, shape (N,).
         task: What to predict.
         parts: Trained on, chosen by, tested on.
+        metric: What chooses the penalty.
 
     Returns:
         A trial for each penalty, and the place of the one with the best score on validation.
@@ -88,7 +89,7 @@ def fit_probe(
             values = probabilities(logits, task.kind).numpy()
             tested = probabilities(layer(test), task.kind).numpy()
         val_loss = float(task_loss(logits, known, task.kind))
-        val_score = primary_score(task, parts.val, values)
+        val_score = score(metric, task.targets[parts.val], values, task.kind)
         head = Head(layer.weight.detach(), layer.bias.detach(), mean, std)
         trials.append(PenaltyTrial(penalty, train_loss, val_loss, val_score, values, tested, head))
     return trials, int(np.argmax([trial.val_score for trial in trials]))

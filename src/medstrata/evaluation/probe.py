@@ -21,8 +21,8 @@ from medstrata.evaluation.setup import (
     save_subset,
     scored,
 )
-from medstrata.metrics.intervals import metric_for
 from medstrata.metrics.knn import knn_probabilities
+from medstrata.metrics.metric import metric_for
 from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import settings_dict
@@ -67,17 +67,18 @@ def probe(
     settings, device = settings or ProbeSettings(), evaluation_device()
     begun = Evaluation.begin(encoder, store, task, out, settings, options)
     begun = begun.recording({"fraction": fraction, **settings_dict(settings)})
+    metric = metric_for(begun.task.kind, settings.metric)
     parts = labelled_parts(store, begun.task, fraction, settings.subset_seed)
     if not begun.open():
         return begun.out
     save_subset(begun.out, store, parts.train)
     extracted = begun.features(device)
     say(f"{begun.arm}, {len(parts.train)} labelled images, probed stage by stage:")
-    read = _read_stages(extracted, store, begun.task, parts, settings)
+    read = _read_stages(extracted, begun, parts, metric, settings)
     _save_predictions(begun.out, store, begun.task, parts.test, read)
     found = {
         "subset": describe_subset(store, begun.task, parts.train),
-        "metric": metric_for(begun.task.kind),
+        "metric": metric,
         "test": {
             "images": len(parts.test),
             "patients": len(np.unique(store.patients[parts.test])),
@@ -97,7 +98,11 @@ class _ReadOuts(NamedTuple):
 
 
 def _read_stages(
-    extracted: StoredFeatures, store: Store, task: Task, parts: Parts, settings: ProbeSettings
+    extracted: StoredFeatures,
+    begun: Evaluation,
+    parts: Parts,
+    metric: str,
+    settings: ProbeSettings,
 ) -> dict[str, _ReadOuts]:
     layers = extracted.layers()
     read: dict[str, _ReadOuts] = {}
@@ -107,28 +112,28 @@ def _read_stages(
         read[stage] = (
             read[twin]
             if twin is not None
-            else _read_stage(values, extracted.rows, store, task, parts, settings)
+            else _read_stage(values, extracted.rows, begun, parts, metric, settings)
         )
-        say(_line(stage, metric_for(task.kind), read[stage].scores))
+        say(_line(stage, metric, read[stage].scores))
     return read
 
 
 def _read_stage(
     features: NDArray[np.float32],
     rows: NDArray[np.int64],
-    store: Store,
-    task: Task,
+    begun: Evaluation,
     parts: Parts,
+    metric: str,
     settings: ProbeSettings,
 ) -> _ReadOuts:
-    trials, best = fit_probe(features, rows, task, parts)
+    trials, best = fit_probe(features, rows, begun.task, parts, metric)
     chosen = trials[best]
     test = {
         "linear": chosen.test,
-        "knn": _by_neighbours(features, rows, task, parts, settings),
+        "knn": _by_neighbours(features, rows, begun.task, parts, settings),
     }
     scores = {
-        name: scored(metric_for(task.kind), store, task, parts.test, values, settings.resamples)
+        name: scored(metric, begun.store, begun.task, parts.test, values, settings.resamples)
         for name, values in test.items()
     }
     scores["linear"] |= {"penalty": chosen.penalty, "val": chosen.val_score}

@@ -27,6 +27,9 @@ class FinetuneSettings:
         seed: Decides the head's start, the order and the views.
         shuffle_shards: As in pre-training.
         subset_seed: Decides which labels a fraction holds; keep it equal over arms.
+        metric: What chooses the epoch or the penalty and heads the report: one of the metrics, or
+            the import path of a function of your own, `package.module:function`; by default that
+            of the kind of task. See `metrics/metric.py:find_metric`.
         precision: `auto` is bf16 where the hardware has it, else fp32.
         resamples: Draws of the patients behind each interval.
         legacy: Write also the figures of the paper's published code, to compare with: the score of
@@ -44,6 +47,7 @@ class FinetuneSettings:
     seed: int = 0
     shuffle_shards: int | None = None
     subset_seed: int = 0
+    metric: str | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     resamples: int = 1000
     legacy: bool = False
@@ -76,6 +80,7 @@ class ProbeSettings:
         image_size: Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's.
         neighbours: Nearest labelled images that vote on an image.
         temperature: A vote weighs exp(cosine / temperature).
+        metric: What is scored and chooses the penalty, as in fine-tuning.
         resamples: Draws of the patients behind each interval.
     """
 
@@ -84,6 +89,7 @@ class ProbeSettings:
     image_size: int = 0
     neighbours: int = 20
     temperature: float = 0.07
+    metric: str | None = None
     resamples: int = 1000
 
     def __post_init__(self) -> None:

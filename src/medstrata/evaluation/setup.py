@@ -15,7 +15,7 @@ from medstrata.data.labels import Task, make_task
 from medstrata.data.splits import known, label_subset
 from medstrata.data.store.store import Store
 from medstrata.evaluation.feature_cache import labelled_features
-from medstrata.metrics.intervals import bootstrap_interval, metric_for, score
+from medstrata.metrics.intervals import bootstrap_interval
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, load_encoder
 from medstrata.models.features import StoredFeatures
@@ -303,12 +303,6 @@ def known_answers(store: Store, task: Task, rows: NDArray[np.int64], split: str)
 def predicted_classes(task: Task) -> tuple[str, ...]:
     """The classes that have a column of probability: of a binary task, the second."""
     return task.classes[1:] if task.kind == "binary" else task.classes
-
-
-def primary_score(task: Task, rows: NDArray[np.int64], values: NDArray[np.float32]) -> float:
-    """The metric of the task's kind, on the labels of these rows."""
-    value: float = score(metric_for(task.kind), task.targets[rows], values, task.kind)
-    return value
 
 
 def scored(

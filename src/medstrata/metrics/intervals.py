@@ -3,43 +3,19 @@
 Shape letters: N samples, M columns of probability, R resamples, P patients.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.metrics.kinds import TaskKind
+from medstrata.metrics.metric import check_fit, find_metric
 from medstrata.metrics.resampling import Draws, Floats, patient_draws
-from medstrata.metrics.scores import (
-    accuracy,
-    average_precision,
-    balanced_accuracy,
-    brier,
-    ece,
-    macro_auroc,
-    macro_f1,
-    quadratic_kappa,
-    sensitivity_at_90,
-)
 
 # Rounding of a softmax in low precision.
 _TOLERANCE = 1e-3
-
-
-class Metric(Protocol):
-    """A score for every resample; the arguments stand at the top of `metrics/scores.py`."""
-
-    def __call__(
-        self,
-        target: NDArray[Any],
-        probability: NDArray[Any],
-        kind: TaskKind,
-        draws: Draws | None = None,
-    ) -> Floats:
-        """Score every resample: (R,), or (1,) without; NaN where nothing is defined."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,64 +35,11 @@ class Interval:
     resamples: int
 
 
-METRICS: dict[str, Metric] = {
-    "macro_auroc": macro_auroc,
-    "average_precision": average_precision,
-    "sensitivity_at_90": sensitivity_at_90,
-    "macro_f1": macro_f1,
-    "quadratic_kappa": quadratic_kappa,
-    "accuracy": accuracy,
-    "balanced_accuracy": balanced_accuracy,
-    "brier": brier,
-    "ece": ece,
-}
-
-LOWER_IS_BETTER = frozenset({"brier", "ece"})
-# Unchanged by anything that keeps the order of the probabilities.
-READS_ORDER = frozenset({"macro_auroc", "average_precision", "sensitivity_at_90"})
-
-_DEFAULTS: Mapping[TaskKind, str] = {
-    "binary": "macro_auroc",
-    "multiclass": "macro_f1",
-    "multilabel": "macro_auroc",
-    "ordinal": "quadratic_kappa",
-}
-
-_UNFIT: Mapping[TaskKind, frozenset[str]] = {
-    "binary": frozenset({"quadratic_kappa"}),
-    "multiclass": frozenset({"quadratic_kappa"}),
-    "multilabel": frozenset({"quadratic_kappa", "accuracy", "balanced_accuracy"}),
-    "ordinal": frozenset(),
-}
-
-
-def metric_for(kind: TaskKind) -> str:
-    """Name of the metric that chooses checkpoints and heads the report for a kind of task.
-
-    Raises:
-        ValueError: The kind is unknown.
-    """
-    _check_kind(kind)
-    return _DEFAULTS[kind]
-
-
-def metrics_for(kind: TaskKind) -> tuple[str, ...]:
-    """Names of the metrics that have a meaning for a kind of task, in the order of `METRICS`.
-
-    Kappa wants ordered classes; accuracy wants one class per sample.
-
-    Raises:
-        ValueError: The kind is unknown.
-    """
-    _check_kind(kind)
-    return tuple(name for name in METRICS if name not in _UNFIT[kind])
-
-
 def score(name: str, target: NDArray[Any], probability: NDArray[Any], kind: TaskKind) -> float:
     """Score predictions.
 
     Args:
-        name: One of `metrics_for(kind)`.
+        name: One of `metrics_for(kind)`, or an import path.
         target: Class numbers 0..K-1, shape (N,); multilabel: 0, 1 or NaN (unknown), shape (N, M).
         probability: Shape (N, M), in [0, 1]: binary M = 1, the probability of class 1; multiclass
             and ordinal one column per class; multilabel one column per label.
@@ -130,7 +53,7 @@ def score(name: str, target: NDArray[Any], probability: NDArray[Any], kind: Task
             values, or the score is not defined for any class.
     """
     _check(name, target, probability, kind)
-    value = float(METRICS[name](target, probability, kind)[0])
+    value = float(find_metric(name)(target, probability, kind)[0])
     if np.isnan(value):
         raise ValueError(
             f"{name} is not defined for these {len(target)} samples: they are all of one class, "
@@ -155,7 +78,7 @@ def resampled_scores(
     on ids and seed alone: scores of two models of the same samples are paired, draw by draw.
 
     Args:
-        name: One of `metrics_for(kind)`.
+        name: One of `metrics_for(kind)`, or an import path.
         target: As for `score`.
         probability: As for `score`.
         kind: Of the task.
@@ -176,7 +99,7 @@ def resampled_scores(
     """
     _check(name, target, probability, kind)
     draws = checked_draws(patient_ids, len(target), resamples, seed)
-    return METRICS[name](target, probability, kind, draws)
+    return find_metric(name)(target, probability, kind, draws)
 
 
 def bootstrap_interval(
@@ -196,7 +119,7 @@ def bootstrap_interval(
     is.
 
     Args:
-        name: One of `metrics_for(kind)`.
+        name: One of `metrics_for(kind)`, or an import path.
         target: As for `score`.
         probability: As for `score`.
         kind: Of the task.
@@ -276,18 +199,8 @@ def checked_draws(patient_ids: NDArray[Any], count: int, resamples: int, seed: i
     return patient_draws(patient_ids, resamples, seed)
 
 
-def _check_kind(kind: TaskKind) -> None:
-    if kind not in _DEFAULTS:
-        raise ValueError(f"unknown kind of task {kind!r}: use one of {', '.join(_DEFAULTS)}")
-
-
 def _check(name: str, target: NDArray[Any], probability: NDArray[Any], kind: TaskKind) -> None:
-    if name not in METRICS:
-        raise ValueError(f"unknown metric {name!r}: use one of {', '.join(METRICS)}")
-    if name not in metrics_for(kind):
-        raise ValueError(
-            f"{name} has no meaning for {kind} tasks: use one of {', '.join(metrics_for(kind))}"
-        )
+    check_fit(name, kind)
     count = len(target)
     shape = {
         "binary": (count, 1),

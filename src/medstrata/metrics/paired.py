@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.metrics.intervals import METRICS, READS_ORDER, mean_of_models, percentile_ends
+from medstrata.metrics.intervals import mean_of_models, percentile_ends
 from medstrata.metrics.kinds import TaskKind
+from medstrata.metrics.metric import find_metric
 from medstrata.metrics.resampling import Draws, Floats
 
 _SWAPS = 1  # what a random number is for; the draws of patients have the plain seed
@@ -176,10 +177,10 @@ def _differences(
 ) -> Floats:
     """Score of each new first arm less that of the new second: (1 + permutations,)."""
     arms = [first, second]
-    if name in READS_ORDER:
+    if find_metric(name).reads_order:
         arms = [_ranks(arm, target, kind) for arm in arms]
     twice = np.concatenate([target, target])
-    new_first, new_second = METRICS[name](twice, np.concatenate(arms), kind, exchanged).reshape(
+    new_first, new_second = find_metric(name)(twice, np.concatenate(arms), kind, exchanged).reshape(
         2, -1
     )
     return np.asarray(new_first - new_second)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from medstrata.data.labels import Task
 from medstrata.data.splits import known
 from medstrata.data.store.store import Store
-from medstrata.metrics.intervals import metric_for, score
+from medstrata.metrics.intervals import score
 from medstrata.metrics.knn import knn_probabilities
+from medstrata.metrics.metric import metric_for
 from medstrata.metrics.spectrum import effective_rank, feature_norm, spread
 from medstrata.models.backbones import Backbone
 from medstrata.models.features import StoredFeatures, extract_features

@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import Generic, TypeVar
 
-from medstrata.metrics.intervals import LOWER_IS_BETTER
+from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.read.facts import Evaluation, Note, Score, StoreFacts, TaskFacts
 from medstrata.report.read.predictions import Predictions, read_predictions
 from medstrata.report.read.results import TUNED, Finetune, Probe

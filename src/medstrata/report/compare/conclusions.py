@@ -8,7 +8,7 @@ over seeds touch, which is stricter.
 
 from collections.abc import Mapping, Sequence
 
-from medstrata.metrics.intervals import LOWER_IS_BETTER
+from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison, best, by_place, ranked
 from medstrata.report.compare.differences import Family
 from medstrata.report.read.results import Finetune

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medstrata.metrics.intervals import LOWER_IS_BETTER
+from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.metrics.paired import Difference, holm, paired_difference, permutation_test
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.facts import Note

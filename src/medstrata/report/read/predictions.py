@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.metrics.intervals import METRICS, mean_of_models, metrics_for, percentile_ends, score
+from medstrata.metrics.intervals import mean_of_models, percentile_ends, score
 from medstrata.metrics.kinds import TaskKind
+from medstrata.metrics.metric import METRICS, metrics_for
 from medstrata.metrics.resampling import Draws, Floats, patient_draws
 from medstrata.report.read.facts import Evaluation, Note, TaskFacts
 from medstrata.report.read.results import Finetune, Probe

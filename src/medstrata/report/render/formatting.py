@@ -4,24 +4,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from medstrata.metrics.metric import METRICS
 from medstrata.runtime import console
 
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _SPACE = "\N{NO-BREAK SPACE}"
 
 _NAMED = 3  # runs that are named before the rest is counted
-
-_METRICS = {
-    "macro_auroc": "macro AUROC",
-    "average_precision": "average precision",
-    "sensitivity_at_90": f"sensitivity at 90{_THIN}% specificity",
-    "macro_f1": "macro F1",
-    "quadratic_kappa": "quadratic kappa",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "brier": "Brier score",
-    "ece": "expected calibration error",
-}
 
 _PROTOCOLS = {"full": "Whole network fine-tuned", "frozen": "Encoder frozen, linear head"}
 
@@ -37,7 +26,7 @@ _KINDS = {
 
 def metric_name(metric: str) -> str:
     """A metric as a reader knows it."""
-    return _METRICS.get(metric, metric)
+    return METRICS[metric].label if metric in METRICS else metric
 
 
 def protocol_name(protocol: str) -> str:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from medstrata.metrics.intervals import LOWER_IS_BETTER
+from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.differences import ALPHA, Contrast, Family
 from medstrata.report.read.predictions import LEVEL, RESAMPLES

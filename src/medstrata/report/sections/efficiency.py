@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from medstrata.metrics.intervals import LOWER_IS_BETTER
 from medstrata.metrics.label_efficiency import Efficiency, label_efficiency
+from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.differences import identity
 from medstrata.report.read.predictions import LEVEL, RESAMPLES

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medstrata.metrics.intervals import LOWER_IS_BETTER
+from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.metrics.resampling import Floats
 from medstrata.report.compare.comparison import Comparison, arm_order
 from medstrata.report.compare.differences import BASELINES, identity, matched

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
-from medstrata.metrics.intervals import LOWER_IS_BETTER
+from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.conclusions import places_taken
 from medstrata.report.compare.stages import POOLED, shown_stages, stage_marks, stages_named

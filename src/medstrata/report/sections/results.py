@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
-from medstrata.metrics.intervals import LOWER_IS_BETTER
+from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison, arm_order, best, by_place
 from medstrata.report.compare.conclusions import conclusions
 from medstrata.report.compare.differences import Family
