@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +5,7 @@ import pytest
 from medstrata.data.labels import make_task
 from medstrata.data.store.store import Store
 from medstrata.runtime.errors import MedstrataError
+from support.table_store import store_of_table
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def store() -> Store:
         "a:b": pd.array([0, 1, 0, 1, 0], dtype="Int64"),
     }
     manifest = pd.DataFrame(
-        {"shard": 0, "shard_row": range(5), "split": "train", "patient_id": list("aabbc")}
+        {"split": "train", "patient_id": list("aabbc")}
         | {f"label.{name}": values for name, values in labels.items()}
     )
     columns = {
@@ -30,8 +29,7 @@ def store() -> Store:
         "edema": {"kind": "multiclass", "classes": ["-1", "0", "1"]},
         "a:b": {"kind": "binary", "classes": ["0", "1"]},
     }
-    header = {"size": 8, "channels": 1, "bits": 8, "mean": [0.5], "std": [0.2], "digest": ""}
-    return Store(Path("made.store"), header | {"label_columns": columns}, manifest)
+    return store_of_table(manifest, label_columns=columns)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 import random
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from medstrata.data.prepare.split_rules import SplitRule, apply_rule, parse_rule
 from medstrata.data.splits import assign_splits, label_order, label_subset
 from medstrata.data.store.store import Store
 from medstrata.runtime.errors import MedstrataError
+from support.table_store import store_of_table
 
 
 def cohort(patients: int = 400, seed: int = 0):
@@ -139,9 +139,7 @@ def test_multilabel_keeps_the_rarest_label():
 
 
 def store_of(ids, split) -> Store:
-    manifest = pd.DataFrame({"patient_id": ids, "split": split, "shard": 0, "shard_row": 0})
-    header = {"size": 8, "channels": 1, "bits": 8, "mean": [0.5], "std": [0.2], "digest": ""}
-    return Store(Path("made.store"), header | {"label_columns": {}}, manifest)
+    return store_of_table(pd.DataFrame({"patient_id": ids, "split": split}))
 
 
 def test_label_subset_is_of_labelled_training_images():

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.evaluation import feature_cache
 from medstrata.evaluation.feature_cache import labelled_features
@@ -74,22 +76,15 @@ def test_scores_are_the_same_with_and_without(
         pd.testing.assert_frame_equal(without, second, check_exact=True)
 
 
-def test_features_are_those_of_all_labelled_images(tiny_store: Store) -> None:
+def test_features_are_those_of_all_labelled_images(tiny_store: Store, tmp_path: Path) -> None:
     features = labelled_features(encoder(tiny_store), tiny_store, CPU, None)
     assert features.rows.tolist() == tiny_store.rows().tolist()
+    shutil.copytree(tiny_store.path, tmp_path / "fewer.store")
     frame = tiny_store.manifest.copy()
     for number, column in enumerate(name for name in frame if name.startswith("label.")):
         frame.loc[[number, 7], column] = pd.NA  # image 7 knows nothing, 0 and 1 know one thing
-    header = {
-        "size": 32,
-        "channels": 1,
-        "bits": 8,
-        "mean": tiny_store.mean,
-        "std": tiny_store.std,
-        "digest": "other",
-        "label_columns": {name: {"kind": "binary", "classes": []} for name in ("finding", "grade")},
-    }
-    fewer = labelled_features(encoder(tiny_store), Store(tiny_store.path, header, frame), CPU, None)
+    frame.to_parquet(tmp_path / "fewer.store" / "manifest.parquet", index=False)
+    fewer = labelled_features(encoder(tiny_store), open_store(tmp_path / "fewer.store"), CPU, None)
     assert fewer.rows.tolist() == [row for row in range(60) if row != 7]
 
 

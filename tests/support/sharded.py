@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from medstrata.data.store.open import open_store
-from medstrata.data.store.store import Store, shard_path
+from medstrata.data.store.shards import shard_path
+from medstrata.data.store.store import Store
 
 
 def cut(store: Store, folder: Path, rows: int) -> Store:

@@ -21,7 +21,7 @@ from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.splits import label_subset
-from medstrata.data.store import store as form
+from medstrata.data.store import shards as stored
 from medstrata.data.store.open import open_store
 from medstrata.runtime.errors import MedstrataError
 
@@ -142,7 +142,7 @@ def test_reopened_store_is_the_same(image_folder, tmp_path):
 
 @pytest.mark.usefixtures("small_shards")
 def test_more_shards_than_are_kept_open(image_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(form, "_OPEN_SHARDS", 2)
+    monkeypatch.setattr(stored, "_OPEN_SHARDS", 2)
     store = prepare(image_folder, tmp_path / "out")
     rows = np.random.default_rng(0).permutation(48)
     again = store.read(rows)
@@ -279,7 +279,7 @@ def test_unreadable_files_are_set_apart_with_their_reason(image_folder, tmp_path
     table = pd.read_csv(store.path / "quarantine.csv")
     reasons = {Path(row.source).name: row.reason for row in table.itertuples()}
     assert reasons == {
-        "cut.png": "truncated: image file is truncated",
+        "cut.png": "truncated: Truncated File Read",
         "empty.png": "zero bytes",
         "text.png": "not an image",
         "flat.png": "constant image, every pixel 0",

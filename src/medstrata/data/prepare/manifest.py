@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from medstrata.data.audit.duplicates import Duplicates, bound_patients, find_duplicates
 from medstrata.data.audit.fingerprints import DESCRIPTION
-from medstrata.data.audit.likeness import ReadImage
 from medstrata.data.prepare.annotations import Annotations
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.preview import write_preview
 from medstrata.data.prepare.shards import DICOM_COLUMNS, read_parts
 from medstrata.data.prepare.split_rules import SplitRule, apply_rule
 from medstrata.data.sources import Sources, without_suffix
-from medstrata.data.store.store import FORMAT, SPLITS, LabelColumn, Store
+from medstrata.data.store.shards import Shards
+from medstrata.data.store.store import FORMAT, SPLITS, LabelColumn
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
@@ -72,7 +72,9 @@ def assemble(
     _check_quarantine(out, bad, int(good.sum()), max_quarantine)
     manifest = _manifest(sources, parts, known)[good].reset_index(drop=True)
     say(f"looking for copies among {len(manifest)} images")
-    duplicates = find_duplicates(manifest, _reader(out, form, manifest))
+    shard, row = (manifest[name].to_numpy(np.int32) for name in ("shard", "shard_row"))
+    images = Shards(out, shard, row)
+    duplicates = find_duplicates(manifest, images.__getitem__)
     values = known.split_values
     drawn = rule.column is None or values is None
     manifest["split"] = apply_rule(
@@ -99,17 +101,11 @@ def assemble(
         "shards": manifest.groupby("shard").size().reset_index().to_numpy().tolist(),
         "plan": plan,
     }
-    write_preview(Store(out, header, manifest), out / "preview.png")
+    write_preview(manifest, images.__getitem__, out / "preview.png")
     write_text(out / "store.json", json.dumps(header, indent=2))
     shutil.rmtree(out / "parts")
     _say_summary(out, header, manifest, bad)
     return duplicates
-
-
-def _reader(out: Path, form: StoreFormat, manifest: pd.DataFrame) -> ReadImage:
-    """Gives the pixels of a sample before the store is whole."""
-    unfinished = {"mean": (), "std": (), "digest": "", "label_columns": {}}
-    return Store(out, {**_geometry(form), **unfinished}, manifest).__getitem__
 
 
 def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> pd.Series:

@@ -119,10 +119,10 @@ def _audited(out: Path, allow_leakage: bool, duplicates: Duplicates | None) -> S
     known = read_audit(store)
     if known is None:
         audit(store, allow_leakage=allow_leakage, duplicates=duplicates)
+        del store.manifest  # which the audit has read; a store of its own need not hold it
     else:
         refuse_leakage(known, allow_leakage)
-    # The audit has read the whole manifest, which a store of its own need not hold.
-    return open_store(out)
+    return store
 
 
 def _resolve_form(sources: Sources, settings: PrepareSettings, workers: int) -> StoreFormat:

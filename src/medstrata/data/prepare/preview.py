@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medstrata.data.audit.likeness import ReadImage
 from medstrata.data.formats.windows import to_bytes
-from medstrata.data.store.store import Store
 from medstrata.runtime.files import replacing
 
 _TILE, _GAP, _COLUMNS, _CAPTION = 96, 4, 8, 24
@@ -21,18 +21,23 @@ _INK, _DIM = (255, 255, 255), (120, 120, 120)
 _SIDE = 2 * (_TILE + _GAP)  # of a histogram: two rows of tiles high and as wide
 
 
-def write_preview(store: Store, path: Path) -> None:
+def write_preview(manifest: pd.DataFrame, read: ReadImage, path: Path) -> None:
     """Write a PNG with a strip for each group of images that were made or stored alike.
 
     A group is a site (else a DICOM file's manufacturer), a format and a kind of pixels. Its strip
     shows up to 16 evenly spaced images, and the share of pixels at each brightness in these images,
     black at the left; the darkest bin, which borders fill, does not set the height.
+
+    Args:
+        manifest: A row per image, as `Store.manifest`.
+        read: Gives the pixels of a sample, (H, W, C).
+        path: The file.
     """
-    groups = _groups(store)
+    groups = _groups(manifest)
     strips = [
         strip
         for name, rows in groups[:_MOST_GROUPS]
-        for strip in (_caption(f"{name}: {len(rows)} images"), _strip(store, rows))
+        for strip in (_caption(f"{name}: {len(rows)} images"), _strip(read, rows))
     ]
     if len(groups) > _MOST_GROUPS:
         rest = sum(len(rows) for _, rows in groups[_MOST_GROUPS:])
@@ -42,9 +47,8 @@ def write_preview(store: Store, path: Path) -> None:
         temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
 
 
-def _groups(store: Store) -> list[tuple[str, NDArray[np.int64]]]:
+def _groups(manifest: pd.DataFrame) -> list[tuple[str, NDArray[np.int64]]]:
     """Names and samples of the groups, the largest first."""
-    manifest = store.manifest
     made = manifest["site"]
     if "dicom.Manufacturer" in manifest:
         made = made.fillna(manifest["dicom.Manufacturer"])
@@ -64,13 +68,13 @@ def _caption(text: str) -> NDArray[np.uint8]:
     return caption
 
 
-def _strip(store: Store, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+def _strip(read: ReadImage, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Two rows of tiles, or one if these suffice, beside the histogram."""
     count = min(len(rows), 2 * _COLUMNS)
     rows = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
-    images = [to_bytes(store[int(row)]) for row in rows]
+    images = [to_bytes(read(int(row))) for row in rows]
     strip = np.zeros((_SIDE, _COLUMNS * (_TILE + _GAP) + _GAP + _SIDE, 3), dtype=np.uint8)
-    how = cv2.INTER_AREA if store.size > _TILE else cv2.INTER_LINEAR
+    how = cv2.INTER_AREA if len(images[0]) > _TILE else cv2.INTER_LINEAR
     for number, image in enumerate(images):
         tile = cv2.resize(image, (_TILE, _TILE), interpolation=how)
         top = (number // _COLUMNS) * (_TILE + _GAP)

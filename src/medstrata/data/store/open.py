@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from medstrata.data.store.remote import open_remote
-from medstrata.data.store.store import Store, checked, damaged, read_header, shard_path
+from medstrata.data.store.shards import shard_path
+from medstrata.data.store.store import Store, checked, damaged, read_header
 from medstrata.runtime.errors import MedstrataError
 
 

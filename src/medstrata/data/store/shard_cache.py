@@ -9,7 +9,7 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from medstrata.data.store.store import shard_path
+from medstrata.data.store.shards import shard_path
 from medstrata.runtime.errors import MedstrataError
 
 DEFAULT_LIMIT = 50  # GB

@@ -15,13 +15,12 @@ Legend: N samples, B batch, C channels, H W height and width, equal here.
 """
 
 import json
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -29,13 +28,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from medstrata.data.store.shards import ShardFiles, Shards
 from medstrata.runtime.errors import MedstrataError
 
 FORMAT = 2
 SHARD_ROWS = 4096
 SHARD_BYTES = 256 * 2**20
 SPLITS = ("train", "val", "test")
-_OPEN_SHARDS = 512  # each holds a file descriptor, of which many systems allow 1024
 
 ColumnKind = Literal["binary", "multiclass", "ordinal"]
 
@@ -54,19 +53,6 @@ class LabelColumn:
     classes: tuple[str, ...]
 
 
-class ShardFiles(Protocol):
-    """Where the shards of a store come from, when they do not all lie in its folder."""
-
-    def fetch(self, number: int) -> Path:
-        """A shard's file, whole; waits for it."""
-
-    def expect(self, numbers: list[int]) -> None:
-        """Begin to fetch these shards, which will be asked for in about this order."""
-
-    def check_room(self, shards: int) -> None:
-        """Raise MedstrataError where so many shards cannot be held at once."""
-
-
 class Store:
     """Decoded images of one size, with ids, splits and labels; never written to.
 
@@ -76,7 +62,6 @@ class Store:
     Args:
         path: The folder.
         header: What store.json holds.
-        manifest: A row per image; None reads manifest.parquet, a column at a time.
         files: Fetches shards that are not in the folder; None when all are.
         location: What messages call the store; by default its path.
 
@@ -98,7 +83,6 @@ class Store:
         self,
         path: Path,
         header: dict[str, Any],
-        manifest: pd.DataFrame | None = None,
         *,
         files: ShardFiles | None = None,
         location: str | None = None,
@@ -115,15 +99,13 @@ class Store:
             name: LabelColumn(column["kind"], tuple(column["classes"]))
             for name, column in header["label_columns"].items()
         }
-        self._given, self._files = manifest, files
+        self._files = files
         table = self._read(["shard", "shard_row", "split"])
         self.shards = _numbers(table["shard"])
-        self._shard_row = _numbers(table["shard_row"])
+        self._shards = Shards(path, self.shards, _numbers(table["shard_row"]), files)
         split, names = _codes(table["split"])
         order = [SPLITS.index(name) if name in SPLITS else -1 for name in names]
         self._split = np.append(np.asarray(order, dtype=np.int8), -1)[split]
-        self._mapped: dict[int, NDArray[Any]] = {}
-        self._mapping = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -150,8 +132,7 @@ class Store:
 
     def __getitem__(self, row: int) -> NDArray[Any]:
         """The pixels of one sample: a read-only view of the file, shape (H, W, C)."""
-        pixels: NDArray[Any] = self._open_shard(int(self.shards[row]))[self._shard_row[row]]
-        return pixels
+        return self._shards[row]
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Copy the pixels of some samples.
@@ -187,8 +168,6 @@ class Store:
         (see `fingerprints.describe`), technical DICOM attributes as `dicom.<keyword>`, shard,
         shard_row, and one `label.<column>` each, null where unknown.
         """
-        if self._given is not None:
-            return self._given
         return pd.read_parquet(self.path / "manifest.parquet")
 
     @property
@@ -225,39 +204,7 @@ class Store:
             self._files.check_room(min(shards, int(self.shards.max()) + 1))
 
     def _read(self, names: Sequence[str]) -> pa.Table:
-        if self._given is not None:
-            return pa.Table.from_pandas(self._given[list(names)], preserve_index=False)
         return pq.read_table(self.path / "manifest.parquet", columns=list(names))
-
-    def _open_shard(self, number: int) -> NDArray[Any]:
-        pixels = self._mapped.get(number)
-        return self._map_shard(number) if pixels is None else pixels
-
-    def _map_shard(self, number: int) -> NDArray[Any]:
-        # Not under the lock: fetching may take long, and other threads need other shards.
-        # A plain array over the same memory: slicing a memmap costs ten times as much.
-        pixels = self._load_shard(number).view(np.ndarray)
-        with self._mapping:
-            if self._files is not None:
-                # What was evicted from the disk takes room there for as long as it is mapped.
-                evicted = [n for n in self._mapped if not shard_path(self.path, n).exists()]
-                for other in evicted:
-                    del self._mapped[other]
-            while len(self._mapped) >= _OPEN_SHARDS:
-                del self._mapped[next(iter(self._mapped))]
-            self._mapped[number] = pixels
-        return pixels
-
-    def _load_shard(self, number: int) -> NDArray[Any]:
-        if self._files is None:
-            local: NDArray[Any] = np.load(shard_path(self.path, number), mmap_mode="r")
-            return local
-        while True:
-            try:
-                fetched: NDArray[Any] = np.load(self._files.fetch(number), mmap_mode="r")
-            except FileNotFoundError:  # another process made room between the two
-                continue
-            return fetched
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.int32]:
@@ -269,11 +216,6 @@ def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy()
     return np.asarray(codes, dtype=np.int32), encoded.dictionary.to_pylist()
-
-
-def shard_path(store: Path, number: int) -> Path:
-    """Where a shard lies."""
-    return store / f"images-{number:05d}.npy"
 
 
 def read_header(text: bytes, location: str) -> dict[str, Any]:
