@@ -4,10 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from medstrata.report.read.results import Atlas
+from medstrata.report.compare.comparison import Comparison, arm_order, comparisons
+from medstrata.report.read.results import Atlas, Finetune
 from medstrata.report.read.runs import collect
+from medstrata.report.render.figure_files import add_key, put_on_paper
+from medstrata.report.render.figures import arm_styles, page_style
+from medstrata.report.render.formatting import metric_name
+from medstrata.report.render.summary import Summary
+from medstrata.report.render.summary_figures import draw_fractions
 from medstrata.runs.metrics_log import read_metrics
 from medstrata.runtime.errors import MedstrataError
 
@@ -114,29 +121,34 @@ def plot_metrics(run: Path | str, columns: Sequence[str] | None = None) -> Figur
 
 
 def plot_results(runs: Sequence[Path | str]) -> Figure:
-    """Draw the main test score of fine-tuning runs over the fraction of labels.
+    """Draw the main test score of fine-tuning runs over the share of labels, as the report does.
 
-    One panel for each store, task and protocol; a line for each arm and backbone through the means
-    over seeds, a point for each run.
+    One panel for each store, task and protocol; for each arm a line through the means over seeds,
+    the 95 % intervals over patients, and a ring for each seed where there are several.
 
     Raises:
-        MedstrataError: there is no fine-tuning run.
+        MedstrataError: no fine-tuning run has its score.
     """
-    frame = results(runs)
-    frame = frame[frame["kind"] == "finetune"]
-    if frame.empty:
-        raise MedstrataError("no fine-tuning run in the given folders")
-    panels = list(frame.groupby(["store", "task", "protocol"]))
-    figure = Figure(figsize=(6, 3.2 * len(panels)), layout="constrained")
-    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for axis, (names, part) in zip(axes, panels, strict=True):
-        for arm, lines in part.groupby(["arm", "backbone"]):
-            means = lines.groupby("fraction")["value"].mean()
-            (line,) = axis.plot(means.index, means, label=" ".join(map(str, arm)))
-            axis.scatter(lines["fraction"], lines["value"], color=line.get_color(), s=12)
-        axis.set_xscale("log")
-        axis.set_title(", ".join(map(str, names)))
-        axis.set_xlabel("fraction of the labels")
-        axis.set_ylabel(part["metric"].iloc[0])
-        axis.legend()
+    found, _ = comparisons(collect([Path(run) for run in runs]).of(Finetune))
+    scores = [
+        {one: column for one in comparison.fractions if (column := _column(comparison, one))}
+        for comparison in found
+    ]
+    panels = [(one, columns) for one, columns in zip(found, scores, strict=True) if columns]
+    if not panels:
+        raise MedstrataError("no fine-tuning run in the given folders has a score")
+    styles = arm_styles(arm_order(arm for comparison in found for arm in comparison.arms))
+    with rc_context(page_style(9.5)):
+        figure = Figure(figsize=(6, 3.5 * len(panels)), layout="constrained")
+        axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+        for axis, (comparison, columns) in zip(axes, panels, strict=True):
+            draw_fractions(axis, columns, styles)
+            axis.set_title(comparison.heading, parse_math=False)
+            axis.set_ylabel(metric_name(comparison.metric), parse_math=False)
+        add_key(figure, styles, loc="outside lower center")
+    put_on_paper(figure)
     return figure
+
+
+def _column(comparison: Comparison[Finetune], fraction: float) -> dict[str, Summary]:
+    return comparison.column(fraction, comparison.metric)

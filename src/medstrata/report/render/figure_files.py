@@ -35,7 +35,7 @@ def write_figure(folder: Path, name: str, plot: Plot, styles: Mapping[str, Style
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         extent = _add_words(plot.figure, plot.words.title, styles)
-        _put_on_paper(plot.figure)
+        put_on_paper(plot.figure)
         with replacing(folder / f"{name}.pdf") as path:
             nothing = {"Creator": None, "Producer": None, "CreationDate": None}
             plot.figure.savefig(path, format="pdf", bbox_inches=extent, metadata=nothing)
@@ -61,7 +61,7 @@ def _add_words(figure: Figure, title: str, styles: Mapping[str, Style]) -> Bbox:
     gap = _GAP / float(figure.get_size_inches()[1])
     top, covered = 1 + gap, [figure.bbox]
     if drawn:
-        key = _add_key(figure, drawn, (left, top))
+        key = add_key(figure, drawn, loc="lower left", bbox_to_anchor=(left, top))
         covered.append(key.get_window_extent())
         top = covered[-1].y1 / figure.bbox.height + gap
     heading = figure.text(left, top, title, fontsize=9, parse_math=False)
@@ -69,7 +69,8 @@ def _add_words(figure: Figure, title: str, styles: Mapping[str, Style]) -> Bbox:
     return Bbox.union(covered).transformed(figure.dpi_scale_trans.inverted()).padded(_GAP)
 
 
-def _add_key(figure: Figure, drawn: Mapping[str, Style], place: tuple[float, float]) -> Legend:
+def add_key(figure: Figure, drawn: Mapping[str, Style], **place: Any) -> Legend:
+    """Add a key of the arms drawn; `place` is where, as `Figure.legend` takes it."""
     key = figure.legend(
         [
             Line2D((), (), color=one.colour, marker=one.marker, ls=one.dash, mec="none", ms=5)
@@ -77,21 +78,20 @@ def _add_key(figure: Figure, drawn: Mapping[str, Style], place: tuple[float, flo
         ],
         # A name that begins with an underscore would be left out.
         [f" {arm}" for arm in drawn],
-        loc="lower left",
-        bbox_to_anchor=place,
         ncols=3,
         frameon=False,
         borderaxespad=0,
         borderpad=0,
         columnspacing=1.2,
         fontsize=8,
+        **place,
     )
     for text in key.get_texts():
         text.set_parse_math(False)
     return key
 
 
-def _put_on_paper(figure: Figure) -> None:
+def put_on_paper(figure: Figure) -> None:
     """Give a figure a white ground, and colours where the page would decide them."""
     for artist in figure.findobj():
         for name in _PROPERTIES:
