@@ -59,9 +59,9 @@ def find_overlaps(patient_ids: NDArray[np.str_], read: ReadImage, seed: int = 0)
     pairs = control_pairs = control_found = 0
     overlapping: set[int] = set()
     examples: list[tuple[int, int, float]] = []
-    before: _Looked | None = None
+    before: _PatientImages | None = None
     for rows in chosen:
-        now = _Looked.at(rows, read)
+        now = _PatientImages.at(rows, read)
         one, other = np.triu_indices(len(rows), 1)
         shared = _shared_areas(now, now, one, other)
         pairs += len(one)
@@ -102,7 +102,7 @@ def _choose(patient_ids: NDArray[np.str_], seed: int) -> list[Rows]:
 
 
 @dataclass(frozen=True)
-class _Looked:
+class _PatientImages:
     """Some images with the transforms that correlate them at all shifts."""
 
     rows: Rows
@@ -110,14 +110,16 @@ class _Looked:
     spectra: NDArray[np.complex64]
 
     @staticmethod
-    def at(rows: Rows, read: ReadImage) -> "_Looked":
+    def at(rows: Rows, read: ReadImage) -> "_PatientImages":
         details = [detail(read(int(row)), _SIDE) for row in rows]
         values = np.stack([one.values for one in details])
         spectra = np.fft.rfft2(values, s=(2 * _SIDE, 2 * _SIDE)).astype(np.complex64)
-        return _Looked(rows, details, spectra)
+        return _PatientImages(rows, details, spectra)
 
 
-def _shared_areas(a: _Looked, b: _Looked, one: Rows, other: Rows) -> NDArray[np.float64]:
+def _shared_areas(
+    a: _PatientImages, b: _PatientImages, one: Rows, other: Rows
+) -> NDArray[np.float64]:
     """Share of the area in which each pair of images overlaps, 0 where it does not."""
     shared = np.zeros(len(one))
     for place, (left, right) in enumerate(zip(one.tolist(), other.tolist(), strict=True)):

@@ -31,7 +31,6 @@ APTOS_2019 = Dataset(
     title="APTOS 2019 Blindness Detection",
     modality="colour fundus photographs",
     images=3_662,
-    patients=None,
     labels=GRADES,
     ordinal=("grade",),
     task="grade",

@@ -43,9 +43,9 @@ class Dataset:
     name: str
     title: str
     modality: str
-    images: int | None
-    patients: int | None
-    labels: Mapping[str, tuple[str, ...]]
+    images: int | None = None
+    patients: int | None = None
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ordinal: tuple[str, ...] = ()
     uncertain: str | None = None
     task: str

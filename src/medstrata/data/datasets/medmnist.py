@@ -96,7 +96,6 @@ def _dataset(facts: dict[str, Any]) -> Dataset:
         title=facts["title"],
         modality=facts["modality"],
         images=sum(facts["counts"]),
-        patients=None,
         labels=dict.fromkeys(classes, ("0", "1")) if findings else {"label": classes},
         ordinal=("label",) if "ordinal" in facts else (),
         task=",".join(classes) if findings else "label",

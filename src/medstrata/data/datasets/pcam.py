@@ -80,7 +80,6 @@ PCAM = Dataset(
     title="PatchCamelyon (PCam)",
     modality="histopathology, H&E, lymph nodes, patches of 96 px at 10x",
     images=327_680,
-    patients=None,
     labels={"tumour": ("0", "1")},
     task="tumour",
     splits=("official",),

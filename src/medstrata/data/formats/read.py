@@ -188,7 +188,7 @@ def _read_bytes(path: Path) -> bytes:
 def _format(path: Path, data: bytes) -> str:
     if is_dicom(data):
         return "DICOM"
-    known = _told_by(_MAGIC, data)
+    known = _find_signature(_MAGIC, data)
     if known is not None:
         return known
     lower = path.name.lower()
@@ -196,11 +196,11 @@ def _format(path: Path, data: bytes) -> str:
         return "NIfTI"
     if lower.endswith(_DICOM_NAMES):
         return "DICOM"  # old archives leave the preamble out
-    unsupported = _told_by(_UNSUPPORTED, data)
+    unsupported = _find_signature(_UNSUPPORTED, data)
     raise Unreadable(path, f"unsupported format {unsupported}" if unsupported else "not an image")
 
 
-def _told_by(signatures: Sequence[tuple[int, bytes, str]], data: bytes) -> str | None:
+def _find_signature(signatures: Sequence[tuple[int, bytes, str]], data: bytes) -> str | None:
     """The name of the first signature that stands at its place in the data."""
     names = (name for place, magic, name in signatures if data.startswith(magic, place))
     return next(names, None)

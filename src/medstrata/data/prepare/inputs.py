@@ -44,7 +44,7 @@ class InputTable:
     digest: str | None
     describe: Callable[[], Annotations]
 
-    def thinned(self, most: int) -> "InputTable":
+    def subset(self, most: int) -> "InputTable":
         """Evenly spaced samples, at most so many."""
         kept = np.linspace(0, len(self.sources) - 1, min(most, len(self.sources)))
         places = np.unique(kept.round().astype(np.int64))
@@ -118,7 +118,7 @@ def _index(dataset: Dataset, root: Path, settings: PrepareSettings) -> InputTabl
     frames = table["frame"].to_numpy(np.int64) if "frame" in table else np.full(len(table), -1)
     home = root if root.is_dir() else root.parent
     nothing = pd.Series(pd.NA, index=table.index, dtype="string")
-    labels = list(dataset.labels) or guess_label_columns(_unspoken(table), set())
+    labels = list(dataset.labels) or guess_label_columns(_other_columns(table), set())
     values = {name: _values(dataset, table[name], settings.uncertain) for name in labels}
     known = Annotations(
         patients=table.get("patient_id", nothing),
@@ -136,7 +136,7 @@ def _index(dataset: Dataset, root: Path, settings: PrepareSettings) -> InputTabl
     return InputTable(sources, rule, digest.hexdigest(), lambda: known)
 
 
-def _unspoken(table: pd.DataFrame) -> pd.DataFrame:
+def _other_columns(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of an index whose meaning is not laid down."""
     columns = [str(name) for name in table.columns]
     return table[[name for name in columns if name not in _OURS and not name.startswith(SPLIT)]]

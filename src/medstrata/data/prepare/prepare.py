@@ -71,20 +71,20 @@ def prepare(
     workers = default_threads() if workers is None else workers
     if workers < 1:
         raise MedstrataError(f"workers {workers} must be 1 or more")
-    found = find_inputs(source, settings, workers)
+    inputs = find_inputs(source, settings, workers)
     if preview:
-        found = found.thinned(_PREVIEWED)
-    form = _resolve_form(found.sources, settings, workers)
-    plan = _plan(settings, form, found, preview)
+        inputs = inputs.subset(_PREVIEWED)
+    form = _resolve_form(inputs.sources, settings, workers)
+    plan = _plan(settings, form, inputs, preview)
     if _is_finished(out, plan, overwrite):
         say(f"{out} is ready: made before from the same files with the same settings")
         return _audited(out, allow_leakage, None)
-    known = found.describe()
+    known = inputs.describe()
     try:
         _begin(out, plan)
-        write_shards(found.sources, out, form, _salt(out), workers)
-        rule = replace(found.rule, may_tear=allow_leakage)
-        duplicates = assemble(out, found.sources, known, rule, form, plan, settings.max_quarantine)
+        write_shards(inputs.sources, out, form, _salt(out), workers)
+        rule = replace(inputs.rule, may_tear=allow_leakage)
+        duplicates = assemble(out, inputs.sources, known, rule, form, plan, settings.max_quarantine)
     except OSError as error:
         raise MedstrataError(
             f"{out} cannot be written ({error.strerror}): make room or name another folder with "
@@ -94,7 +94,7 @@ def prepare(
 
 
 def _plan(
-    settings: PrepareSettings, form: StoreFormat, found: InputTable, preview: bool
+    settings: PrepareSettings, form: StoreFormat, inputs: InputTable, preview: bool
 ) -> dict[str, Any]:
     """What decides the store's contents, to be kept in it: another plan is another store."""
     chosen = asdict(settings)
@@ -104,10 +104,10 @@ def _plan(
         "format": FORMAT,
         "preview": preview,
         **chosen,
-        "files": found.sources.digest,
+        "files": inputs.sources.digest,
         "size": form.size,
         "channels": form.channels,
-        "labels": found.digest,
+        "labels": inputs.digest,
         "label_columns": labels,
         "ordinal_columns": list(chosen["ordinal_columns"]),
     }
