@@ -44,13 +44,13 @@ class Summary:
             return ("no interval recorded",)
         return ("interval of the median seed",) if len(self.seeds) > 1 and not self.of_mean else ()
 
-    @property
-    def seeds_notes(self) -> tuple[str, ...]:
-        """How far the seeds lie apart, where there are several."""
+    def seeds_notes(self, *, narrow: bool = False) -> tuple[str, ...]:
+        """How far the seeds lie apart, where there are several; in a narrow column their range."""
         if self.spread is None:
             return ()
         ends = interval_text((self.seeds[0], self.seeds[-1]))
-        return (f"{len(self.seeds)} seeds: sd {score_text(self.spread)}, {ends}",)
+        deviation = "" if narrow else f"sd {score_text(self.spread)}, "
+        return (f"{len(self.seeds)} seeds: {deviation}{ends}",)
 
 
 def mean_summary(values: Sequence[float], bar: float | None = None) -> Summary:

@@ -118,4 +118,4 @@ def _agreement(seeds: Sequence[float]) -> Cell:
     summary = mean_summary(seeds)
     # A chance may be the same for every seed.
     several = summary.seeds[0] < summary.seeds[-1]
-    return number_cell(summary.value, *(summary.seeds_notes if several else ()))
+    return number_cell(summary.value, *(summary.seeds_notes(narrow=True) if several else ()))

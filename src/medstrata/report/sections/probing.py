@@ -129,7 +129,9 @@ def _table(comparison: Comparison[Probe], at: Mapping[str, Scores], share: str, 
     rows = []
     for read_out, title in READ_OUTS.items():
         scores = at[read_out]
-        cells = {stage: summary_cells(column, metric) for stage, column in scores.items()}
+        cells = {
+            stage: summary_cells(column, metric, narrow=True) for stage, column in scores.items()
+        }
         for arm in comparison.arms:
             if any(arm in column for column in scores.values()):
                 entries = [cells[stage].get(arm, Cell("no score")) for stage in stages]

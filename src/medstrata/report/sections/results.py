@@ -176,10 +176,14 @@ def _column(comparison: Comparison[Finetune], fraction: float, metric: str) -> C
     )
 
 
-def summary_cells(column: Mapping[str, Summary], metric: str) -> dict[str, Cell]:
+def summary_cells(
+    column: Mapping[str, Summary], metric: str, *, narrow: bool = False
+) -> dict[str, Cell]:
     """A column of scores, each with its interval, what must be known of it, and its seeds."""
     leaders = best(column, metric)
     return {
-        arm: summary_cell(one, *one.interval_notes, *one.seeds_notes, best=arm in leaders)
+        arm: summary_cell(
+            one, *one.interval_notes, *one.seeds_notes(narrow=narrow), best=arm in leaders
+        )
         for arm, one in column.items()
     }

@@ -84,7 +84,7 @@ def _entry(seeds: Sequence[Similarity]) -> Cell:
     summary = over_seeds(seeds)
     sd = mean_of_known(one.subset_sd for one in seeds)
     subsets = [] if sd is None else [f"± {score_text(sd)} over subsets"]
-    return number_cell(summary.value, *subsets, *summary.seeds_notes)
+    return number_cell(summary.value, *subsets, *summary.seeds_notes(narrow=True))
 
 
 def measures_table(
