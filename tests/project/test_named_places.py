@@ -32,7 +32,7 @@ ENDING = re.compile(
 # Before the dot: other packages, groups of settings, variables of the code beside it, columns.
 OTHERS = re.compile(
     "argparse|cv2|medstrata|ms|nn|np|pd|time|timm|torch|contrastive|intermediate|optimizer|views|"
-    "group|self|training|dicom"
+    "Axes|Figure|group|self|training|dicom"
 )
 
 
