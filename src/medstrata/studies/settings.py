@@ -192,6 +192,10 @@ class StudySettings:
         for name in ("seeds", "pretrain_seeds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        self._check_cells()
+
+    def _check_cells(self) -> None:
+        """Check that every cell has settings, so that none is refused hours later."""
         for name in ("probe", "reuse", "atlas"):
             chosen: AnalysisSettings | None = getattr(self, name)
             lacking = set(chosen.fractions or ()) - set(self.fractions) if chosen else set()
