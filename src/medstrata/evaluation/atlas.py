@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
-from medstrata.evaluation.neighbour_sheet import Neighbour, Query, Shown, write_sheet
+from medstrata.evaluation.neighbour_sheet import Neighbour, Query, SheetImage, write_sheet
 from medstrata.evaluation.settings import AtlasSettings
 from medstrata.evaluation.setup import Evaluation, EvaluationOptions, labelled_rows
 from medstrata.evaluation.tsne import COMPONENTS, plane
@@ -178,10 +178,10 @@ def _find_neighbours(
     places, cosines = nearest(features, np.arange(len(facts)), settings.neighbours)
     return [
         Query(
-            image=_shown(facts, int(place)),
+            image=_sheet_image(facts, int(place)),
             neighbours=tuple(
                 Neighbour(
-                    image=_shown(facts, int(other)),
+                    image=_sheet_image(facts, int(other)),
                     cosine=float(cosine),
                     same_label=bool(facts["label"][other] == facts["label"][place]),
                     same_patient=bool(facts["patient"][other] == facts["patient"][place]),
@@ -193,9 +193,9 @@ def _find_neighbours(
     ]
 
 
-def _shown(facts: pd.DataFrame, place: int) -> Shown:
+def _sheet_image(facts: pd.DataFrame, place: int) -> SheetImage:
     row, sample_id, label = (facts[name].iloc[place] for name in ("row", "sample_id", "label"))
-    return Shown(int(row), str(sample_id), str(label))
+    return SheetImage(int(row), str(sample_id), str(label))
 
 
 def _described(query: Query) -> dict[str, Any]:

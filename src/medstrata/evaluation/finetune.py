@@ -17,8 +17,8 @@ from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.evaluation.setup import (
     Evaluation,
     EvaluationOptions,
-    Fitted,
-    Parts,
+    FitResult,
+    SplitRows,
     describe_subset,
     known_answers,
     labelled_parts,
@@ -108,7 +108,7 @@ def finetune(
 
 
 def _scores(
-    begun: Evaluation, parts: Parts, fitted: Fitted, metric: str, resamples: int
+    begun: Evaluation, parts: SplitRows, fitted: FitResult, metric: str, resamples: int
 ) -> dict[str, Any]:
     store, task = begun.store, begun.task
     scores = {
@@ -129,7 +129,7 @@ def _scores(
     }
 
 
-def _legacy_figures(task: Task, parts: Parts, fitted: Fitted) -> dict[str, Any]:
+def _legacy_figures(task: Task, parts: SplitRows, fitted: FitResult) -> dict[str, Any]:
     """The paper's own figures, each wrong in one thing only: the epoch, or the interval."""
     targets, names = task.targets[parts.test], metrics_for(task.kind)
     figures: dict[str, Any] = {"interval": {}}
@@ -146,7 +146,9 @@ def _legacy_figures(task: Task, parts: Parts, fitted: Fitted) -> dict[str, Any]:
     return figures
 
 
-def _save_predictions(out: Path, store: Store, task: Task, parts: Parts, fitted: Fitted) -> None:
+def _save_predictions(
+    out: Path, store: Store, task: Task, parts: SplitRows, fitted: FitResult
+) -> None:
     frames = []
     for split, rows, values in (("val", parts.val, fitted.val), ("test", parts.test, fitted.test)):
         frame = known_answers(store, task, rows, split)

@@ -19,7 +19,7 @@ from medstrata.data.labels import Task
 from medstrata.data.loader import Loader
 from medstrata.data.store.store import Store
 from medstrata.evaluation.settings import FinetuneSettings
-from medstrata.evaluation.setup import Evaluation, Fitted, Parts
+from medstrata.evaluation.setup import Evaluation, FitResult, SplitRows
 from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import metric_for
 from medstrata.models.backbones import Backbone, Features
@@ -63,11 +63,11 @@ class _Best:
 
 def fit_full(
     begun: Evaluation,
-    parts: Parts,
+    parts: SplitRows,
     settings: FinetuneSettings,
     accelerator: Accelerator,
     track: Track,
-) -> Fitted:
+) -> FitResult:
     """Train every weight with Adam; the epoch that validates best is the one that is tested."""
     store, task, loaded, out = begun.store, begun.task, begun.loaded, begun.out
     device, metric = accelerator.device, metric_for(task.kind, settings.metric)
@@ -119,7 +119,7 @@ def fit_full(
     last_test = probabilities_of(parts.test) if settings.legacy else None
     model.load_state_dict(best.weights)
     head = Head(model.head.weight.detach().cpu(), model.head.bias.detach().cpu())
-    return Fitted(
+    return FitResult(
         best.epoch, probabilities_of(parts.val), probabilities_of(parts.test), head, last_test
     )
 

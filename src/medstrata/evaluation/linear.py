@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medstrata.data.labels import Task
-from medstrata.evaluation.setup import Fitted, Parts
+from medstrata.evaluation.setup import FitResult, SplitRows
 from medstrata.metrics.intervals import score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.features import StoredFeatures
@@ -36,8 +36,8 @@ class PenaltyTrial:
 
 
 def fit_frozen(
-    features: StoredFeatures, task: Task, parts: Parts, metric: str, out: Path, track: Track
-) -> Fitted:
+    features: StoredFeatures, task: Task, parts: SplitRows, metric: str, out: Path, track: Track
+) -> FitResult:
     """The frozen protocol: a probe of the pooled features, written down like epochs."""
     trials, best = fit_probe(features.pooled, features.rows, task, parts, metric)
     with closing(Metrics(out, track=track)) as metrics:
@@ -55,11 +55,15 @@ def fit_frozen(
                     "time": {},
                 }
             )
-    return Fitted(best, trials[best].val, trials[best].test, trials[best].head)
+    return FitResult(best, trials[best].val, trials[best].test, trials[best].head)
 
 
 def fit_probe(
-    features: NDArray[np.float32], rows: NDArray[np.int64], task: Task, parts: Parts, metric: str
+    features: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    task: Task,
+    parts: SplitRows,
+    metric: str,
 ) -> tuple[list[PenaltyTrial], int]:
     """Fit a linear layer at each penalty, on features standardised by the training images.
 

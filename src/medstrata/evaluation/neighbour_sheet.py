@@ -26,7 +26,7 @@ _EXPLAINED = (
 
 
 @dataclass(frozen=True)
-class Shown:
+class SheetImage:
     """An image on the sheet."""
 
     row: int  # sample number
@@ -38,7 +38,7 @@ class Shown:
 class Neighbour:
     """An image near another one."""
 
-    image: Shown
+    image: SheetImage
     cosine: float
     same_label: bool
     same_patient: bool
@@ -48,7 +48,7 @@ class Neighbour:
 class Query:
     """An image and the images near it, the nearest first."""
 
-    image: Shown
+    image: SheetImage
     neighbours: tuple[Neighbour, ...]
 
 

@@ -13,7 +13,7 @@ from medstrata.evaluation.settings import ProbeSettings
 from medstrata.evaluation.setup import (
     Evaluation,
     EvaluationOptions,
-    Parts,
+    SplitRows,
     describe_subset,
     known_answers,
     labelled_parts,
@@ -100,7 +100,7 @@ class _ReadOuts(NamedTuple):
 def _read_stages(
     extracted: StoredFeatures,
     begun: Evaluation,
-    parts: Parts,
+    parts: SplitRows,
     metric: str,
     settings: ProbeSettings,
 ) -> dict[str, _ReadOuts]:
@@ -122,7 +122,7 @@ def _read_stage(
     features: NDArray[np.float32],
     rows: NDArray[np.int64],
     begun: Evaluation,
-    parts: Parts,
+    parts: SplitRows,
     metric: str,
     settings: ProbeSettings,
 ) -> _ReadOuts:
@@ -144,7 +144,7 @@ def _by_neighbours(
     features: NDArray[np.float32],
     rows: NDArray[np.int64],
     task: Task,
-    parts: Parts,
+    parts: SplitRows,
     settings: ProbeSettings,
 ) -> NDArray[np.float32]:
     bank, queries = (features[np.searchsorted(rows, part)] for part in (parts.train, parts.test))

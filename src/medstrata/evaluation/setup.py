@@ -50,7 +50,7 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
-class Parts:
+class SplitRows:
     """Sample numbers with a known label: the training subset, validation and test."""
 
     train: NDArray[np.int64]
@@ -59,7 +59,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What a protocol returns: probabilities and where they came from."""
 
     best_epoch: int
@@ -85,7 +85,7 @@ def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
     return rows
 
 
-def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> Parts:
+def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> SplitRows:
     """The images of an evaluation; the training subset is a function of fraction and seed alone.
 
     Raises:
@@ -94,7 +94,7 @@ def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> Part
     if not 0 < fraction <= 1:
         raise MedstrataError(f"fraction must be above 0 and at most 1, got {fraction}")
     val, test = (labelled_rows(store, task, split) for split in ("val", "test"))
-    return Parts(label_subset(task, store, fraction, seed), val, test)
+    return SplitRows(label_subset(task, store, fraction, seed), val, test)
 
 
 def seeded_encoder(
