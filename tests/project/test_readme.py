@@ -16,7 +16,7 @@ SMALLER = {
     "size=256": "size=32, split='0.5/0.25/0.25'",
     '"pneumonia"': '"finding"',
     "(0.01, 0.1, 1.0)": "(0.5,)",
-    "arm=arm": "arm=arm, settings=ms.FinetuneSettings(epochs=1, min_steps=1)",
+    "arm=arm": "arm=arm, settings=ms.FinetuneSettings(epochs=1, min_steps=1, resamples=20)",
 }
 
 
