@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from medstrata.inference.settings import EmbedSettings as EmbedSettings
     from medstrata.inference.transformer import Encoder as Encoder
     from medstrata.models.import_weights import import_weights as import_weights
+    from medstrata.models.settings import ImportSettings as ImportSettings
     from medstrata.pretraining.hooks import intermediate_losses as intermediate_losses
     from medstrata.pretraining.loop import pretrain as pretrain
     from medstrata.pretraining.recipes import recipe as recipe
@@ -50,6 +51,7 @@ _PUBLIC = {
     "run_metrics": ("medstrata.report.notebook", "run_metrics"),
     "ExportSettings": ("medstrata.exporting.settings", "ExportSettings"),
     "EmbedSettings": ("medstrata.inference.settings", "EmbedSettings"),
+    "ImportSettings": ("medstrata.models.settings", "ImportSettings"),
     "AtlasSettings": ("medstrata.evaluation.settings", "AtlasSettings"),
     "ProbeSettings": ("medstrata.evaluation.settings", "ProbeSettings"),
     "ReuseSettings": ("medstrata.evaluation.settings", "ReuseSettings"),

@@ -155,8 +155,12 @@ def test_runs_that_cannot_be_compared_are_refused(
         replace(TUNED, protocol="frozen"),
     )
     refused(frozen, tiny_store, "kept the encoder frozen")
-    refused(encoder, tiny_store, "is not a finished fine-tuning run")
-    refused(tmp_path, tiny_store, "is not a finished fine-tuning run")
+    refused(
+        encoder,
+        tiny_store,
+        "is a run of another kind, or has lost files; give a finished fine-tuning run",
+    )
+    refused(tmp_path, tiny_store, "is not a run folder; give a finished fine-tuning run")
     for damage, match in ((b"x" * 100, "does not hold this network"), (None, "no fine-tuned")):
         copy = tmp_path / f"copy-{match.split()[0]}"
         shutil.copytree(tuned, copy)

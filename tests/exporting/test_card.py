@@ -126,7 +126,7 @@ def test_imported_encoder(runs: Path, tmp_path: Path) -> None:
 def test_scores_of_another_encoder_are_refused(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(MedstrataError, match="evaluates else, not pre"):
         ms.export(runs / "pre", "timm", tmp_path / "out", results=[runs / "other"])
-    with pytest.raises(MedstrataError, match="with scores"):
+    with pytest.raises(MedstrataError, match="which have scores"):
         ms.export(runs / "pre", "timm", tmp_path / "out", results=[runs / "pre"])
     assert not (tmp_path / "out").exists()
 

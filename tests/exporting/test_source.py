@@ -58,7 +58,7 @@ def test_damaged_weights(run: Path, tmp_path: Path) -> None:
     head.write_bytes(head.read_bytes()[:-10])
     refused(tuned, "timm", tmp_path, "is damaged")
     (tuned / "exported" / "model.json").unlink()
-    refused(tuned, "timm", tmp_path, "holds no classifier")
+    refused(tuned, "timm", tmp_path, "has lost files; give a finished run of `finetune`")
 
 
 def test_weights_of_another_network(run: Path, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_run_whose_encoder_has_changed_is_refused(tiny_store: Store, tmp_path:
     with pytest.raises(MedstrataError, match="is damaged"):
         load_classifier(run)
     path.unlink()
-    with pytest.raises(MedstrataError, match="holds no classifier; give a run of `finetune`"):
+    with pytest.raises(MedstrataError, match="give a finished run of `finetune`"):
         predict(run, tiny_store, tmp_path / "p.csv")
 
 

@@ -18,6 +18,7 @@ from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.models.backbones import create_backbone
 from medstrata.models.encoders import LoadedEncoder, load_encoder
 from medstrata.models.import_weights import import_weights
+from medstrata.models.settings import ImportSettings
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -101,11 +102,15 @@ def test_numbers_of_the_preprocessing_can_be_given(
 
 
 def test_one_mean_stands_for_all_channels_and_two_are_refused(file: Path, tmp_path: Path) -> None:
-    one = import_weights(file, tmp_path / "one", backbone="test_resnet", mean=[0.5])
+    one = import_weights(
+        file, tmp_path / "one", backbone="test_resnet", settings=ImportSettings(mean=[0.5])
+    )
     assert config(one)["preprocessing"]["mean"] == [0.5, 0.5, 0.5]
     assert config(one)["preprocessing"]["std"] == [0.229, 0.224, 0.225]
     with pytest.raises(MedstrataError, match="mean has 2 values; give one, or one of 3"):
-        import_weights(file, tmp_path / "two", backbone="test_resnet", mean=[0.5, 0.5])
+        import_weights(
+            file, tmp_path / "two", backbone="test_resnet", settings=ImportSettings(mean=[0.5, 0.5])
+        )
     assert not (tmp_path / "two").exists()
 
 
@@ -140,7 +145,9 @@ def test_a_folder_in_use_is_refused(file: Path, tmp_path: Path) -> None:
     with pytest.raises(MedstrataError, match="holds an earlier import; add --overwrite"):
         import_weights(file, out, backbone="test_resnet")
     assert (out / "result.json").read_bytes() == before
-    import_weights(file, out, backbone="test_resnet", encoder="key", overwrite=True)
+    import_weights(
+        file, out, backbone="test_resnet", settings=ImportSettings(encoder="key"), overwrite=True
+    )
     assert json.loads((out / "result.json").read_text())["encoder"] == "key"
 
 
@@ -168,7 +175,9 @@ def test_a_refused_file_leaves_nothing_and_status_1(
 def test_a_file_is_an_encoder_as_the_imported_folder_is(
     file: Path, tmp_path: Path, tiny_store: Store
 ) -> None:
-    folder = import_weights(file, tmp_path / "imported", backbone="test_resnet", image_size=32)
+    folder = import_weights(
+        file, tmp_path / "imported", backbone="test_resnet", settings=ImportSettings(image_size=32)
+    )
     values = []
     for name, encoder, backbone in (("file", file, "test_resnet"), ("folder", folder, None)):
         done = finetune(
@@ -251,16 +260,25 @@ def test_impossible_numbers_are_refused(
     file: Path, tmp_path: Path, option: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(MedstrataError, match=words):
-        import_weights(file, tmp_path / "out", backbone="test_resnet", **option)
+        import_weights(
+            file, tmp_path / "out", backbone="test_resnet", settings=ImportSettings(**option)
+        )
     assert not (tmp_path / "out").exists()
 
 
 def test_the_half_that_is_assumed_is_said(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import_weights(file, tmp_path / "out", backbone="test_resnet", mean=[0.5])
+    import_weights(
+        file, tmp_path / "out", backbone="test_resnet", settings=ImportSettings(mean=[0.5])
+    )
     assert "theirs.pth: std of the input as ImageNet's mean and" in capsys.readouterr().err
-    import_weights(file, tmp_path / "all", backbone="test_resnet", mean=[0.5], std=[0.25])
+    import_weights(
+        file,
+        tmp_path / "all",
+        backbone="test_resnet",
+        settings=ImportSettings(mean=[0.5], std=[0.25]),
+    )
     assert "usual for" not in capsys.readouterr().err
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medstrata.cli.arguments import pick_settings
+from medstrata.models.settings import ImportSettings
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command takes."""
@@ -15,18 +18,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("file", type=Path, help="Safetensors, or what torch.save wrote.")
     add("--backbone", type=str, required=True, help="timm name of the network.")
     add("--out", type=Path, required=True, help="Folder to write.")
-    add("--prefix", type=str | None, help="What the names begin with; by default recognised.")
-    add("--encoder", type=str | None, help="Which of several: key, teacher, student, momentum...")
-    add("--in_channels", type=int | None, help="1 or 3; by default the file's.")
-    add("--image_size", type=int | None, help="Pixels; by default the file's or timm's.")
-    add("--mean", type=list[float] | None, help="Of values in 0..1: '[0.5]', or one a channel.")
-    add("--std", type=list[float] | None, help="Likewise; by default config.json's, or usual ones.")
-    add("--arm", type=str | None, help="Name in tables; by default the file's.")
     add("--overwrite", action="store_true", help="Delete an earlier import in the folder first.")
+    parser.add_class_arguments(ImportSettings)
 
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
+    settings = pick_settings(ImportSettings, arguments)
     from medstrata.models.import_weights import import_weights
 
-    import_weights(**arguments.as_dict())
+    import_weights(
+        arguments.file,
+        arguments.out,
+        backbone=arguments.backbone,
+        settings=settings,
+        overwrite=arguments.overwrite,
+    )

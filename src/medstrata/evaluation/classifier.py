@@ -30,6 +30,7 @@ from medstrata.metrics.threshold import OperatingPoint, youden
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
 from medstrata.models.heads import Head
 from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.runs.folder import unusable_run
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
 from medstrata.runtime.markdown import escaped
@@ -144,8 +145,7 @@ def load_classifier(run: Path | str) -> StoredClassifier:
     run = Path(run)
     folder = run / "exported"
     if not (folder / "model.json").is_file():
-        what = "is not finished" if (run / "config.yaml").is_file() else "is not a run folder"
-        raise MedstrataError(f"{run} {what}, or holds no classifier; give a run of `finetune`")
+        raise unusable_run(run, "a finished run of `finetune`, which holds a classifier")
     try:
         model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         head = Head(**load_file(folder / "head.safetensors"))

@@ -20,11 +20,11 @@ from medstrata.metrics.legacy import rbf_cka as absolute_width_cka
 from medstrata.models.backbones import Backbone, create_backbone
 from medstrata.models.features import extract_features
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import read_config, read_result, write_result
+from medstrata.runs.folder import read_config, read_result, unusable_run, write_result
 from medstrata.runtime.console import progress_bar, say, warn
-from medstrata.runtime.devices import device_name, make_accelerator
+from medstrata.runtime.devices import device_name, make_accelerator, seed_initial_weights
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.randomness import Stream, derive_seed, permutation, uniforms
+from medstrata.runtime.randomness import Stream, permutation, uniforms
 
 _ORDERS = 2  # mismatched orders a subset
 _HEATMAP = "linear_debiased"
@@ -108,7 +108,7 @@ def reuse(
 def _tuned_result(run: Path, store: Store) -> dict[str, Any]:
     result = read_result(run)
     if result is None or result.get("kind") != "finetune":
-        raise MedstrataError(f"{run} is not a finished fine-tuning run; give one of those")
+        raise unusable_run(run, "a finished fine-tuning run")
     if result["protocol"] != "full":
         raise MedstrataError(
             f"{run} kept the encoder frozen, so that before and after are the same; give a run "
@@ -149,7 +149,7 @@ class _Networks:
         )
         self._preprocessing = loaded.preprocessing
         self._before = loaded.backbone
-        torch.manual_seed(derive_seed(Stream.REUSE_UNTRAINED, seed))
+        seed_initial_weights(Stream.REUSE_UNTRAINED, seed)
         self._after, self._untrained = (
             create_backbone(
                 tuned["backbone"],

@@ -23,10 +23,10 @@ from medstrata.models.heads import Head
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import keep_audit, open_run, read_result, write_result
 from medstrata.runtime.console import say
-from medstrata.runtime.devices import device_name
+from medstrata.runtime.devices import device_name, seed_initial_weights
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
-from medstrata.runtime.randomness import Stream, derive_seed
+from medstrata.runtime.randomness import Stream
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def seeded_encoder(
     Raises:
         MedstrataError: nothing can be loaded from what is named.
     """
-    torch.manual_seed(derive_seed(Stream.EVALUATED_WEIGHTS, seed))
+    seed_initial_weights(Stream.EVALUATED_WEIGHTS, seed)
     return load_encoder(
         encoder,
         backbone=backbone,

@@ -8,7 +8,7 @@ from typing import Any
 from medstrata.exporting.source import Source
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import read_result
+from medstrata.runs.folder import read_result, unusable_run
 from medstrata.runtime.errors import MedstrataError
 
 
@@ -41,7 +41,7 @@ def scores_of(source: Source, runs: Sequence[Path]) -> list[Score]:
     for run in runs:
         result = read_result(run)
         if result is None or result.get("kind") not in ("finetune", "probe"):
-            raise MedstrataError(f"{run} is not a finished fine-tuning or probe run with scores")
+            raise unusable_run(run, "finished fine-tuning and probe runs, which have scores")
         if run.resolve() == source.run.resolve():
             continue
         spec = EncoderSpec.parse(result["encoder"]).below(run)

@@ -14,7 +14,7 @@ from medstrata.models.backbones import Backbone
 from medstrata.models.encoders import load_run
 from medstrata.models.heads import Head
 from medstrata.models.preprocessing import Preprocessing
-from medstrata.runs.folder import read_config, read_result
+from medstrata.runs.folder import read_config, read_result, unusable_run
 from medstrata.runtime.errors import MedstrataError
 
 _BATCH = 3  # images of the fixed input; not the batch that graphs are traced with
@@ -59,9 +59,7 @@ def open_source(run: Path, *, head: bool) -> Source:
     """
     result = read_result(run)
     if result is None:
-        if (run / "config.yaml").is_file():
-            raise MedstrataError(f"{run} is not finished; finish it with --resume, then export")
-        raise MedstrataError(f"{run} is not a run folder; give a pre-training or fine-tuned run")
+        raise unusable_run(run, "a finished pre-training or fine-tuned run")
     kind, settings = result.get("kind"), read_config(run / "config.yaml")
     if kind in ("pretrain", "import"):
         loaded = load_run(run)

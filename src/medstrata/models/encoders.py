@@ -18,6 +18,7 @@ from medstrata.models.importing.find_encoder import Found, find_encoder, own_enc
 from medstrata.models.importing.match import Match, channels_of, match
 from medstrata.models.preprocessing import NORMALISATIONS, Preprocessing, by_convention, imagenet
 from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.runs.folder import unusable_run
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
@@ -215,11 +216,8 @@ def load_run(run: Path, backbone: str | None = None) -> LoadedEncoder:
     """
     exported = run / "exported"
     if not (exported / "config.json").is_file():
-        what = "is not finished" if (run / "config.yaml").is_file() else "is not a run folder"
-        raise MedstrataError(
-            f"{run} {what}; give a finished pre-training run, a weights file, `scratch` or "
-            "`imagenet`"
-        )
+        wanted = "a finished pre-training run, a weights file, `scratch` or `imagenet`"
+        raise unusable_run(run, wanted)
     try:
         config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
         arm, architecture = str(config["arm"]), str(config["architecture"])

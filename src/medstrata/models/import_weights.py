@@ -1,12 +1,12 @@
 """A folder that serves as a run, from a weights file of another program."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from medstrata.models.encoders import encoder_digest, export_backbone, load_foreign
 from medstrata.models.importing.find_encoder import find_encoder
+from medstrata.models.settings import ImportSettings
 from medstrata.runs.folder import open_run, read_result, write_result
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
@@ -17,13 +17,7 @@ def import_weights(
     out: Path | str,
     *,
     backbone: str,
-    prefix: str | None = None,
-    encoder: str | None = None,
-    in_channels: int | None = None,
-    image_size: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    arm: str | None = None,
+    settings: ImportSettings | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Make an encoder of another program usable wherever a pre-training run is.
@@ -32,15 +26,7 @@ def import_weights(
         file: Safetensors, or what torch.save wrote; in any layout of docs/guide/weights.md.
         out: Folder to write.
         backbone: timm's name of the network.
-        prefix: What the names of its tensors begin with; None recognises the layout.
-        encoder: Which of several, such as `key` or `teacher`; None takes the layout's default.
-        in_channels: 1 or 3; None takes the file's.
-        image_size: Side of the input in pixels; None takes what config.json beside the file says,
-            else what timm names for the backbone.
-        mean: Subtracted from values in 0..1, one or one a channel; None takes what config.json
-            beside the file says, else the layout's own.
-        std: Divides afterwards, likewise.
-        arm: Name in tables; by default the file's.
+        settings: Which encoder of the file, and its input; None recognises both.
         overwrite: Delete an earlier import in the folder first.
 
     Returns:
@@ -51,20 +37,21 @@ def import_weights(
             backbone, or the folder holds something else than an import; nothing is written then.
     """
     file, out = Path(file), Path(out)
-    if in_channels not in (None, 1, 3):
-        raise MedstrataError(f"in_channels must be 1 or 3, got {in_channels}")
+    chosen = settings or ImportSettings()
+    if chosen.in_channels not in (None, 1, 3):
+        raise MedstrataError(f"in_channels must be 1 or 3, got {chosen.in_channels}")
     _require_room(file, out, overwrite=overwrite)
-    found = find_encoder(file, prefix=prefix, encoder=encoder)
+    found = find_encoder(file, prefix=chosen.prefix, encoder=chosen.encoder)
     loaded, matched = load_foreign(
         found,
         backbone,
-        image_size=image_size,
-        in_channels=in_channels,
-        mean=mean,
-        std=std,
+        image_size=chosen.image_size,
+        in_channels=chosen.in_channels,
+        mean=chosen.mean,
+        std=chosen.std,
     )
-    loaded = loaded._replace(arm=arm or loaded.arm)
-    settings = {
+    loaded = loaded._replace(arm=chosen.arm or loaded.arm)
+    described = {
         "file": file.name,
         "sha256": _sha256(file),
         "backbone": backbone,
@@ -73,13 +60,13 @@ def import_weights(
         "arm": loaded.arm,
         "preprocessing": asdict(loaded.preprocessing),
     }
-    open_run(out, settings, overwrite=overwrite)
+    open_run(out, described, overwrite=overwrite)
     export_backbone(out / "exported", loaded)
     write_result(
         out,
         {
             "kind": "import",
-            **settings,
+            **described,
             "encoder_digest": encoder_digest(loaded),
             "layout": found.layout,
             "matched": matched.matched,

@@ -28,7 +28,7 @@ from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
 from medstrata.pretraining.recipes import recipe
 from medstrata.runs.folder import environment
 from medstrata.runtime.console import progress_bar, say, show
-from medstrata.runtime.devices import make_accelerator, memory
+from medstrata.runtime.devices import computed_in, make_accelerator, memory
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import usable_cores
@@ -205,7 +205,7 @@ def _seconds(training: Training, step: partial[Any]) -> float:
 def _step_record(
     training: Training, seconds: list[float], flop: int, peak: float | None, ceiling: Ceiling
 ) -> dict[str, Any]:
-    precision = "bf16" if training.accelerator.mixed_precision == "bf16" else "fp32"
+    precision = computed_in(training.accelerator)
     taken = median(seconds)
     return {
         "seconds": taken,

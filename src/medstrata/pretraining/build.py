@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import nn
 
 from medstrata.data.labels import make_task
@@ -23,7 +25,7 @@ from medstrata.pretraining.moco import Encoder, MoCo, Queue
 from medstrata.pretraining.monitors import Monitor, make_monitor
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runtime.console import say, warn
-from medstrata.runtime.devices import gather, spare_slow_convolutions
+from medstrata.runtime.devices import gather, seed_initial_weights, spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.randomness import Stream, derive_seed
 
@@ -50,6 +52,7 @@ def build(
     accelerator: Accelerator, settings: PretrainSettings, store: Store, folder: Path
 ) -> Training:
     """Put model, queue, optimizer and loader together, as they are before the first step."""
+    device = accelerator.device
     rows = store.rows("train" if settings.images == "train" else None)
     loader = Loader(
         store=store,
@@ -58,56 +61,36 @@ def build(
         batch_size=settings.batch_size,
         views=2,
         seed=settings.seed,
-        device=accelerator.device,
+        device=device,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
         shuffle_shards=settings.shuffle_shards,
     )
     expected = _preprocessing(settings, store)
     model = _build_model(settings, expected, settings.batch_size // accelerator.num_processes)
-    model = model.to(accelerator.device).to(memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)
     spare_slow_convolutions(accelerator, model)
     watched = model.query_encoder.backbone
     if settings.shard:
         watched = copy.deepcopy(watched)
-        shard(model, accelerator.device, accelerator.num_processes)
-    optimizer = torch.optim.SGD(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=base_lr(settings),
-        momentum=settings.optimizer.sgd_momentum,
-        weight_decay=settings.optimizer.weight_decay,
-    )
+        shard(model, device, accelerator.num_processes)
+    optimizer = _make_optimizer(settings, model)
     if settings.compile:
         # For the very shapes: sub-batches of keys would else make the batch a variable.
         model.query_encoder.compile(dynamic=False)
         model.key_encoder.compile(dynamic=False)
-    # What is split needs no wrapper to average gradients.
-    wrapped = accelerator.prepare_model(model, evaluation_mode=settings.shard)
-    optimizer = accelerator.prepare_optimizer(optimizer)
-    generator = torch.Generator().manual_seed(derive_seed(Stream.QUEUE, settings.seed))
-    queue = Queue(
-        _queue_size(settings, len(rows)), settings.contrastive.head_size, generator=generator
-    )
-    task = make_task(store, settings.knn_task) if settings.knn_task else None
     return Training(
         accelerator=accelerator,
         settings=settings,
         folder=folder,
         loader=loader,
         model=model,
-        wrapped=wrapped,
-        optimizer=optimizer,
-        queue=queue.to(accelerator.device),
+        # What is split needs no wrapper to average gradients.
+        wrapped=accelerator.prepare_model(model, evaluation_mode=settings.shard),
+        optimizer=accelerator.prepare_optimizer(optimizer),
+        queue=_make_queue(settings, len(rows)).to(device),
         preprocessing=expected,
-        monitor=make_monitor(
-            store,
-            rows,
-            task,
-            expected,
-            accelerator.device,
-            derive_seed(Stream.MONITOR, settings.seed),
-            settings.shuffle_shards,
-        ),
+        monitor=_make_monitor(settings, store, rows, expected, device),
         watched=watched,
     )
 
@@ -127,8 +110,7 @@ def _preprocessing(settings: PretrainSettings, store: Store) -> Preprocessing:
 
 def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batch: int) -> MoCo:
     contrastive = settings.contrastive
-    # The one place where the global generator is seeded: initialisers of all backbones read it.
-    torch.manual_seed(derive_seed(Stream.WEIGHTS, settings.seed))
+    seed_initial_weights(Stream.WEIGHTS, settings.seed)
     backbone = create_backbone(
         settings.backbone,
         in_channels=expected.channels,
@@ -155,6 +137,33 @@ def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batc
         key_sub_batches=parts,
         gather=gather,
     )
+
+
+def _make_optimizer(settings: PretrainSettings, model: MoCo) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=base_lr(settings),
+        momentum=settings.optimizer.sgd_momentum,
+        weight_decay=settings.optimizer.weight_decay,
+    )
+
+
+def _make_monitor(
+    settings: PretrainSettings,
+    store: Store,
+    rows: NDArray[np.int64],
+    expected: Preprocessing,
+    device: torch.device,
+) -> Monitor:
+    task = make_task(store, settings.knn_task) if settings.knn_task else None
+    seed = derive_seed(Stream.MONITOR, settings.seed)
+    return make_monitor(store, rows, task, expected, device, seed, settings.shuffle_shards)
+
+
+def _make_queue(settings: PretrainSettings, images: int) -> Queue:
+    generator = torch.Generator().manual_seed(derive_seed(Stream.QUEUE, settings.seed))
+    size = _queue_size(settings, images)
+    return Queue(size, settings.contrastive.head_size, generator=generator)
 
 
 def _queue_size(settings: PretrainSettings, images: int) -> int:

@@ -1,18 +1,16 @@
 """Pre-training: from a store to an encoder, by one explicit loop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
 from medstrata.data.loader import Batch
 from medstrata.data.store.store import Store
-from medstrata.data.views import make_views
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
 from medstrata.pretraining.build import (
     Training,
@@ -28,6 +26,7 @@ from medstrata.pretraining.recipes import arm_of
 from medstrata.pretraining.recorder import Recorder
 from medstrata.pretraining.schedule import lr_factor
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
+from medstrata.pretraining.view_sheet import save_view_sheet
 from medstrata.runs.folder import (
     checkpoints,
     keep_audit,
@@ -38,12 +37,10 @@ from medstrata.runs.folder import (
     settings_dict,
     write_result,
 )
-from medstrata.runs.metrics_log import read_metrics
 from medstrata.runs.trackers import Track, Tracker, nowhere, require_installed, tracking
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import computed_in, device_name, gather, make_accelerator
 from medstrata.runtime.errors import Stopped
-from medstrata.runtime.files import replacing
 from medstrata.runtime.randomness import Stream, permutation
 from medstrata.runtime.signals import stop_requests
 
@@ -97,15 +94,15 @@ def pretrain(
     if state is not None:
         restore(training, state)
         say(f"resuming {out} at step {training.step}")
-    if accelerator.is_main_process:
-        _save_views(training)
+    if accelerator.is_main_process and not (out / "views.png").is_file():
+        save_view_sheet(out / "views.png", training.loader)
     named = trackers if accelerator.is_main_process else ()
     with tracking(named, out, described, step=training.step) as track:
         length = state["metrics_length"] if state else 0
         with profiling(training, wanted=profile) as watch:
-            seconds = train(training, metrics_length=length, track=track, watch=watch)
+            epochs = train(training, metrics_length=length, track=track, watch=watch)
     if accelerator.is_main_process:
-        _finish(training, store, seconds)
+        _finish(training, store, epochs)
     accelerator.wait_for_everyone()
     return out
 
@@ -129,10 +126,14 @@ def train(
     metrics_length: int = 0,
     track: Track = nowhere,
     watch: Watch = unwatched,
-) -> float:
-    """Run from `training.step` to the end; returns the seconds of all parts of the run."""
+) -> list[dict[str, Any]]:
+    """Run from `training.step` to the end.
+
+    Returns:
+        The record of each epoch, of earlier parts of the run too; in the main process alone.
+    """
     t, per_epoch = training, training.loader.steps_per_epoch
-    with stop_requests() as stopping, _recorder(t, metrics_length, track) as recorder:
+    with stop_requests() as stopping, Recorder(t, metrics_length, track) as recorder:
         for epoch in range(t.step // per_epoch, t.settings.epochs):
             batches = t.loader.epoch(epoch, first_step=t.step % per_epoch)
             for batch in batches:
@@ -154,8 +155,7 @@ def train(
             _save(t, recorder)
             if epoch + 1 < t.settings.epochs and _stop_together(t, stopping):
                 raise _stopped(t)
-        seconds: float = recorder.seconds
-        return seconds
+        return list(recorder.epochs)
 
 
 def _stopped(t: Training) -> Stopped:
@@ -170,20 +170,6 @@ def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
         return False  # reading the answer waits for the device
     asked = torch.tensor(float(stopping()), device=t.accelerator.device)
     return bool(t.accelerator.reduce(asked, reduction="sum") > 0)
-
-
-def _recorder(t: Training, metrics_length: int, track: Track) -> Recorder:
-    return Recorder(
-        t.accelerator,
-        t.folder,
-        batch_size=t.settings.batch_size,
-        steps_per_epoch=t.loader.steps_per_epoch,
-        epochs=t.settings.epochs,
-        step=t.step,
-        metrics_length=metrics_length,
-        look=lambda: t.monitor.look(t.watched),
-        track=track,
-    )
 
 
 def training_step(t: Training, batch: Batch) -> Loss:
@@ -248,24 +234,12 @@ def _save(t: Training, recorder: Recorder) -> None:
     t.accelerator.wait_for_everyone()
 
 
-def _save_views(t: Training) -> None:
-    """views.png: both views of eight images of the first batch, as the encoder sees them."""
-    if (t.folder / "views.png").is_file():
-        return
-    rows = t.loader.batch_rows(epoch=0, step=0)[:8]
-    pixels, _ = make_views(t.loader.store, rows, t.settings.views, seed=t.settings.seed, epoch=0)
-    sheet = np.concatenate([np.concatenate(list(view), axis=1) for view in pixels], axis=0)
-    colour = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR) if sheet.shape[-1] == 3 else sheet
-    with replacing(t.folder / "views.png") as temporary:
-        temporary.write_bytes(cv2.imencode(".png", colour)[1].tobytes())
-
-
-def _finish(t: Training, store: Store, seconds: float) -> None:
+def _finish(t: Training, store: Store, epochs: Sequence[Mapping[str, Any]]) -> None:
     """Export the query encoder's backbone and write result.json."""
     settings, arm, backbone = t.settings, arm_of(t.settings), t.watched
     trained = LoadedEncoder(arm, settings.backbone, backbone, t.preprocessing)
     export_backbone(t.folder / "exported", trained)
-    *_, final = read_metrics(t.folder / "metrics.jsonl", "epoch")
+    seconds = sum(record["time"]["seconds"] for record in epochs)
     write_result(
         t.folder,
         {
@@ -288,7 +262,7 @@ def _finish(t: Training, store: Store, seconds: float) -> None:
             "seed": settings.seed,
             "device": device_name(t.accelerator.device),
             "precision": computed_in(t.accelerator),
-            "final": final,
+            "final": epochs[-1],
         },
     )
     say(f"pre-trained {t.step} steps in {seconds:.0f} s; encoder in {t.folder / 'exported'}")

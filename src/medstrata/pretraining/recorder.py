@@ -1,17 +1,16 @@
 """From the losses of a run to its metrics, its progress bar and its words of warning."""
 
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from rich.progress import Progress, TextColumn
 from torch import Tensor
 
 from medstrata.data.loader import Prefetched
+from medstrata.pretraining.build import Training
 from medstrata.pretraining.moco import Loss
 from medstrata.runs.metrics_log import Metrics, read_metrics
 from medstrata.runs.trackers import Track
@@ -29,41 +28,28 @@ class Recorder:
     found, by its number, at the next reading and always before a checkpoint is written.
 
     Args:
-        accelerator: Knows the processes.
-        folder: The run folder.
-        batch_size: Images a step over all processes.
-        steps_per_epoch: Steps of one pass.
-        epochs: Passes of the run.
-        step: Steps done before, when resuming.
-        metrics_length: Bytes of metrics.jsonl that those steps wrote.
-        look: Gives the monitors' part of an epoch's record.
+        training: What is trained, at the step it starts or goes on from.
+        metrics_length: Bytes of metrics.jsonl that the steps before wrote.
         track: Sends the numbers of each record to trackers.
 
     Attributes:
-        seconds: Training time of the whole run, resumed parts included.
+        epochs: The record of each epoch, of earlier parts of the run too; in the main process.
     """
 
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        folder: Path,
-        *,
-        batch_size: int,
-        steps_per_epoch: int,
-        epochs: int,
-        step: int,
-        metrics_length: int,
-        look: Callable[[], dict[str, Any]],
-        track: Track,
-    ) -> None:
-        self._accelerator, self._folder, self._look = accelerator, folder, look
-        self._batch_size = batch_size
-        self._main = accelerator.is_main_process
-        self._metrics = Metrics(folder, length=metrics_length, track=track) if self._main else None
-        self._bar = _make_bar(folder.name, epochs * steps_per_epoch, step) if self._main else None
+    def __init__(self, training: Training, metrics_length: int, track: Track) -> None:
+        t, per_epoch = training, training.loader.steps_per_epoch
+        self._training, self._batch_size = t, t.settings.batch_size
+        self._main = t.accelerator.is_main_process
+        self._metrics: Metrics | None = None
+        self._bar: Progress | None = None
+        if self._main:
+            self._metrics = Metrics(t.folder, length=metrics_length, track=track)
+            self._bar = _make_bar(t.folder.name, t.settings.epochs * per_epoch, t.step)
         self._waiting: list[tuple[dict[str, Any], Tensor]] = []
-        self._epoch_records = self._recorded("step", step // steps_per_epoch)
-        self.seconds = sum(record["time"]["seconds"] for record in self._recorded("epoch", None))
+        self._epoch_records = [
+            record for record in self._recorded("step") if record["epoch"] == t.step // per_epoch
+        ]
+        self.epochs = self._recorded("epoch")
         self._clock, self._waited = time.perf_counter(), 0.0
         self._batches: Prefetched | None = None
 
@@ -78,11 +64,9 @@ class Recorder:
         if self._metrics is not None:
             self._metrics.close()
 
-    def _recorded(self, event: str, epoch: int | None) -> list[dict[str, Any]]:
-        if not self._main:
-            return []
-        records = read_metrics(self._folder / "metrics.jsonl", event)
-        return [record for record in records if epoch is None or record["epoch"] == epoch]
+    def _recorded(self, event: str) -> list[dict[str, Any]]:
+        path = self._training.folder / "metrics.jsonl"
+        return list(read_metrics(path, event)) if self._main else []
 
     @property
     def length(self) -> int:
@@ -118,7 +102,7 @@ class Recorder:
             return
         table = torch.stack([values for _, values in self._waiting])
         # The mean over processes; each holds an equal share of the batch.
-        rows = self._accelerator.reduce(table, reduction="mean").cpu().tolist()
+        rows = self._training.accelerator.reduce(table, reduction="mean").cpu().tolist()
         elapsed = time.perf_counter() - self._clock
         waited = self._batches.waited_s if self._batches else 0.0
         speed = {
@@ -159,10 +143,10 @@ class Recorder:
                 warn(f"epoch {epoch + 1}: {message}")
             record["time"]["monitor_seconds"] = time.perf_counter() - started
             self._metrics.write(record)
-            self.seconds += record["time"]["seconds"]
+            self.epochs.append(record)
         self._epoch_records.clear()
         self._clock, self._waited = time.perf_counter(), 0.0
-        self._accelerator.wait_for_everyone()
+        self._training.accelerator.wait_for_everyone()
 
     def _epoch_record(self, epoch: int) -> dict[str, Any]:
         records = self._epoch_records
@@ -177,7 +161,7 @@ class Recorder:
                 stage: float(np.mean([r["intermediate"][stage] for r in records]))
                 for stage in records[0]["intermediate"]
             },
-            **self._look(),
+            **self._training.monitor.look(self._training.watched),
             "time": {
                 "seconds": seconds,
                 "samples_per_s": len(records) * self._batch_size / seconds,

@@ -206,6 +206,22 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
+def unusable_run(run: Path, wanted: str) -> MedstrataError:
+    """The error for a folder that is no finished run of the kind that is wanted.
+
+    Args:
+        run: What was given as a run folder.
+        wanted: What to give instead, in words.
+    """
+    if read_result(run) is not None:
+        why = "is a run of another kind, or has lost files"
+    elif (run / "config.yaml").is_file():
+        why = "is not finished (--resume finishes it)"
+    else:
+        why = "is not a run folder"
+    return MedstrataError(f"{run} {why}; give {wanted}")
+
+
 def settings_dict(settings: Any) -> dict[str, Any]:
     """A settings dataclass as nested plain values, tuples as lists."""
     return dict(json.loads(json.dumps(asdict(settings))))

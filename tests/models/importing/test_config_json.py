@@ -13,6 +13,7 @@ from medstrata.models.backbones import create_backbone
 from medstrata.models.encoders import load_encoder
 from medstrata.models.import_weights import import_weights
 from medstrata.models.importing.config_json import described_input
+from medstrata.models.settings import ImportSettings
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 
@@ -61,7 +62,12 @@ def test_it_is_taken_and_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = weights(tmp_path / "theirs", config)
-    out = import_weights(file, tmp_path / "out", backbone="test_resnet", in_channels=channels)
+    out = import_weights(
+        file,
+        tmp_path / "out",
+        backbone="test_resnet",
+        settings=ImportSettings(in_channels=channels),
+    )
     assert "model.safetensors: input as config.json beside it says" in capsys.readouterr().err
     found = expected(out)
     assert found["mean"] == pytest.approx(mean)
@@ -72,7 +78,9 @@ def test_it_is_taken_and_said(
 def test_what_is_given_goes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = weights(tmp_path / "theirs", TIMM)
     options: dict[str, Any] = {"mean": [0.1], "image_size": 48}
-    out = import_weights(file, tmp_path / "out", backbone="test_resnet", **options)
+    out = import_weights(
+        file, tmp_path / "out", backbone="test_resnet", settings=ImportSettings(**options)
+    )
     assert "std of the input as config.json beside it says" in capsys.readouterr().err
     assert expected(out) == {
         "image_size": 48, "channels": 3, "mean": [0.1] * 3, "std": [0.3, 0.2, 0.1],
@@ -140,7 +148,10 @@ def test_our_own_exports_come_back_as_they_were(target: str, tmp_path: Path) -> 
     save_file(model.state_dict(), tmp_path / "resnet18.safetensors")
     options: dict[str, Any] = {"mean": [0.31], "std": [0.17], "image_size": 64}
     first = import_weights(
-        tmp_path / "resnet18.safetensors", tmp_path / "run", backbone="resnet18", **options
+        tmp_path / "resnet18.safetensors",
+        tmp_path / "run",
+        backbone="resnet18",
+        settings=ImportSettings(**options),
     )
     folder = export(first, target, tmp_path / "exported")
     (file,) = [*folder.glob("*.safetensors"), *folder.glob("*.pt*")]

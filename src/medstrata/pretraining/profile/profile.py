@@ -26,7 +26,7 @@ from medstrata.pretraining.profile.roofline import measure_ceiling
 from medstrata.pretraining.profile.trace import PYTHON, as_shares, trace_steps
 from medstrata.runs.folder import environment
 from medstrata.runtime.console import say, show, warn
-from medstrata.runtime.devices import memory
+from medstrata.runtime.devices import computed_in, memory
 from medstrata.runtime.errors import Stopped
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import busy_seconds, usable_cores
@@ -166,7 +166,7 @@ class _Observer:
             batch_size=t.settings.batch_size // t.accelerator.num_processes,
             step_seconds=wall / len(self._cycles),
             shares=self._shares(wall),
-            precision="bf16" if t.accelerator.mixed_precision == "bf16" else "fp32",
+            precision=computed_in(t.accelerator),
             flop=self._flop,
             ceiling=ceiling,
             loader_rate=rates and rates[0],
