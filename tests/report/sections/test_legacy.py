@@ -19,7 +19,7 @@ def test_legacy_figures_stand_beside_the_right_ones(tmp_path, patients):
         change_result(tmp_path / f"moco-0-{seed}", legacy=legacy)
     comparison = comparison_in(tmp_path)
     section = legacy_section([comparison])
-    assert "not to be used" in section.title
+    assert "not to be used" in section.words.title
     (row,) = section.parts[2].rows
     assert row[2].number == comparison.column(0.1, "macro_auroc")["moco"].value
     assert row[3].number == pytest.approx(1.0)

@@ -100,30 +100,34 @@ Part = Heading | Text | Terms | Bullets | Table | Pictures | Sheet | Folded
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
-    """A section of the page.
+class SectionWords:
+    """What is said of a section.
 
     Attributes:
         anchor: Where a link leads; unique in the page.
         title: Its heading.
         short: Its name in the list of sections.
-        parts: What it holds, in order.
+        lead: How to read it, before everything else; may be empty.
     """
 
     anchor: str
     title: str
     short: str
+    lead: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: its words, then what it holds, in order."""
+
+    words: SectionWords
     parts: Sequence[Part]
 
 
-def section_of(
-    parts: Iterable[Part], *, anchor: str, title: str, short: str, lead: str
-) -> Section | None:
-    """A section that begins with how to read it; None where it would hold nothing else."""
+def section_of(words: SectionWords, parts: Iterable[Part]) -> Section | None:
+    """A section; None where it would hold nothing but its lead."""
     kept = tuple(parts)
-    if not kept:
-        return None
-    return Section(anchor=anchor, title=title, short=short, parts=(Text(lead, "lead"), *kept))
+    return Section(words, (Text(words.lead, "lead"), *kept)) if kept else None
 
 
 def headed(heading: str, table: Table | None) -> tuple[Part, ...]:

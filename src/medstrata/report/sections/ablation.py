@@ -21,7 +21,7 @@ from medstrata.report.render.formatting import (
     sentence,
     slug,
 )
-from medstrata.report.render.parts import Part, Section, headed, section_of
+from medstrata.report.render.parts import Part, Section, SectionWords, headed, section_of
 from medstrata.report.render.tables import (
     Cell,
     Table,
@@ -93,7 +93,8 @@ def ablation_section(
         "differences between rows may be those of the start."
     )
     title = "Which stages, which weights"
-    return section_of(parts, anchor="ablation", title=title, short="Ablation", lead=lead), notes
+    words = SectionWords(anchor="ablation", title=title, short="Ablation", lead=lead)
+    return section_of(words, parts), notes
 
 
 def _untraced(

@@ -19,6 +19,7 @@ from medstrata.report.render.parts import (
     Part,
     Pictures,
     Section,
+    SectionWords,
     Sheet,
     Text,
     section_of,
@@ -52,19 +53,24 @@ _MAPS = Markup(
 )
 
 
+_WORDS = SectionWords(
+    anchor="atlas",
+    title="Atlas of the features",
+    short="Atlas",
+    lead="What the frozen encoders make of test images, before any label was used: how many "
+    "directions their features spread over, which images they hold to be alike, and a map of "
+    "all.",
+)
+
+
 def atlas_section(
     found: Sequence[Comparison[Atlas]], styles: Mapping[str, Style]
 ) -> tuple[Section | None, list[Note]]:
     """Everything about atlases, and a note for each picture or map that cannot be read."""
     notes: list[Note] = []
     section = section_of(
+        _WORDS,
         [part for one in found for part in _parts(one, styles, notes)],
-        anchor="atlas",
-        title="Atlas of the features",
-        short="Atlas",
-        lead="What the frozen encoders make of test images, before any label was used: how many "
-        "directions their features spread over, which images they hold to be alike, and a map of "
-        "all.",
     )
     return section, notes
 

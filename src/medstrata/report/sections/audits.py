@@ -5,7 +5,15 @@ from typing import Any
 
 from medstrata.report.read.facts import Note, Run
 from medstrata.report.render.formatting import counted, listed, percent, slug
-from medstrata.report.render.parts import Bullets, Heading, Part, Section, Text, section_of
+from medstrata.report.render.parts import (
+    Bullets,
+    Heading,
+    Part,
+    Section,
+    SectionWords,
+    Text,
+    section_of,
+)
 from medstrata.report.render.tables import Cell, Table, count_cell, number_cell, text_cells
 
 _CUES = {
@@ -15,6 +23,16 @@ _CUES = {
     "intensity": "Mean colour",
     "border": "Border strip",
 }
+
+
+_WORDS = SectionWords(
+    anchor="audit",
+    title="Data audit",
+    short="Data audit",
+    lead="What in the images and splits could make a score look better than it is. A shortcut "
+    "is something other than the finding that predicts the label by itself: its AUROC would be "
+    "0.5 if it told nothing. Its interval is over patients.",
+)
 
 
 def audits_section(runs: Sequence[Run]) -> tuple[Section | None, list[Note]]:
@@ -41,13 +59,8 @@ def audits_section(runs: Sequence[Run]) -> tuple[Section | None, list[Note]]:
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             lacking[store] = Note(what=store, why="the data audit of its runs cannot be read")
     section = section_of(
+        _WORDS,
         (part for parts in audits.values() for part in parts),
-        anchor="audit",
-        title="Data audit",
-        short="Data audit",
-        lead="What in the images and splits could make a score look better than it is. A shortcut "
-        "is something other than the finding that predicts the label by itself: its AUROC would be "
-        "0.5 if it told nothing. Its interval is over patients.",
     )
     return section, list(lacking.values())
 

@@ -19,7 +19,7 @@ from medstrata.report.render.formatting import (
     signed,
     slug,
 )
-from medstrata.report.render.parts import Heading, Part, Section, section_of
+from medstrata.report.render.parts import Heading, Part, Section, SectionWords, section_of
 from medstrata.report.render.tables import (
     Cell,
     Column,
@@ -49,6 +49,19 @@ class Gain:
     parts: Mapping[int, float]
 
 
+_WORDS = SectionWords(
+    anchor="gain",
+    title="Mean gain over data sets",
+    short="Mean gain",
+    lead="Each entry averages the differences between an arm and a baseline over the data "
+    "sets, every set counting the same; the same patients, labelled images and seeds on both "
+    f"sides. The {percent(LEVEL)} interval comes from {RESAMPLES:,} resamples of the patients "
+    "of each set. It takes the data sets as they are: it does not tell what another data set "
+    "would show. Where the sets are judged by different metrics, their differences are "
+    "averaged all the same, as points of a scale from 0 to 1.",
+)
+
+
 def gains_section(found: Sequence[Comparison[Finetune]]) -> Section | None:
     """A table for each protocol and baseline; None unless there are several data sets."""
     parts: list[Part] = []
@@ -64,16 +77,8 @@ def gains_section(found: Sequence[Comparison[Finetune]]) -> Section | None:
         if tables:
             parts += [Heading(protocol_name(protocol)), *tables]
     return section_of(
+        _WORDS,
         parts,
-        anchor="gain",
-        title="Mean gain over data sets",
-        short="Mean gain",
-        lead="Each entry averages the differences between an arm and a baseline over the data "
-        "sets, every set counting the same; the same patients, labelled images and seeds on both "
-        f"sides. The {percent(LEVEL)} interval comes from {RESAMPLES:,} resamples of the patients "
-        "of each set. It takes the data sets as they are: it does not tell what another data set "
-        "would show. Where the sets are judged by different metrics, their differences are "
-        "averaged all the same, as points of a scale from 0 to 1.",
     )
 
 

@@ -16,7 +16,16 @@ from medstrata.report.render.formatting import (
     percent,
     span,
 )
-from medstrata.report.render.parts import Folded, Heading, Part, Section, Terms, Text, headed
+from medstrata.report.render.parts import (
+    Folded,
+    Heading,
+    Part,
+    Section,
+    SectionWords,
+    Terms,
+    Text,
+    headed,
+)
 from medstrata.report.render.tables import (
     Cell,
     Table,
@@ -43,7 +52,7 @@ def data_section(found: Sequence[Comparison[Finetune]]) -> Section:
             ("Judged by", f"{metric_name(same[0].metric)} on {tested}"),
         ]
         parts += [Heading(same[0].where), Terms(terms), _subset_table(same)]
-    return Section(anchor="data", title="Data and tasks", short="Data", parts=parts)
+    return Section(SectionWords(anchor="data", title="Data and tasks", short="Data"), parts)
 
 
 def _data_table(places: Sequence[Sequence[Comparison[Finetune]]]) -> Table:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from medstrata.report.read.results import Pretrain
 from medstrata.report.render.figures import Style
 from medstrata.report.render.formatting import counted
-from medstrata.report.render.parts import Bullets, Heading, Part, Section, Text
+from medstrata.report.render.parts import Bullets, Heading, Part, Section, SectionWords, Text
 from medstrata.report.sections.curves import pretrain_curves, read
 from medstrata.report.sections.inventory import pretrain_table
 
@@ -20,10 +20,8 @@ def pretraining_section(runs: Sequence[Pretrain], styles: Mapping[str, Style]) -
         return None
     said = [part for run in runs for part in _warnings(run)]
     return Section(
-        anchor="pretraining",
-        title="Pre-training",
-        short="Pre-training",
-        parts=(
+        SectionWords(anchor="pretraining", title="Pre-training", short="Pre-training"),
+        (
             pretrain_table(runs),
             Heading("What the monitors said"),
             *(said or [Text("No run raised a warning of collapse.")]),

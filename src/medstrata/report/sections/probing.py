@@ -19,7 +19,17 @@ from medstrata.report.render.formatting import (
     percent_slug,
     span,
 )
-from medstrata.report.render.parts import Folded, Heading, Part, Pictures, Section, Terms, Text
+from medstrata.report.render.parts import (
+    Folded,
+    Heading,
+    Part,
+    Pictures,
+    Section,
+    SectionWords,
+    Terms,
+    Text,
+    section_of,
+)
 from medstrata.report.render.summary import Summary
 from medstrata.report.render.summary_figures import common_limits, stage_figure
 from medstrata.report.render.tables import Cell, Table, arm_cell, text_cells
@@ -45,6 +55,9 @@ _NOTE = (
 )
 
 
+_WORDS = SectionWords(anchor="probing", title="Layer-wise probing", short="Probing", lead=_LEAD)
+
+
 def probing_section(
     found: Sequence[Comparison[Probe]], styles: Mapping[str, Style]
 ) -> Section | None:
@@ -52,12 +65,7 @@ def probing_section(
     parts = [part for one in found for part in probing_parts(one, styles)]
     if not parts:
         return None
-    return Section(
-        anchor="probing",
-        title="Layer-wise probing",
-        short="Probing",
-        parts=(Text(_LEAD, "lead"), *parts, Text(_NOTE, "note")),
-    )
+    return section_of(_WORDS, [*parts, Text(_NOTE, "note")] if parts else ())
 
 
 def probing_parts(comparison: Comparison[Probe], styles: Mapping[str, Style]) -> Iterator[Part]:

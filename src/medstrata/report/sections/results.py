@@ -20,7 +20,16 @@ from medstrata.report.render.formatting import (
     slug,
     span,
 )
-from medstrata.report.render.parts import Folded, Heading, Part, Pictures, Section, Terms, Text
+from medstrata.report.render.parts import (
+    Folded,
+    Heading,
+    Part,
+    Pictures,
+    Section,
+    SectionWords,
+    Terms,
+    Text,
+)
 from medstrata.report.render.summary import Summary
 from medstrata.report.render.summary_figures import common_limits, fraction_figure
 from medstrata.report.render.tables import (
@@ -73,7 +82,7 @@ def findings_section(
         "intervals over patients nor their scores over seeds touch."
     )
     parts.append(Text(note, "note"))
-    return Section(anchor="findings", title="Findings", short="Findings", parts=parts)
+    return Section(SectionWords(anchor="findings", title="Findings", short="Findings"), parts)
 
 
 def results_section(found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]) -> Section:
@@ -89,7 +98,7 @@ def results_section(found: Sequence[Comparison[Finetune]], styles: Mapping[str, 
         parts += [Heading(same[0].where), *_figures(same, styles, several)]
         for comparison in same:
             parts += _results(comparison, styles)
-    return Section(anchor="results", title="Results", short="Results", parts=parts)
+    return Section(SectionWords(anchor="results", title="Results", short="Results"), parts)
 
 
 def _figures(

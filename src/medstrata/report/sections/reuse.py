@@ -15,6 +15,7 @@ from medstrata.report.render.parts import (
     Part,
     Pictures,
     Section,
+    SectionWords,
     Text,
     section_of,
 )
@@ -50,17 +51,19 @@ _CAPTION = (
 )
 
 
+_WORDS = SectionWords(
+    anchor="reuse",
+    title="Feature reuse",
+    short="Feature reuse",
+    lead=_LEAD,
+)
+
+
 def reuse_section(
     found: Sequence[Comparison[Reuse]], styles: Mapping[str, Style]
 ) -> Section | None:
     """Curves, heat maps, tables and sentences; None when nothing was measured."""
-    return section_of(
-        (part for one in found for part in _parts(one, styles)),
-        anchor="reuse",
-        title="Feature reuse",
-        short="Feature reuse",
-        lead=_LEAD,
-    )
+    return section_of(_WORDS, (part for one in found for part in _parts(one, styles)))
 
 
 def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterator[Part]:

@@ -23,7 +23,15 @@ from medstrata.report.render.figures import (
     unit_square,
 )
 from medstrata.report.render.formatting import counted, percent
-from medstrata.report.render.parts import Folded, Heading, Part, Pictures, Section, section_of
+from medstrata.report.render.parts import (
+    Folded,
+    Heading,
+    Part,
+    Pictures,
+    Section,
+    SectionWords,
+    section_of,
+)
 from medstrata.report.render.tables import Cell, Column, Table, arm_table, number_cell
 
 _GRID = np.linspace(0, 1, 81)
@@ -64,24 +72,26 @@ def _middle(found: Sequence[KsInterval]) -> KsInterval:
     return KsInterval(value=float(value), low=float(low), high=float(high))
 
 
+_WORDS = SectionWords(
+    anchor="shift",
+    title="Few labels against all: how far the probabilities move",
+    short="Shift",
+    lead="The Kolmogorov-Smirnov distance is the largest gap between two cumulative "
+    "distributions: here of the test probabilities of a model tuned on few labels and of one "
+    "tuned on all, seed by seed, then averaged over seeds. 0 means that the two models spread "
+    "their probabilities alike, which does not make either right. Chance and the start alone "
+    "move probabilities too: beside each arm stands the same distance between models of two "
+    f"seeds, both tuned on all labels, as the floor. The {percent(LEVEL)} interval is over "
+    f"patients ({RESAMPLES:,} resamples), its ends averaged over seeds; chance only adds to a "
+    "distance, so the interval lies mostly below the value. Near the floor it is too narrow.",
+)
+
+
 def shift_section(
     found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]
 ) -> Section | None:
     """Every comparison in which an arm was trained on few labels and on all."""
-    return section_of(
-        (part for one in found for part in _parts(one, styles)),
-        anchor="shift",
-        title="Few labels against all: how far the probabilities move",
-        short="Shift",
-        lead="The Kolmogorov-Smirnov distance is the largest gap between two cumulative "
-        "distributions: here of the test probabilities of a model tuned on few labels and of one "
-        "tuned on all, seed by seed, then averaged over seeds. 0 means that the two models spread "
-        "their probabilities alike, which does not make either right. Chance and the start alone "
-        "move probabilities too: beside each arm stands the same distance between models of two "
-        f"seeds, both tuned on all labels, as the floor. The {percent(LEVEL)} interval is over "
-        f"patients ({RESAMPLES:,} resamples), its ends averaged over seeds; chance only adds to a "
-        "distance, so the interval lies mostly below the value. Near the floor it is too narrow.",
-    )
+    return section_of(_WORDS, (part for one in found for part in _parts(one, styles)))
 
 
 def shifts(comparison: Comparison[Finetune], arm: str) -> dict[float, Shift]:

@@ -7,7 +7,7 @@ from PIL import Image
 from medstrata.report.read.facts import Note
 from medstrata.report.read.results import Pretrain
 from medstrata.report.render.inline_images import UNREADABLE, inline_image, open_png
-from medstrata.report.render.parts import Section, Sheet
+from medstrata.report.render.parts import Section, SectionWords, Sheet
 
 
 def views_section(runs: Sequence[Pretrain]) -> tuple[Section | None, list[Note]]:
@@ -28,7 +28,7 @@ def views_section(runs: Sequence[Pretrain]) -> tuple[Section | None, list[Note]]
             names = ", ".join(run.files.name for run in seen_by)
             notes.append(Note(what=names, why="views.png cannot be read: what it saw is not shown"))
     title = "Views the encoder saw"
-    section = Section(anchor="views", title=title, short="Views", parts=parts)
+    section = Section(SectionWords(anchor="views", title=title, short="Views"), parts)
     return section if parts else None, notes
 
 
