@@ -2,13 +2,21 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from medstrata.cli.doctor import ask, check_store
+from medstrata.cli import doctor, doctor_child
+from medstrata.cli.doctor import Answer, ask, check_store, heard
 from medstrata.data.store.store import Store
+from support.waiting import PATIENCE_S
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_PATIENCE", PATIENCE_S)
 
 
 def test_a_real_child_reports_what_fails_and_what_crashes(
@@ -22,6 +30,29 @@ def test_a_real_child_reports_what_fails_and_what_crashes(
     assert "import torch" in answer.facts
     assert answer.errors["import timm"] == "RuntimeError: operator does not exist"
     assert "ended by SIGABRT" in list(answer.errors.values())[-1]
+
+
+def test_what_is_installed_here_loads_computes_and_decodes(store: Store) -> None:
+    answer = ask(str(store.path))
+    assert not answer.errors
+    names, _ = answer.of("decode ")
+    assert names == ["PNG", "JPEG", "TIFF", "WebP", "JPEG 2000", "DICOM"]
+    assert answer.facts["device"]["threads"] >= 1
+    assert "48 of them compared" in "\n".join(check.line for check in check_store(answer))
+
+
+@pytest.fixture
+def ask_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], Answer]:
+    """The child's words about a store, said in this process."""
+
+    def answer(store: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["doctor_child", store])
+        doctor_child.main()
+        return heard(capsys.readouterr().out.encode(), "")
+
+    return answer
 
 
 def damaged_pixels(store: Path) -> None:
@@ -40,25 +71,20 @@ def damaged_manifest(store: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
-        (lambda _: None, "48 of them compared"),
         (damaged_pixels, "wrong  store: 1 of 48 images are not what was written, such as "),
         (damaged_manifest, "wrong  store: the manifest is not the one that was written"),
         (lambda path: (path / "store.json").unlink(), "is not a store: make one with"),
     ],
 )
-def test_store(damage: Callable[[Path], None], line: str, store: Store) -> None:
+def test_a_damaged_store(
+    damage: Callable[[Path], None], line: str, store: Store, ask_here: Callable[[str], Answer]
+) -> None:
     damage(store.path)
-    answer = ask(str(store.path))
-    said = "\n".join(check.line for check in check_store(answer))
+    said = "\n".join(check.line for check in check_store(ask_here(str(store.path))))
     assert line in said
-    assert ("wrong" in said) == ("compared" not in line)
-    # By the way, what is installed here loads, computes and decodes.
-    assert answer.errors.keys() <= {"store"}
-    names, _ = answer.of("decode ")
-    assert names == ["PNG", "JPEG", "TIFF", "WebP", "JPEG 2000", "DICOM"]
-    assert answer.facts["device"]["threads"] >= 1
+    assert "wrong" in said
 
 
-def test_a_store_far_away_is_left_alone() -> None:
-    said = "\n".join(check.line for check in check_store(ask("s3://b/x.store")))
+def test_a_store_far_away_is_left_alone(ask_here: Callable[[str], Answer]) -> None:
+    said = "\n".join(check.line for check in check_store(ask_here("s3://b/x.store")))
     assert said.startswith("warn   store: s3://b/x.store is not looked at: doctor makes no network")
