@@ -19,7 +19,8 @@ from medstrata.pretraining.hooks import intermediate_losses
 from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.recipes import arm_of, recipe
 from medstrata.pretraining.settings import STAGES, IntermediateSettings
-from medstrata.runs.folder import checkpoints, open_run, settings_dict
+from medstrata.runs.checkpoints import checkpoints
+from medstrata.runs.folder import open_run, settings_dict
 from medstrata.runtime.errors import MedstrataError
 from support.runs import final_state, records, without_times
 

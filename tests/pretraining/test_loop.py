@@ -17,7 +17,7 @@ from medstrata.pretraining.build import build
 from medstrata.pretraining.loop import pretrain, train, training_step
 from medstrata.pretraining.recipes import recipe
 from medstrata.pretraining.settings import PretrainSettings
-from medstrata.runs.folder import checkpoints, load_checkpoint, save_checkpoint
+from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from medstrata.runtime.errors import MedstrataError
 from support.runs import assert_equal_states, final_state, records, without_times
 

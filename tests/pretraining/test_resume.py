@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medstrata.data.store.store import Store
-from medstrata.runs.folder import checkpoints
+from medstrata.runs.checkpoints import checkpoints
 from support.runs import assert_equal_states, final_state, records, without_times
 from support.training_worker import train
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from medstrata.runs.folder import checkpoints, load_checkpoint
+from medstrata.runs.checkpoints import checkpoints, load_checkpoint
 
 
 def records(run: Path, event: str) -> list[dict[str, Any]]:

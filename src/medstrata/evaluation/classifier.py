@@ -14,28 +14,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.labels import Task
 from medstrata.data.prepare.decode import StoreFormat
+from medstrata.evaluation.classifier_card import NOTICE, classifier_card
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.evaluation.setup import Evaluation, ImageFacts, predicted_classes, seeded_encoder
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.threshold import OperatingPoint, youden
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
 from medstrata.models.heads import Head
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import unusable_run
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
-from medstrata.runtime.markdown import escaped
 
-NOTICE = "Research software, not a medical device: not for diagnosis or treatment."
 _FORMAT = 1
 
 
@@ -62,27 +57,6 @@ class StoredClassifier:
     form: StoreFormat
 
 
-def choose_thresholds(
-    task: Task, rows: NDArray[np.int64], probability: NDArray[np.float32]
-) -> dict[str, Any]:
-    """How probabilities become classes, decided on the validation images, as it is written down.
-
-    Args:
-        task: With the answers.
-        rows: The validation images, shape (N,).
-        probability: Of them, shape (N, columns).
-    """
-    if task.kind in ("multiclass", "ordinal"):
-        return {"rule": "largest", "chosen_on": "validation", "values": {}}
-    targets = task.targets[rows].reshape(len(rows), -1)
-    points: dict[str, OperatingPoint] = {}
-    for column, name in enumerate(predicted_classes(task)):
-        known = ~np.isnan(targets[:, column])
-        points[name] = youden(targets[known, column] == 1, probability[known, column])
-    values = {name: point._asdict() for name, point in points.items()}
-    return {"rule": "youden", "chosen_on": "validation", "values": values}
-
-
 def export_classifier(
     begun: Evaluation, head: Head, thresholds: dict[str, Any], settings: FinetuneSettings
 ) -> None:
@@ -91,7 +65,7 @@ def export_classifier(
     Args:
         begun: The evaluation, its encoder with final weights.
         head: The fitted layer.
-        thresholds: As `choose_thresholds` gives them.
+        thresholds: As `thresholds.choose_thresholds` gives them.
         settings: Of the run; an encoder that was kept frozen is named, not written.
     """
     store, task, loaded = begun.store, begun.task, begun.loaded
@@ -128,7 +102,7 @@ def export_classifier(
         },
         "store": {"name": store.path.name, "mean": list(store.mean), "std": list(store.std)},
     }
-    write_text(folder / "README.md", _card(model))
+    write_text(folder / "README.md", classifier_card(model))
     write_text(folder / "model.json", json.dumps(model, indent=2) + "\n")
 
 
@@ -181,56 +155,3 @@ def load_classifier(run: Path | str) -> StoredClassifier:
             f"{run} was fitted on another encoder than {spec} is now; fine-tune again"
         )
     return StoredClassifier(loaded=loaded, head=head, form=form, **described)
-
-
-def _card(model: dict[str, Any]) -> str:
-    """The README of an exported classifier."""
-    task, head = model["task"], model["head"]
-    lines = [
-        f"# {escaped(task['name'])}: a {task['kind']} classifier",
-        "",
-        f"**{NOTICE}**",
-        "",
-        f"A linear layer on the {head['weight'][1]} pooled features of a {model['architecture']} "
-        f"(timm's name), fitted by medstrata. Classes: {', '.join(map(escaped, task['classes']))}.",
-        "",
-    ]
-    points = model["thresholds"]["values"]
-    if points:
-        lines += [
-            "Thresholds by Youden's J on the validation images, which flatters them there:",
-            "",
-            "| class | threshold | sensitivity | specificity | positives | negatives |",
-            "|---|---|---|---|---|---|",
-            *(
-                f"| {escaped(name)} | {point['threshold']:.4f} | {_share(point['sensitivity'])} | "
-                f"{_share(point['specificity'])} | {point['positives']} | {point['negatives']} |"
-                for name, point in points.items()
-            ),
-            "",
-        ]
-    standardise = " The features are standardised first: (features - mean) / std."
-    lines += [
-        "Logits are `features @ weight.T + bias`, with the tensors of head.safetensors."
-        + (standardise if "mean" in head else ""),
-        _ACTIVATIONS[task["kind"]],
-        "",
-        "The features are those of "
-        + ("backbone.safetensors" if model["encoder"] is None else escaped(model["encoder"]))
-        + ", a state dict with timm's keys for `timm.create_model("
-        + f'"{model["architecture"]}", num_classes=0, '
-        + f"in_chans={model['preprocessing']['channels']})`. Input: model.json, `preprocessing`.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-_ACTIVATIONS: dict[str, str] = {
-    "binary": "Their sigmoid is the probability of the second class.",
-    "multilabel": "Their sigmoids are the probabilities of the labels.",
-    "multiclass": "Their softmax gives the probabilities of the classes.",
-    "ordinal": "Sigmoid k is the probability of a grade above k; differences give each grade's.",
-}
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

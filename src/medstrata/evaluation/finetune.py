@@ -10,7 +10,7 @@ import pandas as pd
 
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
-from medstrata.evaluation.classifier import choose_thresholds, export_classifier
+from medstrata.evaluation.classifier import export_classifier
 from medstrata.evaluation.full import fit_full
 from medstrata.evaluation.linear import fit_frozen
 from medstrata.evaluation.settings import FinetuneSettings
@@ -26,6 +26,7 @@ from medstrata.evaluation.setup import (
     save_subset,
     scored,
 )
+from medstrata.evaluation.thresholds import choose_thresholds
 from medstrata.metrics import legacy
 from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import metric_for, metrics_for

@@ -26,7 +26,7 @@ from medstrata.pretraining.profile.flops import count_operations
 from medstrata.pretraining.profile.profile import loader_rates
 from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
 from medstrata.pretraining.recipes import recipe
-from medstrata.runs.folder import environment
+from medstrata.runs.environment import environment
 from medstrata.runtime.console import progress_bar, say, show
 from medstrata.runtime.devices import computed_in, make_accelerator, memory
 from medstrata.runtime.errors import MedstrataError

@@ -27,16 +27,8 @@ from medstrata.pretraining.recorder import Recorder
 from medstrata.pretraining.schedule import lr_factor
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
 from medstrata.pretraining.view_sheet import save_view_sheet
-from medstrata.runs.folder import (
-    checkpoints,
-    keep_audit,
-    load_checkpoint,
-    open_run,
-    read_result,
-    save_checkpoint,
-    settings_dict,
-    write_result,
-)
+from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkpoint
+from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
 from medstrata.runs.trackers import Track, Tracker, nowhere, require_installed, tracking
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import computed_in, device_name, gather, make_accelerator

@@ -1,36 +1,18 @@
-"""The run folder: settings, environment, metrics, checkpoints; refused, resumed or overwritten."""
+"""The run folder: made, refused, resumed or overwritten; its settings and its result."""
 
 import json
-import os
-import platform
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
+from medstrata.runs.environment import environment
 from medstrata.runs.metrics_log import finite
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing, write_text
-from medstrata.runtime.machine import processor_name, usable_cores
-from medstrata.runtime.randomness import DRAWS
-
-_PACKAGES = (
-    "medstrata",
-    "torch",
-    "timm",
-    "accelerate",
-    "numpy",
-    "opencv-python-headless",
-    "pillow",
-)
+from medstrata.runtime.files import write_text
 
 
 def open_run(
@@ -113,86 +95,6 @@ def _require_equal(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
             f"{folder} was started with other settings ({listed}); resume with the same ones, "
             "or choose another --out"
         )
-
-
-def environment() -> dict[str, Any]:
-    """Versions, hardware and time; no user name, no host name, no paths."""
-    cuda = torch.cuda.is_available()
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "processor": processor_name(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cpus": usable_cores(),
-        "threads": torch.get_num_threads(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "gpu": torch.cuda.get_device_name() if cuda else None,
-        "cuda": torch.version.cuda if cuda else None,
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "git": _git_state(),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git_state() -> str | None:
-    """Commit of the code that runs, with a mark when it has local changes; None outside git."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-
-    def ask(*words: str) -> str:
-        done = subprocess.run(  # noqa: S603  (fixed arguments)
-            [git, "-C", str(Path(__file__).parent), *words],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout.strip()
-
-    # An installed package may lie in a repository of the user's, which does not hold it.
-    if not ask("ls-files", Path(__file__).name):
-        return None
-    return ask("describe", "--always", "--dirty", "--abbrev=12") or None
-
-
-def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
-    """Write a checkpoint whole or not at all, then remove the oldest beyond `keep`."""
-    folder.mkdir(exist_ok=True)
-    path = folder / f"step-{step:09d}.pt"
-    with replacing(path) as temporary:
-        torch.save({**state, "draws": DRAWS}, temporary)
-    for old in checkpoints(folder)[:-keep]:
-        old.unlink()
-    return path
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first."""
-    return sorted(folder.glob("step-*.pt"))
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of tensors and plain values; nothing in it can run code."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise MedstrataError(
-            f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to resume from "
-            "the one before"
-        ) from error
-    if state.get("draws") != DRAWS:
-        raise MedstrataError(
-            f"checkpoint {path} is of a version whose seeds draw otherwise: finish the run with "
-            "that version, or add --overwrite to redo it"
-        )
-    return dict(state)
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from medstrata.pretraining.profile.bottleneck import LOOP, WAITING, Observed, ex
 from medstrata.pretraining.profile.flops import count_operations
 from medstrata.pretraining.profile.roofline import measure_ceiling
 from medstrata.pretraining.profile.trace import PYTHON, as_shares, trace_steps
-from medstrata.runs.folder import environment
+from medstrata.runs.environment import environment
 from medstrata.runtime.console import say, show, warn
 from medstrata.runtime.devices import computed_in, memory
 from medstrata.runtime.errors import Stopped

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from medstrata.runs.folder import load_checkpoint, save_checkpoint
+from medstrata.runs.checkpoints import load_checkpoint, save_checkpoint
 from medstrata.runtime.errors import MedstrataError
 
 

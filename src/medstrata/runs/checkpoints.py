@@ -1,0 +1,44 @@
+"""Checkpoints of a run: written whole or not at all, read without running what is in them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import replacing
+from medstrata.runtime.randomness import DRAWS
+
+
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
+    """Write a checkpoint whole or not at all, then remove the oldest beyond `keep`."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"step-{step:09d}.pt"
+    with replacing(path) as temporary:
+        torch.save({**state, "draws": DRAWS}, temporary)
+    for old in checkpoints(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(folder.glob("step-*.pt"))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of tensors and plain values; nothing in it can run code."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise MedstrataError(
+            f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to resume from "
+            "the one before"
+        ) from error
+    if state.get("draws") != DRAWS:
+        raise MedstrataError(
+            f"checkpoint {path} is of a version whose seeds draw otherwise: finish the run with "
+            "that version, or add --overwrite to redo it"
+        )
+    return dict(state)

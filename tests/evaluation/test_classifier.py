@@ -1,0 +1,76 @@
+"""Fine-tuned classifiers on disk."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+from medstrata.data.store.store import Store
+from medstrata.evaluation.classifier import load_classifier
+from medstrata.evaluation.classifier_card import NOTICE
+from medstrata.evaluation.finetune import finetune
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.inference.predict import predict
+from medstrata.runtime.errors import MedstrataError
+
+FULL = FinetuneSettings(epochs=2, min_steps=3, batch_size=8, resamples=10)
+FROZEN = FinetuneSettings(protocol="frozen", resamples=10)
+
+
+def test_threshold_and_its_numbers_are_those_of_validation(
+    tiny_store: Store, tmp_path: Path
+) -> None:
+    run = finetune(
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FULL, backbone="resnet10t"
+    )
+    point = json.loads((run / "result.json").read_text())["thresholds"]["values"]["1"]
+    model = json.loads((run / "exported" / "model.json").read_text())
+    assert model["thresholds"]["values"]["1"] == point
+    frame = pd.read_parquet(run / "predictions.parquet").query("split == 'val'")
+    yes, true = frame["probability.1"] >= point["threshold"], frame["target"] == 1
+    assert point["sensitivity"] == pytest.approx(yes[true].mean())
+    assert point["specificity"] == pytest.approx((~yes[~true]).mean())
+    assert (point["positives"], point["negatives"]) == (true.sum(), (~true).sum())
+
+
+def test_a_stranger_can_use_what_is_exported(tiny_store: Store, tmp_path: Path) -> None:
+    run = finetune(
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FULL, backbone="resnet10t"
+    )
+    assert not (run / "checkpoints").exists()
+    assert NOTICE in (run / "exported" / "README.md").read_text()
+    model = timm.create_model("resnet10t", num_classes=0, in_chans=1).eval()
+    model.load_state_dict(load_file(run / "exported" / "backbone.safetensors"))
+    head = torch.nn.Linear(512, 1)
+    head.load_state_dict(load_file(run / "exported" / "head.safetensors"))
+    facts = json.loads((run / "exported" / "model.json").read_text())["preprocessing"]
+    rows = tiny_store.rows("test")
+    pixels = torch.from_numpy(tiny_store.read(rows)).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        values = head(model((pixels - facts["mean"][0]) / facts["std"][0])).sigmoid()
+    written = pd.read_parquet(run / "predictions.parquet").query("split == 'test'")
+    np.testing.assert_allclose(values[:, 0], written["probability.1"], atol=1e-5)
+
+
+def test_a_run_whose_encoder_has_changed_is_refused(tiny_store: Store, tmp_path: Path) -> None:
+    run = finetune(
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FROZEN, backbone="resnet10t"
+    )
+    state = torch.get_rng_state()
+    load_classifier(run)
+    assert torch.equal(state, torch.get_rng_state())
+    path = run / "exported" / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": 5}))
+    with pytest.raises(MedstrataError, match="was fitted on another encoder"):
+        load_classifier(run)
+    path.write_text("{}")
+    with pytest.raises(MedstrataError, match="is damaged"):
+        load_classifier(run)
+    path.unlink()
+    with pytest.raises(MedstrataError, match="give a finished run of `finetune`"):
+        predict(run, tiny_store, tmp_path / "p.csv")
