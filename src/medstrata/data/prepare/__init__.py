@@ -2,5 +2,5 @@
 
 Read: settings, annotations, preview, resize, decode, shards, split_rules, inputs, manifest,
 prepare, cached.
-Imports: audit, datasets, formats, sources, splits, store, tables.
+Imports: audit, contact_sheet, datasets, formats, sources, splits, store, tables.
 """
