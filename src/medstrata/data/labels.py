@@ -76,22 +76,22 @@ def make_task(store: Store, spec: str, kind: TaskKind | None = None) -> Task:
 
 
 def _grouped(store: Store, spec: str, column: str, text: str, kind: TaskKind | None) -> Task:
-    known = store.label_columns[column]
+    described = store.label_columns[column]
     groups = [[value.strip() for value in group.split("+")] for group in text.split(" vs ")]
     values = [value for group in groups for value in group]
-    unknown = [value for value in values if value not in known.classes]
+    unknown = [value for value in values if value not in described.classes]
     if unknown:
         raise MedstrataError(
             f"task {spec!r}: column {column} has no value {_listed(unknown)}; "
-            f"it has {_listed(known.classes)}"
+            f"it has {_listed(described.classes)}"
         )
     if len(groups) < 2 or len(set(values)) < len(values):
         raise MedstrataError(
             f"task {spec!r}: name two or more groups and each value once, as "
-            f"'{column}: {' vs '.join(known.classes[:2])}'"
+            f"'{column}: {' vs '.join(described.classes[:2])}'"
         )
     if kind is None:
-        ordered: TaskKind = "ordinal" if known.kind == "ordinal" else "multiclass"
+        ordered: TaskKind = "ordinal" if described.kind == "ordinal" else "multiclass"
         kind = "binary" if len(groups) == 2 else ordered
     return _task(store, spec, column, groups, kind)
 

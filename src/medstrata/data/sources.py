@@ -47,7 +47,7 @@ class Sources:
     Attributes:
         root: Folder that holds them, resolved.
         files: POSIX paths relative to the root, each once.
-        places: File of each sample, as a place in `files`, ascending; int64, shape (N,).
+        file_index: File of each sample, its index in `files`, ascending; int64, shape (N,).
         frames: Frame, slice or row of the file; -1 where one image stands for the file; int64,
             shape (N,), ascending within a file.
         refused: Pairs of name and reason of images that cannot be read for what they are.
@@ -56,17 +56,17 @@ class Sources:
 
     root: Path
     files: list[str]
-    places: NDArray[np.int64]
+    file_index: NDArray[np.int64]
     frames: NDArray[np.int64]
     refused: list[tuple[str, str]]
     digest: str
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.file_index)
 
     def name(self, sample: int) -> str:
         """The file of a sample, with "#" and the frame where that is one of several."""
-        file, frame = self.files[self.places[sample]], self.frames[sample]
+        file, frame = self.files[self.file_index[sample]], self.frames[sample]
         return file if frame < 0 else f"{file}#{frame}"
 
 
@@ -132,12 +132,12 @@ def from_rows(root: Path, files: pd.Series, frames: NDArray[np.int64]) -> Source
     Returns:
         Samples in the order of the rows, whose frames must ascend within a file.
     """
-    places, names = pd.factorize(files)
+    file_index, names = pd.factorize(files)
     digest = _digest(root, names.tolist())
     if (frames >= 0).any():
-        rows = np.stack([places, frames]).tobytes()
+        rows = np.stack([file_index, frames]).tobytes()
         digest = hashlib.blake2b(digest.encode() + rows, digest_size=16).hexdigest()
-    return Sources(root, names.tolist(), places.astype(np.int64), frames, [], digest)
+    return Sources(root, names.tolist(), file_index.astype(np.int64), frames, [], digest)
 
 
 def with_frames(sources: Sources, reading: ReadSettings, workers: int) -> Sources:
@@ -155,7 +155,7 @@ def with_frames(sources: Sources, reading: ReadSettings, workers: int) -> Source
         return sources
     step = reading.step
     counts = np.ones(len(sources.files), dtype=np.int64)
-    may = [place for place, name in enumerate(sources.files) if not name.lower().endswith(_SINGLE)]
+    may = [index for index, name in enumerate(sources.files) if not name.lower().endswith(_SINGLE)]
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(workers) as executor,
@@ -163,22 +163,24 @@ def with_frames(sources: Sources, reading: ReadSettings, workers: int) -> Source
     ):
         warnings.simplefilter("ignore")  # those of decoders quote what a file says, names too
         task = bar.add_task("count frames", total=len(may))
-        paths = (sources.root / sources.files[place] for place in may)
-        for place, count in zip(
+        paths = (sources.root / sources.files[index] for index in may)
+        for index, count in zip(
             may, executor.map(lambda path: count_images(path, reading.axis), paths), strict=True
         ):
-            counts[place] = count
+            counts[index] = count
             bar.advance(task)
     taken = -(-counts // step)
-    places = np.repeat(np.arange(len(counts)), taken)
-    ordinal = np.arange(len(places)) - np.repeat(np.cumsum(taken) - taken, taken)
-    frames = np.where(counts[places] > 1, ordinal * step, -1)
-    return replace(sources, places=places, frames=frames)
+    file_index = np.repeat(np.arange(len(counts)), taken)
+    ordinal = np.arange(len(file_index)) - np.repeat(np.cumsum(taken) - taken, taken)
+    frames = np.where(counts[file_index] > 1, ordinal * step, -1)
+    return replace(sources, file_index=file_index, frames=frames)
 
 
 def _one_each(root: Path, names: list[str], refused: list[tuple[str, str]]) -> Sources:
-    places = np.arange(len(names), dtype=np.int64)
-    return Sources(root, names, places, np.full_like(places, -1), refused, _digest(root, names))
+    file_index = np.arange(len(names), dtype=np.int64)
+    return Sources(
+        root, names, file_index, np.full_like(file_index, -1), refused, _digest(root, names)
+    )
 
 
 def clean_name(name: str, root: Path) -> str:

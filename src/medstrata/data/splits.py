@@ -135,14 +135,14 @@ def label_subset(task: Task, store: Store, fraction: float, seed: int) -> NDArra
     if not 0 < fraction <= 1:
         raise MedstrataError(f"fraction must be above 0 and at most 1, got {fraction}")
     rows = store.rows("train")
-    rows = rows[known(task.targets[rows])]
+    rows = rows[is_labelled(task.targets[rows])]
     position = label_order(task.targets, task.kind, store.patients, rows, seed)
     rows = rows[position <= fraction]
     _check_classes(task, rows, fraction)
     return rows
 
 
-def known(targets: NDArray[np.int64] | NDArray[np.float32]) -> NDArray[np.bool_]:
+def is_labelled(targets: NDArray[np.int64] | NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which rows of `Task.targets` have a label, at least one of several; shape (N,)."""
     has = targets >= 0 if targets.ndim == 1 else ~np.isnan(targets).all(axis=1)
     return np.asarray(has, dtype=np.bool_)

@@ -128,12 +128,12 @@ def guess_label_columns(table: pd.DataFrame, taken: set[str]) -> list[str]:
     for name in table.columns:
         if name in taken or _NO_LABEL & set(_words(name)):
             continue
-        known = table[name].dropna()
+        filled = table[name].dropna()
         # Few of a sample suffice to drop free text and numbers before all is counted.
-        if known.head(10_000).nunique() > MAX_CLASSES:
+        if filled.head(10_000).nunique() > MAX_CLASSES:
             continue
-        values = known.drop_duplicates()
-        repeated = 2 * len(values) <= len(known)
+        values = filled.drop_duplicates()
+        repeated = 2 * len(values) <= len(filled)
         if 2 <= len(values) <= MAX_CLASSES and repeated and not _measured(values):
             guessed.append(name)
     return guessed
@@ -152,8 +152,8 @@ def _measured(values: pd.Series) -> bool:
 
 def label_values(column: pd.Series) -> pd.Series:
     """Whole numbers as integers, all else as text, null where unknown."""
-    known = column.dropna()
-    if known.str.fullmatch(r"[+-]?\d+(\.0*)?").all():
+    filled = column.dropna()
+    if filled.str.fullmatch(r"[+-]?\d+(\.0*)?").all():
         return pd.to_numeric(column).astype("Float64").astype("Int64")
     return column.str.strip()
 
@@ -173,9 +173,11 @@ def describe_column(name: str, values: pd.Series, ordinal: bool) -> LabelColumn:
     Raises:
         MedstrataError: it has fewer than two values, or text is said to have an order.
     """
-    known = values.dropna().unique().tolist()
-    if len(known) < 2:
-        raise MedstrataError(f"label column {name!r} has {len(known)} values; it needs two or more")
+    classes = values.dropna().unique().tolist()
+    if len(classes) < 2:
+        raise MedstrataError(
+            f"label column {name!r} has {len(classes)} values; it needs two or more"
+        )
     numbers = values.dtype == "Int64"
     if ordinal and not numbers:
         raise MedstrataError(
@@ -184,9 +186,9 @@ def describe_column(name: str, values: pd.Series, ordinal: bool) -> LabelColumn:
         )
     ordered = ordinal or any(word in name.lower() for word in _ORDERED)
     kind: ColumnKind = "multiclass"
-    if len(known) == 2:
+    if len(classes) == 2:
         kind = "binary"
     elif numbers and ordered:
         kind = "ordinal"
-    known.sort(key=lambda value: value if numbers else (value.lower() not in _ABSENT, value))
-    return LabelColumn(kind, tuple(str(value) for value in known))
+    classes.sort(key=lambda value: value if numbers else (value.lower() not in _ABSENT, value))
+    return LabelColumn(kind, tuple(str(value) for value in classes))

@@ -141,7 +141,7 @@ def _same(values: NDArray[np.integer]) -> int:
 def _among_others(
     labels: NDArray[np.int64],
     patients: NDArray[np.integer],
-    places: NDArray[np.int64],
+    neighbours: NDArray[np.int64],
     there: NDArray[np.bool_],
 ) -> dict[str, float]:
     pairs = len(labels) ** 2 - _same(patients)
@@ -149,7 +149,7 @@ def _among_others(
         return {}
     both = np.unique(np.stack([labels, patients]), axis=1, return_inverse=True)[1].ravel()
     return {
-        "label_other_patients": float((labels[places] == labels[:, None])[there].mean()),
+        "label_other_patients": float((labels[neighbours] == labels[:, None])[there].mean()),
         "label_other_patients_chance": (_same(labels) - _same(both)) / pairs,
     }
 
@@ -175,26 +175,26 @@ def _find_neighbours(
     order = drawn.assign(turn=turn, size=-drawn.groupby("label")["label"].transform("size"))
     chosen = order.sort_values(["turn", "size", "label"], kind="stable").index[: settings.queries]
     chosen = facts.loc[chosen.sort_values(), "label"].sort_values(kind="stable").index
-    places, cosines = nearest(features, np.arange(len(facts)), settings.neighbours)
+    near, cosines = nearest(features, np.arange(len(facts)), settings.neighbours)
     return [
         Query(
-            image=_sheet_image(facts, int(place)),
+            image=_sheet_image(facts, int(index)),
             neighbours=tuple(
                 Neighbour(
                     image=_sheet_image(facts, int(other)),
                     cosine=float(cosine),
-                    same_label=bool(facts["label"][other] == facts["label"][place]),
-                    same_patient=bool(facts["patient"][other] == facts["patient"][place]),
+                    same_label=bool(facts["label"][other] == facts["label"][index]),
+                    same_patient=bool(facts["patient"][other] == facts["patient"][index]),
                 )
-                for other, cosine in zip(places[place], cosines[place], strict=True)
+                for other, cosine in zip(near[index], cosines[index], strict=True)
             ),
         )
-        for place in chosen
+        for index in chosen
     ]
 
 
-def _sheet_image(facts: pd.DataFrame, place: int) -> SheetImage:
-    row, sample_id, label = (facts[name].iloc[place] for name in ("row", "sample_id", "label"))
+def _sheet_image(facts: pd.DataFrame, index: int) -> SheetImage:
+    row, sample_id, label = (facts[name].iloc[index] for name in ("row", "sample_id", "label"))
     return SheetImage(int(row), str(sample_id), str(label))
 
 
@@ -219,10 +219,10 @@ def _write_map(
     """Write map.parquet; gives the number of images on the map."""
     say(f"drawing the map of {min(settings.images, len(facts))} images")
     chosen = np.sort(permutation(len(facts), Stream.ATLAS_MAP, settings.seed)[: settings.images])
-    places = plane(features[chosen])
+    points = plane(features[chosen])
     drawn = facts.loc[chosen, ["sample_id", "patient_id", "site", "label"]].reset_index(drop=True)
     with replacing(out / "map.parquet") as temporary:
-        drawn.assign(x=places[:, 0], y=places[:, 1]).to_parquet(temporary, index=False)
+        drawn.assign(x=points[:, 0], y=points[:, 1]).to_parquet(temporary, index=False)
     return len(drawn)
 
 

@@ -123,12 +123,12 @@ def load_classifier(run: Path | str) -> StoredClassifier:
     try:
         model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         head = Head(**load_file(folder / "head.safetensors"))
-        prepared, told = model["preparation"], model["store"]
+        prepared, store = model["preparation"], model["store"]
         options = {name: prepared[name] for name in ("window", "frames", "axis", "bits")}
         form = StoreFormat(
             prepared["size"], prepared["channels"], prepared["fit"], ReadSettings(**options)
         )
-        facts = ImageFacts(form.size, form.channels, tuple(told["mean"]), tuple(told["std"]))
+        facts = ImageFacts(form.size, form.channels, tuple(store["mean"]), tuple(store["std"]))
         encoder, digest = model["encoder"], model["encoder_digest"]
         kept = EncoderSpec("path", run)
         spec = kept if encoder is None else EncoderSpec.parse(encoder).below(run)

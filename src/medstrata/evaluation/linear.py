@@ -83,16 +83,18 @@ def fit_probe(
     )
     mean, std = train.mean(0), train.std(0, correction=0).clamp_min(1e-6)
     train, val, test = ((values - mean) / std for values in (train, val, test))
-    targets, known = (torch.from_numpy(task.targets[part]) for part in (parts.train, parts.val))
+    train_targets, val_targets = (
+        torch.from_numpy(task.targets[part]) for part in (parts.train, parts.val)
+    )
     outputs = num_outputs(task.kind, len(task.classes))
     trials = []
     for penalty in _PENALTIES:
-        layer, train_loss = fit_linear(train, targets, task.kind, outputs, penalty)
+        layer, train_loss = fit_linear(train, train_targets, task.kind, outputs, penalty)
         with torch.no_grad():
             logits = layer(val)
             values = probabilities(logits, task.kind).numpy()
             tested = probabilities(layer(test), task.kind).numpy()
-        val_loss = float(task_loss(logits, known, task.kind))
+        val_loss = float(task_loss(logits, val_targets, task.kind))
         val_score = score(metric, task.targets[parts.val], values, task.kind)
         head = Head(layer.weight.detach(), layer.bias.detach(), mean, std)
         trials.append(PenaltyTrial(penalty, train_loss, val_loss, val_score, values, tested, head))

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from medstrata.data.labels import make_task
-from medstrata.data.splits import known
+from medstrata.data.splits import is_labelled
 from medstrata.data.store.store import Store
 from medstrata.evaluation.full import load_tuned
 from medstrata.evaluation.settings import FEWEST_IMAGES, ReuseSettings
@@ -100,8 +100,8 @@ def reuse(
     result["seconds"] = time.perf_counter() - started
     result["device"] = device_name(networks.device)
     write_result(out, result)
-    told = ", ".join(f"{stage} {cell['value']:.2f}" for stage, cell in found[_HEATMAP].items())
-    say(f"{tuned['arm']}, similarity before and after fine-tuning ({_HEATMAP}): {told}")
+    words = ", ".join(f"{stage} {cell['value']:.2f}" for stage, cell in found[_HEATMAP].items())
+    say(f"{tuned['arm']}, similarity before and after fine-tuning ({_HEATMAP}): {words}")
     return out
 
 
@@ -125,7 +125,7 @@ def _tuned_result(run: Path, store: Store) -> dict[str, Any]:
 def _test_rows(store: Store, task: dict[str, Any], max_images: int, seed: int) -> NDArray[np.int64]:
     targets = make_task(store, task["name"], task["kind"]).targets
     rows = store.rows("test")
-    rows = rows[known(targets[rows])]
+    rows = rows[is_labelled(targets[rows])]
     if len(rows) < FEWEST_IMAGES:
         raise MedstrataError(
             f"{store.location} has {len(rows)} labelled test images; {FEWEST_IMAGES} are needed"

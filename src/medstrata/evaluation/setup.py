@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task, make_task
-from medstrata.data.splits import known, label_subset
+from medstrata.data.splits import is_labelled, label_subset
 from medstrata.data.store.store import Store
 from medstrata.evaluation.feature_cache import labelled_features
 from medstrata.metrics.intervals import bootstrap_interval
@@ -76,7 +76,7 @@ def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
         MedstrataError: they hold fewer than two classes.
     """
     rows = store.rows(split)
-    rows = rows[known(task.targets[rows])]
+    rows = rows[is_labelled(task.targets[rows])]
     if not len(rows) or (task.kind != "multilabel" and len(np.unique(task.targets[rows])) < 2):
         raise MedstrataError(
             f"{task.name}: the {split} split holds fewer than two classes; prepare the store "
@@ -334,7 +334,7 @@ def describe_store(store: Store, task: Task) -> dict[str, Any]:
         splits[split] = {
             "images": len(rows),
             "patients": len(np.unique(store.patients[rows])),
-            "labelled": int(known(task.targets[rows]).sum()),
+            "labelled": int(is_labelled(task.targets[rows]).sum()),
         }
     return {
         "name": store.path.name,

@@ -25,7 +25,7 @@ def choose_thresholds(
     targets = task.targets[rows].reshape(len(rows), -1)
     points: dict[str, OperatingPoint] = {}
     for column, name in enumerate(predicted_classes(task)):
-        known = ~np.isnan(targets[:, column])
-        points[name] = youden(targets[known, column] == 1, probability[known, column])
+        labelled = ~np.isnan(targets[:, column])
+        points[name] = youden(targets[labelled, column] == 1, probability[labelled, column])
     values = {name: point._asdict() for name, point in points.items()}
     return {"rule": "youden", "chosen_on": "validation", "values": values}

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
-from medstrata.data.splits import known
+from medstrata.data.splits import is_labelled
 from medstrata.data.store.store import Store
 from medstrata.metrics.intervals import score
 from medstrata.metrics.knn import knn_probabilities
@@ -112,7 +112,7 @@ def make_monitor(
 
     def labelled(split: str) -> NDArray[np.int64]:
         candidates = store.rows(split)
-        return candidates[known(task.targets[candidates])] if task else candidates[:0]
+        return candidates[is_labelled(task.targets[candidates])] if task else candidates[:0]
 
     return Monitor(
         store=store,

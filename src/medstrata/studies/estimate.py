@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from medstrata.data.labels import Task, make_task
-from medstrata.data.splits import known
+from medstrata.data.splits import is_labelled
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.evaluation.settings import FinetuneSettings
@@ -151,7 +151,7 @@ class _Costs:
 
 
 def _labelled(store: Store, task: Task, split: str) -> int:
-    return int(known(task.targets[store.rows(split)]).sum())
+    return int(is_labelled(task.targets[store.rows(split)]).sum())
 
 
 def _steps(settings: FinetuneSettings, images: float) -> int:

@@ -98,8 +98,8 @@ class _Kept:
 
     def nearest(self, most: int) -> "_Kept":
         """Each pair once, and a radius up to which there are no more than `most` pairs."""
-        pairs, places = np.unique(self.pairs, return_index=True)
-        distance, radius = self.distance[places], self.radius
+        pairs, first = np.unique(self.pairs, return_index=True)
+        distance, radius = self.distance[first], self.radius
         while len(pairs) > most and radius > 1:
             radius -= 1
             near = distance <= radius
@@ -138,8 +138,8 @@ class _Band:
 
 def _masks(flips: int) -> list[int]:
     """Bits of a band that may differ: none, each one, each two."""
-    places = [chosen for n in range(flips + 1) for chosen in combinations(range(_BITS), n)]
-    return [sum(1 << place for place in chosen) for chosen in places]
+    bits = [chosen for n in range(flips + 1) for chosen in combinations(range(_BITS), n)]
+    return [sum(1 << bit for bit in chosen) for chosen in bits]
 
 
 def _length(bands: list[_Band], masks: list[int]) -> int:
@@ -176,12 +176,12 @@ def _band_pairs(band: _Band, mask: int, length: int, radius: int) -> Iterator[tu
 
 def _ranges(band: _Band, mask: int, length: int) -> tuple[Rows, Rows]:
     """For each word, where the words stand that it is to be compared with; each pair once."""
-    places = np.arange(len(band.words))
+    position = np.arange(len(band.words))
     value = (band.words >> np.uint64(48)).astype(np.int64)
     target = value ^ mask
     low, high = band.start[target], band.start[target] + band.count[target]
     if not mask:
-        return places + 1, np.minimum(high, places + 1 + length)
+        return position + 1, np.minimum(high, position + 1 + length)
     long = np.flatnonzero(high - low > length)
     if len(long):
         flipped = band.words[long] ^ (np.uint64(mask) << np.uint64(48))

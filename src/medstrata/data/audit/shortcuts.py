@@ -218,11 +218,11 @@ def _some_patients(patient_ids: NDArray[np.str_], seed: int) -> Rows:
 
 
 def _enough_patients(classes: Rows, patient_ids: NDArray[np.str_]) -> Rows:
-    known = np.flatnonzero(classes >= 0)
-    pairs = pd.DataFrame({"class": classes[known], "patient": patient_ids[known]})
+    labelled = np.flatnonzero(classes >= 0)
+    pairs = pd.DataFrame({"class": classes[labelled], "patient": patient_ids[labelled]})
     patients = pairs.drop_duplicates()["class"].value_counts()
     enough = patients.index[patients >= _FOLDS].to_numpy()
-    return known[np.isin(classes[known], enough)]
+    return labelled[np.isin(classes[labelled], enough)]
 
 
 def _folds(target: Rows, patient_ids: NDArray[np.str_], seed: int) -> Rows:

@@ -212,7 +212,7 @@ def read_lists(names: pd.Series, lists: Mapping[str, Path], url: str) -> pd.Seri
     Raises:
         MedstrataError: a list names something unknown, or two lists name the same.
     """
-    known = pd.Index(names)
+    index = pd.Index(names)
     part = pd.Series(pd.NA, index=names.index, dtype="string")
     for split, path in lists.items():
         try:
@@ -220,13 +220,13 @@ def read_lists(names: pd.Series, lists: Mapping[str, Path], url: str) -> pd.Seri
         except (OSError, ValueError) as error:
             raise MedstrataError(f"{path} cannot be read: get it again from {url}") from error
         listed = pd.Index([line.split()[0] for line in lines if line.strip()]).unique()
-        unknown = listed.difference(known)
+        unknown = listed.difference(index)
         if len(unknown):
             raise MedstrataError(
                 f"{path} names {len(unknown)} unknown entries, the first {unknown[0]!r}: get it "
                 f"again from {url}"
             )
-        here = known.isin(listed)
+        here = index.isin(listed)
         twice = here & part.notna().to_numpy()
         if twice.any():
             raise MedstrataError(

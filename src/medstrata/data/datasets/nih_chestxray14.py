@@ -36,7 +36,7 @@ def index(root: Path) -> pd.DataFrame:
     names, patients = entries["Image Index"], entries["Patient ID"]
     return text_table(
         {
-            "file": _places(root, names),
+            "file": _file_paths(root, names),
             "patient_id": patients,
             **_findings(entries["Finding Labels"], path),
             **_splits(root, names, patients),
@@ -44,13 +44,13 @@ def index(root: Path) -> pd.DataFrame:
     )
 
 
-def _places(root: Path, names: pd.Series) -> pd.Series:
+def _file_paths(root: Path, names: pd.Series) -> pd.Series:
     """Where each image lies; archives unpacked apart have a folder each."""
     apart = [f"{name}/images" for name in folders_in(root) if name.startswith("images_")]
     found = files_in(root, ["images", *apart], ".png")
-    place = pd.Series(found.to_numpy(), index=found.str.rpartition("/")[2].to_numpy())
-    place = place[~place.index.duplicated()]
-    return names.map(place).astype("string").fillna("images/" + names)
+    path = pd.Series(found.to_numpy(), index=found.str.rpartition("/")[2].to_numpy())
+    path = path[~path.index.duplicated()]
+    return names.map(path).astype("string").fillna("images/" + names)
 
 
 def _findings(text: pd.Series, path: Path) -> dict[str, pd.Series]:

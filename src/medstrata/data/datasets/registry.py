@@ -47,7 +47,7 @@ def find_dataset(name: str) -> Dataset:
             )
         return given
     word = name.lower()
-    parts = [known for known in DATASETS if word and word in known]
+    parts = [other for other in DATASETS if word and word in other]
     near = parts or get_close_matches(word, DATASETS, n=1, cutoff=0.5)
     guess = f" (did you mean {near[0]}?)" if near else ""
     raise MedstrataError(f"no data set {name!r}{guess}; there are {', '.join(DATASETS)}")

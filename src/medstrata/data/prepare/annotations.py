@@ -50,19 +50,19 @@ class Annotations:
     split_values: pd.Series | None
     unmatched: list[tuple[str, str]]
 
-    def spread(self, places: NDArray[np.int64]) -> "Annotations":
-        """What is known of samples, each of the file at its place."""
+    def take(self, indices: NDArray[np.int64]) -> "Annotations":
+        """Those at the indices, in their order; an index may repeat."""
 
-        def take(table: _Frame) -> _Frame:
-            return table.take(places).reset_index(drop=True)
+        def taken(table: _Frame) -> _Frame:
+            return table.take(indices).reset_index(drop=True)
 
         return replace(
             self,
-            patients=take(self.patients),
-            sites=take(self.sites),
-            labels=take(self.labels),
-            listed=self.listed[places],
-            split_values=None if self.split_values is None else take(self.split_values),
+            patients=taken(self.patients),
+            sites=taken(self.sites),
+            labels=taken(self.labels),
+            listed=self.listed[indices],
+            split_values=None if self.split_values is None else taken(self.split_values),
         )
 
 
@@ -143,8 +143,8 @@ def annotate(
     rows = table[found >= 0]
     label_columns = _label_columns(rows, settings, taken, path)
     used = list(dict.fromkeys((*taken, *label_columns)))
-    placed = rows[used].assign(**{_PLACE: found[found >= 0]})
-    aligned = _one_row_a_file(placed, names, path)
+    indexed = rows[used].assign(**{_FILE_INDEX: found[found >= 0]})
+    aligned = _one_row_a_file(indexed, names, path)
     labels = pd.DataFrame(
         {name: label_values(aligned[name]) for name in label_columns}, index=aligned.index
     )
@@ -165,7 +165,7 @@ def annotate(
     )
 
 
-_PLACE = "\0place"  # no column of a user's table is called so
+_FILE_INDEX = "\0file index"  # no column of a user's table is called so
 
 
 def match_files(names: Sequence[str], files: pd.Series) -> NDArray[np.int64]:
@@ -180,7 +180,7 @@ def match_files(names: Sequence[str], files: pd.Series) -> NDArray[np.int64]:
         files: A name a row, null where the row has none; names may repeat.
 
     Returns:
-        Place of the image in `names`, shape of `files`; -1 where there is none.
+        Index of the image in `names`, shape of `files`; -1 where there is none.
     """
     distinct = pd.Index(files.dropna().unique())
     if not len(distinct):
@@ -206,10 +206,10 @@ def _match_unique(images: pd.Index, wanted: pd.Index, found: NDArray[np.int64]) 
     """Fill in `found` where an end occurs once on each side and neither is taken."""
     free = np.ones(len(images), dtype=bool)
     free[found[found >= 0]] = False
-    place = pd.Series(np.arange(len(images)), index=images)
-    place = place[~images.duplicated(keep=False) & free]
+    indices = pd.Series(np.arange(len(images)), index=images)
+    indices = indices[~images.duplicated(keep=False) & free]
     asked = np.flatnonzero((found < 0) & ~wanted.duplicated(keep=False))
-    found[asked] = np.append(place.to_numpy(), -1)[place.index.get_indexer(wanted[asked])]
+    found[asked] = np.append(indices.to_numpy(), -1)[indices.index.get_indexer(wanted[asked])]
 
 
 def _say_matches(
@@ -225,7 +225,7 @@ def _say_matches(
         warn(f"{path}: {len(missing)} rows have no image: {_first(missing)}")
     without = np.setdiff1d(np.arange(len(names)), found)
     if len(without):
-        some = [names[place] for place in without[:3]]
+        some = [names[index] for index in without[:3]]
         warn(f"{path}: {len(without)} images have no row and stay unlabelled: {_first(some)}")
 
 
@@ -255,16 +255,16 @@ def _label_columns(
 def _one_row_a_file(rows: pd.DataFrame, names: Sequence[str], path: Path) -> pd.DataFrame:
     """Drop rows that repeat another; the result has a row a file, in the files' order."""
     distinct = rows.drop_duplicates()
-    clash = distinct.loc[distinct[_PLACE].duplicated(), _PLACE].unique()
+    clash = distinct.loc[distinct[_FILE_INDEX].duplicated(), _FILE_INDEX].unique()
     if len(clash):
-        some = [names[place] for place in clash[:3]]
+        some = [names[index] for index in clash[:3]]
         raise MedstrataError(
             f"{path}: {len(clash)} images have rows that contradict each other: {_first(some)}; "
             "leave one row for each"
         )
     if len(distinct) < len(rows):
         say(f"{path}: {len(rows) - len(distinct)} rows repeat another and were left out")
-    return distinct.set_index(_PLACE).reindex(range(len(names)))
+    return distinct.set_index(_FILE_INDEX).reindex(range(len(names)))
 
 
 def _say_columns(

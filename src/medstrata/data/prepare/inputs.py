@@ -47,11 +47,13 @@ class InputTable:
     def subset(self, most: int) -> "InputTable":
         """Evenly spaced samples, at most so many."""
         kept = np.linspace(0, len(self.sources) - 1, min(most, len(self.sources)))
-        places = np.unique(kept.round().astype(np.int64))
+        samples = np.unique(kept.round().astype(np.int64))
         fewer = replace(
-            self.sources, places=self.sources.places[places], frames=self.sources.frames[places]
+            self.sources,
+            file_index=self.sources.file_index[samples],
+            frames=self.sources.frames[samples],
         )
-        return replace(self, sources=fewer, describe=lambda: self.describe().spread(places))
+        return replace(self, sources=fewer, describe=lambda: self.describe().take(samples))
 
 
 def find_inputs(source: Path, settings: PrepareSettings, workers: int) -> InputTable:
@@ -94,7 +96,8 @@ def find_inputs(source: Path, settings: PrepareSettings, workers: int) -> InputT
     def describe() -> Annotations:
         table = read_table(labels)
         names = file_names(table, labels, settings.file_column, files.root)
-        return annotate(files, table, names, labels, settings, rule.column).spread(sources.places)
+        said = annotate(files, table, names, labels, settings, rule.column)
+        return said.take(sources.file_index)
 
     return InputTable(sources, rule, _file_digest(labels), describe)
 
@@ -120,7 +123,7 @@ def _index(dataset: Dataset, root: Path, settings: PrepareSettings) -> InputTabl
     nothing = pd.Series(pd.NA, index=table.index, dtype="string")
     labels = list(dataset.labels) or guess_label_columns(_other_columns(table), set())
     values = {name: _values(dataset, table[name], settings.uncertain) for name in labels}
-    known = Annotations(
+    annotations = Annotations(
         patients=table.get("patient_id", nothing),
         sites=nothing,
         labels=pd.DataFrame(values, index=table.index),
@@ -129,11 +132,11 @@ def _index(dataset: Dataset, root: Path, settings: PrepareSettings) -> InputTabl
         split_values=None if column is None else table[column],
         unmatched=[],
     )
-    said = known.labels.assign(patient=known.patients, split=known.split_values)
+    said = annotations.labels.assign(patient=annotations.patients, split=annotations.split_values)
     digest = hashlib.blake2b(digest_size=16)
     digest.update(pd.util.hash_pandas_object(said, index=False).to_numpy().tobytes())
     sources = from_rows(home.resolve(), files, frames.astype(np.int64))
-    return InputTable(sources, rule, digest.hexdigest(), lambda: known)
+    return InputTable(sources, rule, digest.hexdigest(), lambda: annotations)
 
 
 def _other_columns(table: pd.DataFrame) -> pd.DataFrame:

@@ -39,7 +39,7 @@ _RECORD = (
 def assemble(
     out: Path,
     sources: Sources,
-    known: Annotations,
+    annotations: Annotations,
     rule: SplitRule,
     form: StoreFormat,
     plan: dict[str, Any],
@@ -50,7 +50,7 @@ def assemble(
     Args:
         out: Folder of the store, with all shards and parts.
         sources: The samples, in the order of the parts.
-        known: What the table says about them.
+        annotations: What the table says about them.
         rule: How to split.
         form: Of the stored images.
         plan: Settings, to be kept in the store; `seed` decides drawn splits.
@@ -68,21 +68,21 @@ def assemble(
     spoilt = np.flatnonzero(~good)
     names = map(sources.name, spoilt.tolist())
     bad = [*sources.refused, *zip(names, parts["reason"].iloc[spoilt], strict=True)]
-    _write_quarantine(out, [*bad, *known.unmatched])
+    _write_quarantine(out, [*bad, *annotations.unmatched])
     _check_quarantine(out, bad, int(good.sum()), max_quarantine)
-    manifest = _manifest(sources, parts, known)[good].reset_index(drop=True)
+    manifest = _manifest(sources, parts, annotations)[good].reset_index(drop=True)
     say(f"looking for copies among {len(manifest)} images")
     shard, row = (manifest[name].to_numpy(np.int32) for name in ("shard", "shard_row"))
     images = Shards(out, shard, row)
     duplicates = find_duplicates(manifest, images.__getitem__)
-    values = known.split_values
+    values = annotations.split_values
     drawn = rule.column is None or values is None
     manifest["split"] = apply_rule(
         rule,
         None if values is None else values[good].reset_index(drop=True),
         _bound(manifest["patient_id"], duplicates) if drawn else manifest["patient_id"],
-        _strata(manifest, known.columns),
-        known.listed[good],
+        _strata(manifest, annotations.columns),
+        annotations.listed[good],
         int(plan["seed"]),
     )
     mean, std = channel_statistics(parts[good], (manifest["split"] == "train").to_numpy(), form)
@@ -96,8 +96,8 @@ def assemble(
         "images": len(manifest),
         "quarantined": len(bad),
         "splits": _count_splits(manifest),
-        "label_columns": {name: asdict(column) for name, column in known.columns.items()},
-        "digest": store_digest(_geometry(form), known.columns, manifest),
+        "label_columns": {name: asdict(column) for name, column in annotations.columns.items()},
+        "digest": store_digest(_geometry(form), annotations.columns, manifest),
         "shards": manifest.groupby("shard").size().reset_index().to_numpy().tolist(),
         "plan": plan,
     }
@@ -148,7 +148,7 @@ def channel_statistics(
     return mean, std
 
 
-def _manifest(sources: Sources, parts: pd.DataFrame, known: Annotations) -> pd.DataFrame:
+def _manifest(sources: Sources, parts: pd.DataFrame, annotations: Annotations) -> pd.DataFrame:
     """A row a sample, the split still empty."""
     files = pd.Series(sources.files, dtype="string")
     bare = files.map(without_suffix).astype("string")
@@ -158,21 +158,21 @@ def _manifest(sources: Sources, parts: pd.DataFrame, known: Annotations) -> pd.D
     return pd.DataFrame(
         {
             "sample_id": sample,
-            "patient_id": known.patients.fillna(parts["patient"]).fillna(sample),
-            "site": known.sites,
+            "patient_id": annotations.patients.fillna(parts["patient"]).fillna(sample),
+            "site": annotations.sites,
             "split": pd.Series(pd.NA, index=source.index, dtype="string"),
             "source": source,
             **{name: parts[name] for name in (*_RECORD, *dicom)},
             "shard": parts["shard"],
             "shard_row": parts["shard_row"],
-            **{f"label.{name}": known.labels[name] for name in known.columns},
+            **{f"label.{name}": annotations.labels[name] for name in annotations.columns},
         }
     )
 
 
 def _of_samples(names: pd.Series, sources: Sources) -> pd.Series:
     """The name of each sample's file, with "#" and the frame where that is one of several."""
-    own = names.take(sources.places).reset_index(drop=True)
+    own = names.take(sources.file_index).reset_index(drop=True)
     several = sources.frames >= 0
     if several.any():
         own[several] += "#" + pd.Series(sources.frames, dtype="string")[several]

@@ -79,12 +79,14 @@ def prepare(
     if _is_finished(out, plan, overwrite):
         say(f"{out} is ready: made before from the same files with the same settings")
         return _audited(out, allow_leakage, None)
-    known = inputs.describe()
+    annotations = inputs.describe()
     try:
         _begin(out, plan)
         write_shards(inputs.sources, out, form, _salt(out), workers)
         rule = replace(inputs.rule, may_tear=allow_leakage)
-        duplicates = assemble(out, inputs.sources, known, rule, form, plan, settings.max_quarantine)
+        duplicates = assemble(
+            out, inputs.sources, annotations, rule, form, plan, settings.max_quarantine
+        )
     except OSError as error:
         raise MedstrataError(
             f"{out} cannot be written ({error.strerror}): make room or name another folder with "
@@ -116,12 +118,12 @@ def _plan(
 def _audited(out: Path, allow_leakage: bool, duplicates: Duplicates | None) -> Store:
     """Audit a store that has not been, and stop at leakage that is not allowed."""
     store = open_store(out)
-    known = read_audit(store)
-    if known is None:
+    audited = read_audit(store)
+    if audited is None:
         audit(store, allow_leakage=allow_leakage, duplicates=duplicates)
         del store.manifest  # which the audit has read; a store of its own need not hold it
     else:
-        refuse_leakage(known, allow_leakage)
+        refuse_leakage(audited, allow_leakage)
     return store
 
 

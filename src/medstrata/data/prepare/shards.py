@@ -41,7 +41,7 @@ def probe_images(
     samples = np.unique(np.linspace(0, len(sources) - 1, PROBES).round().astype(int))
 
     def probe(sample: int) -> DecodedImage | Unreadable:
-        file = sources.files[sources.places[sample]]
+        file = sources.files[sources.file_index[sample]]
         (image,) = read_inside(
             sources.root, file, [int(sources.frames[sample])], reading, _PROBED_SIDE
         )
@@ -83,15 +83,15 @@ def write_shards(
                 return list(_decode(sources, first, form, salt, targets))
 
             records: list[dict[str, Any]] = []
-            for some in executor.map(decode, _by_file(sources.places, start, stop)):
+            for some in executor.map(decode, _by_file(sources.file_index, start, stop)):
                 records.extend(some)
                 bar.advance(task, len(some))
             _write_run(store, number, start, pixels, records)
 
 
-def _by_file(places: NDArray[np.int64], start: int, stop: int) -> list[tuple[int, int]]:
+def _by_file(file_index: NDArray[np.int64], start: int, stop: int) -> list[tuple[int, int]]:
     """First sample and end of each stretch of samples from one file."""
-    cuts = np.flatnonzero(np.diff(places[start:stop])) + start + 1
+    cuts = np.flatnonzero(np.diff(file_index[start:stop])) + start + 1
     bounds = [start, *cuts.tolist(), stop]
     return list(pairwise(bounds))
 
@@ -108,7 +108,7 @@ def _decode(
     sources: Sources, first: int, form: StoreFormat, salt: bytes, targets: NDArray[Any]
 ) -> Iterator[dict[str, Any]]:
     """Fill in the pixels of samples of one file; gives their rows of the part."""
-    name = sources.files[sources.places[first]]
+    name = sources.files[sources.file_index[first]]
     frames = sources.frames[first : first + len(targets)].tolist()
     images = read_inside(sources.root, name, frames, form.reading, form.least)
     for target, square in zip(targets, resize_images(images, form), strict=True):
