@@ -20,7 +20,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from medstrata.data.formats.read import read_image
+from medstrata.data.formats.image import DecodedImage
+from medstrata.data.formats.read import read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.resize import fit_square
@@ -101,9 +102,11 @@ def draw_windows(folder: Path, out: Path) -> None:
     kind = {"Modality": "CT", "SOPClassUID": CTImageStorage, "RescaleIntercept": -1024}
     write_dicom(path, phantom() + 1024, BitsStored=12, RescaleSlope=1, **kind)
     windows = ("percentile", "soft-tissue", "lung", "bone")
-    tiles = [
-        captioned(read_image(path, ReadSettings(window=name)).pixels, name) for name in windows
-    ]
+    tiles = []
+    for name in windows:
+        (image,) = read_images(path, [None], ReadSettings(window=name))
+        assert isinstance(image, DecodedImage)
+        tiles.append(captioned(image.pixels, name))
     Image.fromarray(np.concatenate(tiles, axis=1)).save(out, optimize=True)
 
 

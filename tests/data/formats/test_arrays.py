@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from medstrata.data.formats.read import count_images, read_image, read_images
+from medstrata.data.formats.read import count_images, read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable
+from support.read_one import read_image
 
 GENERATOR = np.random.default_rng(12)
 GREY = GENERATOR.integers(0, 256, (50, 12, 10), dtype=np.uint8)

@@ -10,9 +10,10 @@ import pytest
 import SimpleITK
 from nibabel.orientations import apply_orientation, inv_ornt_aff, ornt_transform
 
-from medstrata.data.formats.read import count_images, read_image, read_images
+from medstrata.data.formats.read import count_images, read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable
+from support.read_one import read_image
 
 # Voxels to the patient's right, front and top: a value tells where it lies.
 SHAPE = (4, 5, 6)

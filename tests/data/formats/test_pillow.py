@@ -10,11 +10,12 @@ import tifffile
 from PIL import Image as Pillow
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from medstrata.data.formats.read import count_images, read_image, read_images
+from medstrata.data.formats.read import count_images, read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
+from support.read_one import read_image
 
 GENERATOR = np.random.default_rng(14)
 GREY = GENERATOR.integers(0, 256, (40, 56), dtype=np.uint8)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from medstrata.data.formats import pillow as photographs
-from medstrata.data.formats.read import read_image
 from medstrata.data.formats.refusals import Unreadable
+from support.read_one import read_image
 
 GENERATOR = np.random.default_rng(1)
 GREY = GENERATOR.integers(0, 256, (6, 9), dtype=np.uint8)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image as Pillow
 from pydicom.uid import EncapsulatedPDFStorage
 
-from medstrata.data.formats.read import read_image
 from medstrata.data.formats.refusals import Unreadable
 from medstrata.data.sources import from_folder
 from medstrata.data.store.open import open_store
 from support.dicom_files import make, written
+from support.read_one import read_image
 from support.waiting import PATIENCE_S
 
 GENERATOR = np.random.default_rng(13)

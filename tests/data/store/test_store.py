@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medstrata.data.formats.read import AS_IT_COMES
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.labels import make_task
 from medstrata.data.prepare import decode as decoding
 from medstrata.data.prepare import manifest as assemble
@@ -103,7 +103,7 @@ def test_statistics_of_colour(tmp_path):
 
 def test_statistics_by_hand():
     parts = pd.DataFrame({"sum0": [255 * 64, 0, 9], "squares0": [255**2 * 64, 0, 9]})
-    form = shards.StoreFormat(8, 1, "pad", AS_IT_COMES)
+    form = shards.StoreFormat(8, 1, "pad", ReadSettings())
     mean, std = assemble.channel_statistics(parts, np.array([True, True, False]), form)
     assert (mean, std) == ([0.5], [0.5])
 

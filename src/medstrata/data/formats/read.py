@@ -46,34 +46,7 @@ _UNSUPPORTED = (
     (0, b"%PDF", "PDF"),
     (0, b"\x1f\x8b", "gzip"),
 )
-AS_IT_COMES = ReadSettings()
 _DICOM_NAMES = (".dcm", ".dicom", ".ima")
-
-
-def read_image(
-    path: Path,
-    reading: ReadSettings = AS_IT_COMES,
-    least: int | None = None,
-) -> DecodedImage:
-    """Read the one image that stands for a file.
-
-    Args:
-        path: A file, or an array in a container as `arrays` explains.
-        reading: Window, depth, axis; which frame stands for the file is said there.
-        least: Sides in pixels that suffice, which lets a large JPEG be decoded smaller.
-
-    Returns:
-        Its pixels and their record.
-
-    Raises:
-        Unreadable: the file is missing, empty, no image, of another format, damaged, too large,
-            holds non-finite numbers or is constant.
-        MedstrataError: a library for its format is not installed.
-    """
-    (image,) = read_images(path, [None], reading, least)
-    if isinstance(image, Unreadable):
-        raise image
-    return image
 
 
 def read_images(
@@ -82,13 +55,15 @@ def read_images(
     """Read some images of a file, each with its own fate.
 
     Args:
-        path: As in `read_image`.
+        path: A file, or an array in a container as `arrays` explains.
         frames: Numbers from 0, ascending; None for the one that stands for the file.
-        reading: As in `read_image`.
-        least: As in `read_image`.
+        reading: Window, depth, axis; which frame stands for the file is said there.
+        least: Sides in pixels that suffice, which lets a large JPEG be decoded smaller.
 
     Yields:
-        One result a frame, in their order; what spoils a file spoils all its frames left.
+        One result a frame, in their order: its pixels and their record, or why there are none. The
+        file is missing, empty, no image, of another format, damaged, too large, or the image holds
+        non-finite numbers or is constant; what spoils a file spoils all its frames left.
 
     Raises:
         MedstrataError: a library for its format is not installed.
@@ -118,7 +93,7 @@ def count_images(path: Path, axis: str) -> int:
     """Images in a file, from its header; 1 where it cannot be read, which reading will find.
 
     Args:
-        path: As in `read_image`.
+        path: As in `read_images`.
         axis: As `ReadSettings.axis`.
 
     Raises:
@@ -188,9 +163,9 @@ def _read_bytes(path: Path) -> bytes:
 def _format(path: Path, data: bytes) -> str:
     if is_dicom(data):
         return "DICOM"
-    known = _find_signature(_MAGIC, data)
-    if known is not None:
-        return known
+    name = _find_signature(_MAGIC, data)
+    if name is not None:
+        return name
     lower = path.name.lower()
     if lower.endswith(".nii.gz"):
         return "NIfTI"

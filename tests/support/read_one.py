@@ -1,0 +1,18 @@
+"""The one image that stands for a file, as `prepare` reads it."""
+
+from pathlib import Path
+
+from medstrata.data.formats.image import DecodedImage
+from medstrata.data.formats.read import read_images
+from medstrata.data.formats.read_settings import ReadSettings
+from medstrata.data.formats.refusals import Unreadable
+
+
+def read_image(
+    path: Path, reading: ReadSettings | None = None, least: int | None = None
+) -> DecodedImage:
+    """As `read_images`; raises what makes the file unreadable."""
+    (image,) = read_images(path, [None], reading or ReadSettings(), least)
+    if isinstance(image, Unreadable):
+        raise image
+    return image
