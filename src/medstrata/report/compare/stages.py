@@ -1,8 +1,12 @@
 """How the stages of encoders are named and put in order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from medstrata.report.render.formatting import listed
+
+RunT = TypeVar("RunT")
+Value = TypeVar("Value")
 
 # What a classifier would read; it stands after the stages.
 POOLED = "pooled"
@@ -36,6 +40,23 @@ def stages_named(runs: Sequence[Mapping[str, object]]) -> str:
     )
 
 
-def stage_marks(stages: Sequence[str]) -> tuple[str, ...]:
+def stage_marks(stages: Sequence[str]) -> dict[str, str]:
     """What stands for each stage in a drawing, where no word from data may: its number."""
-    return tuple(POOLED if stage == POOLED else str(i + 1) for i, stage in enumerate(stages))
+    return {stage: POOLED if stage == POOLED else str(i) for i, stage in enumerate(stages, 1)}
+
+
+def of_seeds(
+    at: Mapping[str, Sequence[RunT]], known: Callable[[RunT], Mapping[str, Value]]
+) -> dict[tuple[str, str], list[Value]]:
+    """(arm, stage) -> what each seed knows of it; nothing where no seed does.
+
+    Args:
+        at: The runs of each arm.
+        known: What a run knows of each stage.
+    """
+    found: dict[tuple[str, str], list[Value]] = {}
+    for arm, runs in at.items():
+        for run in runs:
+            for stage, one in known(run).items():
+                found.setdefault((arm, stage), []).append(one)
+    return found

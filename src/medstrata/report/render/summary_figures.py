@@ -22,8 +22,8 @@ from medstrata.report.render.figures import (
 from medstrata.report.render.formatting import percent
 from medstrata.report.render.summary import Summary
 
-# Arm -> a summary for each place, None where there is none.
-Curves = Mapping[str, Sequence[Summary | None]]
+# (Arm, stage) -> summary.
+Curves = Mapping[tuple[str, str], Summary]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def draw_fractions(
 
 def stage_figure(
     curves: Curves,
-    marks: Sequence[str],
+    marks: Mapping[str, str],
     styles: Mapping[str, Style],
     words: PlotWords,
     *,
@@ -96,7 +96,7 @@ def stage_figure(
 
     Args:
         curves: The summaries of each arm.
-        marks: What stands beneath each stage.
+        marks: Stage -> what stands beneath it, in order.
         styles: Arm -> style; its order is the order in which arms stand beside each other.
         words: Of the picture.
         limits: Vertical range; without it the vertical axis is logarithmic.
@@ -107,12 +107,13 @@ def stage_figure(
         axes = figure.add_axes((0.1, 0.15, 0.89, 0.83))
         if ground is not None:
             _draw_ground(axes, ground)
-        arms = [arm for arm in styles if arm in curves]
+        arms = [arm for arm in styles if any(arm == one for one, _ in curves)]
         step = min(0.09, 0.5 / max(len(arms), 1))
         for i, arm in enumerate(arms):
             shift = (i - (len(arms) - 1) / 2) * step
-            _draw_arm(axes, styles[arm], [x + shift for x in range(len(marks))], curves[arm])
-        axes.set_xticks(range(len(marks)), marks)
+            places = [x + shift for x in range(len(marks))]
+            _draw_arm(axes, styles[arm], places, [curves.get((arm, one)) for one in marks])
+        axes.set_xticks(range(len(marks)), list(marks.values()))
         axes.set_xlim(-0.45, len(marks) - 0.55)
         axes.tick_params(axis="x", length=0)
         axes.set_xlabel("stage of the encoder")

@@ -1,11 +1,13 @@
 """Tables as data, so that the page, a CSV file and a LaTeX file say the same."""
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from medstrata.report.render.formatting import percent, score_text
 from medstrata.report.render.summary import Summary
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -100,28 +102,33 @@ def labels_head(fraction: float, *notes: str) -> Cell:
     return Cell(text=f"{percent(fraction)} of labels", notes=notes)
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of a table of arms; an arm without a cell gets `missing`."""
-
-    head: Cell
-    cells: Mapping[str, Cell]
-    missing: str = "no score"
-
-
 def arm_table(
-    name: str, caption: str, arms: Sequence[str], columns: Sequence[Column], note: str = ""
+    name: str,
+    caption: str,
+    arms: Iterable[str],
+    heads: Mapping[Key, Cell],
+    cells: Mapping[tuple[str, Key], Cell],
+    *,
+    missing: str = "no score",
+    note: str = "",
 ) -> Table:
-    """A table with a row for each arm."""
+    """A table with a row for each arm.
+
+    Args:
+        name: Of its files.
+        caption: One sentence.
+        arms: In order.
+        heads: What a column is about -> its head, in order.
+        cells: (arm, what a column is about) -> cell.
+        missing: What stands where there is none.
+        note: What a reader must know to read it.
+    """
     return Table(
         name=name,
         caption=caption,
-        heads=(Cell("Arm"), *(column.head for column in columns)),
+        heads=(Cell("Arm"), *heads.values()),
         rows=tuple(
-            (
-                arm_cell(arm),
-                *(column.cells.get(arm, Cell(column.missing)) for column in columns),
-            )
+            (arm_cell(arm), *(cells.get((arm, key), Cell(missing)) for key in heads))
             for arm in arms
         ),
         note=note,

@@ -115,7 +115,7 @@ def _spectra(
     for key, title in (("effective_rank", "Effective rank"), ("rankme", "RankMe")):
         alt = f"{title} over the stages, one curve an arm; the numbers are in the table."
         words = PlotWords(f"{name}-{key.replace('_', '-')}", title, alt)
-        curves = spectrum_curves(comparison, stages, key)
+        curves = spectrum_curves(comparison, key)
         ground = Ground(line=ceiling)
         plots.append(stage_figure(curves, stage_marks(stages), styles, words, ground=ground))
     return Pictures(

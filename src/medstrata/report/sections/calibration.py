@@ -28,8 +28,7 @@ from medstrata.report.render.figures import (
 )
 from medstrata.report.render.formatting import percent, score_text
 from medstrata.report.render.parts import Heading, Part, Pictures, Section, SectionWords, section_of
-from medstrata.report.render.summary import Summary
-from medstrata.report.render.tables import Cell, Column, arm_table, summary_cell
+from medstrata.report.render.tables import Cell, arm_table, summary_cell
 
 _SCORES = {"ece": "ECE", "brier": "Brier"}
 
@@ -117,21 +116,27 @@ def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Ite
         for fraction in comparison.fractions
         if (runs := comparison.predicted(arm, fraction))
     }
-    columns = [
-        Column(Cell(title, notes=(f"{percent(fraction)} of labels",)), _entries(column, metric))
-        for metric, title in _SCORES.items()
+    scored = {
+        (metric, fraction): column
+        for metric in _SCORES
         for fraction in comparison.fractions
         if (column := comparison.column(fraction, metric))
-    ]
-    if cells or columns:
+    }
+    if cells or scored:
         yield Heading(comparison.heading)
-    if columns:
+    if scored:
         yield arm_table(
             f"{comparison.name}-calibration",
             f"Calibration, less is better: {comparison.clause}",
             comparison.arms,
-            columns,
-            f"Mean over seeds with its {percent(LEVEL)} interval over patients.",
+            {key: Cell(_SCORES[key[0]], notes=(f"{percent(key[1])} of labels",)) for key in scored},
+            {
+                (arm, key): summary_cell(one, *one.interval_notes, best=arm in leaders)
+                for key, column in scored.items()
+                for leaders in [best(column, key[0])]
+                for arm, one in column.items()
+            },
+            note=f"Mean over seeds with its {percent(LEVEL)} interval over patients.",
         )
     if not cells:
         return
@@ -149,14 +154,6 @@ def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Ite
         "often as they say; below it they are too high. Bars at the foot: how many predictions of "
         "all seeds fall into each bin, the number being that of the fullest.",
     )
-
-
-def _entries(column: Mapping[str, Summary], metric: str) -> dict[str, Cell]:
-    leaders = best(column, metric)
-    return {
-        arm: summary_cell(one, *one.interval_notes, best=arm in leaders)
-        for arm, one in column.items()
-    }
 
 
 def _diagrams(

@@ -10,7 +10,7 @@ from medstrata.report.read.predictions import LEVEL, RESAMPLES
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import metric_name, percent, score_text
 from medstrata.report.render.parts import Section, SectionWords, headed, section_of
-from medstrata.report.render.tables import Cell, Column, Table, arm_table
+from medstrata.report.render.tables import Cell, Table, arm_table
 
 # Arms whose score with all labels is to be reached.
 _REFERENCES = ("scratch", "moco")
@@ -43,22 +43,23 @@ def _table(comparison: Comparison[Finetune]) -> Table | None:
         for arm in comparison.arms
         if identity(comparison, arm)[0] == word and comparison.predicted(arm, 1.0) and arm in column
     ]
-    columns = [
-        Column(
-            Cell(f"{one}, all labels", notes=(score_text(column[one].value),)),
-            {arm: _entry(comparison, arm, one) for arm in comparison.arms},
-        )
-        for one in references
-        if comparison.predictions.knows(comparison.metric)
-    ]
-    if not any(cell.number is not None for one in columns for cell in one.cells.values()):
+    if not comparison.predictions.knows(comparison.metric):
+        return None
+    cells = {
+        (arm, one): _entry(comparison, arm, one) for one in references for arm in comparison.arms
+    }
+    if not any(cell.number is not None for cell in cells.values()):
         return None
     return arm_table(
         f"{comparison.name}-efficiency",
         f"Share of the labels with which each arm reaches the {metric_name(comparison.metric)} of "
         f"a reference with all labels: {comparison.clause}",
         comparison.arms,
-        columns,
+        {
+            one: Cell(f"{one}, all labels", notes=(score_text(column[one].value),))
+            for one in references
+        },
+        cells,
         note="In the CSV file shares are from 0 to 1.",
     )
 

@@ -22,7 +22,6 @@ from medstrata.report.render.formatting import (
 from medstrata.report.render.parts import Heading, Part, Section, SectionWords, section_of
 from medstrata.report.render.tables import (
     Cell,
-    Column,
     Table,
     arm_table,
     labels_head,
@@ -76,10 +75,7 @@ def gains_section(found: Sequence[Comparison[Finetune]]) -> Section | None:
         ]
         if tables:
             parts += [Heading(protocol_name(protocol)), *tables]
-    return section_of(
-        _WORDS,
-        parts,
-    )
+    return section_of(_WORDS, parts)
 
 
 def gain(sets: Sets, arm: str, baseline: str, fraction: float) -> Gain | None:
@@ -125,13 +121,14 @@ def _table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | None:
     """The arms that have not met the baseline in an earlier table."""
     passed = (baseline, *earlier)
     arms = arm_order(arm for one in sets.values() for arm in one.arms if arm not in passed)
+    fractions = sorted({fraction for one in sets.values() for fraction in one.fractions})
     gains = {
-        fraction: {
-            arm: one for arm in arms if (one := gain(sets, arm, baseline, fraction)) is not None
-        }
-        for fraction in sorted({fraction for one in sets.values() for fraction in one.fractions})
+        (arm, fraction): one
+        for fraction in fractions
+        for arm in arms
+        if (one := gain(sets, arm, baseline, fraction)) is not None
     }
-    met = sorted({i for column in gains.values() for one in column.values() for i in one.parts})
+    met = sorted({i for one in gains.values() for i in one.parts})
     if len(met) < 2:
         return None
     named = (
@@ -141,16 +138,11 @@ def _table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | None:
     return arm_table(
         slug("mean-gain", protocol, baseline),
         f"Gain over {baseline}, averaged over data sets, {protocol_clause(protocol)}",
-        [arm for arm in arms if any(arm in column for column in gains.values())],
-        [
-            Column(
-                labels_head(fraction),
-                {arm: _entry(one, met) for arm, one in column.items()},
-                "no pair",
-            )
-            for fraction, column in gains.items()
-        ],
-        f"Small numbers: the gain on each data set, in this order: {'; '.join(named)}.",
+        [arm for arm in arms if any(arm == one for one, _ in gains)],
+        {fraction: labels_head(fraction) for fraction in fractions},
+        {key: _entry(one, met) for key, one in gains.items()},
+        missing="no pair",
+        note=f"Small numbers: the gain on each data set, in this order: {'; '.join(named)}.",
     )
 
 

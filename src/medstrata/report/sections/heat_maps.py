@@ -34,7 +34,9 @@ def heat_maps(runs: Sequence[Reuse], name: str) -> Iterator[Plot]:
         diagonal = (row[i] for i, row in enumerate(average))
         said = ", ".join("undefined" if one is None else score_text(one) for one in diagonal)
         alt = f"{title}: stages by stages; on the diagonal {said}."
-        yield _heat_figure(average, stage_marks(stages), PlotWords(f"{name}-{part}", title, alt))
+        yield _heat_figure(
+            average, list(stage_marks(stages).values()), PlotWords(f"{name}-{part}", title, alt)
+        )
 
 
 def _heat_figure(matrix: Matrix, marks: Sequence[str], words: PlotWords) -> Plot:

@@ -124,8 +124,7 @@ def _picture(
     read_out: str,
     name: str,
 ) -> Plot:
-    arms = {arm for column in scores.values() for arm in column}
-    curves = {arm: [column.get(arm) for column in scores.values()] for arm in arms}
+    curves = {(arm, stage): one for stage, column in scores.items() for arm, one in column.items()}
     title = READ_OUTS[read_out]
     alt = f"{title}: test score over the stages, one curve an arm; the numbers are in the table."
     words = PlotWords(name, title, alt)

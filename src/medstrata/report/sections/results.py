@@ -34,7 +34,6 @@ from medstrata.report.render.summary import Summary
 from medstrata.report.render.summary_figures import common_limits, fraction_figure
 from medstrata.report.render.tables import (
     Cell,
-    Column,
     Table,
     arm_table,
     labels_head,
@@ -167,21 +166,21 @@ def _results(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> I
 def _table(comparison: Comparison[Finetune], metric: str, name: str) -> Table:
     better = "less" if metric in LOWER_IS_BETTER else "more"
     tested = counted(comparison.first.test.patients, "test patient")
+    heads: dict[float, Cell] = {}
+    cells: dict[tuple[str, float], Cell] = {}
+    for fraction in comparison.fractions:
+        subsets = [run.subset for runs in comparison.at(fraction).values() for run in runs]
+        images = span(subset.images for subset in subsets)
+        patients = span(subset.patients for subset in subsets)
+        heads[fraction] = labels_head(fraction, f"{images} images, {patients} patients")
+        column = summary_cells(comparison.column(fraction, metric), metric)
+        cells |= {(arm, fraction): cell for arm, cell in column.items()}
     return arm_table(
         name,
         f"{sentence(metric_name(metric))} on {tested}, {better} is better: {comparison.clause}",
         comparison.arms,
-        [_column(comparison, one, metric) for one in comparison.fractions],
-    )
-
-
-def _column(comparison: Comparison[Finetune], fraction: float, metric: str) -> Column:
-    subsets = [run.subset for runs in comparison.at(fraction).values() for run in runs]
-    images = span(subset.images for subset in subsets)
-    patients = span(subset.patients for subset in subsets)
-    return Column(
-        labels_head(fraction, f"{images} images, {patients} patients"),
-        summary_cells(comparison.column(fraction, metric), metric),
+        heads,
+        cells,
     )
 
 

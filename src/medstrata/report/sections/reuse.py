@@ -70,11 +70,13 @@ def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterat
     known = [_known(run) for run in comparison.every]
     stages = shown_stages(known)
     drawn = {
-        (fraction, measure): _curves(readings(comparison.at(fraction), measure), stages)
+        (fraction, measure): _curves(readings(comparison.at(fraction), measure))
         for fraction in comparison.fractions
         for measure in _DRAWN
     }
-    every = [one for curves in drawn.values() for curve in curves.values() for one in curve if one]
+    every = [
+        one for curves in drawn.values() for (_, stage), one in curves.items() if stage in stages
+    ]
     if not every:
         return
     low, high = common_limits(every)
@@ -118,16 +120,13 @@ def _facts(runs: Sequence[Reuse]) -> str:
     return f"{span(run.images for run in runs)} images; {count} random subsets of {size}"
 
 
-def _curves(read: Readings, stages: Sequence[str]) -> Curves:
-    return {
-        arm: [over_seeds(of[stage]) if stage in of else None for stage in stages]
-        for arm, of in read.items()
-    }
+def _curves(read: Readings) -> Curves:
+    return {cell: over_seeds(seeds) for cell, seeds in read.items()}
 
 
 def _ground(read: Readings, stages: Sequence[str]) -> Ground:
     """Chance from the lowest mean to the highest end of any arm, and the mean untrained network."""
-    columns = [[one for of in read.values() for one in of.get(stage, ())] for stage in stages]
+    columns = [[one for cell, of in read.items() if cell[1] == at for one in of] for at in stages]
     chances = [[one.chance for one in column if one.chance] for column in columns]
     return Ground(
         band=[
@@ -152,7 +151,7 @@ def _picture(
         "in the table."
     )
     return stage_figure(
-        _curves(read, stages),
+        _curves(read),
         stage_marks(stages),
         styles,
         PlotWords(f"{name}-{measure.replace('_', '-')}", title, alt),

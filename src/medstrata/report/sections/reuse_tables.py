@@ -4,13 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.conclusions import meeting
-from medstrata.report.compare.stages import POOLED
+from medstrata.report.compare.stages import POOLED, of_seeds
 from medstrata.report.read.results import Reuse, Similarity
 from medstrata.report.render.formatting import listed, percent, score_text
 from medstrata.report.render.summary import Summary, mean_summary
 from medstrata.report.render.tables import (
     Cell,
-    Column,
     Table,
     arm_cell,
     arm_table,
@@ -34,18 +33,13 @@ _WARNING = (
 
 # The runs of each arm at one fraction.
 Runs = Mapping[str, Sequence[Reuse]]
-# Arm -> stage -> one reading a seed.
-Readings = Mapping[str, Mapping[str, Sequence[Similarity]]]
+# (Arm, stage) -> one reading a seed.
+Readings = Mapping[tuple[str, str], Sequence[Similarity]]
 
 
 def readings(at: Runs, measure: str) -> Readings:
     """What one measure reads for each arm and stage."""
-    found: dict[str, dict[str, list[Similarity]]] = {}
-    for arm, runs in at.items():
-        for run in runs:
-            for stage, one in run.cka.get(measure, {}).items():
-                found.setdefault(arm, {}).setdefault(stage, []).append(one)
-    return found
+    return of_seeds(at, lambda run: run.cka.get(measure, {}))
 
 
 def mean_of_known(values: Iterable[float | None]) -> float | None:
@@ -65,19 +59,15 @@ def reuse_table(
 ) -> Table:
     """The main measure: an arm a row, a stage a column."""
     read = readings(comparison.at(fraction), MAIN)
-    columns = [
-        Column(
-            Cell(stage),
-            {arm: _entry(of[stage]) for arm, of in read.items() if stage in of},
-            "not measured",
-        )
-        for stage in stages
-    ]
-    caption = (
+    return arm_table(
+        name,
         f"{MEASURES[MAIN]}, before and after fine-tuning with {percent(fraction)} of the labels: "
-        f"{comparison.where}"
+        f"{comparison.where}",
+        dict.fromkeys(arm for arm, _ in read),
+        {stage: Cell(stage) for stage in stages},
+        {cell: _entry(seeds) for cell, seeds in read.items()},
+        missing="not measured",
     )
-    return arm_table(name, caption, list(read), columns)
 
 
 def _entry(seeds: Sequence[Similarity]) -> Cell:
@@ -95,9 +85,10 @@ def measures_table(
     rows = [
         (arm_cell(arm), Cell(stage), Cell(title), *map(number_cell, _measured(seeds)))
         for measure, title in MEASURES.items()
-        for arm, of in readings(at, measure).items()
+        for read in [readings(at, measure)]
+        for arm in at
         for stage in stages
-        if (seeds := of.get(stage))
+        if (seeds := read.get((arm, stage)))
     ]
     heads = (
         "All images",
@@ -108,11 +99,12 @@ def measures_table(
         "Untrained",
     )
     nothing = (Cell("–"),) * (len(heads) - 1)
+    given = of_seeds(at, lambda run: run.legacy)
     legacy = [
-        (arm_cell(arm), Cell(stage), Cell(_LEGACY), number_cell(mean_of_known(given)), *nothing)
-        for arm, runs in at.items()
+        (arm_cell(arm), Cell(stage), Cell(_LEGACY), number_cell(mean_of_known(values)), *nothing)
+        for arm in at
         for stage in stages
-        if (given := [run.legacy[stage] for run in runs if stage in run.legacy])
+        if (values := given.get((arm, stage)))
     ]
     return Table(
         name=name,
@@ -150,8 +142,7 @@ def reuse_findings(at: Runs, stages: Sequence[str]) -> Iterator[str]:
         )
     known = {
         f"{arm} at {stage}": (over_seeds(seeds).value, max(highs))
-        for arm, of in readings(at, MAIN).items()
-        for stage, seeds in of.items()
+        for (arm, stage), seeds in readings(at, MAIN).items()
         if (highs := [one.chance[1] for one in seeds if one.chance])
     }
     lost = [name for name, (value, chance) in known.items() if value <= chance]

@@ -32,7 +32,7 @@ from medstrata.report.render.parts import (
     SectionWords,
     section_of,
 )
-from medstrata.report.render.tables import Cell, Column, Table, arm_table, number_cell
+from medstrata.report.render.tables import Cell, Table, arm_table, number_cell
 
 _GRID = np.linspace(0, 1, 81)
 
@@ -165,22 +165,14 @@ def _table(
         f"{comparison.name}-shift",
         f"Kolmogorov-Smirnov distance{', mean of the classes' if several else ''}: "
         f"{comparison.clause}",
-        list(found),
-        [
-            Column(
-                head,
-                {
-                    arm: _distance(
-                        shift[one].mean,
-                        counted(shift[one].pairs, "seed" if one < 1 else "pair"),
-                    )
-                    for arm, shift in found.items()
-                    if one in shift
-                },
-                "no pair",
-            )
-            for one, head in heads.items()
-        ],
+        found,
+        heads,
+        {
+            (arm, one): _distance(of.mean, counted(of.pairs, "seed" if one < 1 else "pair"))
+            for arm, shift in found.items()
+            for one, of in shift.items()
+        },
+        missing="no pair",
     )
 
 
@@ -200,11 +192,13 @@ def _class_table(
         f"{comparison.name}-shift-{number}",
         f"Kolmogorov-Smirnov distance of each class, {percent(fraction)} of the labels against "
         f"all: {comparison.where}",
-        list(moved),
-        [
-            Column(Cell(name), {arm: _distance(one.per_class[i]) for arm, one in moved.items()})
-            for i, name in enumerate(classes)
-        ],
+        moved,
+        dict(enumerate(map(Cell, classes))),
+        {
+            (arm, i): _distance(one)
+            for arm, shift in moved.items()
+            for i, one in enumerate(shift.per_class)
+        },
     )
 
 
