@@ -49,12 +49,12 @@ def write_files(folder: Path, contents: Contents, styles: Mapping[str, Style]) -
         (folder / part).mkdir(parents=True, exist_ok=True)
     # Written before the files, so that none is left unlisted when this is cut off.
     _write_index(folder, tables | figures | earlier)
-    for table in contents.tables:
-        write_text(folder / "tables" / f"{table.file}.csv", csv_text(table.table))
-        write_text(folder / "tables" / f"{table.file}.tex", latex_text(table.table, table.file))
+    for one in contents.tables:
+        write_text(folder / "tables" / f"{one.file}.csv", csv_text(one.shown))
+        write_text(folder / "tables" / f"{one.file}.tex", latex_text(one.shown, one.file))
     with progress_bar() as bar:
-        for shown in bar.track(contents.plots, description="writing figures"):
-            write_figure(folder / "figures", shown.file, shown.plot, styles)
+        for plot in bar.track(contents.plots, description="writing figures"):
+            write_figure(folder / "figures", plot.file, plot.shown, styles)
     for name in earlier - tables - figures:
         (folder / name).unlink(missing_ok=True)
     _write_index(folder, tables | figures)

@@ -5,26 +5,33 @@ from data enters a drawing.
 """
 
 import io
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import (
-    FixedFormatter,
     FixedLocator,
+    Formatter,
     FuncFormatter,
+    Locator,
     LogLocator,
     MaxNLocator,
     NullLocator,
 )
+from numpy.typing import NDArray
+
+Places = Sequence[float] | NDArray[np.float64]
+# None where there is no value.
+Values = Sequence[float | None] | NDArray[np.float64]
 
 # Stand-ins for colours that the page decides; no other colour here is so nearly black.
 INK, MUTED, RULE = "#010203", "#010204", "#010205"
@@ -110,13 +117,38 @@ def tag_artists(artists: Iterable[Artist], style: Style) -> None:
         artist.set_gid(style.tag)
 
 
+def draw_line(axes: Axes, style: Style, x: Places, y: Values, **look: Any) -> None:
+    """Draw in the colour of an arm, gaps where there is no value; `look` as `Axes.plot` has it."""
+    known = np.asarray(y, dtype=np.float64)  # None becomes NaN
+    tag_artists(axes.plot(x, known, **{"color": style.colour, **look}), style)
+
+
+def draw_curve(axes: Axes, style: Style, x: Places, y: Values, **look: Any) -> None:
+    """The same with the markers and dashes of the arm."""
+    draw_line(axes, style, x, y, ls=style.dash, marker=style.marker, mec="none", **look)
+
+
+def set_ticks(axis: Axis, locator: Locator, formatter: Formatter | None = None) -> None:
+    """Ticks where they are wanted and no others, by default with plain numbers."""
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(formatter or FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
 def unit_square(axes: Axes) -> None:
     """Both axes from 0 to 1, with three ticks each."""
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(FixedLocator([0, 0.5, 1]))
-        axis.set_major_formatter(FixedFormatter(["0", "0.5", "1"]))
+        set_ticks(axis, FixedLocator([0, 0.5, 1]))
+
+
+def label_panels(figure: Figure, x_label: str, top: float) -> None:
+    """Leave room around the panels of a figure, `top` inches above, and name their common axis."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - top / height, 0.12, 0.1
+    )
+    figure.supxlabel(x_label, y=0.02 / height, fontsize=8, color=MUTED)
 
 
 def swatch(style: Style) -> Markup:
@@ -140,23 +172,11 @@ def curve_figure(
         # Fixed, so that charts of one row line up.
         axes = figure.add_axes((0.16, 0.205, 0.82, 0.765))
         for line in lines:
-            marks = axes.plot(
-                line.x,
-                [math.nan if value is None else value for value in line.y],
-                color=line.style.colour,
-                ls=line.style.dash,
-                marker=line.style.marker,
-                markevery=max(1, len(line.x) // 6),
-                ms=4,
-                mec="none",
-                lw=1.3,
-            )
-            tag_artists(marks, line.style)
+            every = max(1, len(line.x) // 6)
+            draw_curve(axes, line.style, line.x, line.y, markevery=every, ms=4, lw=1.3)
         if log_x:
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(numticks=5))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_locator(NullLocator())
+            set_ticks(axes.xaxis, LogLocator(numticks=5))
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
             places = {x for line in lines for x in line.x}

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator
 
 from medstrata.report.render.figures import (
     MUTED,
     Plot,
     PlotWords,
     Style,
+    draw_curve,
+    draw_line,
     page_style,
     plot,
     rule,
-    tag_artists,
+    set_ticks,
 )
 from medstrata.report.render.formatting import percent
 from medstrata.report.render.summary import Summary
@@ -76,9 +78,8 @@ def draw_fractions(
         _draw_arm(axes, styles[arm], places, [columns[one].get(arm) for one in fractions])
     axes.set_xscale("log")
     axes.set_xlim(fractions[0] * 10 ** (-0.12 * width), fractions[-1] * 10 ** (0.12 * width))
-    axes.xaxis.set_major_locator(FixedLocator(fractions))
-    axes.xaxis.set_major_formatter(FixedFormatter([percent(one) for one in fractions]))
-    axes.xaxis.set_minor_locator(NullLocator())
+    marks = FixedFormatter([percent(one) for one in fractions])
+    set_ticks(axes.xaxis, FixedLocator(fractions), marks)
     axes.set_xlabel("labelled share of the training images (log scale)")
     rule(axes)
 
@@ -121,9 +122,7 @@ def stage_figure(
             axes.set_ylim(*limits)
         else:
             axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.yaxis.set_minor_locator(NullLocator())
+            set_ticks(axes.yaxis, LogLocator(base=10, subs=(1, 2, 5), numticks=12))
         rule(axes)
         return plot(figure, words)
 
@@ -141,21 +140,11 @@ def _draw_arm(
     axes: Axes, style: Style, places: Sequence[float], summaries: Sequence[Summary | None]
 ) -> None:
     """A curve through the values, a bar at each, and a ring for each seed where there are more."""
-    colour = style.colour
-    marks = axes.plot(
-        places,
-        [math.nan if one is None else one.value for one in summaries],
-        color=colour,
-        ls=style.dash,
-        marker=style.marker,
-        ms=6,
-        mec="none",
-        lw=1.5,
-    )
+    values = [None if one is None else one.value for one in summaries]
+    draw_curve(axes, style, places, values, ms=6, lw=1.5)
     for x, one in zip(places, summaries, strict=True):
         if one is not None and one.interval is not None:
-            marks += axes.plot([x, x], one.interval, color=colour, lw=1.2, marker="_", ms=5)
+            draw_line(axes, style, [x, x], one.interval, lw=1.2, marker="_", ms=5)
         if one is not None and len(one.seeds) > 1:
-            rings = [x] * len(one.seeds)
-            marks += axes.plot(rings, one.seeds, "o", color=colour, ms=3.2, mfc="none", mew=0.9)
-    tag_artists(marks, style)
+            rings = {"marker": "o", "ms": 3.2, "mfc": "none", "mew": 0.9, "ls": "none"}
+            draw_line(axes, style, [x] * len(one.seeds), one.seeds, **rings)

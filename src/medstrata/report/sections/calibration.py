@@ -21,6 +21,8 @@ from medstrata.report.render.figures import (
     Plot,
     PlotWords,
     Style,
+    draw_curve,
+    label_panels,
     page_style,
     plot,
     tag_artists,
@@ -170,11 +172,7 @@ def _diagrams(
             for j, arm in enumerate(arms):
                 _draw(grid[i, j], cells.get((arm, fraction)), styles[arm])
             grid[i, 0].set_ylabel(f"{percent(fraction)} of labels")
-        width, height = figure.get_size_inches()
-        figure.subplots_adjust(
-            0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.06 / height, 0.12, 0.1
-        )
-        figure.supxlabel("stated probability", y=0.02 / height, fontsize=8, color=MUTED)
+        label_panels(figure, "stated probability", 0.06)
         leanings = "; ".join(
             f"{arm} at {percent(fraction)}, {_leaning(one)}"
             for (arm, fraction), one in cells.items()
@@ -210,14 +208,5 @@ def _draw(axes: Axes, found: Reliability | None, style: Style) -> None:
         fontsize=6.5,
         color=MUTED,
     )
-    line = axes.plot(
-        found.probability,
-        found.frequency,
-        color=style.colour,
-        ls=style.dash,
-        marker=style.marker,
-        ms=3.2,
-        mec="none",
-        lw=1.1,
-    )
-    tag_artists([*bars, *line], style)
+    tag_artists(bars, style)
+    draw_curve(axes, style, found.probability, found.frequency, ms=3.2, lw=1.1)

@@ -18,9 +18,9 @@ from medstrata.report.render.figures import (
     Plot,
     PlotWords,
     Style,
+    draw_line,
     page_style,
     plot,
-    tag_artists,
 )
 from medstrata.report.render.formatting import (
     counted,
@@ -186,15 +186,7 @@ def _forest(
 
 def _draw(axes: Axes, contrast: Contrast, style: Style, row: float) -> None:
     found = contrast.difference
-    bar = axes.plot([found.low, found.high], [row, row], color=style.colour, lw=1.3)
-    mark = axes.plot(
-        [found.value],
-        [row],
-        marker=style.marker,
-        color=style.colour,
-        mfc=style.colour if contrast.better else "none",
-        ms=5.5,
-        mew=1.1,
-        ls="none",
-    )
-    tag_artists([*bar, *mark], style)
+    draw_line(axes, style, [found.low, found.high], [row, row], lw=1.3)
+    filled = style.colour if contrast.better else "none"
+    look = {"marker": style.marker, "mfc": filled, "ms": 5.5, "mew": 1.1, "ls": "none"}
+    draw_line(axes, style, [found.value], [row], **look)

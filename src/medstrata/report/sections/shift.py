@@ -13,13 +13,13 @@ from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.predictions import LEVEL, RESAMPLES, Predictions
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.figures import (
-    MUTED,
     Plot,
     PlotWords,
     Style,
+    draw_line,
+    label_panels,
     page_style,
     plot,
-    tag_artists,
     unit_square,
 )
 from medstrata.report.render.formatting import counted, percent
@@ -217,23 +217,13 @@ def _curves(
             for fraction, dash in ((few, ":"), (1.0, "-")):
                 runs = comparison.predicted(arm, fraction)
                 for values in predictions.of(runs):
-                    line = axes.plot(
-                        _GRID,
-                        cdf(values[:, column], _GRID),
-                        color=styles[arm].colour,
-                        ls=dash,
-                        lw=1.1,
-                    )
-                    tag_artists(line, styles[arm])
+                    curve = cdf(values[:, column], _GRID)
+                    draw_line(axes, styles[arm], _GRID, curve, ls=dash, lw=1.1)
             unit_square(axes)
         for axes in grid[len(arms) :]:
             axes.set_axis_off()
         grid[0].set_ylabel("share of images")
-        width, height = figure.get_size_inches()
-        figure.subplots_adjust(
-            0.5 / width, 0.42 / height, 1 - 0.08 / width, 1 - 0.08 / height, 0.12
-        )
-        figure.supxlabel("probability", y=0.02 / height, fontsize=8, color=MUTED)
+        label_panels(figure, "probability", 0.08)
         words = PlotWords(
             f"{comparison.name}-shift",
             "Probabilities with few labels and with all",
