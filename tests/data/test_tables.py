@@ -7,9 +7,8 @@ import pytest
 from medstrata.data.sources import clean_name
 from medstrata.data.tables import (
     describe_column,
-    guess_file_column,
+    guess_column,
     guess_label_columns,
-    guess_patient_column,
     label_values,
     read_table,
 )
@@ -66,8 +65,8 @@ def test_unusable_tables_say_so(tmp_path, text, message):
 )
 def test_columns_are_known_by_their_names(columns, file, patient):
     table = pd.DataFrame(columns=columns, dtype="string")
-    assert guess_file_column(table) == file
-    assert guess_patient_column(table) == patient
+    assert guess_column(table, "file") == file
+    assert guess_column(table, "patient") == patient
 
 
 def test_label_columns_have_few_repeated_values():

@@ -306,7 +306,7 @@ def test_one_channel_ignores_colour():
     ],
 )
 def test_settings_out_of_range_name_field_and_value(field: str, value: object):
-    with pytest.raises(ValueError, match=f"^{field} is ") as caught:
+    with pytest.raises(ValueError, match=rf"^ViewSettings\.{field} must be ") as caught:
         ViewSettings(**{"size": 24} | {field: value})
     assert str(value) in str(caught.value)
 

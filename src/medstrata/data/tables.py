@@ -2,29 +2,33 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from medstrata.data.store.store import ColumnKind, LabelColumn
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 
 MAX_CLASSES = 30  # a column with more values is not guessed to be a label
 
 # "None" and "none" are not here: they are classes in many tables.
 _UNKNOWN = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>"]
 # Column names without case, spaces and signs, the likeliest first.
-_FILE_NAMES = (
-    *("file", "filename", "filepath", "path", "image", "imagepath", "imagefile", "imagename"),
-    *("imageid", "imageindex", "idcode", "img", "imgpath", "imgname", "imgid", "isicid", "dicomid"),
-)
-_PATIENT_NAMES = (
-    *("patientid", "patient", "patientname", "subjectid", "subject", "participantid"),
-    *("personid", "caseid", "case", "slideid", "slide", "pid"),
-)
-_SITE_NAMES = (
-    *("site", "siteid", "center", "centre", "centerid", "centreid", "hospital", "hospitalid"),
-    *("institution", "scanner", "device", "cameratype", "source"),
-)
+_NAMES = {
+    "file": (
+        *("file", "filename", "filepath", "path", "image", "imagepath", "imagefile", "imagename"),
+        *("imageid", "imageindex", "idcode", "img", "imgpath", "imgname", "imgid", "isicid"),
+        "dicomid",
+    ),
+    "patient": (
+        *("patientid", "patient", "patientname", "subjectid", "subject", "participantid"),
+        *("personid", "caseid", "case", "slideid", "slide", "pid"),
+    ),
+    "site": (
+        *("site", "siteid", "center", "centre", "centerid", "centreid", "hospital", "hospitalid"),
+        *("institution", "scanner", "device", "cameratype", "source"),
+    ),
+}
 # A column with one of these words in its name is no label.
 _NO_LABEL = frozenset(
     (
@@ -66,8 +70,9 @@ def read_table(path: Path) -> pd.DataFrame:
                 encoding="utf-8-sig",
             )
     except (ValueError, OSError) as error:  # ParserError, UnicodeDecodeError, ArrowInvalid
-        line = " ".join(str(error).split())[:120]
-        raise MedstrataError(f"{path} is not a UTF-8 CSV or Parquet table: {line}") from error
+        raise MedstrataError(
+            f"{path} is not a UTF-8 CSV or Parquet table: {one_line(error)}"
+        ) from error
     if table.empty:
         raise MedstrataError(f"{path} has no rows")
     table.columns = [str(name).strip() for name in table.columns]
@@ -97,24 +102,10 @@ def find_column(table: pd.DataFrame, name: str, where: Path, flag: str) -> str:
     return name
 
 
-def guess_file_column(table: pd.DataFrame) -> str | None:
-    """The column that names files, by its name."""
-    return _first_named(table, _FILE_NAMES)
-
-
-def guess_patient_column(table: pd.DataFrame) -> str | None:
-    """The column that names patients, by its name."""
-    return _first_named(table, _PATIENT_NAMES)
-
-
-def guess_site_column(table: pd.DataFrame) -> str | None:
-    """The column that says where an image was made, by its name."""
-    return _first_named(table, _SITE_NAMES)
-
-
-def _first_named(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
+def guess_column(table: pd.DataFrame, what: Literal["file", "patient", "site"]) -> str | None:
+    """The column that names files, patients or where images were made, by its name."""
     plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(table.columns)}
-    return next((plain[name] for name in names if name in plain), None)
+    return next((plain[name] for name in _NAMES[what] if name in plain), None)
 
 
 def guess_label_columns(table: pd.DataFrame, taken: set[str]) -> list[str]:

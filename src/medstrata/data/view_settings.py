@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from medstrata.runtime.errors import require
+
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSettings:
@@ -49,16 +51,14 @@ class ViewSettings:
     blur_sigma: tuple[float, float] = (0.1, 2.0)
 
     def __post_init__(self) -> None:
-        if self.size < 0:
-            raise ValueError(f"size is {self.size}; it must be 0 or more")
-        if self.crop_scale is not None:
-            _check_pair("crop_scale", self.crop_scale, 1.0)
-        _check_pair("crop_ratio", self.crop_ratio, float("inf"))
-        _check_pair("blur_sigma", self.blur_sigma, float("inf"))
+        require(self.size >= 0, self, "size", "0 or more")
         for name, highest in _HIGHEST.items():
             value = getattr(self, name)
-            if not 0 <= value <= highest:
-                raise ValueError(f"{name} is {value}; it must be from 0 to {highest:g}")
+            require(0 <= value <= highest, self, name, f"from 0 to {highest:g}")
+        for name, highest in _HIGHEST_OF_PAIRS.items():
+            pair = getattr(self, name)
+            allowed = f"low, then high, both above 0 and at most {highest:g}"
+            require(pair is None or 0 < pair[0] <= pair[1] <= highest, self, name, allowed)
 
 
 _HIGHEST = {
@@ -73,13 +73,7 @@ _HIGHEST = {
     "grey_probability": 1.0,
     "blur_probability": 1.0,
 }
-
-
-def _check_pair(name: str, pair: tuple[float, float], highest: float) -> None:
-    if not 0 < pair[0] <= pair[1] <= highest:
-        raise ValueError(
-            f"{name} is {pair}; it must be low, then high, both above 0 and at most {highest:g}"
-        )
+_HIGHEST_OF_PAIRS = {"crop_scale": 1.0, "crop_ratio": float("inf"), "blur_sigma": float("inf")}
 
 
 def evaluation(size: int) -> ViewSettings:

@@ -6,6 +6,11 @@ class Stopped(MedstrataError):  # noqa: N818  (asked for, not a failure)
     """A run that was asked to stop and has saved what it did."""
 
 
+def one_line(error: BaseException) -> str:
+    """The beginning of what an error says, in one line, to be quoted in a sentence."""
+    return " ".join(str(error).split())[:120]
+
+
 def require(condition: bool, owner: object, name: str, allowed: str) -> None:
     """Raise ValueError with the name, the value and what is allowed, unless the condition holds."""
     if not condition:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medstrata.data.datasets.columns import find_table, read_columns, require_filled, text_table
+from medstrata.data.datasets.columns import find_table, read_columns, text_table
 from medstrata.data.datasets.dataset import Dataset
 from medstrata.data.datasets.retinopathy import GRADES, grade_columns
 
@@ -15,12 +15,10 @@ def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
     path = find_table(root, ("train.csv",), _URL)
     rows = read_columns(path, ("id_code", "diagnosis"), _URL)
-    require_filled(rows, ("id_code", "diagnosis"), path, _URL)
     grades = grade_columns(rows["diagnosis"], path, _URL)
     parts = [pd.DataFrame({"file": "train_images/" + rows["id_code"] + ".png", **grades})]
     if (root / "test.csv").is_file():
         tests = read_columns(root / "test.csv", ("id_code",), _URL)
-        require_filled(tests, ("id_code",), root / "test.csv", _URL)
         parts.append(pd.DataFrame({"file": "test_images/" + tests["id_code"] + ".png"}))
     table = pd.concat(parts, ignore_index=True)
     return text_table({str(name): table[name] for name in table})

@@ -10,7 +10,6 @@ from medstrata.data.datasets.columns import (
     held_out,
     matched,
     read_columns,
-    require_filled,
     text_table,
 )
 from medstrata.data.datasets.dataset import Dataset
@@ -51,8 +50,7 @@ def index(root: Path) -> pd.DataFrame:
 
 
 def _part(path: Path, part: str, here: str) -> pd.DataFrame:
-    rows = read_columns(path, ("Path", *OBSERVATIONS), _URL, optional=("Frontal/Lateral",))
-    require_filled(rows, ("Path",), path, _URL)
+    rows = read_columns(path, ("Path",), _URL, nullable=OBSERVATIONS, optional=("Frontal/Lateral",))
     place = matched(
         rows["Path"], r"((?:train|valid|test)/(patient\d+)/study\d+/[^/]+)$", path, _URL
     )

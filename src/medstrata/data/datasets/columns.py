@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medstrata.data.splits import assign_splits
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 
 # An eighth is exact in binary, so the part without a share never wins by rounding.
 _HELD_OUT = (0.875, 0.125, 0.0)
@@ -39,19 +39,26 @@ def find_table(root: Path, names: Sequence[str], url: str) -> Path:
 
 
 def read_columns(
-    path: Path, needed: Sequence[str], url: str, optional: Sequence[str] = ()
+    path: Path,
+    filled: Sequence[str],
+    url: str,
+    *,
+    nullable: Sequence[str] = (),
+    optional: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Read columns of a CSV file, gzipped or not, as text; empty cells are null.
 
     Args:
         path: The file.
-        needed: Columns it must have.
+        filled: Columns it must have, no cell of them empty.
         url: Where a sound copy is found.
+        nullable: Columns it must have, whose cells may be empty.
         optional: Columns to read where they are there.
 
     Raises:
-        MedstrataError: the file is no table or lacks a column.
+        MedstrataError: the file is no table, lacks a column, or a row has an empty cell.
     """
+    needed = (*filled, *nullable)
     wanted = {*needed, *optional}
     try:
         table = pd.read_csv(
@@ -63,8 +70,9 @@ def read_columns(
             encoding="utf-8-sig",
         )
     except (ValueError, OSError, EOFError) as error:  # ParserError, UnicodeDecodeError, BadGzipFile
-        line = " ".join(str(error).split())[:120]
-        raise MedstrataError(f"{path} cannot be read ({line}): get it again from {url}") from error
+        raise MedstrataError(
+            f"{path} cannot be read ({one_line(error)}): get it again from {url}"
+        ) from error
     table.columns = [str(name).strip() for name in table.columns]
     lacking = [name for name in needed if name not in table.columns]
     if lacking:
@@ -73,19 +81,11 @@ def read_columns(
         )
     if table.empty:
         raise MedstrataError(f"{path} has no rows: get it again from {url}")
-    return table
-
-
-def require_filled(table: pd.DataFrame, columns: Sequence[str], path: Path, url: str) -> None:
-    """Check that cells that name something are not empty.
-
-    Raises:
-        MedstrataError: one is; the line says which.
-    """
-    for name in columns:
+    for name in filled:
         empty = table[name].isna().to_numpy()
         if empty.any():
             raise broken_row(path, int(np.argmax(empty)), f"{name} is empty", url)
+    return table
 
 
 def coded(column: pd.Series, codes: Mapping[str, str], path: Path, url: str) -> pd.Series:
@@ -153,29 +153,27 @@ def text_table(columns: Mapping[str, pd.Series]) -> pd.DataFrame:
     return table
 
 
-def names_in(folder: Path) -> list[str]:
-    """Names of the visible files and folders in a folder, sorted; none if it is not there."""
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    """The visible files and folders in a folder, in order of their names; none without it."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    return sorted(visible, key=lambda entry: entry.name)
 
 
 def folders_in(folder: Path) -> list[str]:
     """Names of the visible folders in a folder, sorted; none if it is not there."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    return [entry.name for entry in _visible(folder) if entry.is_dir()]
 
 
 def files_in(root: Path, folders: Sequence[str], suffix: str) -> pd.Series:
     """Paths of the files with a suffix that lie directly in some folders, relative to the root."""
     paths = [
-        posixpath.join(folder, name)
+        posixpath.join(folder, entry.name)
         for folder in folders
-        for name in names_in(root / folder)
-        if name.lower().endswith(suffix)
+        for entry in _visible(root / folder)
+        if entry.name.lower().endswith(suffix)
     ]
     return pd.Series(paths, dtype="string")
 

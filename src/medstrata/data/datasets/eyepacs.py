@@ -10,7 +10,6 @@ from medstrata.data.datasets.columns import (
     held_out,
     matched,
     read_columns,
-    require_filled,
     text_table,
 )
 from medstrata.data.datasets.dataset import Dataset
@@ -39,9 +38,8 @@ def index(root: Path) -> pd.DataFrame:
 
 def _part(path: Path, folder: str) -> pd.DataFrame:
     tests = folder == "test"
-    needed = ("image", "level", "Usage") if tests else ("image", "level")
-    rows = read_columns(path, needed, _URL)
-    require_filled(rows, needed, path, _URL)
+    columns = ("image", "level", "Usage") if tests else ("image", "level")
+    rows = read_columns(path, columns, _URL)
     name = matched(rows["image"], r"^(\d+)_(left|right)$", path, _URL)
     trains = pd.Series("train", index=rows.index, dtype="string")
     return pd.DataFrame(

@@ -11,7 +11,7 @@ import pandas as pd
 from medstrata.data.datasets.columns import require_folder, text_table
 from medstrata.data.datasets.dataset import Dataset
 from medstrata.data.sources import clean_name
-from medstrata.data.tables import guess_patient_column, read_table
+from medstrata.data.tables import guess_column, read_table
 from medstrata.runtime.errors import MedstrataError
 
 _URL = "https://huggingface.co/docs/datasets/image_dataset"
@@ -77,7 +77,7 @@ def _listed(root: Path, path: str) -> pd.DataFrame:
     taken = [name for name in rows.columns if name in _OURS or name.startswith("split.")]
     if taken:
         raise MedstrataError(f"{root / path} has a column {taken[0]!r}: rename it")
-    patient = guess_patient_column(rows)
+    patient = guess_column(rows, "patient")
     if patient is not None:
         rows = rows.rename(columns={patient: "patient_id"})
     folder = posixpath.dirname(path)

@@ -9,7 +9,6 @@ from medstrata.data.datasets.columns import (
     coded,
     find_table,
     read_columns,
-    require_filled,
     text_table,
 )
 from medstrata.data.datasets.dataset import Dataset
@@ -25,7 +24,6 @@ def index(root: Path) -> pd.DataFrame:
     path = _find(root, "split")
     keys = ("dicom_id", "study_id", "subject_id", "split")
     images = read_columns(path, keys, _URL)
-    require_filled(images, keys, path, _URL)
     subject = images["subject_id"]
     group = "p" + subject.str.slice(0, 2)
     folder = "files/" + group + "/p" + subject + "/s" + images["study_id"]
@@ -47,7 +45,7 @@ def _find(root: Path, what: str) -> Path:
 
 def _labels(root: Path, studies: pd.Series) -> dict[str, pd.Series]:
     path = _find(root, "chexpert")
-    rows = read_columns(path, ("study_id", *FINDINGS), _URL)
+    rows = read_columns(path, ("study_id",), _URL, nullable=FINDINGS)
     for name in FINDINGS:
         rows[name] = coded(rows[name], MARKS, path, _URL)
     joined = _joined(rows, "study_id", studies, path)
@@ -56,13 +54,12 @@ def _labels(root: Path, studies: pd.Series) -> dict[str, pd.Series]:
 
 def _views(root: Path, images: pd.Series) -> pd.Series:
     path = _find(root, "metadata")
-    rows = read_columns(path, ("dicom_id", "ViewPosition"), _URL)
+    rows = read_columns(path, ("dicom_id",), _URL, nullable=("ViewPosition",))
     return _joined(rows, "dicom_id", images, path)["ViewPosition"]
 
 
 def _joined(rows: pd.DataFrame, key: str, wanted: pd.Series, path: Path) -> pd.DataFrame:
     """The row of each wanted key, null where there is none."""
-    require_filled(rows, (key,), path, _URL)
     again = rows[key].duplicated()
     if again.any():
         raise MedstrataError(f"{path} has {rows.loc[again, key].iloc[0]} twice: get it from {_URL}")

@@ -11,7 +11,6 @@ from medstrata.data.datasets.columns import (
     held_out,
     read_columns,
     read_lists,
-    require_filled,
     text_table,
 )
 from medstrata.data.datasets.dataset import Dataset
@@ -32,7 +31,6 @@ def index(root: Path) -> pd.DataFrame:
     path = find_table(root, ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv"), _URL)
     columns = ("Image Index", "Finding Labels", "Patient ID")
     entries = read_columns(path, columns, _URL)
-    require_filled(entries, columns, path, _URL)
     names, patients = entries["Image Index"], entries["Patient ID"]
     return text_table(
         {

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medstrata.data.datasets.columns import find_table, read_columns, require_filled, text_table
+from medstrata.data.datasets.columns import find_table, read_columns, text_table
 from medstrata.data.datasets.dataset import Dataset
 from medstrata.runtime.errors import MedstrataError
 
@@ -67,7 +67,6 @@ def _slides(path: Path, count: int) -> dict[str, pd.Series]:
     if not path.is_file():
         return {}
     rows = read_columns(path, ("wsi",), _URL)
-    require_filled(rows, ("wsi",), path, _URL)
     if len(rows) != count:
         raise MedstrataError(
             f"{path} has {len(rows)} rows for {count} images: get it again from {_URL}"

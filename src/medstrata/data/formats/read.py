@@ -21,7 +21,7 @@ from medstrata.data.formats.nifti import count_slices, read_slices
 from medstrata.data.formats.pillow import count_pages, read_photographs
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused, Unreadable
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 
 # Bytes at a place, and the format that they tell.
 _MAGIC = (
@@ -184,7 +184,7 @@ def _find_signature(signatures: Sequence[tuple[int, bytes, str]], data: bytes) -
 def _fault(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {os.strerror(error.errno)}"
-    text = " ".join(str(error).split())[:120] or type(error).__name__
+    text = one_line(error) or type(error).__name__
     return f"{'truncated' if 'truncated' in text.lower() else 'damaged'}: {text}"
 
 

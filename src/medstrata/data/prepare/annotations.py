@@ -16,10 +16,8 @@ from medstrata.data.store.store import LabelColumn
 from medstrata.data.tables import (
     describe_column,
     find_column,
-    guess_file_column,
+    guess_column,
     guess_label_columns,
-    guess_patient_column,
-    guess_site_column,
     label_values,
 )
 from medstrata.runtime.console import say, warn
@@ -93,7 +91,7 @@ def file_names(table: pd.DataFrame, path: Path, column: str | None, root: Path) 
         MedstrataError: the column is not there, or none can be guessed.
     """
     if column is None:
-        column = guess_file_column(table)
+        column = guess_column(table, "file")
         if column is None:
             raise MedstrataError(
                 f"{path} has no column that looks like file names; name it with --file-column: "
@@ -134,8 +132,8 @@ def annotate(
     ):
         if name is not None:
             find_column(table, name, path, option)
-    patient_column = settings.patient_column or guess_patient_column(table)
-    site_column = settings.site_column or guess_site_column(table)
+    patient_column = settings.patient_column or guess_column(table, "patient")
+    site_column = settings.site_column or guess_column(table, "site")
     taken = {name for name in (patient_column, site_column, split_column) if name}
     names = sources.files
     found = match_files(names, files)

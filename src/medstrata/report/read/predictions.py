@@ -23,6 +23,7 @@ from medstrata.report.read.facts import Evaluation, Note, TaskFacts
 from medstrata.report.read.results import Finetune, Probe
 from medstrata.report.render.formatting import metric_name, run_names, score_text
 from medstrata.runtime.console import progress_bar
+from medstrata.runtime.errors import one_line
 
 RunT = TypeVar("RunT", bound=Evaluation)
 
@@ -186,8 +187,7 @@ def _read(run: Finetune | Probe, task: TaskFacts) -> _Rows:
         rows = _test_rows(path, task, tuple(run.read_outs))
     # pyarrow's errors are OSError, ValueError and KeyError.
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise _UnusableError(f"predictions.parquet cannot be read ({reason})") from error
+        raise _UnusableError(f"predictions.parquet cannot be read ({one_line(error)})") from error
     if len(rows.target) != run.test.images:
         raise _UnusableError(
             "predictions.parquet holds another number of test images than result.json"
