@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.data.sources import clean_name
 from medstrata.data.tables import (
     describe_column,
     guess_column,
@@ -126,10 +125,3 @@ def test_kinds_that_cannot_be():
     text = pd.Series(["mild", "severe", "none"], dtype="string")
     with pytest.raises(MedstrataError, match="'x' is text, so its order is unknown"):
         describe_column("x", text, True)
-
-
-def test_clean_names():
-    assert clean_name(" ./a\\b/../c.png", Path("/data")) == "a/c.png"
-    assert clean_name("/data/x/c.png", Path("/data")) == "x/c.png"
-    assert clean_name("/other/c.png", Path("/data")) == "/other/c.png"
-    assert clean_name("a/../../c.png", Path("/data")) == "../c.png"

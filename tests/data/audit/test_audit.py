@@ -3,11 +3,9 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 
 import medstrata
@@ -17,27 +15,8 @@ from medstrata.data.audit.audit import audit, read_audit
 from medstrata.data.prepare import manifest as assemble
 from medstrata.data.prepare import prepare
 from medstrata.data.store.open import open_store
-from medstrata.data.synthetic import FAMILIES, draw_image
 from medstrata.runtime.errors import MedstrataError
-
-SIZE = 64
-
-
-def write_images(folder: Path, patients: int = 30, images: int = 3) -> pd.DataFrame:
-    """Made-up chests; even patients are healthy, and each fold has both classes."""
-    rows = []
-    (folder / "images").mkdir(parents=True)
-    for patient in range(patients):
-        for visit in range(images):
-            pixels = draw_image(patient % len(FAMILIES), patient, visit, size=SIZE)
-            name = f"{patient:02d}_{visit}.png"
-            cv2.imwrite(str(folder / "images" / name), pixels)
-            rows.append({"file": name, "patient_id": f"p{patient}", "finding": patient % 2})
-    table = pd.DataFrame(rows)
-    table["split"] = np.array(["train", "train", "val", "test"])[
-        (table["patient_id"].str[1:].astype(int) // 2) % 4
-    ]
-    return table
+from support.audited import prepared, write_images
 
 
 def copy_as_jpeg(folder: Path, source: str, target: str) -> None:
@@ -64,11 +43,6 @@ def run(*words: str | Path) -> int:
     except SystemExit as left:
         return int(left.code or 0)
     return 0
-
-
-def prepared(folder: Path, out: Path, *, allow_leakage: bool = False, **options: Any):
-    settings = medstrata.PrepareSettings(labels=folder / "labels.csv", **options)
-    return medstrata.prepare(folder / "images", out, settings, allow_leakage=allow_leakage)
 
 
 def test_leakage_fails_the_commands_unless_allowed(leaking, tmp_path, capsys, monkeypatch):
@@ -223,35 +197,6 @@ def test_site_that_tells_the_label_is_a_strong_shortcut(tmp_path):
     rows = {one["cue"]: one for one in read_audit(store).facts["shortcuts"]}
     assert rows["site"]["auroc"]["value"] == 1
     assert rows["site"]["verdict"] == "strong shortcut"
-
-
-def test_odd_exposures_are_counted(tmp_path):
-    table = write_images(tmp_path / "data", patients=10, images=1)
-    pixels = np.zeros((64, 64), np.uint8)
-    pixels[:2, :2] = 255
-    cv2.imwrite(str(tmp_path / "data" / "images" / "dark.png"), pixels)
-    cv2.imwrite(str(tmp_path / "data" / "images" / "bright.png"), 255 - pixels)
-    faint = np.full((64, 64), 100, np.uint8)
-    faint[0, 0] = 101
-    cv2.imwrite(str(tmp_path / "data" / "images" / "faint.png"), faint)
-    table.to_csv(tmp_path / "data" / "labels.csv", index=False)
-    odd = read_audit(prepared(tmp_path / "data", tmp_path / "s.store")).facts["exposures"]
-    assert {name: one["examples"] for name, one in odd.items()} == {
-        "constant": ["faint"], "bright": ["bright"], "dark": ["dark"],
-    }  # fmt: skip
-
-
-def test_one_patient_that_holds_a_class_is_named(tmp_path):
-    table = write_images(tmp_path / "data", patients=16, images=4)
-    table["split"] = np.where(table["patient_id"].isin(["p1", "p3", "p0"]), "test", "train")
-    table.loc[table["patient_id"].isin(["p5", "p6"]), "split"] = "val"
-    table.loc[table["patient_id"] == "p0", "finding"] = 1
-    table.to_csv(tmp_path / "data" / "labels.csv", index=False)
-    store = prepared(tmp_path / "data", tmp_path / "s.store", split="split")
-    said = [one.what for one in read_audit(store).findings]
-    held = "one patient holds 4 of the 12 test images of class 1, which are of 3 patients"
-    assert f"label finding: {held}" in said
-    assert "label finding: no image in test of 0" in said
 
 
 def test_giant_groups_are_said(leaking, tmp_path, monkeypatch, capsys):

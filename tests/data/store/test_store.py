@@ -253,12 +253,6 @@ def test_only_stores_are_overwritten(image_folder, tmp_path):
         prepare(image_folder, image_folder, overwrite=True)
 
 
-def test_store_inside_the_source_is_not_read(image_folder):
-    first = prepare(image_folder, image_folder / "store")
-    assert len(prepare(image_folder, image_folder / "store")) == len(first) == 48
-    assert len(prepare(image_folder, image_folder / "store2", PrepareSettings(size=8))) == 48
-
-
 def damage(folder: Path) -> None:
     """Six files that cannot be read."""
     site = folder / "images" / "site0"
@@ -453,23 +447,3 @@ def test_full_disk_is_one_line_and_goes_on(image_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(np, "save", save)
     assert len(prepare(image_folder, tmp_path / "out")) == 48
     assert not list((tmp_path / "out").glob(".*"))
-
-
-def test_folder_that_cannot_be_listed(image_folder, tmp_path, monkeypatch):
-    scan, locked = os.scandir, "site1"
-
-    def guarded(path):
-        if str(path).endswith(locked):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", guarded)
-    store = prepare(image_folder, tmp_path / "out")
-    assert 0 < len(store) < 48
-    table = pd.read_csv(store.path / "quarantine.csv")
-    assert table.to_numpy().tolist() == [
-        ["images/site1", "folder that cannot be listed: Permission denied"]
-    ]
-    locked = image_folder.name
-    with pytest.raises(MedstrataError, match=r"cannot be listed \(Permission denied\)"):
-        prepare(image_folder, tmp_path / "other")
