@@ -101,11 +101,8 @@ def plot_metrics(run: Path | str, columns: Sequence[str] | None = None) -> Figur
         .drop(columns=["epoch", "step"], errors="ignore")
     )
     if columns is None:
-        columns = [
-            name
-            for name in map(str, numbers)
-            if not name.startswith("time.") and (len(frame) == 1 or numbers[name].nunique() > 1)
-        ]
+        varying = numbers.loc[:, (numbers.nunique() > 1) | (len(frame) == 1)]
+        columns = [name for name in map(str, varying) if not name.startswith("time.")]
     missing = [name for name in columns if name not in numbers]
     if missing or not columns:
         raise MedstrataError(

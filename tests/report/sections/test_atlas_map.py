@@ -14,7 +14,7 @@ def test_colours_go_to_the_frequent_and_grey_to_the_rest():
     values = [str(i) for i in range(9) for _ in range(20 - i)] + [None, None]
     points = Points(places=np.zeros((len(values), 2)), columns={"site": tuple(values)})
     entries = colouring("site", [points, points]).entries
-    assert [name for _, _, name, _ in entries] == ["0", "1", "2", "3", "4", "5", "6", None]
+    assert [name for _, name, _ in entries] == ["0", "1", "2", "3", "4", "5", "6", None]
     assert [images for *_, images in entries] == [20, 19, 18, 17, 16, 15, 14, 13 + 12 + 2]
     assert len({colour for colour, *_ in entries}) == 8
 
@@ -22,7 +22,7 @@ def test_colours_go_to_the_frequent_and_grey_to_the_rest():
 def test_classes_keep_the_order_of_the_task():
     points = Points(places=np.zeros((5, 2)), columns={"label": ("b", "b", "b", "a", "c")})
     entries = colouring("label", [points], order=("a", "b")).entries
-    assert [name for _, _, name, _ in entries] == ["a", "b", "c"]
+    assert [name for _, name, _ in entries] == ["a", "b", "c"]
 
 
 def test_map_draws_every_point_once_up_to_a_limit():

@@ -9,7 +9,7 @@ from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.stages import shown_stages, stage_marks, stages_named
 from medstrata.report.read.facts import Note
 from medstrata.report.read.results import Atlas
-from medstrata.report.render.figures import PlotWords, Style
+from medstrata.report.render.figures import PAGE_COLOURS, PlotWords, Style
 from medstrata.report.render.formatting import counted, listed, slug
 from medstrata.report.render.inline_images import UNREADABLE, inline_image, open_png
 from medstrata.report.render.parts import (
@@ -177,7 +177,7 @@ def _maps(
 
 def _map(points: Mapping[str, Points], colours: Colouring, name: str, some: str) -> Pictures:
     by = _COLUMNS[colours.column]
-    names = [one for _, _, one, _ in colours.entries if one is not None]
+    names = [one for _, one, _ in colours.entries if one is not None]
     unnamed = "other or unknown" if names else "unknown"
     # The report may be passed on: it counts patients rather than name them.
     alias = {one: f"patient {i + 1}" if by == "patient" else one for i, one in enumerate(names)}
@@ -192,8 +192,8 @@ def _map(points: Mapping[str, Points], colours: Colouring, name: str, some: str)
         colours=ColourKey(
             by=by,
             entries=[
-                (page, unnamed if one is None else alias[one], number)
-                for _, page, one, number in colours.entries
+                (PAGE_COLOURS.get(colour, colour), unnamed if one is None else alias[one], number)
+                for colour, one, number in colours.entries
             ],
         ),
         caption=f"Maps coloured by {by}, one arm each. In brackets the images of each {by}; grey: "

@@ -19,7 +19,6 @@ from medstrata.report.render.figures import (
     BLUE,
     INK,
     MUTED,
-    PAGE_COLOURS,
     Plot,
     PlotWords,
     page_style,
@@ -44,13 +43,13 @@ class Points:
 
 @dataclass(frozen=True, kw_only=True)
 class Colouring:
-    """What colours stand for: (colour in a drawing, colour in the page, name, images).
+    """What colours stand for: (colour in a drawing, name, images).
 
     The entry without a name stands for all others.
     """
 
     column: str
-    entries: tuple[tuple[str, str, str | None, int], ...]
+    entries: tuple[tuple[str, str | None, int], ...]
 
 
 def read_points(run: Atlas) -> Points | Note:
@@ -92,19 +91,16 @@ def colouring(column: str, maps: Sequence[Points], order: Sequence[str] = ()) ->
         *(one for one in frequent if one not in order),
     ]
     shown, rest = named[: len(_COLOURS)], named[len(_COLOURS) :]
-    entries = [
-        (colour, PAGE_COLOURS.get(colour, colour), one, found[one])
-        for colour, one in zip(_COLOURS, shown, strict=False)
-    ]
+    entries = [(colour, one, found[one]) for colour, one in zip(_COLOURS, shown, strict=False)]
     others = unknown + sum(found[one] for one in rest)
     if others:
-        entries.append((MUTED, PAGE_COLOURS[MUTED], None, others))
+        entries.append((MUTED, None, others))
     return Colouring(column=column, entries=tuple(entries))
 
 
 def map_figure(points: Points, colours: Colouring, words: PlotWords) -> Plot:
     """Draw a map, one dot an image."""
-    of = {value: colour for colour, _, value, _ in colours.entries}
+    of = {value: colour for colour, value, _ in colours.entries}
     values = points.columns[colours.column]
     colour = np.array([of.get(value, MUTED) for value in values])
     shown = np.unique(np.linspace(0, len(colour) - 1, min(LIMIT, len(colour))).astype(int))
@@ -114,7 +110,7 @@ def map_figure(points: Points, colours: Colouring, words: PlotWords) -> Plot:
         figure = Figure(figsize=(3.0, 3.0))
         axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
         for layer in range(_LAYERS):
-            for one in (MUTED, *(shade for shade, _, _, _ in colours.entries if shade != MUTED)):
+            for one in (MUTED, *(shade for shade, _, _ in colours.entries if shade != MUTED)):
                 dots = places[layer::_LAYERS][colour[layer::_LAYERS] == one]
                 if len(dots):
                     axes.add_patch(_dots(dots, one, size))

@@ -1,16 +1,15 @@
 """Training curves: the epoch records of runs -> small charts, each with its numbers in words."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.results import Finetune, Pretrain
 from medstrata.report.render.figures import Line, Plot, PlotWords, Style, curve_figure
-from medstrata.report.render.formatting import counted, metric_name, percent, slug
+from medstrata.report.render.formatting import counted, metric_name, percent, percent_slug, slug
 from medstrata.report.render.parts import Heading, Part, Pictures, Text
 
 Record = Mapping[str, Any]
-Reading = Callable[[Record], float | None]
 # One run's curve: the arm it is shown as, and its records.
 Curve = tuple[str, Sequence[Record]]
 # A small chart and the arms in it; its words tell where each curve begins and ends.
@@ -25,34 +24,53 @@ def read(record: Record, *path: str) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+_PLAIN = {
+    "contrastive": "contrastive loss",
+    "positive_similarity": "similarity of positives",
+    "negative_similarity": "similarity of negatives",
+}
+_CONTRAST = (
+    "Contrastive task and neighbours",
+    "The loss of picking each image's own second view out of the queue, the cosine similarity of "
+    "the two views of one image and of different images, and how well the nearest neighbours of a "
+    "validation image tell its class. The neighbours use labels to look, never to train.",
+)
+# What is recorded stage by stage: its name, and how to read it.
+_STAGED = {
+    "intermediate": (
+        "Intermediate loss",
+        "Before its weight in the total. Its scale is the loss's own: curves of different losses "
+        "cannot be compared by height. Arms without an intermediate loss have no curve.",
+    ),
+    "effective_rank": (
+        "Effective rank",
+        "How many directions the features of a stage use, on fixed images: 1 when all lie on one "
+        "line. A fall towards 1 is collapse.",
+    ),
+    "feature_norm": (
+        "Feature norm",
+        "Mean length of the features. An intermediate MSE can fall merely because this shrinks.",
+    ),
+}
+
+
 def pretrain_curves(runs: Sequence[Pretrain], styles: Mapping[str, Style]) -> Iterator[Part]:
     """Losses, similarities, neighbours, and per stage the rank and the norm of the features."""
     curves: list[Curve] = [(run.label, run.files.epochs) for run in runs]
-    plain = {
-        "contrastive": "contrastive loss",
-        "positive_similarity": "similarity of positives",
-        "negative_similarity": "similarity of negatives",
-    }
-    first = [
-        _chart(title, curves, _entry(key), styles, f"pretraining-{slug(key)}")
-        for key, title in plain.items()
+    plain = [
+        _chart(curves, styles, title, f"pretraining-{slug(key)}", key)
+        for key, title in _PLAIN.items()
     ]
-    groups = {
-        ("Contrastive task and neighbours", _CONTRAST): [*first, *_neighbours(curves, styles)],
-        ("Intermediate loss, by stage", _INTERMEDIATE): _staged(
-            curves, styles, "intermediate", "intermediate loss"
-        ),
-        ("Effective rank, by stage", _RANK): _staged(
-            curves, styles, "effective_rank", "effective rank"
-        ),
-        ("Feature norm, by stage", _NORM): _staged(curves, styles, "feature_norm", "feature norm"),
-    }
-    for (title, lead), charts in groups.items():
-        for row in _row(charts, styles):
-            yield from (Heading(title), Text(lead, "lead"), row)
+    rows = {_CONTRAST: _row([*plain, *_neighbours(curves, styles)], styles)}
+    for key, (quantity, lead) in _STAGED.items():
+        charts = _staged(curves, styles, key, quantity.lower())
+        rows[f"{quantity}, by stage", lead] = _row(charts, styles)
+    for (title, lead), row in rows.items():
+        for pictures in row:
+            yield from (Heading(title), Text(lead, "lead"), pictures)
 
 
-def _row(charts: Sequence[Chart | None], styles: Mapping[str, Style]) -> Iterator[Pictures]:
+def _row(charts: Iterable[Chart | None], styles: Mapping[str, Style]) -> Iterator[Pictures]:
     """The charts there are, in one row; nothing where there is none."""
     drawn = [chart for chart in charts if chart]
     if drawn:
@@ -60,66 +78,32 @@ def _row(charts: Sequence[Chart | None], styles: Mapping[str, Style]) -> Iterato
         yield Pictures(plots=[plot for plot, _ in drawn], key=key, layout="charts")
 
 
-_CONTRAST = (
-    "The loss of picking each image's own second view out of the queue, the cosine similarity of "
-    "the two views of one image and of different images, and how well the nearest neighbours of a "
-    "validation image tell its class. The neighbours use labels to look, never to train."
-)
-_INTERMEDIATE = (
-    "Before its weight in the total. Its scale is the loss's own: curves of different losses "
-    "cannot be compared by height. Arms without an intermediate loss have no curve."
-)
-_RANK = (
-    "How many directions the features of a stage use, on fixed images: 1 when all lie on one "
-    "line. A fall towards 1 is collapse."
-)
-_NORM = "Mean length of the features. An intermediate MSE can fall merely because this shrinks."
-
-
 def _staged(
     curves: Sequence[Curve], styles: Mapping[str, Style], key: str, quantity: str
-) -> list[Chart | None]:
-    stages: dict[str, None] = {}
-    for _, records in curves:
-        for record in records:
-            found = record.get(key)
-            stages.update(dict.fromkeys(found if isinstance(found, Mapping) else ()))
-    return [
-        _chart(
-            f"{quantity}, {stage}",
-            curves,
-            _entry(key, stage),
-            styles,
-            f"pretraining-{slug(key)}-{i + 1}",
-        )
-        for i, stage in enumerate(stages)
-    ]
+) -> Iterator[Chart | None]:
+    found = [record.get(key) for _, records in curves for record in records]
+    stages = dict.fromkeys(stage for one in found if isinstance(one, Mapping) for stage in one)
+    for i, stage in enumerate(stages, 1):
+        name = f"pretraining-{slug(key)}-{i}"
+        yield _chart(curves, styles, f"{quantity}, {stage}", name, key, stage)
 
 
-def _neighbours(curves: Sequence[Curve], styles: Mapping[str, Style]) -> list[Chart | None]:
+def _neighbours(curves: Sequence[Curve], styles: Mapping[str, Style]) -> Iterator[Chart | None]:
     """One chart for each task and metric that some run was looked at with."""
-    asked = {
-        _question(record): None
+    asked = dict.fromkeys(
+        _question(record)
         for _, records in curves
         for record in records
         if read(record, "knn", "value") is not None
-    }
-
-    def answers(question: tuple[str, str]) -> Reading:
-        return lambda record: (
-            read(record, "knn", "value") if _question(record) == question else None
-        )
-
-    return [
-        _chart(
-            f"k-NN {metric_name(metric)}, {task}",
-            curves,
-            answers((task, metric)),
-            styles,
-            f"pretraining-knn-{i + 1}",
-        )
-        for i, (task, metric) in enumerate(asked)
-    ]
+    )
+    for i, question in enumerate(asked, 1):
+        answers = [
+            (arm, [one if _question(one) == question else {**one, "knn": None} for one in records])
+            for arm, records in curves
+        ]
+        task, metric = question
+        title = f"k-NN {metric_name(metric)}, {task}"
+        yield _chart(answers, styles, title, f"pretraining-knn-{i}", "knn", "value")
 
 
 def _question(record: Record) -> tuple[str, str]:
@@ -135,34 +119,26 @@ def finetune_curves(
         at = comparison.at(fraction)
         runs = [run for runs in at.values() for run in runs]
         curves: list[Curve] = [(arm, run.files.epochs) for arm, runs in at.items() for run in runs]
-        name = f"{comparison.name}-training-{slug(f'{100 * fraction:g}')}-percent"
+        name = f"{comparison.name}-training-{percent_slug(fraction)}"
         share = f"{percent(fraction)} of the labels"
         title = f"training loss, {share}"
-        loss = _chart(title, curves, _entry("train_loss"), styles, f"{name}-loss")
+        loss = _chart(curves, styles, title, f"{name}-loss", "train_loss")
         title = f"validation {metric_name(runs[0].metric)}, {share}"
-        score = _chart(title, curves, _entry("val_score"), styles, f"{name}-score")
+        score = _chart(curves, styles, title, f"{name}-score", "val_score")
         for row in _row((loss, score), styles):
             yield Text(f"{share} ({counted(len(runs), 'run')})", "panel")
             yield row
 
 
-def _entry(*path: str) -> Reading:
-    return lambda record: read(record, *path)
-
-
 def _chart(
-    title: str,
-    curves: Sequence[Curve],
-    reading: Reading,
-    styles: Mapping[str, Style],
-    name: str,
+    curves: Sequence[Curve], styles: Mapping[str, Style], title: str, name: str, *path: str
 ) -> Chart | None:
-    """Draw one quantity of all runs; None when no run has it."""
+    """Draw the number at a path of keys, of all runs; None when no run has it."""
     # A linear head is fitted once for each penalty instead of epoch by epoch.
     by_penalty = all(read(one, "penalty") for _, records in curves for one in records)
     lines, ranges = [], []
     for arm, records in curves:
-        y = [reading(record) for record in records]
+        y = [read(record, *path) for record in records]
         known = [value for value in y if value is not None]
         if known:
             x = [_place(record, i, by_penalty) for i, record in enumerate(records)]

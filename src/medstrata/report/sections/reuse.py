@@ -1,14 +1,18 @@
 """Feature reuse: how much of each stage's features is still there after fine-tuning."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
+import matplotlib
 from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.stages import shown_stages, stage_marks, stages_named
-from medstrata.report.read.results import Reuse
-from medstrata.report.render.figures import Plot, PlotWords, Style
-from medstrata.report.render.formatting import percent, percent_slug, slug, span
+from medstrata.report.read.results import Matrix, Reuse
+from medstrata.report.render.figures import INK, Plot, PlotWords, Style, page_style, plot
+from medstrata.report.render.formatting import percent, percent_slug, score_text, slug, span
 from medstrata.report.render.parts import (
     Folded,
     Heading,
@@ -21,7 +25,6 @@ from medstrata.report.render.parts import (
 )
 from medstrata.report.render.summary_figures import Curves, Ground, common_limits, stage_figure
 from medstrata.report.render.tables import unique_names
-from medstrata.report.sections.heat_maps import heat_maps
 from medstrata.report.sections.reuse_tables import (
     MEASURES,
     Readings,
@@ -162,7 +165,7 @@ def _picture(
 
 def _heats(at: Runs, fraction: float, name: str) -> Iterator[Pictures]:
     for (arm, runs), file in zip(at.items(), unique_names(map(slug, at)), strict=True):
-        plots = list(heat_maps(runs, f"{name}-{file}"))
+        plots = list(_heat_maps(runs, f"{name}-{file}"))
         if plots:
             yield Pictures(
                 plots=plots,
@@ -172,3 +175,57 @@ def _heats(at: Runs, fraction: float, name: str) -> Iterator[Pictures]:
                 "of the labels, mean over seeds. Dark blue is 0, yellow is 1. The diagonal of the "
                 "first map is the reuse of each stage.",
             )
+
+
+def _heat_maps(runs: Sequence[Reuse], name: str) -> Iterator[Plot]:
+    """Means over the seeds of an arm that measured the same stages; nothing where none did."""
+    measured = [(run.heatmap, run.stages) for run in runs if run.heatmap]
+    if not measured:
+        return
+    stages = measured[0][1]
+    maps = [heatmap for heatmap, own in measured if own == stages]
+    parts = {
+        "before-after": ("Before (rows) and after (columns)", [m.before_after for m in maps]),
+        "before": ("Before, within", [m.before for m in maps]),
+        "after": ("After, within", [m.after for m in maps]),
+    }
+    for part, (title, matrices) in parts.items():
+        average = tuple(
+            tuple(mean_of_known(values) for values in zip(*rows, strict=True))
+            for rows in zip(*matrices, strict=True)
+        )
+        diagonal = (row[i] for i, row in enumerate(average))
+        said = ", ".join("undefined" if one is None else score_text(one) for one in diagonal)
+        alt = f"{title}: stages by stages; on the diagonal {said}."
+        yield _heat_figure(
+            average, list(stage_marks(stages).values()), PlotWords(f"{name}-{part}", title, alt)
+        )
+
+
+def _heat_figure(matrix: Matrix, marks: Sequence[str], words: PlotWords) -> Plot:
+    """Each value printed in its cell, the first stage at the top; colours run from 0 to 1."""
+    with rc_context(page_style(9)):
+        figure = Figure(figsize=(2.6, 2.35))
+        axes = figure.add_axes((0.2, 0.13, 0.79, 0.85))
+        side = len(marks)
+        axes.pcolormesh(
+            [[math.nan if one is None else min(max(one, 0), 1) for one in row] for row in matrix],
+            cmap=matplotlib.colormaps["cividis"],
+            vmin=0,
+            vmax=1,
+            edgecolor="none",
+        )
+        for row, values in enumerate(matrix):
+            for column, value in enumerate(values):
+                # Black or white, whichever stands out more from the colour beneath.
+                ink = INK if value is None else "#ffffff" if value < 0.55 else "#000000"
+                text = "–" if value is None else f"{value:.2f}".replace("-", "−")
+                axes.text(column + 0.5, row + 0.5, text, color=ink, ha="center", va="center")
+        axes.set(xlim=(0, side), ylim=(side, 0))
+        places = [place + 0.5 for place in range(side)]
+        axes.set_xticks(places, marks)
+        axes.set_yticks(places, marks)
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        return plot(figure, words)
