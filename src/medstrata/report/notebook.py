@@ -7,13 +7,12 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from medstrata.report.compare.comparison import Comparison, arm_order, comparisons
+from medstrata.report.compare.comparison import arm_order, comparisons
 from medstrata.report.read.results import Atlas, Finetune
 from medstrata.report.read.runs import collect
 from medstrata.report.render.figure_files import add_key, put_on_paper
 from medstrata.report.render.figures import arm_styles, page_style
 from medstrata.report.render.formatting import metric_name
-from medstrata.report.render.summary import Summary
 from medstrata.report.render.summary_figures import draw_fractions
 from medstrata.runs.metrics_log import read_metrics
 from medstrata.runtime.errors import MedstrataError
@@ -127,11 +126,7 @@ def plot_results(runs: Sequence[Path | str]) -> Figure:
         MedstrataError: no fine-tuning run has its score.
     """
     found, _ = comparisons(collect([Path(run) for run in runs]).of(Finetune))
-    scores = [
-        {one: column for one in comparison.fractions if (column := _column(comparison, one))}
-        for comparison in found
-    ]
-    panels = [(one, columns) for one, columns in zip(found, scores, strict=True) if columns]
+    panels = [(one, columns) for one in found if (columns := one.columns(one.metric))]
     if not panels:
         raise MedstrataError("no fine-tuning run in the given folders has a score")
     styles = arm_styles(arm_order(arm for comparison in found for arm in comparison.arms))
@@ -145,7 +140,3 @@ def plot_results(runs: Sequence[Path | str]) -> Figure:
         add_key(figure, styles, loc="outside lower center")
     put_on_paper(figure)
     return figure
-
-
-def _column(comparison: Comparison[Finetune], fraction: float) -> dict[str, Summary]:
-    return comparison.column(fraction, comparison.metric)

@@ -116,6 +116,11 @@ class Comparison(Generic[RunT]):
         }
         return {arm: summary for arm, summary in found.items() if summary is not None}
 
+    def columns(self, metric: str) -> dict[float, dict[str, Summary]]:
+        """The same of every fraction where some arm has that score."""
+        found = {fraction: self.column(fraction, metric) for fraction in self.fractions}
+        return {fraction: column for fraction, column in found.items() if column}
+
     def summarise(
         self, runs: Sequence[Evaluation], metric: str, read_out: str = TUNED
     ) -> Summary | None:

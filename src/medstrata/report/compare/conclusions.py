@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison, best, by_place, ranked
-from medstrata.report.compare.differences import Family
+from medstrata.report.compare.differences import Contrast, Family
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import (
     counted,
@@ -121,8 +121,7 @@ def conclusions(
     """
     return [
         (fraction, _finding(column, comparison.metric, _against(families, fraction)))
-        for fraction in comparison.fractions
-        if (column := comparison.column(fraction, comparison.metric))
+        for fraction, column in comparison.columns(comparison.metric).items()
     ]
 
 
@@ -158,48 +157,45 @@ def _against(families: Sequence[Family], fraction: float) -> str:
     """How arms stand to each baseline; empty where no difference could be paired."""
     against = []
     for family in families:
-        there = {
-            arm: family.contrasts[arm, fraction]
-            for arm in family.arms
-            if (arm, fraction) in family.contrasts
-        }
-        if not there:
-            continue
-        name = _named(family)
-        parts = []
-        for sign, word in ((1, "better"), (-1, "worse")):
-            clear = [
-                f"{arm} ({signed(one.difference.value)})"
-                for arm, one in there.items()
-                if one.better == sign
-            ]
-            if clear:
-                parts.append(f"{listed(clear)} {_is(clear)} clearly {word}")
+        there = {arm: one for arm in family.arms if (one := family.contrasts.get((arm, fraction)))}
+        parts = [
+            f"{listed(clear)} {_is(clear)} clearly {word}"
+            for sign, word in ((1, "better"), (-1, "worse"))
+            if (clear := _with_differences(there, sign))
+        ]
         rest = [arm for arm, one in there.items() if not one.better]
         if rest:
             parts.append(f"{listed(rest)} {_is(rest)} not clearly apart")
-        against.append(f"Against {name}, {'; '.join(parts)}.")
+        if parts:
+            against.append(f"Against {_named(family)}, {'; '.join(parts)}.")
     return " ".join(against)
 
 
 def _leader(families: Sequence[Family], fraction: float, leaders: Sequence[str]) -> str:
     """How the leading arm stands to the baselines; how all do where several or a baseline lead."""
-    found = [
-        (_named(family), contrast)
+    found = {
+        _named(family): one
         for family in families
-        if (contrast := family.contrasts.get((leaders[0], fraction))) is not None
-    ]
+        if (one := family.contrasts.get((leaders[0], fraction)))
+    }
     if len(leaders) > 1 or not found:
         return _against(families, fraction)
-    parts = []
     phrases = {1: "clearly better than", 0: "not clearly apart from", -1: "clearly worse than"}
-    for sign, word in phrases.items():
-        names = [
-            f"{name} ({signed(one.difference.value)})" for name, one in found if one.better == sign
-        ]
-        if names:
-            parts.append(f"{word} {listed(names)}")
+    parts = [
+        f"{phrase} {listed(names)}"
+        for sign, phrase in phrases.items()
+        if (names := _with_differences(found, sign))
+    ]
     return f"It is {'; '.join(parts)}."
+
+
+def _with_differences(found: Mapping[str, Contrast], better: int) -> list[str]:
+    """The names of the contrasts that come out so, each with its difference."""
+    return [
+        f"{name} ({signed(one.difference.value)})"
+        for name, one in found.items()
+        if one.better == better
+    ]
 
 
 def _named(family: Family) -> str:
@@ -222,11 +218,9 @@ def standing(column: Mapping[str, Summary], order: Sequence[str]) -> str:
         return f"{owner} lies clear of {_of_all(others)}."
     if not clear:
         return f"{owner} overlaps {_of_all(others)}, so which arm is best is not settled."
-    theirs = "that" if len(overlapping) == 1 else "those"
-    others_theirs = "that" if len(clear) == 1 else "those"
     return (
-        f"{owner} overlaps {theirs} of {listed(overlapping)}, so the order among these is not "
-        f"settled; it lies clear of {others_theirs} of {listed(clear)}."
+        f"{owner} overlaps {_of(overlapping)}, so the order among these is not settled; it lies "
+        f"clear of {_of(clear)}."
     )
 
 
@@ -238,7 +232,11 @@ def meeting(column: Mapping[str, Summary], order: Sequence[str]) -> list[str]:
     ]
 
 
+def _of(names: Sequence[str]) -> str:
+    return f"{'that' if len(names) == 1 else 'those'} of {listed(names)}"
+
+
 def _of_all(others: Sequence[str]) -> str:
     if len(others) == 1:
-        return f"that of {others[0]}"
+        return _of(others)
     return f"those of {'both' if len(others) == 2 else f'all {len(others)}'} other arms"

@@ -68,10 +68,7 @@ def atlas_section(
 ) -> tuple[Section | None, list[Note]]:
     """Everything about atlases, and a note for each picture or map that cannot be read."""
     notes: list[Note] = []
-    section = section_of(
-        _WORDS,
-        [part for one in found for part in _parts(one, styles, notes)],
-    )
+    section = section_of(_WORDS, [part for one in found for part in _parts(one, styles, notes)])
     return section, notes
 
 

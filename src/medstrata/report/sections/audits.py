@@ -58,10 +58,7 @@ def audits_section(runs: Sequence[Run]) -> tuple[Section | None, list[Note]]:
                 audits[key] = _parts(store, facts)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             lacking[store] = Note(what=store, why="the data audit of its runs cannot be read")
-    section = section_of(
-        _WORDS,
-        (part for parts in audits.values() for part in parts),
-    )
+    section = section_of(_WORDS, (part for parts in audits.values() for part in parts))
     return section, list(lacking.values())
 
 

@@ -121,8 +121,7 @@ def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Ite
     scored = {
         (metric, fraction): column
         for metric in _SCORES
-        for fraction in comparison.fractions
-        if (column := comparison.column(fraction, metric))
+        for fraction, column in comparison.columns(metric).items()
     }
     if cells or scored:
         yield Heading(comparison.heading)

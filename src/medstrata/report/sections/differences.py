@@ -61,10 +61,7 @@ def differences_section(
         found: Each comparison with its families.
         styles: Arm -> style.
     """
-    return section_of(
-        _WORDS,
-        (part for one in found for part in _parts(*one, styles)),
-    )
+    return section_of(_WORDS, (part for one in found for part in _parts(*one, styles)))
 
 
 def _parts(

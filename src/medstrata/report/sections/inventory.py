@@ -1,7 +1,7 @@
 """What the runs were made of and on: data, labelled subsets, pre-training runs, machines."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from medstrata.report.compare.comparison import Comparison, by_place
@@ -57,52 +57,38 @@ def data_section(found: Sequence[Comparison[Finetune]]) -> Section:
 
 def _data_table(places: Sequence[Sequence[Comparison[Finetune]]]) -> Table:
     """Every split of every data set, with the task it was used for."""
-    heads = (
-        "Data set",
-        "Split",
-        "Images",
-        "Patients",
-        "Labelled images",
-        "Classes",
-        "Task",
-        "Judged by",
-        "Image size",
-    )
+    rows = [row for same in places for row in _split_rows(same)]
     return Table(
         name="data",
         caption="Images, patients and labels of each data set and split",
-        heads=text_cells(*heads),
-        rows=tuple(row for same in places for row in _split_rows(same)),
+        heads=text_cells(*rows[0]),
+        rows=tuple(tuple(row.values()) for row in rows),
         note="Labelled: with a label for the task. Behind each class stands its number of images "
         "where the data audit counted them.",
     )
 
 
-def _split_rows(same: Sequence[Comparison[Finetune]]) -> list[tuple[Cell, ...]]:
+def _split_rows(same: Sequence[Comparison[Finetune]]) -> Iterator[dict[str, Cell]]:
+    """A row for each split of the store, or one for all its images where splits are not known."""
     store, task = same[0].store, same[0].task
+    counts: dict[str, tuple[int, int | None, int | None]] = {
+        "all": (store.images, store.patients, None)
+    }
+    if store.splits:
+        counts = {one: (of.images, of.patients, of.labelled) for one, of in store.splits.items()}
     channels = counted(store.channels, "channel")
-    ends = (
-        Cell(text=task.name, notes=(kind_name(task.kind),)),
-        Cell(text=metric_name(same[0].metric)),
-        Cell(text=f"{store.size} × {store.size}", number=store.size, notes=(channels,)),
-    )
-    name = Cell(text=store.name)
-    rows: list[tuple[Cell, ...]] = [
-        (
-            name,
-            Cell(text=split),
-            count_cell(part.images),
-            count_cell(part.patients),
-            count_cell(part.labelled),
-            Cell(text=_classes(same, split)),
-            *ends,
-        )
-        for split, part in store.splits.items()
-    ]
-    if rows:
-        return rows
-    counts = (count_cell(store.images), count_cell(store.patients), count_cell(None))
-    return [(name, Cell(text="all"), *counts, Cell(text=", ".join(task.classes)), *ends)]
+    for split, (images, patients, labelled) in counts.items():
+        yield {
+            "Data set": Cell(store.name),
+            "Split": Cell(split),
+            "Images": count_cell(images),
+            "Patients": count_cell(patients),
+            "Labelled images": count_cell(labelled),
+            "Classes": Cell(_classes(same, split)),
+            "Task": Cell(task.name, notes=(kind_name(task.kind),)),
+            "Judged by": Cell(metric_name(same[0].metric)),
+            "Image size": Cell(f"{store.size} × {store.size}", store.size, notes=(channels,)),
+        }
 
 
 def _classes(same: Sequence[Comparison[Finetune]], split: str) -> str:
@@ -153,17 +139,18 @@ def _span(numbers: Sequence[int]) -> Cell:
 
 
 def pretrain_table(runs: Sequence[Pretrain]) -> Table:
-    """Every pre-training run: recipe, images, length, and its last k-NN reading."""
+    """Every pre-training run: recipe, images, length, and its last k-NN reading; at least one."""
+    rows = [_pretrain_row(run) for run in runs]
     return Table(
         name="pretraining-runs",
         caption="Pre-training runs; no label was used to train them",
-        heads=text_cells("Arm", "Seed", "Recipe", "Images", "Epochs", "Time", "Last k-NN score"),
-        rows=tuple(_pretrain_row(run) for run in runs),
+        heads=text_cells(*rows[0]),
+        rows=tuple(tuple(row.values()) for row in rows),
         note="In the CSV file times are in seconds.",
     )
 
 
-def _pretrain_row(run: Pretrain) -> tuple[Cell, ...]:
+def _pretrain_row(run: Pretrain) -> dict[str, Cell]:
     readings = [one["knn"] for one in run.files.epochs if read(one, "knn", "value") is not None]
     last = Cell(text="–")
     if readings:
@@ -171,15 +158,15 @@ def _pretrain_row(run: Pretrain) -> tuple[Cell, ...]:
         judged = f"{metric_name(str(asked.get('metric')))}, {asked.get('task')}"
         last = number_cell(float(asked["value"]), judged)
     size = f"{run.backbone}, {run.parameters / 1e6:.1f} million weights"
-    return (
-        arm_cell(run.label),
-        count_cell(run.seed),
-        Cell(text=run.recipe or "own settings", notes=(size,)),
-        count_cell(run.images, f"{run.store.name}, {run.store.size} pixels"),
-        count_cell(run.epochs, counted(run.steps, "step")),
-        number_cell(run.seconds, run.device, write=duration),
-        last,
-    )
+    return {
+        "Arm": arm_cell(run.label),
+        "Seed": count_cell(run.seed),
+        "Recipe": Cell(text=run.recipe or "own settings", notes=(size,)),
+        "Images": count_cell(run.images, f"{run.store.name}, {run.store.size} pixels"),
+        "Epochs": count_cell(run.epochs, counted(run.steps, "step")),
+        "Time": number_cell(run.seconds, run.device, write=duration),
+        "Last k-NN score": last,
+    }
 
 
 def environments(runs: Sequence[RunFiles]) -> list[Part]:

@@ -63,8 +63,6 @@ def probing_section(
 ) -> Section | None:
     """Curves, tables and sentences of every comparison; None when no stage has a score."""
     parts = [part for one in found for part in probing_parts(one, styles)]
-    if not parts:
-        return None
     return section_of(_WORDS, [*parts, Text(_NOTE, "note")] if parts else ())
 
 

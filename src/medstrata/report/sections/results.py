@@ -104,14 +104,7 @@ def _figures(
     same: Sequence[Comparison[Finetune]], styles: Mapping[str, Style], several: bool
 ) -> Iterator[Pictures]:
     """The protocols of one place side by side."""
-    columns = {
-        comparison.name: {
-            fraction: column
-            for fraction in comparison.fractions
-            if (column := comparison.column(fraction, comparison.metric))
-        }
-        for comparison in same
-    }
+    columns = {one.name: one.columns(one.metric) for one in same}
     summaries = [s for drawn in columns.values() for one in drawn.values() for s in one.values()]
     if not summaries:
         return
@@ -144,11 +137,7 @@ def _words(comparison: Comparison[Finetune]) -> PlotWords:
 
 def _results(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Iterator[Part]:
     yield Heading(protocol_name(comparison.protocol), 4)
-    scored = [
-        metric
-        for metric in comparison.metrics
-        if any(comparison.column(one, metric) for one in comparison.fractions)
-    ]
+    scored = [metric for metric in comparison.metrics if comparison.columns(metric)]
     files = unique_names(f"{comparison.name}-{slug(metric)}" for metric in scored)
     tables = [_table(comparison, *one) for one in zip(scored, files, strict=True)]
     if tables:

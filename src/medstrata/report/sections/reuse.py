@@ -54,12 +54,7 @@ _CAPTION = (
 )
 
 
-_WORDS = SectionWords(
-    anchor="reuse",
-    title="Feature reuse",
-    short="Feature reuse",
-    lead=_LEAD,
-)
+_WORDS = SectionWords(anchor="reuse", title="Feature reuse", short="Feature reuse", lead=_LEAD)
 
 
 def reuse_section(
