@@ -24,8 +24,10 @@ from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
 from medstrata.runtime.randomness import Stream, permutation
+from medstrata.runtime.torch_generator import torch_generators_kept
 
 
+@torch_generators_kept()
 def atlas(
     encoder: str | Path | EncoderSpec,
     store: Store,

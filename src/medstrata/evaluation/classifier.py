@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -30,6 +29,7 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import unusable_run
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
+from medstrata.runtime.torch_generator import torch_generators_kept
 
 _FORMAT = 1
 
@@ -106,6 +106,7 @@ def export_classifier(
     write_text(folder / "model.json", json.dumps(model, indent=2) + "\n")
 
 
+@torch_generators_kept()
 def load_classifier(run: Path | str) -> StoredClassifier:
     """Load what `finetune` has kept.
 
@@ -147,9 +148,7 @@ def load_classifier(run: Path | str) -> StoredClassifier:
         raise MedstrataError(
             f"{folder} is damaged ({type(error).__name__}); fine-tune again"
         ) from error
-    # Weights that are drawn must not move the caller's random numbers.
-    with torch.random.fork_rng(devices=[]):
-        loaded = seeded_encoder(spec, facts, seed=seed, **drawn)
+    loaded = seeded_encoder(spec, facts, seed=seed, **drawn)
     if encoder_digest(loaded) != digest:
         raise MedstrataError(
             f"{run} was fitted on another encoder than {spec} is now; fine-tune again"

@@ -29,8 +29,10 @@ from medstrata.runs.folder import settings_dict
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.files import replacing
+from medstrata.runtime.torch_generator import torch_generators_kept
 
 
+@torch_generators_kept()
 def probe(
     encoder: str | Path | EncoderSpec,
     store: Store,

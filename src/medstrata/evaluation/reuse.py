@@ -22,9 +22,10 @@ from medstrata.models.features import extract_features
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_config, read_result, unusable_run, write_result
 from medstrata.runtime.console import progress_bar, say, warn
-from medstrata.runtime.devices import device_name, make_accelerator, seed_initial_weights
+from medstrata.runtime.devices import device_name, make_accelerator
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.randomness import Stream, permutation, uniforms
+from medstrata.runtime.torch_generator import seed_initial_weights, torch_generators_kept
 
 _ORDERS = 2  # mismatched orders a subset
 _HEATMAP = "linear_debiased"
@@ -32,6 +33,7 @@ _HEATMAP = "linear_debiased"
 Stages = dict[str, torch.Tensor]  # stage -> globally pooled features, (N, C)
 
 
+@torch_generators_kept()
 def reuse(
     finetuned_run: Path | str,
     store: Store,

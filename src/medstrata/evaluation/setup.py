@@ -23,10 +23,11 @@ from medstrata.models.heads import Head
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import keep_audit, open_run, read_result, write_result
 from medstrata.runtime.console import say
-from medstrata.runtime.devices import device_name, seed_initial_weights
+from medstrata.runtime.devices import device_name
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
 from medstrata.runtime.randomness import Stream
+from medstrata.runtime.torch_generator import seed_initial_weights
 
 
 @dataclass(frozen=True)

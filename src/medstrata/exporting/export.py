@@ -22,6 +22,7 @@ from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing_folder, write_text
 from medstrata.runtime.import_path import load_object
+from medstrata.runtime.torch_generator import torch_generators_kept
 
 _TARGETS: dict[str, Target] = {
     "timm": Timm(),
@@ -34,6 +35,7 @@ _TARGETS: dict[str, Target] = {
 _MEMBERS = {name for name in vars(Target) if not name.startswith("_")}
 
 
+@torch_generators_kept()
 def export(
     run: Path | str,
     to: str,

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.settings import FITS
@@ -24,6 +22,7 @@ from medstrata.models.preprocessing import Preprocessing
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.torch_generator import torch_generators_kept
 
 
 def embed(
@@ -90,6 +89,7 @@ def embed(
     return out
 
 
+@torch_generators_kept()
 def open_encoder(
     encoder: str | Path | EncoderSpec,
     store: Store | None,
@@ -113,10 +113,9 @@ def open_encoder(
     spec = EncoderSpec.parse(encoder)
     if spec.path is not None and (spec.path / "exported" / "model.json").is_file():
         return load_classifier(spec.path).loaded
-    with torch.random.fork_rng(devices=[]):
-        return seeded_encoder(
-            spec, store or ImageFacts(), backbone=backbone, image_size=image_size, seed=seed
-        )
+    return seeded_encoder(
+        spec, store or ImageFacts(), backbone=backbone, image_size=image_size, seed=seed
+    )
 
 
 def form_for(preprocessing: Preprocessing, fit: str, reading: ReadSettings) -> StoreFormat:

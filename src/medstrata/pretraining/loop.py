@@ -35,10 +35,12 @@ from medstrata.runtime.devices import computed_in, device_name, gather, make_acc
 from medstrata.runtime.errors import Stopped
 from medstrata.runtime.randomness import Stream, permutation
 from medstrata.runtime.signals import stop_requests
+from medstrata.runtime.torch_generator import torch_generators_kept
 
 _ASK_EVERY = 10  # steps between agreements of several processes with GPUs on whether to stop
 
 
+@torch_generators_kept()
 def pretrain(
     store: Store,
     settings: PretrainSettings,

@@ -13,7 +13,6 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from medstrata.runtime.machine import peak_memory, processor_flags, usable_memory
-from medstrata.runtime.randomness import Stream, derive_seed
 
 _GIB = 2**30
 
@@ -44,14 +43,6 @@ def make_accelerator(
 def evaluation_device() -> torch.device:
     """Where an encoder is evaluated that does not train: a GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def seed_initial_weights(stream: Stream, seed: int) -> None:
-    """Seed torch's global generator, which the initialisers of all networks read.
-
-    The one place that does: every other draw has a generator of its own.
-    """
-    torch.manual_seed(derive_seed(stream, seed))
 
 
 def mixed_precision(wanted: Literal["auto", "fp32", "bf16"]) -> Literal["no", "bf16"]:
