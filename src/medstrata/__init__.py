@@ -39,50 +39,49 @@ if TYPE_CHECKING:
     from medstrata.studies.study import run_study as run_study
     from medstrata.studies.study import study as study
 
-# Public name -> where it lives. Loaded on first use: importing the package costs nothing.
+# Public name -> the module it lives in. Loaded on first use: importing the package costs nothing.
 _PUBLIC = {
-    "Encoder": ("medstrata.inference.transformer", "Encoder"),
-    "embed": ("medstrata.inference.embed", "embed"),
-    "intermediate_losses": ("medstrata.pretraining.hooks", "intermediate_losses"),
-    "plot_metrics": ("medstrata.report.notebook", "plot_metrics"),
-    "plot_results": ("medstrata.report.notebook", "plot_results"),
-    "predict": ("medstrata.inference.predict", "predict"),
-    "results": ("medstrata.report.notebook", "results"),
-    "run_metrics": ("medstrata.report.notebook", "run_metrics"),
-    "ExportSettings": ("medstrata.exporting.settings", "ExportSettings"),
-    "EmbedSettings": ("medstrata.inference.settings", "EmbedSettings"),
-    "ImportSettings": ("medstrata.models.settings", "ImportSettings"),
-    "AtlasSettings": ("medstrata.evaluation.settings", "AtlasSettings"),
-    "ProbeSettings": ("medstrata.evaluation.settings", "ProbeSettings"),
-    "ReuseSettings": ("medstrata.evaluation.settings", "ReuseSettings"),
-    "FinetuneSettings": ("medstrata.evaluation.settings", "FinetuneSettings"),
-    "PretrainSettings": ("medstrata.pretraining.settings", "PretrainSettings"),
-    "PrepareSettings": ("medstrata.data.prepare.settings", "PrepareSettings"),
-    "Statements": ("medstrata.exporting.card", "Statements"),
-    "atlas": ("medstrata.evaluation.atlas", "atlas"),
-    "audit": ("medstrata.data.audit.audit", "audit"),
-    "demo": ("medstrata.studies.demo", "demo"),
-    "export": ("medstrata.exporting.export", "export"),
-    "finetune": ("medstrata.evaluation.finetune", "finetune"),
-    "import_weights": ("medstrata.models.import_weights", "import_weights"),
-    "make_task": ("medstrata.data.labels", "make_task"),
-    "open_store": ("medstrata.data.store.open", "open_store"),
-    "prepare": ("medstrata.data.prepare.prepare", "prepare"),
-    "pretrain": ("medstrata.pretraining.loop", "pretrain"),
-    "probe": ("medstrata.evaluation.probe", "probe"),
-    "recipe": ("medstrata.pretraining.recipes", "recipe"),
-    "run_study": ("medstrata.studies.study", "run_study"),
-    "study": ("medstrata.studies.study", "study"),
-    "reuse": ("medstrata.evaluation.reuse", "reuse"),
-    "write_report": ("medstrata.report.page", "write_report"),
+    "Encoder": "medstrata.inference.transformer",
+    "embed": "medstrata.inference.embed",
+    "intermediate_losses": "medstrata.pretraining.hooks",
+    "plot_metrics": "medstrata.report.notebook",
+    "plot_results": "medstrata.report.notebook",
+    "predict": "medstrata.inference.predict",
+    "results": "medstrata.report.notebook",
+    "run_metrics": "medstrata.report.notebook",
+    "ExportSettings": "medstrata.exporting.settings",
+    "EmbedSettings": "medstrata.inference.settings",
+    "ImportSettings": "medstrata.models.settings",
+    "AtlasSettings": "medstrata.evaluation.settings",
+    "ProbeSettings": "medstrata.evaluation.settings",
+    "ReuseSettings": "medstrata.evaluation.settings",
+    "FinetuneSettings": "medstrata.evaluation.settings",
+    "PretrainSettings": "medstrata.pretraining.settings",
+    "PrepareSettings": "medstrata.data.prepare.settings",
+    "Statements": "medstrata.exporting.card",
+    "atlas": "medstrata.evaluation.atlas",
+    "audit": "medstrata.data.audit.audit",
+    "demo": "medstrata.studies.demo",
+    "export": "medstrata.exporting.export",
+    "finetune": "medstrata.evaluation.finetune",
+    "import_weights": "medstrata.models.import_weights",
+    "make_task": "medstrata.data.labels",
+    "open_store": "medstrata.data.store.open",
+    "prepare": "medstrata.data.prepare.prepare",
+    "pretrain": "medstrata.pretraining.loop",
+    "probe": "medstrata.evaluation.probe",
+    "recipe": "medstrata.pretraining.recipes",
+    "run_study": "medstrata.studies.study",
+    "study": "medstrata.studies.study",
+    "reuse": "medstrata.evaluation.reuse",
+    "write_report": "medstrata.report.page",
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in _PUBLIC:
         raise AttributeError(f"medstrata has no {name!r}; it has {', '.join(_PUBLIC)}")
-    module, attribute = _PUBLIC[name]
-    return getattr(import_module(module), attribute)
+    return getattr(import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:

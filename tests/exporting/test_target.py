@@ -7,6 +7,8 @@ import pytest
 
 import medstrata as ms
 from medstrata.cli.main import main
+from medstrata.exporting.export import _TARGETS
+from medstrata.exporting.settings import TARGETS
 from medstrata.runtime.errors import MedstrataError
 from support.exported_runs import pretrained_run
 
@@ -123,3 +125,7 @@ def test_what_is_no_target_is_refused_in_one_line(
         ms.export(run, path, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_every_target_that_help_names_can_be_exported_to() -> None:
+    assert tuple(_TARGETS) == TARGETS

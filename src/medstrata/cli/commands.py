@@ -9,6 +9,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from medstrata.exporting.settings import TARGETS
+
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
@@ -164,7 +166,7 @@ COMMANDS = {
         ),
         Command(
             "export",
-            "RUN --to timm|torchvision|huggingface|monai|onnx|torch-export --out FOLDER [options]",
+            f"RUN --to {'|'.join(TARGETS)} --out FOLDER [options]",
             "the encoder as another program loads it, proved",
         ),
         Command(

@@ -150,3 +150,8 @@ def paper_retina_finetune(size: int) -> ViewSettings:
         hue=0.1,
         jitter_probability=0.8,
     )
+
+
+def require_shuffle_shards(shards: int | None, owner: object) -> None:
+    """Raise ValueError unless the setting `shuffle_shards` of its owner is none or 1 or more."""
+    require(shards is None or shards >= 1, owner, "shuffle_shards", "1 or more, or none")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from medstrata.data.view_settings import ViewSettings, mild
+from medstrata.data.view_settings import ViewSettings, mild, require_shuffle_shards
 from medstrata.runtime.errors import require
 
 # Of feature reuse: debiased CKA takes four, and subsets are of half of the images at the most.
@@ -62,12 +62,9 @@ class FinetuneSettings:
         for name in ("epochs", "min_steps", "batch_size", "resamples"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
         require(self.lr > 0, self, "lr", "above 0")
-        require(
-            self.shuffle_shards is None or self.shuffle_shards >= 1,
-            self,
-            "shuffle_shards",
-            "1 or more, or none",
-        )
+        for name in ("weight_decay", "seed", "subset_seed"):
+            require(getattr(self, name) >= 0, self, name, "0 or more")
+        require_shuffle_shards(self.shuffle_shards, self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +92,8 @@ class ProbeSettings:
     def __post_init__(self) -> None:
         for name in ("neighbours", "resamples"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
-        require(self.image_size >= 0, self, "image_size", "0 or more")
+        for name in ("seed", "subset_seed", "image_size"):
+            require(getattr(self, name) >= 0, self, name, "0 or more")
         require(self.temperature > 0, self, "temperature", "above 0")
 
 
@@ -120,7 +118,8 @@ class AtlasSettings:
     def __post_init__(self) -> None:
         for name in ("images", "queries", "neighbours"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
-        require(self.image_size >= 0, self, "image_size", "0 or more")
+        for name in ("seed", "image_size"):
+            require(getattr(self, name) >= 0, self, name, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +141,7 @@ class ReuseSettings:
     legacy: bool = False
 
     def __post_init__(self) -> None:
+        require(self.seed >= 0, self, "seed", "0 or more")
         require(self.subsets >= 2, self, "subsets", "2 or more")
         require(self.subset_size >= 4, self, "subset_size", "4 or more")
         require(self.max_images >= FEWEST_IMAGES, self, "max_images", f"{FEWEST_IMAGES} or more")

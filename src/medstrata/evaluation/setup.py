@@ -92,10 +92,9 @@ def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> Spli
     Raises:
         MedstrataError: the fraction is out of range, or a part lacks a class.
     """
-    if not 0 < fraction <= 1:
-        raise MedstrataError(f"fraction must be above 0 and at most 1, got {fraction}")
+    train = label_subset(task, store, fraction, seed)
     val, test = (labelled_rows(store, task, split) for split in ("val", "test"))
-    return SplitRows(label_subset(task, store, fraction, seed), val, test)
+    return SplitRows(train, val, test)
 
 
 def seeded_encoder(

@@ -24,6 +24,7 @@ from medstrata.runtime.files import replacing_folder, write_text
 from medstrata.runtime.import_path import load_object
 from medstrata.runtime.torch_generator import torch_generators_kept
 
+# The names are those of `settings.TARGETS`, which `--help` reads without a heavy import.
 _TARGETS: dict[str, Target] = {
     "timm": Timm(),
     "torchvision": TORCHVISION,
@@ -50,8 +51,8 @@ def export(
 
     Args:
         run: A finished pre-training run, or a fine-tuned one with `protocol=full`.
-        to: timm, torchvision, huggingface, monai, onnx or torch-export; or the import path of a
-            target of your own, see `Target`: `mypackage.targets:MyTarget`.
+        to: One of `medstrata.exporting.settings.TARGETS`; or the import path of a target of your
+            own, see `Target`: `mypackage.targets:MyTarget`.
         out: The folder to write.
         settings: What is written.
         results: Finished fine-tuning and probe runs of this encoder, for the model card.

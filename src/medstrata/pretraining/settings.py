@@ -6,7 +6,7 @@ A run's `config.yaml` is these settings written out; it is accepted wherever a r
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from medstrata.data.view_settings import ViewSettings, moco_v2
+from medstrata.data.view_settings import ViewSettings, moco_v2, require_shuffle_shards
 from medstrata.runtime.errors import require
 
 # Of a remote store, shards that are mixed at a time if nothing is said.
@@ -83,6 +83,10 @@ class IntermediateSettings:
         for name in ("weights", "grids"):
             keys = getattr(self, name).keys()
             require(keys <= set(STAGES), self, name, f"a mapping from {', '.join(STAGES)}")
+        weights = self.weights.values()
+        require(all(weight >= 0 for weight in weights), self, "weights", "0 or more at each stage")
+        for name in ("on_weight", "off_weight"):
+            require(getattr(self, name) >= 0, self, name, "0 or more")
         require(self.projector_size >= 2, self, "projector_size", "2 or more")
 
 
@@ -109,7 +113,9 @@ class OptimizerSettings:
     def __post_init__(self) -> None:
         require(self.lr > 0, self, "lr", "above 0")
         require(self.lr_batch >= 0, self, "lr_batch", "0 or more")
-        require(self.warmup_epochs >= 0, self, "warmup_epochs", "0 or more")
+        require(0 <= self.sgd_momentum < 1, self, "sgd_momentum", "0 or more and below 1")
+        for name in ("weight_decay", "warmup_epochs"):
+            require(getattr(self, name) >= 0, self, name, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,9 +179,4 @@ class PretrainSettings:
             require(getattr(self, name) >= 1, self, name, "1 or more")
         require(self.seed >= 0, self, "seed", "0 or more")
         require(self.checkpoint_every >= 0, self, "checkpoint_every", "0 or more")
-        require(
-            self.shuffle_shards is None or self.shuffle_shards >= 1,
-            self,
-            "shuffle_shards",
-            "1 or more, or none",
-        )
+        require_shuffle_shards(self.shuffle_shards, self)
