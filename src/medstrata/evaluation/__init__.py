@@ -1,6 +1,6 @@
 """What an encoder is worth: fine-tuning, linear and layer-wise probing, feature reuse, atlas.
 
-Read: settings, feature_cache, setup, linear, full, thresholds, classifier_card,
-classifier, finetune, probe, reuse, atlas, tsne, neighbour_sheet.
+Read: settings, rows, result_tables, feature_cache, setup, linear, full, thresholds,
+classifier_card, classifier, finetune, probe, reuse, atlas, tsne, neighbour_sheet.
 Imports: runtime, metrics, runs, data, models, pretraining.
 """

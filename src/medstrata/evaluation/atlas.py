@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.neighbour_sheet import Neighbour, Query, SheetImage, write_sheet
+from medstrata.evaluation.rows import labelled_rows
 from medstrata.evaluation.settings import AtlasSettings
-from medstrata.evaluation.setup import Evaluation, EvaluationOptions, labelled_rows
+from medstrata.evaluation.setup import Evaluation, EvaluationOptions
 from medstrata.evaluation.tsne import COMPONENTS, plane
 from medstrata.metrics.knn import nearest
 from medstrata.metrics.spectrum import effective_rank, feature_norm, rankme, spread

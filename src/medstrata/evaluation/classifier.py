@@ -20,8 +20,9 @@ from safetensors.torch import load_file, save
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.evaluation.classifier_card import NOTICE, classifier_card
+from medstrata.evaluation.result_tables import predicted_classes
 from medstrata.evaluation.settings import FinetuneSettings
-from medstrata.evaluation.setup import Evaluation, ImageFacts, predicted_classes, seeded_encoder
+from medstrata.evaluation.setup import Evaluation, ImageFacts, seeded_encoder
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
 from medstrata.models.heads import Head

@@ -13,19 +13,16 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import export_classifier
 from medstrata.evaluation.full import fit_full
 from medstrata.evaluation.linear import fit_frozen
-from medstrata.evaluation.settings import FinetuneSettings
-from medstrata.evaluation.setup import (
-    Evaluation,
-    EvaluationOptions,
-    FitResult,
-    SplitRows,
+from medstrata.evaluation.result_tables import (
     describe_subset,
     known_answers,
-    labelled_parts,
     predicted_classes,
     save_subset,
     scored,
 )
+from medstrata.evaluation.rows import SplitRows, labelled_parts
+from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.evaluation.setup import Evaluation, EvaluationOptions, FitResult
 from medstrata.evaluation.thresholds import choose_thresholds
 from medstrata.metrics import legacy
 from medstrata.metrics.intervals import score

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from medstrata.data.labels import Task
 from medstrata.data.loader import Loader
 from medstrata.data.store.store import Store
+from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import FinetuneSettings
-from medstrata.evaluation.setup import Evaluation, FitResult, SplitRows
+from medstrata.evaluation.setup import Evaluation, FitResult
 from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import metric_for
 from medstrata.models.backbones import Backbone, Features

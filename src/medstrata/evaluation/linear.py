@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medstrata.data.labels import Task
-from medstrata.evaluation.setup import FitResult, SplitRows
+from medstrata.evaluation.rows import SplitRows
+from medstrata.evaluation.setup import FitResult
 from medstrata.metrics.intervals import score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.features import StoredFeatures

@@ -9,18 +9,16 @@ from numpy.typing import NDArray
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.linear import fit_probe
-from medstrata.evaluation.settings import ProbeSettings
-from medstrata.evaluation.setup import (
-    Evaluation,
-    EvaluationOptions,
-    SplitRows,
+from medstrata.evaluation.result_tables import (
     describe_subset,
     known_answers,
-    labelled_parts,
     predicted_classes,
     save_subset,
     scored,
 )
+from medstrata.evaluation.rows import SplitRows, labelled_parts
+from medstrata.evaluation.settings import ProbeSettings
+from medstrata.evaluation.setup import Evaluation, EvaluationOptions
 from medstrata.metrics.knn import knn_probabilities
 from medstrata.metrics.metric import metric_for
 from medstrata.models.features import StoredFeatures

@@ -1,4 +1,4 @@
-"""What every evaluation of an encoder begins with, and writes into its run folder."""
+"""What every evaluation of an encoder begins with: the encoder, the task and the run folder."""
 
 import time
 from collections.abc import Mapping
@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task, make_task
-from medstrata.data.splits import is_labelled, label_subset
 from medstrata.data.store.store import Store
 from medstrata.evaluation.feature_cache import labelled_features
-from medstrata.metrics.intervals import bootstrap_interval
+from medstrata.evaluation.result_tables import describe_store
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, load_encoder
 from medstrata.models.features import StoredFeatures
@@ -24,8 +22,6 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import keep_audit, open_run, read_result, write_result
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name
-from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing
 from medstrata.runtime.randomness import Stream
 from medstrata.runtime.torch_generator import seed_initial_weights
 
@@ -51,15 +47,6 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
-class SplitRows:
-    """Sample numbers with a known label: the training subset, validation and test."""
-
-    train: NDArray[np.int64]
-    val: NDArray[np.int64]
-    test: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
 class FitResult:
     """What a protocol returns: probabilities and where they came from."""
 
@@ -68,33 +55,6 @@ class FitResult:
     test: NDArray[np.float32]
     head: Head  # on the CPU
     last_test: NDArray[np.float32] | None = None  # of the last epoch, for the legacy figures
-
-
-def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
-    """Samples of a split with a known label, ascending, shape (N,).
-
-    Raises:
-        MedstrataError: they hold fewer than two classes.
-    """
-    rows = store.rows(split)
-    rows = rows[is_labelled(task.targets[rows])]
-    if not len(rows) or (task.kind != "multilabel" and len(np.unique(task.targets[rows])) < 2):
-        raise MedstrataError(
-            f"{task.name}: the {split} split holds fewer than two classes; prepare the store "
-            "with other splits (--split)"
-        )
-    return rows
-
-
-def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> SplitRows:
-    """The images of an evaluation; the training subset is a function of fraction and seed alone.
-
-    Raises:
-        MedstrataError: the fraction is out of range, or a part lacks a class.
-    """
-    train = label_subset(task, store, fraction, seed)
-    val, test = (labelled_rows(store, task, split) for split in ("val", "test"))
-    return SplitRows(train, val, test)
 
 
 def seeded_encoder(
@@ -279,82 +239,3 @@ def open_folder(
         say(f"{out} was not finished; starting it again")
     keep_audit(store.path, out)
     return True
-
-
-def save_subset(out: Path, store: Store, rows: NDArray[np.int64]) -> None:
-    """Write subset.csv: which images were trained on."""
-    with replacing(out / "subset.csv") as temporary:
-        store.columns("sample_id", "patient_id").loc[rows].to_csv(temporary, index=False)
-
-
-def known_answers(store: Store, task: Task, rows: NDArray[np.int64], split: str) -> pd.DataFrame:
-    """The columns that predictions begin with: ids, split and targets, a row for each image."""
-    frame = store.columns("sample_id", "patient_id").loc[rows].reset_index(drop=True)
-    frame["split"] = split
-    targets = task.targets[rows]
-    if targets.ndim == 1:
-        frame["target"] = targets
-    else:
-        for column, name in enumerate(task.classes):
-            frame[f"target.{name}"] = targets[:, column]
-    return frame
-
-
-def predicted_classes(task: Task) -> tuple[str, ...]:
-    """The classes that have a column of probability: of a binary task, the second."""
-    return task.classes[1:] if task.kind == "binary" else task.classes
-
-
-def scored(
-    name: str,
-    store: Store,
-    task: Task,
-    rows: NDArray[np.int64],
-    values: NDArray[np.float32],
-    resamples: int,
-) -> dict[str, float]:
-    """A score with its interval over patients, for result.json."""
-    interval = bootstrap_interval(
-        name,
-        task.targets[rows],
-        values,
-        task.kind,
-        store.patients[rows],
-        resamples=resamples,
-        seed=0,
-    )
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
-
-
-def describe_store(store: Store, task: Task) -> dict[str, Any]:
-    """Sizes of a store and its splits, for result.json."""
-    splits = {}
-    for split in ("train", "val", "test"):
-        rows = store.rows(split)
-        splits[split] = {
-            "images": len(rows),
-            "patients": len(np.unique(store.patients[rows])),
-            "labelled": int(is_labelled(task.targets[rows]).sum()),
-        }
-    return {
-        "name": store.path.name,
-        "images": len(store),
-        "patients": len(np.unique(store.patients)),
-        "size": store.size,
-        "channels": store.channels,
-        "splits": splits,
-    }
-
-
-def describe_subset(store: Store, task: Task, rows: NDArray[np.int64]) -> dict[str, Any]:
-    """Images, patients and classes of the training subset, for result.json."""
-    targets = task.targets[rows]
-    if targets.ndim == 2:
-        counts = np.nansum(targets, axis=0)
-    else:
-        counts = np.bincount(targets.astype(np.int64), minlength=len(task.classes))
-    return {
-        "images": len(rows),
-        "patients": len(np.unique(store.patients[rows])),
-        "per_class": {name: int(count) for name, count in zip(task.classes, counts, strict=True)},
-    }

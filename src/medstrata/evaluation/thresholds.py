@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
-from medstrata.evaluation.setup import predicted_classes
+from medstrata.evaluation.result_tables import predicted_classes
 from medstrata.metrics.threshold import OperatingPoint, youden
 
 

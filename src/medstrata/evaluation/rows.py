@@ -1,0 +1,47 @@
+"""Which images an evaluation trains on, chooses by and is scored on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medstrata.data.labels import Task
+from medstrata.data.splits import is_labelled, label_subset
+from medstrata.data.store.store import Store
+from medstrata.runtime.errors import MedstrataError
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """Sample numbers with a known label: the training subset, validation and test."""
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
+    """Samples of a split with a known label, ascending, shape (N,).
+
+    Raises:
+        MedstrataError: they hold fewer than two classes.
+    """
+    rows = store.rows(split)
+    rows = rows[is_labelled(task.targets[rows])]
+    if not len(rows) or (task.kind != "multilabel" and len(np.unique(task.targets[rows])) < 2):
+        raise MedstrataError(
+            f"{task.name}: the {split} split holds fewer than two classes; prepare the store "
+            "with other splits (--split)"
+        )
+    return rows
+
+
+def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> SplitRows:
+    """The images of an evaluation; the training subset is a function of fraction and seed alone.
+
+    Raises:
+        MedstrataError: the fraction is out of range, or a part lacks a class.
+    """
+    train = label_subset(task, store, fraction, seed)
+    val, test = (labelled_rows(store, task, split) for split in ("val", "test"))
+    return SplitRows(train, val, test)
