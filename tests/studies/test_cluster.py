@@ -20,7 +20,9 @@ from support.runs import assert_equal_states, final_state, without_times
 from support.waiting import PATIENCE_S, started, wait_until
 
 LAUNCH = Path(__file__).parents[2] / "launch"
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+# The programs of this environment are found, whether it is activated or not.
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": PATH}
 OPTIONS = [
     "--recipe=fair/moco_bt",
     "--backbone=test_vit",
@@ -106,7 +108,7 @@ def test_a_slurm_job_saves_and_is_queued_again(tiny_store: Store, tmp_path: Path
         (job / name).chmod(0o755)
     environment = ONE_THREAD | {
         "JOB": str(job),
-        "PATH": f"{job}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{job}:{PATH}",
         "SLURM_NTASKS": "2",
         "SLURM_JOB_ID": str(os.getpid() % 20000),
         "SLURM_JOB_NODELIST": "localhost",
