@@ -1,4 +1,4 @@
-"""Self-supervised pre-training of medical image encoders, and proof of what it is worth."""
+"""Self-supervised pre-training of medical image encoders, and measures of what it is worth."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -167,7 +167,7 @@ COMMANDS = {
         Command(
             "export",
             f"RUN --to {'|'.join(TARGETS)} --out FOLDER [options]",
-            "the encoder as another program loads it, proved",
+            "the encoder as another program loads it, checked there",
         ),
         Command(
             "embed",

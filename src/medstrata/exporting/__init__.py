@@ -1,4 +1,4 @@
-"""A run's encoder for other programs, a file a format, each proved by loading it there.
+"""A run's encoder for other programs, a file a format, each checked by loading it there.
 
 Read: citations, settings, source, scores, target, card, same_network, graph, to_monai, to_timm,
 to_huggingface, to_onnx, to_torch_export, to_torchvision, export.

@@ -1,4 +1,4 @@
-"""A run's encoder as a folder that other programs load, proved by loading it."""
+"""A run's encoder as a folder that other programs load, checked by loading it there."""
 
 import json
 from collections.abc import Sequence
@@ -74,10 +74,10 @@ def export(
     scores = scores_of(source, [Path(result) for result in results])
     with replacing_folder(out) as folder:
         target.write(source, folder)
-        proof = _prove(to, target, source, folder)
+        checked = _check(to, target, source, folder)
         card = model_card(source, target, folder, scores, statements or Statements())
         write_text(folder / "README.md", card)
-    say(proof)
+    say(checked)
     say(f"exported to {out}")
     return out
 
@@ -129,7 +129,7 @@ def _is_export(folder: Path) -> bool:
     return isinstance(config, dict) and "medstrata" in config
 
 
-def _prove(to: str, target: Target, source: Source, folder: Path) -> str:
+def _check(to: str, target: Target, source: Source, folder: Path) -> str:
     """Load what was written as its users will, and compare outputs; returns what to say."""
     if find_spec(target.consumer) is None:
         return f"{to}: not checked, {target.consumer} is not installed"

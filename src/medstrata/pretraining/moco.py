@@ -1,7 +1,8 @@
 """Momentum contrast: a query encoder, its slowly moving copy, and a queue of the copy's keys.
 
-Forward is pure. The two changes of state, `update_key_encoder` and `Queue.enqueue`, are lines of
-the training loop, so that evaluating a model can touch neither.
+Forward changes nothing but BatchNorm's running averages. The two other changes of state,
+`update_key_encoder` and `Queue.enqueue`, are lines of the training loop, so that evaluating a model
+can touch neither.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""What every room stands on: errors, terminal, files, devices, randomness.
+"""What all other rooms use: errors, terminal, files, devices, randomness.
 
 Read: errors, console, files, cache_folder, machine, threads, devices, randomness, torch_generator,
 signals, markdown, import_path, settings.

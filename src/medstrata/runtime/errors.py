@@ -1,3 +1,6 @@
+"""Errors that a user can mend, and the check of a setting."""
+
+
 class MedstrataError(Exception):
     """Something the user can mend: one line that says what, where and what to do."""
 

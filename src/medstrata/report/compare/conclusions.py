@@ -1,4 +1,4 @@
-"""What comparisons show, in sentences that never claim more than the numbers.
+"""What comparisons show, in sentences.
 
 An arm counts as better or worse than a baseline only by their paired difference: its interval
 over patients leaves out 0 and its p-value, adjusted by Holm's method, is below 0.05. Where there
