@@ -1,7 +1,6 @@
 """What cannot be exported is refused in one line, and leaves nothing behind."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,69 +10,46 @@ from medstrata.cli.main import main
 from medstrata.exporting import to_timm
 from medstrata.exporting.source import Source
 from medstrata.runtime.errors import MedstrataError
-from support.exported_runs import pretrained_run, tuned_run
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pretrained_run(tmp_path_factory.mktemp("runs") / "pre", "resnet10t")
-
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    """A copy that may be damaged."""
-    return Path(shutil.copytree(finished, tmp_path / "pre"))
-
-
-def refused(run: Path, to: str, tmp_path: Path, match: str) -> None:
-    before = {path for path in tmp_path.rglob("*") if run not in path.parents}
-    with pytest.raises(MedstrataError, match=match) as caught:
-        ms.export(run, to, tmp_path / "out")
-    assert "\n" not in str(caught.value)
-    assert {path for path in tmp_path.rglob("*") if run not in path.parents} == before
+from support.export_check import refused_export
+from support.exported_runs import tuned_run
 
 
 def test_runs_without_an_encoder(run: Path, tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere", "timm", tmp_path, "is not a run folder")
+    refused_export(tmp_path / "nowhere", "timm", tmp_path, "is not a run folder")
     result = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps({**result, "kind": "atlas"}))
-    refused(run, "timm", tmp_path, "of kind atlas")
+    refused_export(run, "timm", tmp_path, "of kind atlas")
     (run / "result.json").unlink()
-    refused(run, "timm", tmp_path, "is not finished")
+    refused_export(run, "timm", tmp_path, "is not finished")
 
 
 def test_frozen_run(tmp_path: Path) -> None:
     run = tuned_run(tmp_path / "tuned", "resnet10t", encoder="scratch")
     result = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps({**result, "protocol": "frozen"}))
-    refused(run, "timm", tmp_path, "changed no encoder")
+    refused_export(run, "timm", tmp_path, "changed no encoder")
 
 
 def test_damaged_weights(run: Path, tmp_path: Path) -> None:
     weights = run / "exported" / "backbone.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    refused(run, "timm", tmp_path, "cannot be read as weights")
+    refused_export(run, "timm", tmp_path, "cannot be read as weights")
     tuned = tuned_run(tmp_path / "tuned", "resnet10t", encoder="scratch")
     head = tuned / "exported" / "head.safetensors"
     head.write_bytes(head.read_bytes()[:-10])
-    refused(tuned, "timm", tmp_path, "is damaged")
+    refused_export(tuned, "timm", tmp_path, "is damaged")
     (tuned / "exported" / "model.json").unlink()
-    refused(tuned, "timm", tmp_path, "has lost files; give a finished run of `finetune`")
+    refused_export(tuned, "timm", tmp_path, "has lost files; give a finished run of `finetune`")
 
 
 def test_weights_of_another_network(run: Path, tmp_path: Path) -> None:
     config = run / "exported" / "config.json"
     config.write_text(config.read_text().replace("resnet10t", "resnet18"))
-    refused(run, "timm", tmp_path, "does not fit resnet18")
-
-
-@pytest.mark.parametrize("to", ["torchvision", "monai"])
-def test_networks_that_the_target_lacks(run: Path, to: str, tmp_path: Path) -> None:
-    refused(run, to, tmp_path, "no network with the weights of timm's resnet10t; .* --to timm")
+    refused_export(run, "timm", tmp_path, "does not fit resnet18")
 
 
 def test_target_and_its_options(run: Path, tmp_path: Path) -> None:
-    refused(run, "keras", tmp_path, "no target 'keras'; there are timm, torchvision")
+    refused_export(run, "keras", tmp_path, "no target 'keras'; there are timm, torchvision")
     with pytest.raises(MedstrataError, match="belong to graphs"):
         ms.export(run, "timm", tmp_path / "out", ms.ExportSettings(stages=True))
 
@@ -103,7 +79,7 @@ def test_destination_in_use(run: Path, tmp_path: Path) -> None:
     with pytest.raises(MedstrataError, match="is not an export"):
         ms.export(run, "timm", run, overwrite=True)
     ms.export(run, "timm", out)
-    refused(run, "timm", tmp_path, "add --overwrite")
+    refused_export(run, "timm", tmp_path, "add --overwrite")
     (out / "old.txt").write_text("of the export before")
     main(["export", str(run), "--to", "timm", "--out", str(out), "--overwrite"])
     assert sorted(file.name for file in out.iterdir()) == [
@@ -125,7 +101,7 @@ def test_export_that_loads_as_something_else_is_not_kept(
         source.backbone.model.conv1[0].weight.data /= 2
 
     monkeypatch.setattr(to_timm, "write_timm", lossy)
-    refused(run, "timm", tmp_path, "gives other pooled than this encoder")
+    refused_export(run, "timm", tmp_path, "gives other pooled than this encoder")
 
 
 def test_absent_consumer_is_said(
@@ -139,10 +115,3 @@ def test_absent_consumer_is_said(
     )
     ms.export(run, "timm", tmp_path / "out")
     assert "not checked, timm is not installed" in capsys.readouterr().err
-
-
-def test_absent_onnx_is_said(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "medstrata.exporting.graph.find_spec", lambda name: None if name == "onnx" else name
-    )
-    refused(run, "onnx", tmp_path, "writing ONNX needs onnx: pip install 'medstrata\\[onnx\\]'")
