@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import timm
-import torch
 from safetensors.torch import save_file
 
 from medstrata.data.store.store import Store
@@ -15,12 +14,7 @@ from medstrata.evaluation.probe import probe
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import metrics_for
-from medstrata.models.backbones import create_backbone
-from medstrata.models.encoders import load_encoder
-from medstrata.models.features import extract_features
-from medstrata.models.preprocessing import identity
 from medstrata.report.page import write_report
-from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 
 QUICK = FinetuneSettings(epochs=2, min_steps=3, batch_size=8, resamples=50)
@@ -133,39 +127,6 @@ def test_figures_of_the_papers_code_stand_beside_the_right_ones(
     frozen = result(run("frozen", replace(FROZEN, protocol="frozen", legacy=True)))
     assert set(frozen["legacy"]) == {"interval"}
     assert not result(tuned)["legacy"]
-
-
-def test_frozen_encoder_does_not_move(tiny_store: Store, encoder: Path) -> None:
-    loaded = load_encoder(
-        EncoderSpec.parse(encoder),
-        backbone=None,
-        image_size=32,
-        channels=1,
-        store_stats=(tiny_store.mean, tiny_store.std),
-    )
-    before = {key: value.clone() for key, value in loaded.backbone.state_dict().items()}
-    loaded.backbone.train()
-    extract_features(
-        loaded.backbone,
-        tiny_store,
-        tiny_store.rows("test"),
-        loaded.preprocessing,
-        torch.device("cpu"),
-    )
-    for key, value in loaded.backbone.state_dict().items():
-        assert torch.equal(before[key], value), key
-    assert loaded.backbone.training
-
-
-def test_features_come_in_the_order_asked_for(tiny_store: Store) -> None:
-    backbone = create_backbone("resnet10t", in_channels=1, image_size=32)
-    rows = tiny_store.rows("test")
-    straight, turned = (
-        extract_features(backbone, tiny_store, order, identity(32, 1), torch.device("cpu"))
-        for order in (rows, rows[::-1].copy())
-    )
-    np.testing.assert_allclose(straight.pooled, turned.pooled[::-1], atol=1e-5)
-    assert straight.stages["stage1"].shape == (len(rows), 64)
 
 
 def test_local_imagenet_file_is_an_arm(tiny_store: Store, tmp_path: Path) -> None:

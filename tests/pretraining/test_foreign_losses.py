@@ -20,7 +20,6 @@ from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.recipes import arm_of, recipe
 from medstrata.pretraining.settings import STAGES, IntermediateSettings
 from medstrata.runs.checkpoints import checkpoints
-from medstrata.runs.folder import open_run, settings_dict
 from medstrata.runtime.errors import MedstrataError
 from support.runs import final_state, records, without_times
 
@@ -159,13 +158,3 @@ def test_names_and_options_that_no_loss_has_are_refused() -> None:
         IntermediateSettings(loss="smooth_l1")
     with pytest.raises(ValueError, match=r"options must be empty but for package.module:Name"):
         IntermediateSettings(loss="mse", options={"beta": 1.0})
-
-
-def test_a_run_of_a_version_without_options_is_taken_up(tmp_path: Path) -> None:
-    now = settings_dict(recipe("fair/moco_mse"))
-    before = {
-        **now,
-        "intermediate": {k: v for k, v in now["intermediate"].items() if k != "options"},
-    }
-    open_run(tmp_path / "run", before)
-    assert open_run(tmp_path / "run", now, resume=True)

@@ -15,6 +15,9 @@ from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused
 
+RAMP = np.arange(-2000, 2000, dtype=np.int16).reshape(50, 80)
+
+
 NUMBERS = np.random.default_rng(6).integers(0, 4096, (30, 40)).astype(np.uint16)
 
 

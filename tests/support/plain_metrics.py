@@ -9,6 +9,7 @@ from sklearn import metrics as sklearn_metrics
 
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import metrics_for
+from medstrata.metrics.resampling import Draws
 
 KINDS: tuple[TaskKind, ...] = ("binary", "multiclass", "multilabel", "ordinal")
 CASES = [(name, kind) for kind in KINDS for name in metrics_for(kind)]
@@ -122,3 +123,9 @@ PLAIN: dict[str, Callable[[Any, Any, TaskKind], float]] = {
     "brier": plain_brier,
     "ece": plain_ece,
 }
+
+
+def counted(*counts: Any) -> Draws:
+    """Resamples of single samples: a row of counts each."""
+    rows = np.asarray(counts)
+    return Draws(rows, np.arange(rows.shape[1]))

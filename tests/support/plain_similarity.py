@@ -41,3 +41,11 @@ def hsic_1(k: Floats, l: Floats) -> float:  # noqa: E741
 def cka(k: Floats, l: Floats, *, debiased: bool) -> float:  # noqa: E741
     hsic = hsic_1 if debiased else hsic_0
     return float(hsic(k, l) / np.sqrt(hsic(k, k) * hsic(l, l)))
+
+
+def features(samples: int, dimensions: int, others: int, seed: int = 0) -> tuple[Floats, Floats]:
+    """Two related sets of features, off centre and of unlike scale."""
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(samples, dimensions)) + 3
+    noise = generator.normal(size=(samples, others))
+    return x, 7 * (x[:, :5] @ generator.normal(size=(min(5, dimensions), others)) + 2 * noise) - 40

@@ -8,21 +8,13 @@ import pytest
 import torch
 
 from medstrata.data.store.store import Store
-from medstrata.pretraining.bench import Case, bench
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.profile.trace import INTERMEDIATE, NCE, UPDATES
 from medstrata.pretraining.recipes import recipe
 from medstrata.pretraining.settings import PretrainSettings
-from medstrata.runtime.errors import MedstrataError
 from support.runs import assert_equal_states, final_state, records, without_times
 
-
-@pytest.fixture(autouse=True)
-def small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medstrata.pretraining.profile.roofline._SIDE", {"cpu": 64})
-    monkeypatch.setattr("medstrata.pretraining.profile.roofline._IMAGES", {"cpu": 1})
-    monkeypatch.setattr("medstrata.pretraining.profile.roofline._COPIED_MIB", {"cpu": 1})
-    monkeypatch.setattr("medstrata.pretraining.profile.profile._LOADED_S", 0.1)
+pytestmark = pytest.mark.usefixtures("small_ceiling")
 
 
 def small(epochs: int = 3) -> PretrainSettings:
@@ -87,29 +79,3 @@ def test_waiting_is_in_the_metrics_also_where_checkpoints_fall(
     for step in records(run, "step"):
         time = step["time"]
         assert time["data_wait"] * 8 / time["samples_per_s"] == pytest.approx(1000, rel=1e-3)
-
-
-def test_bench_measures_all_it_promises(tiny_store: Store, tmp_path: Path) -> None:
-    case = Case(
-        backbone="resnet10t", size=32, batch_size=8, steps=2, store=str(tiny_store.path), epochs=3
-    )
-    result = bench(case, tmp_path / "bench.json")
-    assert json.loads((tmp_path / "bench.json").read_text()).keys() == result.keys()
-    assert result["steps"].keys() == {"fair/moco", "fair/moco_mse", "fair/moco_bt"}
-    images = len(tiny_store.rows("train"))
-    for name, step in result["steps"].items():
-        assert len(step["turns"]) == 2
-        assert step["ceiling_share"] > 0
-        estimate = result["estimate"][name]
-        assert estimate["images"] == images
-        assert estimate["hours"] == pytest.approx(3 * images / estimate["samples_per_s"] / 3600)
-        # The loader and the step share the cores of a CPU.
-        assert estimate["samples_per_s"] < step["samples_per_s"]
-    assert result["steps"]["fair/moco_bt"]["gflop"] > result["steps"]["fair/moco"]["gflop"]
-
-
-def test_bench_refuses_what_cannot_be_measured(tiny_store: Store) -> None:
-    with pytest.raises(MedstrataError, match="less than a batch of 64"):
-        bench(Case(backbone="resnet10t", batch_size=64, store=str(tiny_store.path)))
-    with pytest.raises(ValueError, match="steps must be 1 or more, got 0"):
-        Case(steps=0)

@@ -1,0 +1,11 @@
+"""What tests of preparing and reading stores share."""
+
+import pytest
+
+from medstrata.data.prepare import decode as decoding
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten images a shard, so that small sets have several."""
+    monkeypatch.setattr(decoding, "SHARD_ROWS", 10)
