@@ -20,7 +20,6 @@ from medstrata.evaluation import setup
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.linear import fit_probe
 from medstrata.evaluation.probe import probe
-from medstrata.evaluation.rows import labelled_parts
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.evaluation.setup import seeded_encoder
 from medstrata.metrics.intervals import score
