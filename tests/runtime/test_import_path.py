@@ -57,6 +57,7 @@ def test_what_is_not_there_is_said_in_one_line(path: str, message: str) -> None:
     [
         ("import a_package_that_nobody_has", "ModuleNotFoundError: No module named 'a_package_th"),
         ("raise ValueError('two\\nlines')", "ValueError: two lines"),
+        ("import sys\nsys.exit(0)", "SystemExit: 0"),
     ],
 )
 def test_a_module_that_fails_names_its_cause(package: Path, code: str, cause: str) -> None:

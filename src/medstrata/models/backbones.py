@@ -85,8 +85,9 @@ def create_backbone(
         MedstrataError: the name is unknown, the model has no taps, or the weights cannot be had.
     """
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name}*")[:5]) or "see timm.list_models()"
-        raise MedstrataError(f"backbone {name!r} is not a timm model; near: {near}")
+        near = ", ".join(timm.list_models(f"*{name}*")[:5])
+        there = f"near: {near}" if near else "timm.list_models() names those there are"
+        raise MedstrataError(f"backbone {name!r} is not a timm model; {there}")
     options: dict[str, Any] = {}
     config = timm_config(name)
     if config is not None and config.fixed_input_size:

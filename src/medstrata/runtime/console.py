@@ -24,7 +24,7 @@ def say(message: str) -> None:
     """
     if os.environ.get("RANK", "0") != "0":
         return
-    Console(stderr=True, soft_wrap=True).print(message, markup=False, highlight=False)
+    Console(stderr=True, soft_wrap=True).print(message, markup=False, emoji=False, highlight=False)
 
 
 def warn(message: str) -> None:

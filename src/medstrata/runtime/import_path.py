@@ -28,7 +28,7 @@ def load_object(path: str, what: str) -> Any:
             f"{what} {path}: there is no module {error.name} on Python's path; install its "
             "package, or add its folder to PYTHONPATH"
         ) from error
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises, sys.exit too
         raise _failed(what, path, module_name, error) from error
     try:
         return getattr(module, name)
@@ -38,6 +38,8 @@ def load_object(path: str, what: str) -> Any:
         ) from error
 
 
-def _failed(what: str, path: str, module_name: str, error: Exception) -> MedstrataError:
+def _failed(
+    what: str, path: str, module_name: str, error: Exception | SystemExit
+) -> MedstrataError:
     cause = " ".join(f"{type(error).__name__}: {error}".split())
     return MedstrataError(f"{what} {path}: importing {module_name} failed ({cause}); mend it there")
