@@ -22,7 +22,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness import cpu_precision
-from medstrata.runtime.devices import has_native_bf16, keep_freed_memory
+from medstrata.runtime.devices import has_native_bf16
+from medstrata.runtime.memory import keep_freed_memory
 
 HEAD = 128  # size of a key, everywhere
 TEMPERATURE, MOMENTUM = 0.2, 0.999

@@ -43,7 +43,7 @@ from medstrata.pretraining.build import build
 from medstrata.pretraining.loop import training_step
 from medstrata.pretraining.recipes import recipe
 from medstrata.runtime.console import say
-from medstrata.runtime.devices import keep_freed_memory
+from medstrata.runtime.memory import keep_freed_memory
 from peers import AS_IT_SHIPS, LIKE_FOR_LIKE, SAME_ALLOCATOR, Case, Manner
 from section import Section, Target, number, paragraphs, processor, ratio, table
 from workers import Make, Step, compare, large_product, product_size

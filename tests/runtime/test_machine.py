@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from medstrata.runtime import machine
-from medstrata.runtime.devices import memory
 from medstrata.runtime.machine import (
     busy_seconds,
     default_threads,
@@ -19,6 +18,7 @@ from medstrata.runtime.machine import (
     usable_cores,
     usable_memory,
 )
+from medstrata.runtime.memory import memory
 from support.waiting import PATIENCE_S
 
 GIB = 2**30

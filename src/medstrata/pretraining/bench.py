@@ -28,10 +28,11 @@ from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
 from medstrata.pretraining.recipes import recipe
 from medstrata.runs.environment import environment
 from medstrata.runtime.console import progress_bar, say, show
-from medstrata.runtime.devices import computed_in, make_accelerator, memory
+from medstrata.runtime.devices import computed_in, make_accelerator
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import usable_cores
+from medstrata.runtime.memory import memory
 
 RECIPES = ("fair/moco", "fair/moco_mse", "fair/moco_bt")
 _STEPS_S = 60.0  # no further round of steps begins after this

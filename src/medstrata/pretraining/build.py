@@ -25,7 +25,8 @@ from medstrata.pretraining.moco import Encoder, MoCo, Queue
 from medstrata.pretraining.monitors import Monitor, make_monitor
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runtime.console import say, warn
-from medstrata.runtime.devices import gather, spare_slow_convolutions
+from medstrata.runtime.devices import spare_slow_convolutions
+from medstrata.runtime.distributed import gather
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.randomness import Stream, derive_seed
 from medstrata.runtime.torch_generator import seed_initial_weights

@@ -31,7 +31,8 @@ from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkp
 from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
 from medstrata.runs.trackers import Track, Tracker, nowhere, require_installed, tracking
 from medstrata.runtime.console import say
-from medstrata.runtime.devices import computed_in, device_name, gather, make_accelerator
+from medstrata.runtime.devices import computed_in, device_name, make_accelerator
+from medstrata.runtime.distributed import gather
 from medstrata.runtime.errors import Stopped
 from medstrata.runtime.randomness import Stream, permutation
 from medstrata.runtime.signals import stop_requests

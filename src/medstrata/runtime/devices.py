@@ -1,27 +1,15 @@
-"""Where the work runs: precision the hardware has, processes, and gathering over them."""
+"""Where the work runs, and the precision that the hardware has."""
 
-import ctypes
-import platform
-import sys
 from types import MethodType
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from medstrata.runtime.machine import peak_memory, processor_flags, usable_memory
-
-_GIB = 2**30
-
-
-class Memory(NamedTuple):
-    """GiB of a device's memory, or of the machine's on a CPU."""
-
-    peak: float | None  # the most this process has held; None where the system does not tell
-    total: float
+from medstrata.runtime.machine import processor_flags
+from medstrata.runtime.memory import keep_freed_memory
 
 
 def make_accelerator(
@@ -98,58 +86,6 @@ def _forward_in_float32(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
     with torch.autocast(maps.device.type, enabled=False):
         computed: Tensor = type(convolution).forward(convolution, maps.float())
     return computed.to(maps.dtype)
-
-
-def memory(device: torch.device) -> Memory:
-    """The most memory this process has held so far, and what there is for it."""
-    if device.type == "cuda":
-        _, total = torch.cuda.mem_get_info(device)
-        return Memory(torch.cuda.max_memory_allocated(device) / _GIB, total / _GIB)
-    peak = peak_memory()
-    return Memory(peak and peak / _GIB, usable_memory() / _GIB)
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc to keep large blocks that are freed, for the rest of this process.
-
-    A step on a CPU frees and allocates gigabytes of activations. By default they go back to the
-    operating system each time, which hands out and clears the same pages anew in the next step
-    (docs/results/performance.md). Other C libraries are left as they are.
-    """
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large block
-        mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap's free end is never given back
-
-
-class _GatherWithGradient(torch.autograd.Function):
-    """Concatenate over processes; the backward pass sums what each process asks of each part.
-
-    With gradients averaged over the processes afterwards, as DistributedDataParallel does, a loss
-    of the whole batch computed by every process has the same gradient as on one process.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, local: Tensor) -> Tensor:
-        ctx.size = len(local)
-        parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, local.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].contiguous()
-        dist.all_reduce(total)
-        start = dist.get_rank() * ctx.size
-        return total[start : start + ctx.size]
-
-
-def gather(local: Tensor) -> Tensor:
-    """Join a batch over the processes in rank order, shape (B, ...) -> (processes * B, ...)."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return local
-    gathered: Tensor = _GatherWithGradient.apply(local)
-    return gathered
 
 
 def device_name(device: torch.device) -> str:

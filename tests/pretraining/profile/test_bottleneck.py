@@ -11,7 +11,7 @@ from medstrata.pretraining.profile.bottleneck import LOOP, WAITING, Observed, ex
 from medstrata.pretraining.profile.flops import count_operations
 from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
 from medstrata.pretraining.profile.trace import PYTHON, _sum_up, as_shares
-from medstrata.runtime.devices import Memory
+from medstrata.runtime.memory import Memory
 
 CEILING = Ceiling(
     device="cpu",

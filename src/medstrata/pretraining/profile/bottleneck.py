@@ -6,7 +6,7 @@ from typing import Literal
 
 from medstrata.pretraining.profile.roofline import Ceiling
 from medstrata.pretraining.profile.trace import ELEMENTWISE, PYTHON
-from medstrata.runtime.devices import Memory
+from medstrata.runtime.memory import Memory
 
 WAITING = "waiting for data"
 LOOP = "records, progress and checkpoints"

@@ -26,10 +26,11 @@ from medstrata.pretraining.profile.roofline import measure_ceiling
 from medstrata.pretraining.profile.trace import PYTHON, as_shares, trace_steps
 from medstrata.runs.environment import environment
 from medstrata.runtime.console import say, show, warn
-from medstrata.runtime.devices import computed_in, memory
+from medstrata.runtime.devices import computed_in
 from medstrata.runtime.errors import Stopped
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import busy_seconds, usable_cores
+from medstrata.runtime.memory import memory
 from medstrata.runtime.threads import image_threads
 
 Watch = Callable[[Callable[[], Loss], Prefetched], Loss]  # takes a step, and its source of batches
