@@ -55,6 +55,9 @@ class Bare(SmoothL1):
 
 def plain(channels):
     return nn.MSELoss()
+
+def broken(channels):
+    return {}["absent"]
 """
 NAMED = "foreign_package.losses:SmoothL1"
 
@@ -123,6 +126,7 @@ def test_a_loss_of_another_package_trains_is_kept_and_resumes(
             {"bta": 1},
             r"built for 8 channels with options \{'bta': 1\}: .*bta",
         ),
+        ("broken", {}, "cannot be built for 8 channels with options {}: KeyError: 'absent'"),
         ("plain", {}, "is not a torch.nn.Module with a method pool"),
         ("Bare", {"beta": 1.0}, "Bare returns a Tensor; return .*StageLoss"),
         ("Missing", {}, "foreign_package.losses has no Missing"),

@@ -335,8 +335,8 @@ def _build_foreign(settings: IntermediateSettings, _: str, channels: int) -> nn.
     make = load_object(settings.loss, "intermediate loss")
     try:
         loss = make(channels, **settings.options)
-    except (TypeError, ValueError) as error:
-        cause = " ".join(str(error).split())
+    except Exception as error:  # whatever the user's code raises
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise MedstrataError(
             f"intermediate loss {settings.loss} cannot be built for {channels} channels with "
             f"options {settings.options}: {cause}"
