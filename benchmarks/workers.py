@@ -1,7 +1,6 @@
 """Programs in processes of their own, which take training steps in turns and say what they cost."""
 
 import multiprocessing
-import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, redirect_stderr
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from harness import Result, held_memory, in_turns, single_thread, spread, spread_of_ratio
-from medstrata.pretraining.profile.flops import count_operations
+from medstrata.pretraining.profile.measure import count_operations, timed
 
 Step = Callable[[], object]
 Make = Callable[[], Step]
@@ -75,18 +74,9 @@ def _serve(pipe: Connection, make: Make) -> None:
 
 def _seconds(step: Step) -> float:
     """Of one step; on a GPU, where a step is short, the mean of ten."""
-    steps = 10 if torch.cuda.is_initialized() else 1
-    _wait()
-    started = time.perf_counter()
-    for _ in range(steps):
-        step()
-    _wait()
-    return (time.perf_counter() - started) / steps
-
-
-def _wait() -> None:
     if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
+        return timed(lambda: [step() for _ in range(10)], torch.device("cuda")) / 10
+    return timed(step, torch.device("cpu"))
 
 
 def _peak() -> float:

@@ -9,4 +9,4 @@ def small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medstrata.pretraining.profile.roofline._SIDE", {"cpu": 64})
     monkeypatch.setattr("medstrata.pretraining.profile.roofline._IMAGES", {"cpu": 1})
     monkeypatch.setattr("medstrata.pretraining.profile.roofline._COPIED_MIB", {"cpu": 1})
-    monkeypatch.setattr("medstrata.pretraining.profile.profile._LOADED_S", 0.1)
+    monkeypatch.setattr("medstrata.pretraining.profile.measure._LOADED_S", 0.1)

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from medstrata.data.store.store import Store
-from medstrata.pretraining.bench import Case, bench
+from medstrata.pretraining.bench import bench
+from medstrata.pretraining.settings import BenchSettings
 from medstrata.runtime.errors import MedstrataError
 
 pytestmark = pytest.mark.usefixtures("small_ceiling")
 
 
 def test_bench_measures_all_it_promises(tiny_store: Store, tmp_path: Path) -> None:
-    case = Case(
+    case = BenchSettings(
         backbone="resnet10t", size=32, batch_size=8, steps=2, store=str(tiny_store.path), epochs=3
     )
     result = bench(case, tmp_path / "bench.json")
@@ -32,7 +33,7 @@ def test_bench_measures_all_it_promises(tiny_store: Store, tmp_path: Path) -> No
 
 
 def test_bench_refuses_what_cannot_be_measured(tiny_store: Store) -> None:
-    with pytest.raises(MedstrataError, match="less than a batch of 64"):
-        bench(Case(backbone="resnet10t", batch_size=64, store=str(tiny_store.path)))
+    with pytest.raises(MedstrataError, match="batch size 64 is larger than"):
+        bench(BenchSettings(backbone="resnet10t", batch_size=64, store=str(tiny_store.path)))
     with pytest.raises(ValueError, match="steps must be 1 or more, got 0"):
-        Case(steps=0)
+        BenchSettings(steps=0)

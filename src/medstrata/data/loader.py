@@ -136,12 +136,13 @@ class Loader:
 
     def epoch(self, epoch: int, first_step: int = 0) -> "Prefetched":
         """The batches of an epoch, from a step on, made ahead in the background."""
-        batches = self._batches(epoch, first_step)
+        batches = self.batches(epoch, first_step)
         if self.device.type == "cuda":
             batches = map(_copies_to(self.device).start, batches)
         return Prefetched(batches)
 
-    def _batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """As `epoch`, each made in the thread that asks for it, in host memory."""
         ordered = self._ordered(epoch)
         ahead = self.batch_size + self.store.look_ahead(ordered)
         with image_threads() as executor:

@@ -3,9 +3,8 @@
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -20,58 +19,25 @@ from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.data.synthetic import make_images
 from medstrata.pretraining.build import Training, build
-from medstrata.pretraining.loop import training_step
+from medstrata.pretraining.loop import resolve, training_step
 from medstrata.pretraining.moco import Queue
-from medstrata.pretraining.profile.flops import count_operations
-from medstrata.pretraining.profile.profile import loader_rates
+from medstrata.pretraining.profile.measure import count_operations, loader_rates, timed
 from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
 from medstrata.pretraining.recipes import recipe
+from medstrata.pretraining.settings import BenchSettings
 from medstrata.runs.environment import environment
 from medstrata.runtime.console import progress_bar, say, show
 from medstrata.runtime.devices import computed_in, make_accelerator
-from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import usable_cores
 from medstrata.runtime.memory import memory
 
-RECIPES = ("fair/moco", "fair/moco_mse", "fair/moco_bt")
 _STEPS_S = 60.0  # no further round of steps begins after this
 _IMAGES = 100_000  # of the run whose hours are estimated, where there is no store
 _STORE_PX = 256  # of the images made on the spot, what docs/guide/data.md advises for 224
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """What is measured.
-
-    Attributes:
-        backbone: timm's name.
-        size: Side of the views, pixels.
-        batch_size: Images a step.
-        recipes: Names of recipes; they take turns.
-        steps: Timed steps of each, fewer where they take long.
-        store: A store to take images from; None makes some.
-        images: Images of the run whose hours are estimated; None takes the store's, or 100,000.
-        epochs: Its epochs; None takes the recipe's.
-    """
-
-    backbone: str = "resnet50"
-    size: int = 224
-    batch_size: int = 32
-    recipes: Sequence[str] = RECIPES
-    steps: int = 5
-    store: str | None = None
-    images: int | None = None
-    epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("size", "batch_size", "steps", "images", "epochs"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, got {value}")
-
-
-def bench(case: Case, out: Path | None = None) -> dict[str, Any]:
+def bench(case: BenchSettings, out: Path | None = None) -> dict[str, Any]:
     """Measure this machine; shows progress and tables, needs no network.
 
     Args:
@@ -85,17 +51,18 @@ def bench(case: Case, out: Path | None = None) -> dict[str, Any]:
         MedstrataError: the store has fewer images than a batch, or the backbone is unknown.
         ValueError: a recipe is unknown.
     """
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        store = open_store(case.store) if case.store else _make_store(folder, case.batch_size)
-        trainings = {name: _training(case, name, store, folder) for name in case.recipes}
-        device = next(iter(trainings.values())).accelerator.device
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(case.store) if case.store else _make_store(Path(folder), case.batch_size)
+        trainings = {name: _training(case, name, store, Path(folder)) for name in case.recipes}
+        first = next(iter(trainings.values()))
+        device = first.accelerator.device
         say("ceilings of the device")
         ceiling = measure_ceiling(device)
         steps = _time_steps(trainings, case.steps, ceiling)
         say("loader")
-        rate, per_core = loader_rates(next(iter(trainings.values())).loader)
+        rate, per_core = loader_rates(first.loader)
     cores = usable_cores()
+    images = case.images or (len(store.rows("train")) if case.store else _IMAGES)
     result = {
         "environment": environment(),
         "case": asdict(case),
@@ -113,10 +80,13 @@ def bench(case: Case, out: Path | None = None) -> dict[str, Any]:
             name: step["samples_per_s"] / per_core for name, step in steps.items()
         },
         "estimate": {
-            name: _estimate(case, name, store, step["samples_per_s"], per_core, cores, device)
+            name: _estimate(
+                images, case.epochs or recipe(name).epochs, step["samples_per_s"],
+                per_core * cores, shared=device.type == "cpu",
+            )
             for name, step in steps.items()
         },
-    }
+    }  # fmt: skip
     _show(result, ceiling)
     if out is not None:
         write_text(out, json.dumps(result, indent=2) + "\n")
@@ -134,118 +104,91 @@ def _make_store(folder: Path, batch_size: int) -> Store:
     )
 
 
-def _training(case: Case, name: str, store: Store, folder: Path) -> Training:
-    images = len(store.rows())
-    if images < case.batch_size:
-        raise MedstrataError(
-            f"{store.location} has {images} images, less than a batch of {case.batch_size}; give a "
-            "smaller --batch-size"
-        )
-    settings = recipe(name, backbone=case.backbone, batch_size=case.batch_size, images="all")
-    queue_size = settings.contrastive.queue_size
-    contrastive = replace(
-        settings.contrastive,
-        queue_size=1,  # until below: the images of a trial are fewer than a run's queue
-        key_sub_batches=max(1, min(settings.contrastive.key_sub_batches, case.batch_size // 2)),
+def _training(case: BenchSettings, name: str, store: Store, folder: Path) -> Training:
+    contrastive = recipe(name).contrastive
+    settings = recipe(
+        name,
+        backbone=case.backbone,
+        batch_size=case.batch_size,
+        images="all",
+        views={"size": case.size},
+        contrastive={
+            "queue_size": 1,  # until below: the images of a trial are fewer than a run's queue
+            "key_sub_batches": max(1, min(contrastive.key_sub_batches, case.batch_size // 2)),
+        },
     )
-    settings = replace(
-        settings,
-        views=replace(settings.views, size=case.size),
-        contrastive=contrastive,
-        in_channels=settings.in_channels or (1 if store.channels == 1 else 3),
-    )
-    training = build(make_accelerator(settings.precision), settings, store, folder)
-    queue = Queue(queue_size, contrastive.head_size, generator=torch.Generator().manual_seed(0))
-    training.queue = queue.to(training.accelerator.device)
+    accelerator = make_accelerator(settings.precision)
+    training = build(accelerator, resolve(settings, store), store, folder)
+    generator = torch.Generator().manual_seed(0)
+    queue = Queue(contrastive.queue_size, contrastive.head_size, generator=generator)
+    training.queue = queue.to(accelerator.device)
     training.wrapped.train()
     return training
 
 
 def _time_steps(
-    trainings: Mapping[str, Training], steps: int, ceiling: Ceiling
+    trainings: Mapping[str, Training], turns: int, ceiling: Ceiling
 ) -> dict[str, dict[str, Any]]:
     """Steps of all recipes in turns, on a batch made beforehand; the first warms up and counts."""
-    batches = {}
-    for name, training in trainings.items():
-        source = training.loader.epoch(0)
-        batches[name] = next(source)
-        source.close()
-    flop, peaks = {}, {}
+    device = next(iter(trainings.values())).accelerator.device
+    takes = {name: _step_on_one_batch(training) for name, training in trainings.items()}
     seconds: dict[str, list[float]] = {name: [] for name in trainings}
+    peaks: dict[str, float | None] = {}
     with progress_bar() as bar:
-        task = bar.add_task("training steps", total=(steps + 1) * len(trainings))
-        for name, training in trainings.items():
-            step = partial(training_step, training, batches[name])
-            flop[name] = count_operations(partial(_seconds, training, step))
+        task = bar.add_task("training steps", total=(turns + 1) * len(trainings))
+        flop = {}
+        for name, take in takes.items():
+            flop[name] = count_operations(take)
             bar.advance(task)
         started = time.perf_counter()
-        for turn in range(steps):
+        for turn in range(turns):
             if turn and time.perf_counter() - started > _STEPS_S:
                 break
-            for name, training in trainings.items():
-                if training.accelerator.device.type == "cuda":
+            for name, take in takes.items():
+                if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats()
-                step = partial(training_step, training, batches[name])
-                seconds[name].append(_seconds(training, step))
-                peaks[name] = memory(training.accelerator.device).peak
+                seconds[name].append(timed(take, device))
+                peaks[name] = memory(device).peak
                 bar.advance(task)
-    return {
-        name: _step_record(training, seconds[name], flop[name], peaks[name], ceiling)
-        for name, training in trainings.items()
-    }
+    steps = {}
+    for name, training in trainings.items():
+        taken, precision = median(seconds[name]), computed_in(training.accelerator)
+        steps[name] = {
+            "seconds": taken,
+            "turns": seconds[name],
+            "samples_per_s": training.settings.batch_size / taken,
+            "precision": precision,
+            "gflop": flop[name] / 1e9,
+            "ceiling_share": ceiling.share(flop[name], taken, precision),
+            # What the other recipes hold counts, too; on a CPU at its largest so far.
+            "peak_memory_gib": peaks[name],
+        }
+    return steps
 
 
-def _seconds(training: Training, step: partial[Any]) -> float:
-    started = time.perf_counter()
-    step()
-    if training.accelerator.device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
-def _step_record(
-    training: Training, seconds: list[float], flop: int, peak: float | None, ceiling: Ceiling
-) -> dict[str, Any]:
-    precision = computed_in(training.accelerator)
-    taken = median(seconds)
-    return {
-        "seconds": taken,
-        "turns": seconds,
-        "samples_per_s": training.settings.batch_size / taken,
-        "precision": precision,
-        "gflop": flop / 1e9,
-        "ceiling_share": flop / taken / 1e9 / ceiling.best(precision),
-        # What the other recipes hold counts, too; on a CPU at its largest so far.
-        "peak_memory_gib": peak,
-    }
+def _step_on_one_batch(training: Training) -> Callable[[], object]:
+    batches = training.loader.epoch(0)
+    step = partial(training_step, training, next(batches))
+    batches.close()
+    return step
 
 
 def _estimate(
-    case: Case,
-    name: str,
-    store: Store,
-    step_rate: float,
-    per_core: float,
-    cores: float,
-    device: torch.device,
+    images: int, epochs: int, step_rate: float, loader_rate: float, *, shared: bool
 ) -> dict[str, Any]:
     """Hours of a pre-training run, without the looks at the encoder after each epoch."""
-    images = case.images or (len(store.rows("train")) if case.store else _IMAGES)
-    epochs = case.epochs or recipe(name).epochs
-    if device.type == "cuda":
-        rate = min(step_rate, per_core * cores)  # the slower of the two holds the other up
-    else:
-        rate = 1 / (1 / step_rate + 1 / (per_core * cores))  # they share the cores
+    # The slower of the two holds the other up, or they take turns on the same cores.
+    apart, together = min(step_rate, loader_rate), 1 / (1 / step_rate + 1 / loader_rate)
+    rate = together if shared else apart
     hours = images * epochs / rate / 3600
     return {"images": images, "epochs": epochs, "samples_per_s": rate, "hours": hours}
 
 
 def _show(result: dict[str, Any], ceiling: Ceiling) -> None:
     table = Table("at most", *ceiling.product, title=f"{ceiling.device}, GFLOP/s")
-    rates = [ceiling.product[precision] for precision in ceiling.product]
-    table.add_row("large product", *(f"{rate:.0f}" for rate in rates))
-    for shape in next(iter(ceiling.convolution.values())):
-        rates = [ceiling.convolution[precision][shape] for precision in ceiling.product]
+    table.add_row("large product", *(f"{rate:.0f}" for rate in ceiling.product.values()))
+    for shape in ceiling.convolution["fp32"]:
+        rates = [found[shape] for found in ceiling.convolution.values()]
         table.add_row(f"convolution {shape}", *(f"{rate:.0f}" for rate in rates))
     show(table)
     say(f"copies: {ceiling.copy_gb_per_s:.0f} GB/s read and written")

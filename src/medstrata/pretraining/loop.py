@@ -71,7 +71,7 @@ def pretrain(
         MedstrataError: the folder is in use, the batch is larger than the data, the loss is no
             longer finite, or the run was stopped by a signal (`Stopped`, after saving).
     """
-    out, settings = Path(out), _resolve(settings, store)
+    out, settings = Path(out), resolve(settings, store)
     require_installed(trackers)
     accelerator = make_accelerator(settings.precision, settings.accumulate)
     described = {"store": store.path.name, "store_digest": store.digest, **settings_dict(settings)}
@@ -102,7 +102,7 @@ def pretrain(
     return out
 
 
-def _resolve(settings: PretrainSettings, store: Store) -> PretrainSettings:
+def resolve(settings: PretrainSettings, store: Store) -> PretrainSettings:
     """Fill in what the store decides, so that config.yaml says what was done."""
     task = settings.knn_task or next(iter(store.label_columns), "")
     return replace(

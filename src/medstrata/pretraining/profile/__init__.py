@@ -1,5 +1,5 @@
 """Where the time of a training step goes, and what limits it, in words.
 
-Read: flops, roofline, trace, bottleneck, profile.
+Read: measure, roofline, trace, bottleneck, profile.
 Imports: build, losses, moco.
 """

@@ -65,7 +65,7 @@ class Observed:
         """Share of the device's best rate in this precision, waiting included."""
         if self.flop is None:
             return None
-        return self.flop / self.step_seconds / 1e9 / self.ceiling.best(self.precision)
+        return self.ceiling.share(self.flop, self.step_seconds, self.precision)
 
     @property
     def loader_share(self) -> float | None:

@@ -10,18 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import count
-from typing import NamedTuple
 
+import numpy as np
 import torch
 from rich.table import Table
 
-from medstrata.data.loader import Loader, Prefetched
-from medstrata.data.views import make_views
+from medstrata.data.loader import Prefetched
 from medstrata.pretraining.build import Training
 from medstrata.pretraining.moco import Loss
 from medstrata.pretraining.profile.bottleneck import LOOP, WAITING, Observed, explain, main_limit
-from medstrata.pretraining.profile.flops import count_operations
+from medstrata.pretraining.profile.measure import count_operations, loader_rates
 from medstrata.pretraining.profile.roofline import measure_ceiling
 from medstrata.pretraining.profile.trace import PYTHON, as_shares, trace_steps
 from medstrata.runs.environment import environment
@@ -31,11 +29,9 @@ from medstrata.runtime.errors import Stopped
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import busy_seconds, usable_cores
 from medstrata.runtime.memory import memory
-from medstrata.runtime.threads import image_threads
 
 Watch = Callable[[Callable[[], Loss], Prefetched], Loss]  # takes a step, and its source of batches
 _WARM_UP, _TIMED = 10, 20  # steps, fewer in a short run
-_LOADED_S = 2.0  # the loader is measured for about as long
 
 
 def unwatched(step: Callable[[], Loss], _batches: Prefetched) -> Loss:
@@ -63,75 +59,58 @@ def profiling(training: Training, *, wanted: bool) -> Iterator[Watch]:
     observer.conclude()
 
 
-class _Clocks(NamedTuple):
-    """Seconds, at a moment or between two."""
-
-    wall: float
-    own: float  # processor time of this process
-    busy: float  # processor time of all programs
-    waited: float  # for batches of this epoch
-    in_step: float = 0.0
-
-
 class _Observer:
     """Collects times; changes nothing that the steps compute."""
 
     def __init__(self, training: Training) -> None:
-        self._training = training
-        self._device = training.accelerator.device
+        self._training, self._device = training, training.accelerator.device
         steps = training.settings.epochs * training.loader.steps_per_epoch - training.step
         self._warm_up = min(_WARM_UP, steps // 4)
         self._timed = min(_TIMED, max(0, steps - self._warm_up - 3))
-        self._seen = 0
+        self._seen = self._cycles = 0
         self._epoch: Prefetched | None = None
-        self._start = _Clocks(0.0, 0.0, 0.0, 0.0)
         self._in_step = 0.0
-        self._cycles: list[_Clocks] = []
-        self._parts: tuple[dict[str, float], float] | None = None
+        self._clocks = self._passed = np.zeros(5)
+        self._parts: dict[str, float] = {}
+        self._traced_s = 0.0
         self._flop: float | None = None
 
     def watch(self, step: Callable[[], Loss], batches: Prefetched) -> Loss:
         """Take a step, and note what is to be noted of it."""
+        losses: list[Loss] = []
+        self._take(lambda: losses.append(step()), batches)
+        return losses[0]
+
+    def _take(self, step: Callable[[], None], batches: Prefetched) -> None:
         place = self._seen - self._warm_up
         self._seen += 1
         if place == self._timed + 1:
-            return self._traced(step)
-        if place == self._timed + 2 and not self._training.settings.compile:
-            return self._counted(step)
-        if not 0 <= place <= self._timed:
-            return step()
-        if place in (0, self._timed) and self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        self._end_cycle(batches)
-        started = time.perf_counter()
-        loss = step()
-        self._in_step = time.perf_counter() - started
-        return loss
+            losses = self._training.model.intermediate
+            self._parts, self._traced_s = trace_steps(step, losses, self._device)
+        elif place == self._timed + 2 and not self._training.settings.compile:
+            self._flop = float(count_operations(step))
+        elif 0 <= place <= self._timed:
+            if place in (0, self._timed) and self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+            self._end_cycle(batches)
+            started = time.perf_counter()
+            step()
+            self._in_step += time.perf_counter() - started
+        else:
+            step()
 
     def _end_cycle(self, batches: Prefetched) -> None:
         """Note what passed since the last step began; not across epochs, which have an end."""
-        now = _Clocks(time.perf_counter(), time.process_time(), busy_seconds(), batches.waited_s)
-        start = self._start
+        clocks = (time.perf_counter(), time.process_time(), busy_seconds(), batches.waited_s)
+        now = np.array([*clocks, self._in_step])
         if self._epoch is batches:
-            passed = (end - begin for end, begin in zip(now[:4], start[:4], strict=True))
-            self._cycles.append(_Clocks(*passed)._replace(in_step=self._in_step))
-        self._epoch, self._start = batches, now
-
-    def _traced(self, step: Callable[[], Loss]) -> Loss:
-        losses: list[Loss] = []
-        self._parts = trace_steps(
-            lambda: losses.append(step()), self._training.model.intermediate, self._device
-        )
-        return losses[0]
-
-    def _counted(self, step: Callable[[], Loss]) -> Loss:
-        losses: list[Loss] = []
-        self._flop = float(count_operations(lambda: losses.append(step())))
-        return losses[0]
+            self._passed = self._passed + now - self._clocks
+            self._cycles += 1
+        self._epoch, self._clocks = batches, now
 
     def conclude(self) -> None:
         """Measure device and loader by themselves, write profile.json, show it."""
-        if self._parts is None or not self._cycles:
+        if not self._parts or not self._cycles:
             warn("too few steps to profile: the run needs about five within one epoch")
             return
         say("profile: measuring the device and the loader by themselves")
@@ -142,7 +121,7 @@ class _Observer:
             "samples_per_s": seen.samples_per_s,
             "ceiling_share": seen.ceiling_share,
             "loader_share": seen.loader_share,
-            "timed_steps": len(self._cycles),
+            "timed_steps": self._cycles,
             "limit": main_limit(seen),
             "sentences": sentences,
             "environment": environment(),
@@ -157,16 +136,14 @@ class _Observer:
     def _observed(self) -> Observed:
         t, device = self._training, self._device
         peak = memory(device)  # before the measurements below take some of their own
-        wall = sum(cycle.wall for cycle in self._cycles)
-        own = sum(cycle.own for cycle in self._cycles)
-        busy = sum(cycle.busy for cycle in self._cycles)
+        wall, own, busy, waited, in_step = self._passed.tolist()
         ceiling = measure_ceiling(device)
         rates = None if t.loader.store.is_remote else loader_rates(t.loader)
         return Observed(
             on_gpu=device.type == "cuda",
             batch_size=t.settings.batch_size // t.accelerator.num_processes,
-            step_seconds=wall / len(self._cycles),
-            shares=self._shares(wall),
+            step_seconds=wall / self._cycles,
+            shares=self._shares(waited / wall, in_step / wall, wall / self._cycles),
             precision=computed_in(t.accelerator),
             flop=self._flop,
             ceiling=ceiling,
@@ -179,36 +156,16 @@ class _Observer:
             memory=peak,
         )
 
-    def _shares(self, wall: float) -> dict[str, float]:
+    def _shares(self, waiting: float, in_step: float, cycle_s: float) -> dict[str, float]:
         """What a step is made of; adds up to 1."""
-        assert self._parts is not None
-        parts, traced = self._parts
-        waiting = min(1.0, sum(cycle.waited for cycle in self._cycles) / wall)
         if self._device.type == "cuda":
             # The parts are times of the device; what it is without work is waiting, or Python's.
-            shares = as_shares(parts, wall / len(self._cycles))
+            shares = as_shares(self._parts, cycle_s)
             waiting = min(waiting, shares[PYTHON])
             return {WAITING: waiting, **shares, PYTHON: shares[PYTHON] - waiting, LOOP: 0.0}
-        in_step = min(sum(cycle.in_step for cycle in self._cycles) / wall, 1.0 - waiting)
-        inside = {name: share * in_step for name, share in as_shares(parts, traced).items()}
+        shares = as_shares(self._parts, self._traced_s)
+        inside = {name: share * in_step for name, share in shares.items()}
         return {WAITING: waiting, **inside, LOOP: 1.0 - waiting - in_step}
-
-
-def loader_rates(loader: Loader) -> tuple[float, float]:
-    """What a loader makes while nothing else runs: samples a second, and a processor second."""
-    made, started, own = 0, time.perf_counter(), time.process_time()
-    with image_threads() as executor:
-        for number in count():
-            epoch, step = divmod(number, loader.steps_per_epoch)
-            rows = loader.batch_rows(epoch, step)
-            make_views(
-                loader.store, rows, loader.settings, seed=loader.seed, epoch=epoch,
-                views=loader.views, executor=executor,
-            )  # fmt: skip
-            made += len(rows)
-            if time.perf_counter() - started > _LOADED_S:
-                break
-    return made / (time.perf_counter() - started), made / (time.process_time() - own)
 
 
 def _table(seen: Observed) -> Table:

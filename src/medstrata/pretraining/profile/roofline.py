@@ -1,33 +1,18 @@
 """What a device can do at most: large products, a ResNet's convolutions, copying."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from medstrata.pretraining.profile.measure import count_operations, timed
 from medstrata.runtime.devices import device_name, has_native_bf16, processor_has_native_bf16
 
-
-class _Convolution(NamedTuple):
-    """A layer of a ResNet-50 at 224 px."""
-
-    inputs: int
-    outputs: int
-    kernel: int
-    side: int  # of the map, pixels
-
-
-_CONVOLUTIONS = {
-    "3x3, 64 to 64 channels, 56 px": _Convolution(64, 64, 3, 56),
-    "1x1, 256 to 64 channels, 56 px": _Convolution(256, 64, 1, 56),
-    "3x3, 256 to 256 channels, 14 px": _Convolution(256, 256, 3, 14),
-    "1x1, 1024 to 256 channels, 14 px": _Convolution(1024, 256, 1, 14),
-}
+# Layers of a ResNet-50 at 224 px: kernel, channels in and out, side of the map in pixels.
+_CONVOLUTIONS = ((3, 64, 64, 56), (1, 256, 64, 56), (3, 256, 256, 14), (1, 1024, 256, 14))
 # Large enough for the rates to have levelled off, small enough for seconds.
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _IMAGES = {"cpu": 16, "cuda": 256}
@@ -58,6 +43,10 @@ class Ceiling:
         precision = precision if precision in self.product else "fp32"
         return max(self.product[precision], *self.convolution[precision].values())
 
+    def share(self, flop: float, seconds: float, precision: str) -> float:
+        """What part of the best rate a task reached."""
+        return flop / seconds / 1e9 / self.best(precision)
+
 
 def measure_ceiling(device: torch.device, *, repeats: int = 3) -> Ceiling:
     """Measure a device, in a few seconds; nothing global is changed, random state included.
@@ -69,64 +58,44 @@ def measure_ceiling(device: torch.device, *, repeats: int = 3) -> Ceiling:
     kind = "cuda" if device.type == "cuda" else "cpu"
     native = has_native_bf16() if kind == "cuda" else processor_has_native_bf16()
     precisions = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if native else {})
-    seconds = partial(_fastest, device, repeats)
+    product: dict[str, float] = {}
+    convolution: dict[str, dict[str, float]] = {}
+
+    def seconds(task: Callable[[], object]) -> float:
+        return min(timed(task, device) for _ in range(repeats + 1))  # the first warms up
+
+    def gflop_per_s(task: Callable[[], object]) -> float:
+        return count_operations(task) / seconds(task) / 1e9
+
     with torch.no_grad():
-        return Ceiling(
-            device=device_name(device),
-            threads=torch.get_num_threads(),
-            product={
-                name: _product(_SIDE[kind], device, dtype, seconds)
-                for name, dtype in precisions.items()
-            },
-            convolution={
-                name: {
-                    shape: _convolution(layer, _IMAGES[kind], device, dtype, seconds)
-                    for shape, layer in _CONVOLUTIONS.items()
-                }
-                for name, dtype in precisions.items()
-            },
-            copy_gb_per_s=_copy(_COPIED_MIB[kind], device, seconds),
-        )
-
-
-_Seconds = Callable[[Callable[[], object]], float]
-
-
-def _fastest(device: torch.device, repeats: int, task: Callable[[], object]) -> float:
-    """Seconds of the fastest run of a task, after one that warms up."""
-    found = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        task()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - started)
-    return min(found[1:])
+        for precision, dtype in precisions.items():
+            noise = partial(_noise, device=device, dtype=dtype)
+            side = _SIDE[kind]
+            product[precision] = gflop_per_s(
+                partial(torch.mm, noise(side, side), noise(side, side))
+            )
+            convolution[precision] = {}
+            for kernel, inputs, outputs, side in _CONVOLUTIONS:
+                maps = noise(_IMAGES[kind], inputs, side, side)
+                weights = noise(outputs, inputs, kernel, kernel)
+                shape = f"{kernel}x{kernel}, {inputs} to {outputs} channels, {side} px"
+                convolution[precision][shape] = gflop_per_s(
+                    partial(F.conv2d, maps, weights, padding=kernel // 2)
+                )
+        source = torch.ones(_COPIED_MIB[kind] * 2**18, device=device)  # float32: 2^18 to a MiB
+        target = torch.empty_like(source)
+        copied = seconds(lambda: target.copy_(source))
+    return Ceiling(
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        product=product,
+        convolution=convolution,
+        copy_gb_per_s=2 * source.nbytes / copied / 1e9,
+    )
 
 
 def _noise(*shape: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Random numbers, as zeros would be multiplied faster, from a generator of their own."""
     generator = torch.Generator(device).manual_seed(0)
-    return torch.randn(*shape, generator=generator, device=device).to(dtype)
-
-
-def _product(side: int, device: torch.device, dtype: torch.dtype, seconds: _Seconds) -> float:
-    first, second = (_noise(side, side, device=device, dtype=dtype) for _ in range(2))
-    return float(2 * side**3 / seconds(lambda: first @ second) / 1e9)
-
-
-def _convolution(
-    layer: _Convolution, images: int, device: torch.device, dtype: torch.dtype, seconds: _Seconds
-) -> float:
-    inputs, outputs, kernel, side = layer
-    noise = partial(_noise, device=device, dtype=dtype)
-    maps = noise(images, inputs, side, side).contiguous(memory_format=torch.channels_last)
-    weights = noise(outputs, inputs, kernel, kernel).contiguous(memory_format=torch.channels_last)
-    taken = seconds(lambda: F.conv2d(maps, weights, padding=kernel // 2))
-    return float(2 * images * outputs * inputs * kernel**2 * side**2 / taken / 1e9)
-
-
-def _copy(size_mib: int, device: torch.device, seconds: _Seconds) -> float:
-    source = torch.ones(size_mib * 2**18, device=device)  # float32: 2^18 to a MiB
-    target = torch.empty_like(source)
-    return float(2 * source.nbytes / seconds(lambda: target.copy_(source)) / 1e9)
+    noise = torch.randn(*shape, generator=generator, device=device).to(dtype)
+    return noise.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else noise

@@ -1,7 +1,6 @@
 """Where the time of a training step goes: its operations, by what they are for."""
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch.autograd import profiler
 
 from medstrata.pretraining.losses import IntermediateLosses
+from medstrata.pretraining.profile.measure import timed
 
 # What an operation is for, by a piece of its name; the first that fits. The rest is elementwise.
 _KINDS = {
@@ -51,11 +51,7 @@ def trace_steps(
         _marked(losses),
         profiler.profile(use_device="cuda" if cuda else None, use_kineto=cuda) as trace,
     ):
-        started = time.perf_counter()
-        run()
-        if cuda:
-            torch.cuda.synchronize(device)
-        seconds = time.perf_counter() - started
+        seconds = timed(run, device)
     parts = _sum_up(trace.function_events or [], cuda)
     return dict(sorted(parts.items(), key=lambda part: -part[1])), seconds
 
@@ -63,17 +59,9 @@ def trace_steps(
 @contextmanager
 def _marked(losses: IntermediateLosses) -> Iterator[None]:
     """Let what the intermediate losses compute carry their name in the trace."""
-    pool, forward = losses.pool, losses.forward
-
-    def marked(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            with profiler.record_function(INTERMEDIATE):
-                return original(*arguments)
-
-        return call
-
+    marked = profiler.record_function(INTERMEDIATE)  # a decorator, too
     # An attribute of the object hides the method of its class, until it is deleted.
-    losses.__dict__.update(pool=marked(pool), forward=marked(forward))
+    losses.__dict__.update(pool=marked(losses.pool), forward=marked(losses.forward))
     try:
         yield
     finally:
@@ -85,7 +73,7 @@ def _sum_up(events: Any, cuda: bool) -> dict[str, float]:
     marked = {
         event.sequence_nr
         for event in events
-        if event.sequence_nr >= 0 and not _is_backward(event) and _place(event) == INTERMEDIATE
+        if event.sequence_nr >= 0 and _place(event) == INTERMEDIATE
     }
     parts: dict[str, float] = {}
     for event in events:
@@ -98,37 +86,28 @@ def _sum_up(events: Any, cuda: bool) -> dict[str, float]:
             continue
         if event.is_user_annotation and not compiled:
             continue
-        part = INTERMEDIATE if _root(event).sequence_nr in marked else _place(event)
-        part = part or _kind(event.kernels[0].name if compiled else event.name)
+        *_, root = _enclosing(event)
+        part = INTERMEDIATE if root.sequence_nr in marked else _place(event)
+        name = event.kernels[0].name if compiled else event.name
+        part = part or _first(_KINDS, name.lower()) or ELEMENTWISE
         parts[part] = parts.get(part, 0.0) + micros / 1e6
     return parts
 
 
-def _is_backward(event: Any) -> bool:
-    return "evaluate_function" in _root(event).name
-
-
-def _root(event: Any) -> Any:
-    while event.cpu_parent is not None:
+def _enclosing(event: Any) -> Iterator[Any]:
+    """An event, and what encloses it, the innermost first."""
+    while event is not None:
+        yield event
         event = event.cpu_parent
-    return event
 
 
 def _place(event: Any) -> str | None:
-    while event is not None:
-        for place, words in _PLACES.items():
-            if any(word in event.name for word in words):
-                return place
-        event = event.cpu_parent
-    return None
+    return next(filter(None, (_first(_PLACES, one.name) for one in _enclosing(event))), None)
 
 
-def _kind(name: str) -> str:
-    lowered = name.lower()
-    for kind, words in _KINDS.items():
-        if any(word in lowered for word in words):
-            return kind
-    return ELEMENTWISE
+def _first(names: Mapping[str, tuple[str, ...]], text: str) -> str | None:
+    """The first name of which a piece is in a text."""
+    return next((name for name, words in names.items() if any(one in text for one in words)), None)
 
 
 def as_shares(parts: Mapping[str, float], seconds: float) -> dict[str, float]:
