@@ -20,7 +20,7 @@ _RESUMABLE = ("pretrain", "finetune", "probe", "reuse", "atlas")
 
 HELP = """usage: medstrata COMMAND [options]   (medstrata COMMAND --help explains each)
 
-Pre-train an encoder of medical images without labels; measure its worth with few.
+Pre-train an encoder of medical images without labels and measure its worth.
 
 commands:
 {commands}
