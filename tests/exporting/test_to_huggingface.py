@@ -7,19 +7,12 @@ import pytest
 from support.export_check import OTHER_NETWORKS, check_export, check_other_network
 
 
-def test_backbone_loads_by_its_card(
-    exported_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("run", "outputs"), [("grey", 512), ("grey-tuned", 1)])
+def test_run_loads_by_its_card(
+    run: str, outputs: int, exported_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert check_export(
-        exported_runs / "grey", "huggingface", tmp_path / "out", monkeypatch
-    ).shape == (5, 512)
-
-
-def test_tuned_run_loads_by_its_card(
-    exported_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = exported_runs / "grey-tuned"
-    assert check_export(run, "huggingface", tmp_path / "out", monkeypatch).shape == (5, 1)
+    given = check_export(exported_runs / run, "huggingface", tmp_path / "out", monkeypatch)
+    assert given.shape == (5, outputs)
 
 
 @pytest.mark.slow

@@ -8,19 +8,12 @@ from support.export_check import check_export
 from support.exported_runs import pretrained_run
 
 
-def test_backbone_loads_by_its_card(
-    exported_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("run", "outputs"), [("grey", 512), ("grey-tuned", 512)])
+def test_run_loads_by_its_card(
+    run: str, outputs: int, exported_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert check_export(
-        exported_runs / "grey", "torchvision", tmp_path / "out", monkeypatch
-    ).shape == (5, 512)
-
-
-def test_tuned_run_loads_by_its_card(
-    exported_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = exported_runs / "grey-tuned"
-    assert check_export(run, "torchvision", tmp_path / "out", monkeypatch).shape == (5, 512)
+    given = check_export(exported_runs / run, "torchvision", tmp_path / "out", monkeypatch)
+    assert given.shape == (5, outputs)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """An export is loaded by its consumer through the lines of its own model card."""
 
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -37,6 +38,15 @@ def check_export(
     assert expected.abs().max() > 1e-3  # or anything would be near it
     torch.testing.assert_close(given, expected, atol=1e-4 if to == "onnx" else 1e-5, rtol=1e-5)
     return given
+
+
+def check_graph(run: Path, to: str, key: str, out: Path, patch: pytest.MonkeyPatch) -> None:
+    """A graph from pixels to logits and stages says what it takes and gives, as `check_export`."""
+    check_export(run, to, out, patch, stages=True, with_preprocessing=True)
+    assert json.loads((out / "config.json").read_text())[key] == {
+        "input": "pixels",
+        "outputs": ["logits", "pooled", "stage1", "stage2", "stage3", "stage4"],
+    }
 
 
 def refused_export(run: Path, to: str, tmp_path: Path, match: str) -> None:
