@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from medstrata.data.prepare.settings import PrepareSettings as PrepareSettings
     from medstrata.data.store.open import open_store as open_store
     from medstrata.evaluation.atlas import atlas as atlas
+    from medstrata.evaluation.feature_reuse import reuse as reuse
     from medstrata.evaluation.finetune import finetune as finetune
     from medstrata.evaluation.probe import probe as probe
-    from medstrata.evaluation.reuse import reuse as reuse
     from medstrata.evaluation.settings import AtlasSettings as AtlasSettings
     from medstrata.evaluation.settings import FinetuneSettings as FinetuneSettings
     from medstrata.evaluation.settings import ProbeSettings as ProbeSettings
@@ -73,7 +73,7 @@ _PUBLIC = {
     "recipe": "medstrata.pretraining.recipes",
     "run_study": "medstrata.studies.study",
     "study": "medstrata.studies.study",
-    "reuse": "medstrata.evaluation.reuse",
+    "reuse": "medstrata.evaluation.feature_reuse",
     "write_report": "medstrata.report.page",
 }
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from medstrata.cli import doctor as checks
-from medstrata.cli.doctor import Answer, Check, heard
+from medstrata.cli.doctor import Check, ChildReport, heard
 from medstrata.cli.main import main
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
@@ -35,7 +35,7 @@ def lines(found: Iterable[Check]) -> str:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A sound machine, whose child is not asked."""
-    answer = Answer({"import torch": None, "device": torch(), "decode PNG": None})
+    answer = ChildReport({"import torch": None, "device": torch(), "decode PNG": None})
     monkeypatch.setattr(checks, "ask", lambda *_: answer)
     monkeypatch.setattr(checks, "usable_cores", lambda: 2.0)
     monkeypatch.setattr(checks, "default_threads", lambda: 2)
@@ -203,7 +203,7 @@ def test_device(
     smi: bool, said: dict[str, Any], line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/nvidia-smi" if smi else None)
-    assert line in lines(checks.check_device(Answer({"device": said})))
+    assert line in lines(checks.check_device(ChildReport({"device": said})))
 
 
 @pytest.mark.usefixtures("here")
@@ -257,7 +257,7 @@ def test_room_on_disk(here: Path, free: int, level: str, monkeypatch: pytest.Mon
 
 def test_formats() -> None:
     errors = {"decode DICOM": "decoded 9 levels off", "decode PNG": "ended by SIGSEGV"}
-    said = lines(checks.check_formats(Answer({"decode JPEG": None}, errors)))
+    said = lines(checks.check_formats(ChildReport({"decode JPEG": None}, errors)))
     assert "ok     formats: decoded: JPEG" in said
     assert "wrong  decode DICOM: decoded 9 levels off: pip install --force-reinstall 'med" in said
     assert "wrong  decode PNG: ended by SIGSEGV: pip install --force-reinstall pillow" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medstrata.cli import doctor, doctor_child
-from medstrata.cli.doctor import Answer, ask, check_store, heard
+from medstrata.cli.doctor import ChildReport, ask, check_store, heard
 from medstrata.data.store.store import Store
 from support.waiting import PATIENCE_S
 
@@ -44,10 +44,10 @@ def test_what_is_installed_here_loads_computes_and_decodes(store: Store) -> None
 @pytest.fixture
 def ask_here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[[str], Answer]:
+) -> Callable[[str], ChildReport]:
     """The child's words about a store, said in this process."""
 
-    def answer(store: str) -> Answer:
+    def answer(store: str) -> ChildReport:
         monkeypatch.setattr(sys, "argv", ["doctor_child", store])
         doctor_child.main()
         return heard(capsys.readouterr().out.encode(), "")
@@ -77,7 +77,7 @@ def damaged_manifest(store: Path) -> None:
     ],
 )
 def test_a_damaged_store(
-    damage: Callable[[Path], None], line: str, store: Store, ask_here: Callable[[str], Answer]
+    damage: Callable[[Path], None], line: str, store: Store, ask_here: Callable[[str], ChildReport]
 ) -> None:
     damage(store.path)
     said = "\n".join(check.line for check in check_store(ask_here(str(store.path))))
@@ -85,6 +85,6 @@ def test_a_damaged_store(
     assert "wrong" in said
 
 
-def test_a_store_far_away_is_left_alone(ask_here: Callable[[str], Answer]) -> None:
+def test_a_store_far_away_is_left_alone(ask_here: Callable[[str], ChildReport]) -> None:
     said = "\n".join(check.line for check in check_store(ask_here("s3://b/x.store")))
     assert said.startswith("warn   store: s3://b/x.store is not looked at: doctor makes no network")

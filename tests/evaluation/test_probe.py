@@ -18,7 +18,7 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation import probe as probing
 from medstrata.evaluation import setup
 from medstrata.evaluation.finetune import finetune
-from medstrata.evaluation.linear import fit_probe
+from medstrata.evaluation.linear_probe import fit_probe
 from medstrata.evaluation.probe import probe
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.evaluation.setup import seeded_encoder

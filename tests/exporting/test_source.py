@@ -8,7 +8,7 @@ import pytest
 import medstrata as ms
 from medstrata.cli.main import main
 from medstrata.exporting import to_timm
-from medstrata.exporting.source import Source
+from medstrata.exporting.source import ExportSource
 from medstrata.runtime.errors import MedstrataError
 from support.export_check import refused_export
 from support.exported_runs import tuned_run
@@ -95,7 +95,7 @@ def test_export_that_loads_as_something_else_is_not_kept(
 ) -> None:
     write = to_timm.write_timm
 
-    def lossy(source: Source, folder: Path) -> None:
+    def lossy(source: ExportSource, folder: Path) -> None:
         source.backbone.model.conv1[0].weight.data *= 2
         write(source, folder)
         source.backbone.model.conv1[0].weight.data /= 2

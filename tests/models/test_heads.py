@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medstrata.evaluation.linear import fit_linear
+from medstrata.evaluation.linear_probe import fit_linear
 from medstrata.models.heads import Head, num_outputs, probabilities, task_loss
 
 

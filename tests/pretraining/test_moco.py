@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from medstrata.models.backbones import create_backbone
 from medstrata.pretraining.losses import IntermediateLosses, build_intermediate, info_nce
-from medstrata.pretraining.moco import Encoder, MoCo, Queue, update_key_encoder
+from medstrata.pretraining.moco import EncoderWithHead, MoCo, Queue, update_key_encoder
 from medstrata.pretraining.settings import IntermediateSettings
 
 BATCH_NORM, NO_BATCH_NORM = "test_resnet", "test_convnext"
@@ -39,14 +39,14 @@ def unit(rows: int, seed: int) -> Tensor:
     return F.normalize(torch.randn(rows, 16, generator=generator(seed)), dim=1)
 
 
-def build_encoder(name: str, hidden_layers: int = 1) -> Encoder:
+def build_encoder(name: str, hidden_layers: int = 1) -> EncoderWithHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         backbone = create_backbone(name, in_channels=1, image_size=32)
         for key, parameter in backbone.named_parameters():
             if name == BATCH_NORM and not parameter.any() and key.endswith("weight"):
                 nn.init.ones_(parameter)  # residual blocks that start at zero have no gradient
-        return Encoder(backbone, head_size=16, hidden_layers=hidden_layers)
+        return EncoderWithHead(backbone, head_size=16, hidden_layers=hidden_layers)
 
 
 def build(name: str, *, loss: str | None = "mse", sub_batches: int = 1, **options: Any) -> MoCo:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from medstrata.runtime.errors import MedstrataError
-from medstrata.studies.plan import Cell, plan
+from medstrata.studies.plan import StudyCell, plan
 from medstrata.studies.runner import run_cells
 from support.small_study import Ended, Pretended, tiny
 
@@ -69,7 +69,7 @@ def test_a_half_made_cell_is_not_taken_for_whole(tmp_path: Path) -> None:
 
 def test_two_studies_in_one_folder_are_refused(tmp_path: Path) -> None:
     class Nested(Pretended):
-        def submit(self, cell: Cell) -> Ended:
+        def submit(self, cell: StudyCell) -> Ended:
             with pytest.raises(MedstrataError, match="another process runs the study"):
                 run_cells(tiny(), self.out, Pretended(self.out))
             return super().submit(cell)

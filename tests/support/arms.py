@@ -7,7 +7,7 @@ import numpy as np
 
 from medstrata.metrics.intervals import mean_of_models, percentile_ends, resampled_scores, score
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.paired import Difference, paired_difference, permutation_test
+from medstrata.metrics.paired_difference import Difference, paired_difference, permutation_test
 from support.plain_metrics import predictions
 
 

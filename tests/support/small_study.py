@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medstrata.studies.plan import Cell
+from medstrata.studies.plan import StudyCell
 from medstrata.studies.settings import StudySettings, as_study
 
 TINY: dict[str, Any] = {
@@ -65,7 +65,7 @@ class Pretended:
     slots: int = 2
     order: list[str] = field(default_factory=list)
 
-    def submit(self, cell: Cell) -> Ended:
+    def submit(self, cell: StudyCell) -> Ended:
         self.order.append(cell.folder)
         if self.errors.get(cell.folder):
             return Ended(self.errors[cell.folder].pop(0))

@@ -84,7 +84,7 @@ class Check:
 
 
 @dataclass
-class Answer:
+class ChildReport:
     """What a process of its own has said: of each step its facts, or why it failed."""
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -119,7 +119,7 @@ def check_machine(store: str | None = None) -> list[Check]:
     ]
 
 
-def ask(*words: str) -> Answer:
+def ask(*words: str) -> ChildReport:
     """Run the child and listen: a crash there names the step that it came from."""
     # -P: a torch.py in the current folder is not what the program itself would import.
     command = [sys.executable, "-P", "-m", "medstrata.cli.doctor_child", *words]
@@ -135,9 +135,9 @@ def ask(*words: str) -> Answer:
     return heard(done.stdout, ending if done.returncode else "")
 
 
-def heard(said: bytes, ending: str) -> Answer:
+def heard(said: bytes, ending: str) -> ChildReport:
     """What the child's lines mean; what libraries print there besides is passed over."""
-    answer, begun = Answer(), ""
+    answer, begun = ChildReport(), ""
     for line in said.splitlines():
         try:
             message = json.loads(line)
@@ -209,7 +209,7 @@ def check_versions() -> Iterator[Check]:
         yield Check("ok", "versions", f"{len(wanted)} libraries that go together ({shown})")
 
 
-def check_imports(answer: Answer) -> Iterator[Check]:
+def check_imports(answer: ChildReport) -> Iterator[Check]:
     """Whether the libraries load."""
     names, errors = answer.of("import ")
     for step, why in errors.items():
@@ -219,7 +219,7 @@ def check_imports(answer: Answer) -> Iterator[Check]:
         yield Check("ok", "imports", f"{len(names)} libraries load")
 
 
-def check_device(answer: Answer) -> Iterator[Check]:
+def check_device(answer: ChildReport) -> Iterator[Check]:
     """Whether there is a GPU, and PyTorch can use it."""
     facts = answer.facts.get("device")
     if facts is None:
@@ -285,7 +285,7 @@ def check_memory() -> Iterator[Check]:
         yield Check("warn", "shared memory", words, mend)
 
 
-def check_formats(answer: Answer) -> Iterator[Check]:
+def check_formats(answer: ChildReport) -> Iterator[Check]:
     """Whether each image format decodes to what was encoded."""
     names, errors = answer.of("decode ")
     for step, why in errors.items():
@@ -339,7 +339,7 @@ def check_extras() -> Iterator[Check]:
     yield Check("ok", "extras", words)
 
 
-def check_store(answer: Answer) -> Iterator[Check]:
+def check_store(answer: ChildReport) -> Iterator[Check]:
     """Whether a store opens and holds what its manifest says."""
     mend = "prepare it again with --overwrite"
     facts = answer.facts.get("store")

@@ -100,7 +100,7 @@ def _levels(bits: int) -> Any:
 def _photograph(name: str, written_as: str, options: dict[str, Any], slack: int) -> None:
     from PIL import Image
 
-    from medstrata.data.formats.pillow import read_photographs
+    from medstrata.data.formats.raster import read_photographs
     from medstrata.data.formats.read_settings import ReadSettings
 
     for bits in (8, 16) if name == "PNG" else (8,):

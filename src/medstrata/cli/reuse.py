@@ -22,7 +22,7 @@ def run(arguments: Namespace) -> None:
     """What the command does."""
     settings = pick_settings(ReuseSettings, arguments)
     from medstrata.data.store.open import open_store
-    from medstrata.evaluation.reuse import reuse
+    from medstrata.evaluation.feature_reuse import reuse
 
     reuse(
         arguments.run,

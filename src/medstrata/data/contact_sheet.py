@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from medstrata.data.formats.windows import to_bytes
+from medstrata.data.formats.grey_levels import to_bytes
 from medstrata.runtime.files import replacing
 
 TILE = 96  # side of a thumbnail in pixels

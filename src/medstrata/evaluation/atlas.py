@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
-from medstrata.evaluation.neighbour_sheet import Neighbour, Query, SheetImage, write_sheet
+from medstrata.evaluation.neighbour_sheet import SheetImage, SheetNeighbour, SheetQuery, write_sheet
 from medstrata.evaluation.rows import labelled_rows
 from medstrata.evaluation.settings import AtlasSettings
 from medstrata.evaluation.setup import Evaluation, EvaluationOptions
@@ -171,7 +171,7 @@ def _facts(store: Store, task: Task, rows: NDArray[np.int64]) -> pd.DataFrame:
 
 def _find_neighbours(
     features: NDArray[np.float32], facts: pd.DataFrame, settings: AtlasSettings
-) -> list[Query]:
+) -> list[SheetQuery]:
     # By turns from each label, the most frequent first; within a label in random order.
     drawn = facts.loc[permutation(len(facts), Stream.ATLAS_QUERIES, settings.seed), ["label"]]
     turn = drawn.groupby("label").cumcount()
@@ -180,10 +180,10 @@ def _find_neighbours(
     chosen = facts.loc[chosen.sort_values(), "label"].sort_values(kind="stable").index
     near, cosines = nearest(features, np.arange(len(facts)), settings.neighbours)
     return [
-        Query(
+        SheetQuery(
             image=_sheet_image(facts, int(index)),
             neighbours=tuple(
-                Neighbour(
+                SheetNeighbour(
                     image=_sheet_image(facts, int(other)),
                     cosine=float(cosine),
                     same_label=bool(facts["label"][other] == facts["label"][index]),
@@ -201,7 +201,7 @@ def _sheet_image(facts: pd.DataFrame, index: int) -> SheetImage:
     return SheetImage(int(row), str(sample_id), str(label))
 
 
-def _described(query: Query) -> dict[str, Any]:
+def _described(query: SheetQuery) -> dict[str, Any]:
     return {
         "sample_id": query.image.sample_id,
         "neighbours": [

@@ -11,8 +11,8 @@ import pandas as pd
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import export_classifier
-from medstrata.evaluation.full import fit_full
-from medstrata.evaluation.linear import fit_frozen
+from medstrata.evaluation.finetune_full import fit_full
+from medstrata.evaluation.linear_probe import fit_frozen
 from medstrata.evaluation.result_tables import (
     describe_subset,
     known_answers,

@@ -29,7 +29,7 @@ class SheetImage:
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class SheetNeighbour:
     """An image near another one."""
 
     image: SheetImage
@@ -39,14 +39,14 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Query:
+class SheetQuery:
     """An image and the images near it, the nearest first."""
 
     image: SheetImage
-    neighbours: tuple[Neighbour, ...]
+    neighbours: tuple[SheetNeighbour, ...]
 
 
-def write_sheet(store: Store, queries: list[Query], path: Path) -> None:
+def write_sheet(store: Store, queries: list[SheetQuery], path: Path) -> None:
     """Write the sheet as a PNG: labels below, neighbours with their cosine, colours explained."""
     columns = 1 + max(len(query.neighbours) for query in queries)
     width = max(columns * (_CELL + _GAP) + 2 * _GAP, 4 * (_CELL + _GAP) + _GAP)
@@ -73,7 +73,7 @@ def write_sheet(store: Store, queries: list[Query], path: Path) -> None:
     sheet.save(path)
 
 
-def _colour(neighbour: Neighbour) -> tuple[int, int, int]:
+def _colour(neighbour: SheetNeighbour) -> tuple[int, int, int]:
     if neighbour.same_patient:
         return _SAME_PATIENT
     return _SAME_LABEL if neighbour.same_label else _OTHER_LABEL

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
-from medstrata.evaluation.linear import fit_probe
+from medstrata.evaluation.linear_probe import fit_probe
 from medstrata.evaluation.result_tables import (
     describe_subset,
     known_answers,

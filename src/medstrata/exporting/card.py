@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from medstrata.exporting.citations import citations
-from medstrata.exporting.scores import Score
-from medstrata.exporting.source import Source, base_name, output_names
+from medstrata.exporting.scores import CardScore
+from medstrata.exporting.source import ExportSource, base_name, output_names
 from medstrata.exporting.target import Target
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_config, read_result
@@ -50,10 +50,10 @@ class Statements:
 
 
 def model_card(
-    source: Source,
+    source: ExportSource,
     target: Target,
     folder: Path,
-    scores: Sequence[Score],
+    scores: Sequence[CardScore],
     statements: Statements,
 ) -> str:
     """Compose README.md of an export whose other files lie in `folder`."""
@@ -76,9 +76,9 @@ def model_card(
 
 
 def _front_matter(
-    source: Source,
+    source: ExportSource,
     target: Target,
-    scores: Sequence[Score],
+    scores: Sequence[CardScore],
     statements: Statements,
     title: str,
 ) -> str:
@@ -114,7 +114,7 @@ def _front_matter(
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
 
 
-def _summary(source: Source) -> str:
+def _summary(source: ExportSource) -> str:
     parameters = sum(value.numel() for value in source.backbone.parameters())
     kind = (
         "An encoder of medical images: it turns an image into features"
@@ -128,11 +128,11 @@ def _summary(source: Source) -> str:
     )
 
 
-def _task(source: Source) -> str:
+def _task(source: ExportSource) -> str:
     return escaped(source.result["task"]["name"])
 
 
-def _input(source: Source) -> str:
+def _input(source: ExportSource) -> str:
     options = source.preprocessing
     colours = "1 (grey)" if options.channels == 1 else "3 (red, green, blue)"
     rows = [
@@ -156,7 +156,7 @@ def _input(source: Source) -> str:
     )
 
 
-def _output(source: Source) -> str:
+def _output(source: ExportSource) -> str:
     lines = [f"- pooled features: {source.backbone.embed_dim} numbers an image\n"]
     names = output_names(source)
     if names:
@@ -171,7 +171,7 @@ def _output(source: Source) -> str:
     return "".join(lines)
 
 
-def _data(source: Source, statements: Statements) -> str:
+def _data(source: ExportSource, statements: Statements) -> str:
     result = source.result
     stated = [
         ["modality", _stated(statements.modality)],
@@ -195,7 +195,7 @@ def _data(source: Source, statements: Statements) -> str:
     return table(["", ""], rows)
 
 
-def _training(source: Source) -> str:
+def _training(source: ExportSource) -> str:
     text = ""
     if source.result["kind"] == "import":
         file, layout = source.result["file"], source.result["layout"]
@@ -213,7 +213,7 @@ def _training(source: Source) -> str:
     return text
 
 
-def _start(source: Source) -> str:
+def _start(source: ExportSource) -> str:
     spec = EncoderSpec.parse(source.result["encoder"])
     match spec.kind:
         case "scratch":
@@ -224,7 +224,7 @@ def _start(source: Source) -> str:
             return f"the encoder {escaped(spec.name)}; its training is not known here"
 
 
-def _pretraining(source: Source) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _pretraining(source: ExportSource) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Settings and result of the pre-training run behind the encoder; None where there is none."""
     if source.result["kind"] == "pretrain":
         return dict(source.settings), dict(source.result)
@@ -261,7 +261,7 @@ def _run_table(title: str, result: dict[str, Any] | Any, settings: dict[str, Any
     )
 
 
-def _results(scores: Sequence[Score]) -> str:
+def _results(scores: Sequence[CardScore]) -> str:
     if not scores:
         return "No scores were given with `--results`; judge it on your own data before use.\n"
     rows = [
@@ -285,7 +285,7 @@ def _results(scores: Sequence[Score]) -> str:
     )
 
 
-def _limits(source: Source) -> str:
+def _limits(source: ExportSource) -> str:
     use = (
         "to start from when training on few labels, or as fixed features; it diagnoses nothing"
         if source.head is None

@@ -10,7 +10,7 @@ from typing import Any
 from medstrata.exporting.card import Statements, model_card
 from medstrata.exporting.scores import scores_of
 from medstrata.exporting.settings import GRAPHS, TARGETS, ExportSettings
-from medstrata.exporting.source import Source, expected_outputs, fixed_pixels, open_source
+from medstrata.exporting.source import ExportSource, expected_outputs, fixed_pixels, open_source
 from medstrata.exporting.target import Target
 from medstrata.exporting.to_huggingface import HuggingFace
 from medstrata.exporting.to_monai import MONAI
@@ -129,7 +129,7 @@ def _is_export(folder: Path) -> bool:
     return isinstance(config, dict) and "medstrata" in config
 
 
-def _check(to: str, target: Target, source: Source, folder: Path) -> str:
+def _check(to: str, target: Target, source: ExportSource, folder: Path) -> str:
     """Load what was written as its users will, and compare outputs; returns what to say."""
     if find_spec(target.consumer) is None:
         return f"{to}: not checked, {target.consumer} is not installed"

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from medstrata.exporting.source import Source, base_name, describe
+from medstrata.exporting.source import ExportSource, base_name, describe
 from medstrata.exporting.target import (
     Loaded,
     input_words,
@@ -35,8 +35,8 @@ class SameNetwork:
     library: str
     title: str
     networks: tuple[str, ...]
-    build: Callable[[Source], nn.Module]
-    lines: Callable[[Source], str]
+    build: Callable[[ExportSource], nn.Module]
+    lines: Callable[[ExportSource], str]
     tolerance: float = 1e-5
     takes_head: bool = False
 
@@ -45,7 +45,7 @@ class SameNetwork:
         """See `Target.consumer`."""
         return self.library
 
-    def require(self, source: Source) -> None:
+    def require(self, source: ExportSource) -> None:
         """See `Target.require`."""
         if base_name(source.architecture) not in self.networks:
             raise MedstrataError(
@@ -53,19 +53,19 @@ class SameNetwork:
                 f"has {', '.join(self.networks)}. Choose --to timm, onnx or torch-export"
             )
 
-    def write(self, source: Source, folder: Path) -> None:
+    def write(self, source: ExportSource, folder: Path) -> None:
         """See `Target.write`."""
         save_weights(source.backbone.model, folder)
         save_config(folder, describe(source))
 
-    def load(self, source: Source, folder: Path, pixels: Tensor) -> Loaded:
+    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
         """See `Target.load`."""
         model = self.build(source)
         tensors, of = load_strictly(model, folder)
         with torch.inference_mode():
             return Loaded({"pooled": model.eval()(source.preprocessing(pixels))}, tensors, of)
 
-    def snippet(self, source: Source) -> str:
+    def snippet(self, source: ExportSource) -> str:
         """See `Target.snippet`."""
         return (
             f"{self.lines(source)}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medstrata.exporting.source import Source
+from medstrata.exporting.source import ExportSource
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result, unusable_run
@@ -13,7 +13,7 @@ from medstrata.runtime.errors import MedstrataError
 
 
 @dataclass(frozen=True)
-class Score:
+class CardScore:
     """One score on test images, with its interval over patients."""
 
     how: str
@@ -29,7 +29,7 @@ class Score:
     patients: int
 
 
-def scores_of(source: Source, runs: Sequence[Path]) -> list[Score]:
+def scores_of(source: ExportSource, runs: Sequence[Path]) -> list[CardScore]:
     """Scores of evaluation runs, and first of the exported run's own test images.
 
     Raises:
@@ -58,14 +58,14 @@ def scores_of(source: Source, runs: Sequence[Path]) -> list[Score]:
     return found
 
 
-def _score(result: Any) -> Score:
+def _score(result: Any) -> CardScore:
     metric, test = result["metric"], result["test"]
     if result["kind"] == "probe":
         cell, how = test["stages"]["pooled"]["linear"], "linear probe of pooled features"
     else:
         cell = test["scores"][metric]
         how = "every weight fine-tuned" if result["protocol"] == "full" else "frozen, linear layer"
-    return Score(
+    return CardScore(
         how=how,
         store=str(result["store"]["name"]),
         task=str(result["task"]["name"]),

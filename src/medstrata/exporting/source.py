@@ -21,7 +21,7 @@ _BATCH = 3  # images of the fixed input; not the batch that graphs are traced wi
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """An encoder as a run left it, in evaluation mode on the CPU.
 
     Attributes:
@@ -47,7 +47,7 @@ class Source:
     fit: str | None
 
 
-def open_source(run: Path, *, head: bool) -> Source:
+def open_source(run: Path, *, head: bool) -> ExportSource:
     """Load the encoder of a finished pre-training or fully fine-tuned run, or an imported one.
 
     Args:
@@ -63,7 +63,7 @@ def open_source(run: Path, *, head: bool) -> Source:
     kind, settings = result.get("kind"), read_config(run / "config.yaml")
     if kind in ("pretrain", "import"):
         loaded = load_run(run)
-        return Source(
+        return ExportSource(
             run,
             loaded.arm,
             loaded.architecture,
@@ -84,7 +84,7 @@ def open_source(run: Path, *, head: bool) -> Source:
             "encoder it was given, or fine-tune with --protocol full"
         )
     stored = load_classifier(run)
-    return Source(
+    return ExportSource(
         run,
         result["arm"],
         result["backbone"],
@@ -103,7 +103,7 @@ def _linear(head: Head) -> nn.Linear:
     return layer
 
 
-def fixed_pixels(source: Source) -> Tensor:
+def fixed_pixels(source: ExportSource) -> Tensor:
     """Pixels on which what was written is compared: uint8, (B, H, W, C), the same every time."""
     side, channels = source.preprocessing.image_size, source.preprocessing.channels
     generator = torch.Generator().manual_seed(0)
@@ -112,7 +112,7 @@ def fixed_pixels(source: Source) -> Tensor:
     )
 
 
-def expected_outputs(source: Source, pixels: Tensor) -> dict[str, Tensor]:
+def expected_outputs(source: ExportSource, pixels: Tensor) -> dict[str, Tensor]:
     """What the encoder itself gives: `pooled`, a map for each stage, `logits` of a head."""
     with torch.inference_mode():
         features = source.backbone(source.preprocessing(pixels))
@@ -122,7 +122,7 @@ def expected_outputs(source: Source, pixels: Tensor) -> dict[str, Tensor]:
     return outputs
 
 
-def output_names(source: Source) -> list[str]:
+def output_names(source: ExportSource) -> list[str]:
     """What each output of the head stands for, in order; empty without a head.
 
     A binary task has one logit, of its second class; an ordinal one a logit for each "above".
@@ -145,7 +145,7 @@ def base_name(architecture: str) -> str:
     return architecture.partition(".")[0]
 
 
-def describe(source: Source) -> dict[str, Any]:
+def describe(source: ExportSource) -> dict[str, Any]:
     """What every export's config.json says."""
     names = output_names(source)
     return {

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from medstrata.exporting.source import Source
+from medstrata.exporting.source import ExportSource
 from medstrata.runtime.files import write_text
 
 WEIGHTS = "model.safetensors"
@@ -54,16 +54,16 @@ class Target(Protocol):
     def takes_head(self) -> bool:
         """Whether the head of a fine-tuned run goes along."""
 
-    def require(self, source: Source) -> None:
+    def require(self, source: ExportSource) -> None:
         """Raise MedstrataError, before anything is written, where it has no counterpart there."""
 
-    def write(self, source: Source, folder: Path) -> None:
+    def write(self, source: ExportSource, folder: Path) -> None:
         """Write weights and config.json into an empty folder."""
 
-    def load(self, source: Source, folder: Path, pixels: Tensor) -> Loaded:
+    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
         """Load with the consumer's own function; run uint8 pixels (B, H, W, C) through it."""
 
-    def snippet(self, source: Source) -> str:
+    def snippet(self, source: ExportSource) -> str:
         """The same as lines of Python, run in the folder, for the model card."""
 
 
@@ -86,12 +86,12 @@ def load_strictly(model: nn.Module, folder: Path) -> tuple[int, int]:
     return len(model.state_dict()), len(state)
 
 
-def input_words(source: Source) -> str:
+def input_words(source: ExportSource) -> str:
     """The input as a comment of a snippet."""
     side, channels = source.preprocessing.image_size, source.preprocessing.channels
     return f"float32, (B, {channels}, {side}, {side}), normalised as below"
 
 
-def result_name(source: Source) -> str:
+def result_name(source: ExportSource) -> str:
     """What a snippet calls what the model gives."""
     return "features" if source.head is None else "logits"

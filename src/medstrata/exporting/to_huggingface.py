@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from medstrata.exporting.source import Source
+from medstrata.exporting.source import ExportSource
 from medstrata.exporting.target import Loaded, input_words, save_config
 from medstrata.exporting.to_timm import whole_model, write_timm
 from medstrata.runtime.errors import MedstrataError
@@ -31,11 +31,11 @@ class HuggingFace:
     tolerance: ClassVar[float] = 1e-5
     takes_head: ClassVar[bool] = True
 
-    def require(self, source: Source) -> None:
+    def require(self, source: ExportSource) -> None:
         """See `Target.require`."""
         whole_model(source)
 
-    def write(self, source: Source, folder: Path) -> None:
+    def write(self, source: ExportSource, folder: Path) -> None:
         """See `Target.write`."""
         write_timm(source, folder)
         if source.head is not None:
@@ -43,7 +43,7 @@ class HuggingFace:
             config["problem_type"] = _PROBLEMS[source.result["task"]["kind"]]
             save_config(folder, config)
 
-    def load(self, source: Source, folder: Path, pixels: Tensor) -> Loaded:
+    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
         """See `Target.load`."""
         from transformers import AutoModel, AutoModelForImageClassification
         from transformers.utils import logging
@@ -67,7 +67,7 @@ class HuggingFace:
         tensors = len(model.state_dict())
         return Loaded(outputs, tensors, tensors)
 
-    def snippet(self, source: Source) -> str:
+    def snippet(self, source: ExportSource) -> str:
         """See `Target.snippet`."""
         name, given = (
             ("AutoModel", "features = model(images).pooler_output")

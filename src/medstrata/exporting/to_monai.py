@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from medstrata.exporting.same_network import SameNetwork
-from medstrata.exporting.source import Source, base_name
+from medstrata.exporting.source import ExportSource, base_name
 
 
-def _build(source: Source) -> nn.Module:
+def _build(source: ExportSource) -> nn.Module:
     from monai.networks import nets
 
     build: Any = getattr(nets, base_name(source.architecture))
@@ -27,7 +27,7 @@ def _build(source: Source) -> nn.Module:
     return model
 
 
-def _lines(source: Source) -> str:
+def _lines(source: ExportSource) -> str:
     name = base_name(source.architecture)
     return (
         f"from monai.networks.nets import {name}\n"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medstrata.exporting.graph import Graph, GraphTarget
+from medstrata.exporting.graph_target import Graph, GraphTarget
 
 
 def _save(

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from medstrata.exporting.source import Source, base_name, describe
+from medstrata.exporting.source import ExportSource, base_name, describe
 from medstrata.exporting.target import (
     WEIGHTS,
     Loaded,
@@ -30,15 +30,15 @@ class Timm:
     tolerance: ClassVar[float] = 1e-5
     takes_head: ClassVar[bool] = True
 
-    def require(self, source: Source) -> None:
+    def require(self, source: ExportSource) -> None:
         """See `Target.require`."""
         whole_model(source)
 
-    def write(self, source: Source, folder: Path) -> None:
+    def write(self, source: ExportSource, folder: Path) -> None:
         """See `Target.write`."""
         write_timm(source, folder)
 
-    def load(self, source: Source, folder: Path, pixels: Tensor) -> Loaded:
+    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
         """See `Target.load`."""
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         with torch.inference_mode():
@@ -46,7 +46,7 @@ class Timm:
         name = "pooled" if source.head is None else "logits"
         return Loaded({name: given}, len(model.state_dict()), len(load_file(folder / WEIGHTS)))
 
-    def snippet(self, source: Source) -> str:
+    def snippet(self, source: ExportSource) -> str:
         """See `Target.snippet`."""
         return (
             "import timm\n\n"
@@ -55,7 +55,7 @@ class Timm:
         )
 
 
-def write_timm(source: Source, folder: Path) -> None:
+def write_timm(source: ExportSource, folder: Path) -> None:
     """Write model.safetensors and config.json in the form that timm and the hub share."""
     model = whole_model(source)
     options = source.preprocessing
@@ -89,7 +89,7 @@ def write_timm(source: Source, folder: Path) -> None:
     )
 
 
-def whole_model(source: Source) -> Any:
+def whole_model(source: ExportSource) -> Any:
     """The model of timm with the head as its classifier; the bare one without a head.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from medstrata.exporting.same_network import SameNetwork
-from medstrata.exporting.source import Source, base_name
+from medstrata.exporting.source import ExportSource, base_name
 
 _RESNETS = (
     "resnet18",
@@ -24,7 +24,7 @@ _RESNETS = (
 _DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")
 
 
-def _build(source: Source) -> nn.Module:
+def _build(source: ExportSource) -> nn.Module:
     import torchvision
 
     model: Any = torchvision.models.get_model(base_name(source.architecture), weights=None)
@@ -37,7 +37,7 @@ def _build(source: Source) -> nn.Module:
     return network
 
 
-def _lines(source: Source) -> str:
+def _lines(source: ExportSource) -> str:
     classifier, name = _layers(source)
     lines = [
         "import torch",
@@ -56,14 +56,14 @@ def _lines(source: Source) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _layers(source: Source) -> tuple[str, str]:
+def _layers(source: ExportSource) -> tuple[str, str]:
     """What torchvision calls the classifier and the first layer."""
     if base_name(source.architecture) in _RESNETS:
         return "fc", "conv1"
     return "classifier", "features.conv0"
 
 
-def _first_convolution(source: Source) -> nn.Conv2d:
+def _first_convolution(source: ExportSource) -> nn.Conv2d:
     """The first layer for other than three channels, still without weights."""
     width = 96 if base_name(source.architecture) == "densenet161" else 64
     return nn.Conv2d(source.preprocessing.channels, width, 7, stride=2, padding=3, bias=False)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from medstrata.inference.inputs import ImageBatches, Refused
+from medstrata.inference.inputs import ImageBatches, RefusedImage
 from medstrata.models.features import Select, forward_batch
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.runtime.console import progress_bar, warn
@@ -118,7 +118,7 @@ def forward_batches(
     with progress_bar() as bar:
         shown = bar.add_task(title, total=images.total)
         for batch in images.batches:
-            if isinstance(batch, Refused):
+            if isinstance(batch, RefusedImage):
                 quarantine.add(*batch)
                 bar.advance(shown)
                 continue

@@ -29,7 +29,7 @@ STDIN = "-"
 _PATIENCE_S = 0.2
 
 
-class Named(NamedTuple):
+class ImageFile(NamedTuple):
     """An image file, and what its rows are called."""
 
     id: str
@@ -48,12 +48,12 @@ class Files:
         refused: Pairs of name and reason of files that cannot be read for what they are.
     """
 
-    named: Iterable[Named | None]
+    named: Iterable[ImageFile | None]
     total: int | None
     refused: list[tuple[str, str]]
 
 
-class Batch(NamedTuple):
+class ImageBatch(NamedTuple):
     """Images by row, and what they are called."""
 
     ids: list[str]
@@ -62,7 +62,7 @@ class Batch(NamedTuple):
     rows: NDArray[np.int64]  # (B,)
 
 
-class Refused(NamedTuple):
+class RefusedImage(NamedTuple):
     """An image that cannot be read, and why."""
 
     id: str
@@ -88,14 +88,14 @@ def find_inputs(source: Store | Path | str) -> Store | Files:
         return open_store(source)
     if path.is_dir():
         found = from_folder(path)
-        named = [Named(name, found.root / name, found.root) for name in found.files]
+        named = [ImageFile(name, found.root / name, found.root) for name in found.files]
         return Files(named, len(named), found.refused)
     if not path.is_file():
         raise MedstrataError(f"{path} does not exist; give a store, a folder of images or an image")
-    return Files([Named(printable(path.name), path)], 1, [])
+    return Files([ImageFile(printable(path.name), path)], 1, [])
 
 
-def named_on(descriptor: int) -> Iterator[Named | None]:
+def named_on(descriptor: int) -> Iterator[ImageFile | None]:
     """Files named on a stream, one a line, as they come; None when the stream falls silent."""
     # Not Python's own stdin: its buffer would hide from `select` what has already been read.
     rest = b""
@@ -109,7 +109,7 @@ def named_on(descriptor: int) -> Iterator[Named | None]:
             lines, rest = [rest], b""
         for line in lines:
             if line := line.rstrip(b"\r"):
-                yield Named(line.decode("utf-8", "replace"), Path(os.fsdecode(line)))
+                yield ImageFile(line.decode("utf-8", "replace"), Path(os.fsdecode(line)))
         if not chunk:
             return
 
@@ -118,7 +118,7 @@ class ImageBatches(NamedTuple):
     """Images of any source, batch by batch, and between them those that cannot be read."""
 
     total: int | None  # images, as far as that is known
-    batches: Iterator[Batch | Refused]
+    batches: Iterator[ImageBatch | RefusedImage]
 
 
 def image_batches(
@@ -139,7 +139,7 @@ def image_batches(
     return ImageBatches(total, file_batches(inputs, form, batch_size, threads))
 
 
-def store_batches(store: Store, batch_size: int) -> Iterator[Batch]:
+def store_batches(store: Store, batch_size: int) -> Iterator[ImageBatch]:
     """Every image of a store in its order; with patients, if any image has another name for one."""
     frame = store.columns("sample_id", "patient_id")
     has_patients = bool((frame["patient_id"] != frame["sample_id"]).any())
@@ -149,12 +149,14 @@ def store_batches(store: Store, batch_size: int) -> Iterator[Batch]:
         store.expect(rows[start : start + ahead])
         part = frame.iloc[start : start + batch_size]
         patients = part["patient_id"].tolist() if has_patients else None
-        yield Batch(part["sample_id"].tolist(), patients, store, rows[start : start + batch_size])
+        yield ImageBatch(
+            part["sample_id"].tolist(), patients, store, rows[start : start + batch_size]
+        )
 
 
 def file_batches(
     files: Files, form: StoreFormat, batch_size: int, workers: int
-) -> Iterator[Batch | Refused]:
+) -> Iterator[ImageBatch | RefusedImage]:
     """Images of files in their order, decoded ahead in threads, in memory that stays the same.
 
     Args:
@@ -166,19 +168,19 @@ def file_batches(
     Yields:
         Batches of images, and between them those that cannot be read.
     """
-    yield from (Refused(name, reason) for name, reason in files.refused)
+    yield from (RefusedImage(name, reason) for name, reason in files.refused)
     ids: list[str] = []
     squares: list[NDArray[Any]] = []
     for decoded in _decoded(files.named, form, batch_size, workers):
         if decoded is not None:
             name, square = decoded
             if isinstance(square, str):
-                yield Refused(name, square)
+                yield RefusedImage(name, square)
                 continue
             ids.append(name)
             squares.append(square)
         if ids and (decoded is None or len(ids) == batch_size):
-            yield Batch(ids, None, np.stack(squares), np.arange(len(ids)))
+            yield ImageBatch(ids, None, np.stack(squares), np.arange(len(ids)))
             ids, squares = [], []
 
 
@@ -186,7 +188,7 @@ _Decoded = tuple[str, NDArray[Any] | str]  # what it is called; pixels, or why t
 
 
 def _decoded(
-    named: Iterable[Named | None], form: StoreFormat, batch_size: int, workers: int
+    named: Iterable[ImageFile | None], form: StoreFormat, batch_size: int, workers: int
 ) -> Iterator[_Decoded | None]:
     """Each image in its order; None where no other is named for now, and at the end."""
     # A file of many frames may hold as many images as a batch.
@@ -202,7 +204,7 @@ def _decoded(
                 yield None
 
 
-def _decode(file: Named, form: StoreFormat) -> list[_Decoded]:
+def _decode(file: ImageFile, form: StoreFormat) -> list[_Decoded]:
     """The images of a file that are wanted; a frame's name ends in "#" and its number."""
     step, least = form.reading.step, form.least
     count = 1 if step is None else count_images(file.path, form.reading.axis)

@@ -16,7 +16,7 @@ from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.resize import fit_square
 from medstrata.inference.embed import form_for, layer_widths, open_encoder, pick_layers
-from medstrata.inference.inputs import Batch, Files, Named, Refused, image_batches
+from medstrata.inference.inputs import Files, ImageBatch, ImageFile, RefusedImage, image_batches
 from medstrata.models.encoders import LoadedEncoder
 from medstrata.models.features import every_layer, forward_batch
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -91,7 +91,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         pixels = isinstance(X, np.ndarray) and X.dtype.kind in "uif"
         batches = _pixel_batches if pixels else _path_batches
         for batch in batches(X, form, self.batch_size):
-            if isinstance(batch, Refused):
+            if isinstance(batch, RefusedImage):
                 raise MedstrataError(f"{batch.id} cannot be read ({batch.reason}): leave it out")
             layers = forward_batch(
                 loaded.backbone,
@@ -150,12 +150,16 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _path_batches(paths: Any, form: StoreFormat, batch_size: int) -> Iterator[Batch | Refused]:
-    named = [Named(str(path), Path(path)) for path in paths]
+def _path_batches(
+    paths: Any, form: StoreFormat, batch_size: int
+) -> Iterator[ImageBatch | RefusedImage]:
+    named = [ImageFile(str(path), Path(path)) for path in paths]
     return image_batches(Files(named, len(named), []), form, batch_size).batches
 
 
-def _pixel_batches(images: Any, form: StoreFormat, batch_size: int) -> Iterator[Batch | Refused]:
+def _pixel_batches(
+    images: Any, form: StoreFormat, batch_size: int
+) -> Iterator[ImageBatch | RefusedImage]:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in _SHAPES:
         raise MedstrataError(
             f"pixels of type {images.dtype} and shape {images.shape}: give uint8 (N, H, W) or "
@@ -167,7 +171,7 @@ def _pixel_batches(images: Any, form: StoreFormat, batch_size: int) -> Iterator[
         part = images[start : start + batch_size]
         squares = [fit_square(image, form.size, form.channels, form.fit)[0] for image in part]
         names = [str(start + place) for place in range(len(part))]
-        yield Batch(names, None, np.stack(squares), np.arange(len(part)))
+        yield ImageBatch(names, None, np.stack(squares), np.arange(len(part)))
 
 
 _SHAPES = ((), (1,), (3,))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medstrata.metrics.intervals import mean_of_models, percentile_ends
-from medstrata.metrics.paired import ROUNDING
+from medstrata.metrics.paired_difference import ROUNDING
 from medstrata.metrics.resampling import Floats
 
 

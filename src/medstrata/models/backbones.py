@@ -6,7 +6,7 @@ import timm
 from torch import Tensor, nn
 
 from medstrata.models.importing.conversions import timm_config
-from medstrata.models.importing.find_encoder import Found
+from medstrata.models.importing.find_encoder import EncoderInFile
 from medstrata.models.importing.match import Match, match
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
@@ -110,7 +110,7 @@ def create_backbone(
     return Backbone(model, *stage_taps(model))
 
 
-def take_weights(backbone: Backbone, found: Found) -> Match:
+def take_weights(backbone: Backbone, found: EncoderInFile) -> Match:
     """Give a backbone the encoder found in a file, and say what was matched and converted.
 
     Raises:

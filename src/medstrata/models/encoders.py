@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save
 
 from medstrata.models.backbones import Backbone, create_backbone, take_weights
-from medstrata.models.importing.config_json import CONFIG, Described, described_input
+from medstrata.models.importing.config_json import CONFIG, InputConfig, described_input
 from medstrata.models.importing.conversions import timm_config
-from medstrata.models.importing.find_encoder import Found, find_encoder, own_encoder
+from medstrata.models.importing.find_encoder import EncoderInFile, find_encoder, own_encoder
 from medstrata.models.importing.match import Match, channels_of, match
 from medstrata.models.preprocessing import NORMALISATIONS, Preprocessing, by_convention, imagenet
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -115,7 +115,7 @@ def load_encoder(
 
 
 def load_foreign(
-    found: Found,
+    found: EncoderInFile,
     backbone: str,
     *,
     image_size: int | None = None,
@@ -165,7 +165,7 @@ def load_foreign(
 
 
 def _usual_input(
-    found: Found, said: Described | None, image_size: int, channels: int
+    found: EncoderInFile, said: InputConfig | None, image_size: int, channels: int
 ) -> tuple[Preprocessing, str]:
     """What an encoder expects unless told otherwise, and who says so."""
     if said is None:

@@ -21,7 +21,7 @@ from medstrata.models.importing.find_encoder import find_encoder
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.pretraining.fsdp import copy_whole, put_back, shard, whole_state
 from medstrata.pretraining.losses import build_intermediate
-from medstrata.pretraining.moco import Encoder, MoCo, Queue
+from medstrata.pretraining.moco import EncoderWithHead, MoCo, Queue
 from medstrata.pretraining.monitors import Monitor, make_monitor
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runtime.console import say, warn
@@ -122,7 +122,7 @@ def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batc
     )
     if settings.weights not in (None, "imagenet"):
         take_weights(backbone, find_encoder(Path(settings.weights)))
-    encoder = Encoder(
+    encoder = EncoderWithHead(
         backbone, head_size=contrastive.head_size, hidden_layers=contrastive.hidden_layers
     )
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())

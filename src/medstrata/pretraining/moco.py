@@ -17,7 +17,7 @@ from medstrata.models.backbones import Backbone, Features
 from medstrata.pretraining.losses import IntermediateLosses, StageLoss, info_nce
 
 
-class Encoder(nn.Module):
+class EncoderWithHead(nn.Module):
     """A backbone and the projection head that contrasts its pooled features.
 
     Args:
@@ -107,7 +107,7 @@ class MoCo(nn.Module):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: EncoderWithHead,
         intermediate: IntermediateLosses,
         *,
         temperature: float,

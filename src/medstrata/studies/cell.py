@@ -13,9 +13,9 @@ from medstrata.data.prepare.prepare import prepare
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.evaluation.atlas import atlas
+from medstrata.evaluation.feature_reuse import reuse
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.probe import probe
-from medstrata.evaluation.reuse import reuse
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.evaluation.setup import EvaluationOptions
 from medstrata.pretraining.loop import pretrain
@@ -23,14 +23,14 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result
 from medstrata.runtime.files import write_text
 from medstrata.runtime.settings import replace_settings
-from medstrata.studies.plan import Cell, store_path
+from medstrata.studies.plan import StudyCell, store_path
 from medstrata.studies.settings import PREPARE_OPTIONS, DataSettings, StudySettings
 
 _CHOICE = "choice.json"
 _CANDIDATES = "candidates"
 
 
-def run_cell(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
+def run_cell(cell: StudyCell, settings: StudySettings, out: Path, root: Path) -> None:
     """Do the work of a cell; one that was cut goes on or starts again.
 
     Args:
@@ -68,7 +68,7 @@ def _prepare(folder: Path, data: DataSettings, root: Path) -> None:
     prepare(root / given["source"], folder, settings, **options)
 
 
-def _encoder(cell: Cell, settings: StudySettings, out: Path, root: Path) -> EncoderSpec:
+def _encoder(cell: StudyCell, settings: StudySettings, out: Path, root: Path) -> EncoderSpec:
     """Where a cell starts: a pre-training of the study, or what the arm names."""
     for one in cell.needs:
         if one.startswith("pretrain/"):
@@ -79,7 +79,7 @@ def _encoder(cell: Cell, settings: StudySettings, out: Path, root: Path) -> Enco
 
 
 def _evaluate(
-    cell: Cell,
+    cell: StudyCell,
     settings: StudySettings,
     store: Store,
     folder: Path,

@@ -8,9 +8,9 @@ from types import FrameType
 from typing import Any
 
 from medstrata.runtime.errors import MedstrataError, Stopped
-from medstrata.studies.plan import Cell
+from medstrata.studies.plan import StudyCell
 from medstrata.studies.settings import StudySettings
-from medstrata.studies.workers import Handle, run_logged
+from medstrata.studies.workers import CellFuture, run_logged
 
 
 class ClusterWorkers:
@@ -49,11 +49,11 @@ class ClusterWorkers:
             raise MedstrataError(f"cluster options: {error}") from error
         self._jobs: list[Any] = []
 
-    def submit(self, cell: Cell) -> Handle:
+    def submit(self, cell: StudyCell) -> CellFuture:
         """Hand a cell over."""
         job: Any = self._executor.submit(ClusterCell(cell, *self._study))
         self._jobs.append(job)
-        handle: Handle = job
+        handle: CellFuture = job
         return handle
 
     def stop(self) -> None:
@@ -66,7 +66,7 @@ class ClusterWorkers:
 class ClusterCell:
     """A cell as a job, which before its node is taken away asks to be queued again."""
 
-    def __init__(self, cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
+    def __init__(self, cell: StudyCell, settings: StudySettings, out: Path, root: Path) -> None:
         self._work = cell, settings, out, root
 
     def __call__(self) -> None:

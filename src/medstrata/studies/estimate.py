@@ -18,8 +18,8 @@ from medstrata.runtime.console import duration, say
 from medstrata.runtime.devices import device_name, make_accelerator, spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
 from medstrata.studies.ledger import Ledger
-from medstrata.studies.plan import Cell, input_digests, plan, store_path
-from medstrata.studies.progress import Pace
+from medstrata.studies.plan import StudyCell, input_digests, plan, store_path
+from medstrata.studies.progress import CellDurations
 from medstrata.studies.settings import StudySettings
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -48,7 +48,7 @@ def describe(settings: StudySettings, out: Path, root: Path, jobs: int) -> str:
     """
     cells, ledger = plan(settings, input_digests(settings, root)), Ledger(out)
     waiting = [cell for cell in cells if not ledger.finished(cell)]
-    pace = Pace()
+    pace = CellDurations()
     for cell in cells:
         result = ledger.result(cell) if ledger.finished(cell) else None
         if result is not None:
@@ -82,7 +82,7 @@ class _Costs:
         self._settings, self._out, self._root = settings, out, root
         self._stores: dict[str, tuple[Store, Task] | None] = {}
 
-    def seconds(self, cell: Cell) -> float | None:
+    def seconds(self, cell: StudyCell) -> float | None:
         """Seconds of a cell, None where its store is not there yet."""
         found = self._open(cell.data)
         if found is None or cell.kind == "prepare":
@@ -111,7 +111,7 @@ class _Costs:
         sharing = len(self._settings.fractions) * self._settings.seeds
         return sum(split.values()) * forward / sharing + _OVERHEAD_SECONDS
 
-    def bytes(self, cell: Cell) -> int:
+    def bytes(self, cell: StudyCell) -> int:
         """Disk space of a cell, 0 where its store is not there yet."""
         found = self._open(cell.data)
         if found is None or cell.kind == "prepare":
@@ -125,12 +125,12 @@ class _Costs:
             return chosen.keep_checkpoints * (3 * weights + queue) + weights + _SMALL_FILES
         return (weights if cell.kind == "full" else 0) + _SMALL_FILES
 
-    def _backbone(self, cell: Cell) -> str:
+    def _backbone(self, cell: StudyCell) -> str:
         chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
         arm = self._settings.arms[cell.arm]
         return chosen.backbone if chosen else arm.backbone or self._settings.backbone
 
-    def _precision(self, cell: Cell) -> Precision:
+    def _precision(self, cell: StudyCell) -> Precision:
         if cell.kind == "full":
             return self._settings.finetune(cell.data, "full").precision
         chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)

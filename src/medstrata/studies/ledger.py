@@ -9,7 +9,7 @@ from typing import Any
 from medstrata.runs.folder import read_result
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
-from medstrata.studies.plan import Cell
+from medstrata.studies.plan import StudyCell
 
 
 class Ledger:
@@ -22,12 +22,12 @@ class Ledger:
     def __init__(self, out: Path) -> None:
         self._out = out
 
-    def finished(self, cell: Cell) -> bool:
+    def finished(self, cell: StudyCell) -> bool:
         """Whether the cell ended well with what is asked for now."""
         record = self._read(cell)
         return record is not None and record["config"] == cell.config
 
-    def changed(self, cells: Iterable[Cell]) -> dict[Cell, str]:
+    def changed(self, cells: Iterable[StudyCell]) -> dict[StudyCell, str]:
         """Cells that ended well, but with other settings than now: which, before and after."""
         found = {}
         for cell in cells:
@@ -36,26 +36,26 @@ class Ledger:
                 found[cell] = _difference(record["config"], cell.config)
         return found
 
-    def finish(self, cell: Cell) -> None:
+    def finish(self, cell: StudyCell) -> None:
         """Remember that the cell ended well."""
         path = self._path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({"config": cell.config}, indent=1) + "\n")
 
-    def forget(self, cells: Sequence[Cell]) -> None:
+    def forget(self, cells: Sequence[StudyCell]) -> None:
         """Remove cells and what they made."""
         for cell in cells:
             self._path(cell).unlink(missing_ok=True)
             shutil.rmtree(self._out / cell.folder, ignore_errors=True)
 
-    def result(self, cell: Cell) -> dict[str, Any] | None:
+    def result(self, cell: StudyCell) -> dict[str, Any] | None:
         """The result of a cell that ended in a run folder."""
         return read_result(self._out / cell.folder)
 
-    def _path(self, cell: Cell) -> Path:
+    def _path(self, cell: StudyCell) -> Path:
         return self._out / "cells" / f"{cell.folder}.json"
 
-    def _read(self, cell: Cell) -> dict[str, Any] | None:
+    def _read(self, cell: StudyCell) -> dict[str, Any] | None:
         """What was written of a cell whose folder is there."""
         path = self._path(cell)
         if not path.is_file() or not (self._out / cell.folder).is_dir():

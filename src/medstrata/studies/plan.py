@@ -14,7 +14,7 @@ CellKind = Literal["prepare", "pretrain", "full", "frozen", "probe", "reuse", "a
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class StudyCell:
     """One piece of work, which ends in a folder of its own.
 
     Attributes:
@@ -96,7 +96,7 @@ def _encoder_digest(spec: EncoderSpec) -> str | None:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def plan(settings: StudySettings, digests: Mapping[str, str] | None = None) -> list[Cell]:
+def plan(settings: StudySettings, digests: Mapping[str, str] | None = None) -> list[StudyCell]:
     """Every cell of a study, each after those it needs.
 
     Args:
@@ -109,25 +109,25 @@ def plan(settings: StudySettings, digests: Mapping[str, str] | None = None) -> l
 class _Planner:
     def __init__(self, settings: StudySettings, digests: Mapping[str, str]) -> None:
         self.settings, self.digests = settings, digests
-        self.known: dict[str, Cell] = {}
+        self.known: dict[str, StudyCell] = {}
         self.tuning = {
             (data, protocol): asdict(settings.finetune(data, protocol))
             for data in settings.data
             for protocol in settings.protocols
         }
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Iterator[StudyCell]:
         yield from self._prepare_cells()
         yield from self._pretrain_cells()
         yield from self._finetune_cells()
         yield from self._analysis_cells()
 
-    def _prepare_cells(self) -> Iterator[Cell]:
+    def _prepare_cells(self) -> Iterator[StudyCell]:
         for name, data in self.settings.data.items():
             if data.prepare is not None:
                 yield self._cell("prepare", name, config=dict(data.prepare))
 
-    def _pretrain_cells(self) -> Iterator[Cell]:
+    def _pretrain_cells(self) -> Iterator[StudyCell]:
         for seed in range(self.settings.pretrain_seeds):
             for data in self.settings.data:
                 for arm in self.settings.arms:
@@ -135,7 +135,7 @@ class _Planner:
                     if settings is not None:
                         yield self._cell("pretrain", data, arm, seed=seed, config=asdict(settings))
 
-    def _finetune_cells(self) -> Iterator[Cell]:
+    def _finetune_cells(self) -> Iterator[StudyCell]:
         # Seed by seed, so that the table is whole early and its means settle later.
         for seed in range(self.settings.seeds):
             for protocol in sorted(self.settings.protocols):
@@ -146,7 +146,7 @@ class _Planner:
 
     def _finetune(
         self, protocol: Protocol, data: str, arm: str, fraction: float, seed: int
-    ) -> Cell:
+    ) -> StudyCell:
         chosen = self.settings.protocols[protocol]
         config = {
             **self.tuning[data, protocol],
@@ -157,7 +157,7 @@ class _Planner:
             protocol, data, arm, fraction, seed, config, self._pretraining(data, arm, seed)
         )
 
-    def _analysis_cells(self) -> Iterator[Cell]:
+    def _analysis_cells(self) -> Iterator[StudyCell]:
         settings = self.settings
         for data in settings.data:
             for arm in settings.arms:
@@ -183,7 +183,7 @@ class _Planner:
         arm: str,
         fraction: float | None,
         seed: int,
-    ) -> Cell:
+    ) -> StudyCell:
         assert chosen is not None
         config = {**chosen.settings, "legacy": self.settings.legacy}
         needs = self._pretraining(data, arm, seed)
@@ -207,7 +207,7 @@ class _Planner:
         seed: int = 0,
         config: dict[str, Any] | None = None,
         needs: tuple[str, ...] = (),
-    ) -> Cell:
+    ) -> StudyCell:
         """A cell whose `config` also says on which images, by which encoder, and after what."""
         chosen = self.settings.data[data]
         config = dict(config or {})
@@ -225,7 +225,7 @@ class _Planner:
                 config |= self._digest("encoder", str(encoder))
             config |= {"task": chosen.task, "kind": chosen.kind}
         config["after"] = {one: self.known[one].digest for one in needs}
-        cell = Cell(
+        cell = StudyCell(
             kind=kind,
             data=data,
             arm=arm,

@@ -16,7 +16,7 @@ from rich.text import Text
 from medstrata.runs.folder import read_config
 from medstrata.runs.metrics_log import read_metrics
 from medstrata.runtime.console import duration, say
-from medstrata.studies.plan import Cell
+from medstrata.studies.plan import StudyCell
 
 
 class Progress:
@@ -28,12 +28,12 @@ class Progress:
         slots: Cells that run at a time.
     """
 
-    def __init__(self, cells: list[Cell], out: Path, slots: int) -> None:
+    def __init__(self, cells: list[StudyCell], out: Path, slots: int) -> None:
         self._cells, self._out, self._slots = cells, out, slots
-        self._done: set[Cell] = set()
-        self._failed: set[Cell] = set()
-        self._running: dict[Cell, float] = {}
-        self._pace = Pace()
+        self._done: set[StudyCell] = set()
+        self._failed: set[StudyCell] = set()
+        self._running: dict[StudyCell, float] = {}
+        self._pace = CellDurations()
         self._scores = Scores()
         self._started = time.perf_counter()
         console = Console(stderr=True)
@@ -53,16 +53,16 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def found(self, cell: Cell, result: Mapping[str, Any] | None) -> None:
+    def found(self, cell: StudyCell, result: Mapping[str, Any] | None) -> None:
         """A cell was finished before."""
         self._done.add(cell)
         self._learn(cell, result)
 
-    def began(self, cell: Cell) -> None:
+    def began(self, cell: StudyCell) -> None:
         """A cell runs now."""
         self._running[cell] = time.perf_counter()
 
-    def ended(self, cell: Cell, result: Mapping[str, Any] | None) -> None:
+    def ended(self, cell: StudyCell, result: Mapping[str, Any] | None) -> None:
         """A cell ended well."""
         seconds = time.perf_counter() - self._running.pop(cell)
         self._done.add(cell)
@@ -74,13 +74,13 @@ class Progress:
                 f"{self._left()}"
             )
 
-    def failed(self, cell: Cell, why: str) -> None:
+    def failed(self, cell: StudyCell, why: str) -> None:
         """A cell was given up, or cannot be run."""
         self._running.pop(cell, None)
         self._failed.add(cell)
         self.note(f"{cell} failed: {why}")
 
-    def again(self, cell: Cell, why: str) -> None:
+    def again(self, cell: StudyCell, why: str) -> None:
         """A cell failed and is tried once more."""
         self._running.pop(cell, None)
         self.note(f"{cell} is tried again: {why}")
@@ -101,7 +101,7 @@ class Progress:
         """Mean scores so far, a table for each data set and protocol."""
         return self._scores.tables()
 
-    def _learn(self, cell: Cell, result: Mapping[str, Any] | None) -> None:
+    def _learn(self, cell: StudyCell, result: Mapping[str, Any] | None) -> None:
         if result is not None:
             self._pace.add(cell, float(result["seconds"]))
             self._scores.add(cell, result)
@@ -125,18 +125,18 @@ class Progress:
         yield from self.tables()
 
 
-class Pace:
+class CellDurations:
     """How long cells take, learnt from those of their like."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[object, ...], list[float]] = defaultdict(list)
 
-    def add(self, cell: Cell, seconds: float) -> None:
+    def add(self, cell: StudyCell, seconds: float) -> None:
         """Learn from a finished cell."""
         for key in _alike(cell):
             self._seen[key].append(seconds)
 
-    def seconds(self, cells: Iterable[Cell]) -> float | None:
+    def seconds(self, cells: Iterable[StudyCell]) -> float | None:
         """What cells will take one after another, None if the like of one was never seen."""
         total = 0.0
         for cell in cells:
@@ -147,7 +147,7 @@ class Pace:
         return total
 
 
-def _alike(cell: Cell) -> list[tuple[object, ...]]:
+def _alike(cell: StudyCell) -> list[tuple[object, ...]]:
     """From the most to the least alike."""
     kind, arm, share = cell.kind, cell.arm, cell.fraction
     return [(kind, cell.data, arm, share), (kind, arm, share), (kind, share), (kind,)]
@@ -159,14 +159,14 @@ class Scores:
     def __init__(self) -> None:
         self._values: dict[tuple[str, str, str], dict[str, dict[float, list[float]]]] = {}
 
-    def add(self, cell: Cell, result: Mapping[str, Any]) -> None:
+    def add(self, cell: StudyCell, result: Mapping[str, Any]) -> None:
         """Take a fine-tuning's score in; other cells have none."""
         if cell.fraction is not None and cell.kind in ("full", "frozen"):
             group = self._values.setdefault((cell.data, cell.kind, result["metric"]), {})
             place = group.setdefault(cell.arm, {}).setdefault(cell.fraction, [])
             place.append(_score(result))
 
-    def line(self, cell: Cell, result: Mapping[str, Any] | None) -> str:
+    def line(self, cell: StudyCell, result: Mapping[str, Any] | None) -> str:
         """The score within a sentence."""
         if result is None or cell.kind not in ("full", "frozen"):
             return ""

@@ -17,10 +17,10 @@ from medstrata.runtime.errors import MedstrataError, Stopped
 from medstrata.runtime.files import write_text
 from medstrata.runtime.signals import SCHEDULER_SIGNALS
 from medstrata.studies.ledger import Ledger
-from medstrata.studies.plan import Cell, input_digests, plan
+from medstrata.studies.plan import StudyCell, input_digests, plan
 from medstrata.studies.progress import Progress
 from medstrata.studies.settings import StudySettings
-from medstrata.studies.workers import Handle, Workers, log_path
+from medstrata.studies.workers import CellFuture, Workers, log_path
 
 _POLL_SECONDS = 0.2
 # A crash ends every cell that ran beside the one that caused it.
@@ -64,7 +64,7 @@ def run_cells(
         )
 
 
-def _require_unchanged(cells: list[Cell], ledger: Ledger, out: Path, redo: bool) -> None:
+def _require_unchanged(cells: list[StudyCell], ledger: Ledger, out: Path, redo: bool) -> None:
     changed = ledger.changed(cells)
     if changed and not redo:
         cell, difference = next(iter(changed.items()))
@@ -76,14 +76,14 @@ def _require_unchanged(cells: list[Cell], ledger: Ledger, out: Path, redo: bool)
 
 
 class _Run:
-    def __init__(self, cells: list[Cell], ledger: Ledger, workers: Workers, out: Path) -> None:
+    def __init__(self, cells: list[StudyCell], ledger: Ledger, workers: Workers, out: Path) -> None:
         self._ledger, self._workers = ledger, workers
         self._progress = Progress(cells, out, workers.slots)
         self._done: set[str] = set()
-        self._waiting: list[Cell] = []
-        self._running: dict[Cell, Handle] = {}
-        self._failed: dict[Cell, str] = {}
-        self._attempts: Counter[Cell] = Counter()
+        self._waiting: list[StudyCell] = []
+        self._running: dict[StudyCell, CellFuture] = {}
+        self._failed: dict[StudyCell, str] = {}
+        self._attempts: Counter[StudyCell] = Counter()
         for cell in cells:
             if ledger.finished(cell):
                 self._done.add(cell.folder)
@@ -91,7 +91,7 @@ class _Run:
             else:
                 self._waiting.append(cell)
 
-    def until_done(self) -> dict[Cell, str]:
+    def until_done(self) -> dict[StudyCell, str]:
         """Run what waits; gives the cells that failed, and why."""
         try:
             with _termination_as_interrupt(), self._progress:
@@ -121,7 +121,7 @@ class _Run:
                 self._progress.began(cell)
                 self._running[cell] = self._workers.submit(cell)
 
-    def _take_back(self, cell: Cell, handle: Handle) -> None:
+    def _take_back(self, cell: StudyCell, handle: CellFuture) -> None:
         error = handle.exception()
         if error is None:
             self._ledger.finish(cell)
@@ -139,7 +139,7 @@ class _Run:
             self._progress.again(cell, why)
             self._waiting.append(cell)
 
-    def _give_up(self, cell: Cell, why: str) -> None:
+    def _give_up(self, cell: StudyCell, why: str) -> None:
         self._failed[cell] = why
         self._progress.failed(cell, why)
 

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 from filelock import FileLock
 
 from medstrata.runtime.machine import default_threads
-from medstrata.studies.plan import Cell
+from medstrata.studies.plan import StudyCell
 from medstrata.studies.settings import StudySettings
 
 _WATCH_SECONDS = 0.5
 
 
-class Handle(Protocol):
+class CellFuture(Protocol):
     """A cell that was handed over."""
 
     def done(self) -> bool:
@@ -37,7 +37,7 @@ class Workers(Protocol):
 
     slots: int
 
-    def submit(self, cell: Cell) -> Handle:
+    def submit(self, cell: StudyCell) -> CellFuture:
         """Hand a cell over."""
         ...
 
@@ -46,7 +46,7 @@ class Workers(Protocol):
         ...
 
 
-def run_logged(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
+def run_logged(cell: StudyCell, settings: StudySettings, out: Path, root: Path) -> None:
     """Run a cell with everything it prints in its log; one process at a time for one cell."""
     from medstrata.studies.cell import run_cell
 
@@ -72,7 +72,7 @@ def run_logged(cell: Cell, settings: StudySettings, out: Path, root: Path) -> No
             os.close(before[1])
 
 
-def log_path(out: Path, cell: Cell) -> Path:
+def log_path(out: Path, cell: StudyCell) -> Path:
     """Where a cell's words go."""
     return out / "logs" / f"{cell.folder}.log"
 
@@ -92,7 +92,7 @@ class LocalWorkers:
         self._study = settings, out, root
         self._pool = self._make_pool()
 
-    def submit(self, cell: Cell) -> Handle:
+    def submit(self, cell: StudyCell) -> CellFuture:
         """Hand a cell over; a pool that a crash has broken is replaced."""
         try:
             return self._pool.submit(_run_here, cell, *self._study)
@@ -143,7 +143,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _run_here(cell: Cell, settings: StudySettings, out: Path, root: Path) -> None:
+def _run_here(cell: StudyCell, settings: StudySettings, out: Path, root: Path) -> None:
     # Between cells Ctrl-C is the parent's affair; within one it stops the work.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

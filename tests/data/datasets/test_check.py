@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from medstrata.cli.main import main
-from medstrata.data.datasets.check import Finding, check
+from medstrata.data.datasets.check import Discrepancy, check
 from medstrata.data.datasets.dataset import Dataset, choose_split
 from medstrata.data.datasets.registry import DATASETS, find_dataset
 from medstrata.runtime.errors import MedstrataError
@@ -43,7 +43,7 @@ def table(dataset: Dataset, root: Path) -> pd.DataFrame:
     return dataset.index(root)
 
 
-def kinds(findings: list[Finding]) -> set[str]:
+def kinds(findings: list[Discrepancy]) -> set[str]:
     return {finding.kind for finding in findings}
 
 

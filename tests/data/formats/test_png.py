@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from medstrata.data.formats.image import DecodedImage
-from medstrata.data.formats.pillow import read_photographs
+from medstrata.data.formats.raster import read_photographs
 from medstrata.data.formats.read import read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Unreadable

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from medstrata.data.formats import pillow as photographs
+from medstrata.data.formats import raster as photographs
 from medstrata.data.formats.refusals import Unreadable
 from support.read_one import read_image
 

@@ -8,7 +8,7 @@ import pytest
 from medstrata.report.compare.comparison import best, comparisons
 from medstrata.report.read.results import Finetune, Probe
 from medstrata.report.read.runs import collect
-from medstrata.report.render.summary import Summary
+from medstrata.report.render.seed_summary import Summary
 from support.layer_runs import probe_run
 from support.predicted_runs import comparisons_in
 from support.report_runs import finetune_run

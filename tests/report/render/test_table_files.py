@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from medstrata.report.render.table_files import csv_text, latex_text
-from medstrata.report.render.tables import Cell, Table, text_cells
+from medstrata.report.render.tables import Table, TableCell, text_cells
 
 SPECIAL = "100% a_b & #1 $x$ {y} ~ ^ \\ <z> |"
 
@@ -20,7 +20,7 @@ def table(*rows, heads=("Arm", "Score"), **changes) -> Table:
 @pytest.fixture
 def scores():
     """A score with everything, and none."""
-    full = Cell(
+    full = TableCell(
         text="−0.123",
         number=-0.12345678901234567,
         interval=(-0.25, 0.5),
@@ -28,9 +28,9 @@ def scores():
         best=True,
     )
     return table(
-        (Cell(text=SPECIAL, arm=SPECIAL), full),
-        (Cell(text="[b]"), Cell(text="no score")),
-        (Cell(text="* c"), Cell(text="1,200", number=1200)),
+        (TableCell(text=SPECIAL, arm=SPECIAL), full),
+        (TableCell(text="[b]"), TableCell(text="no score")),
+        (TableCell(text="* c"), TableCell(text="1,200", number=1200)),
     )
 
 
@@ -52,7 +52,9 @@ def test_csv_has_one_line_a_row_whatever_is_in_it():
 
 
 def test_whole_numbers_stay_whole():
-    assert csv_text(table((Cell(text="a"), Cell(text="1,200", number=1200)))).endswith("1200\n")
+    assert csv_text(table((TableCell(text="a"), TableCell(text="1,200", number=1200)))).endswith(
+        "1200\n"
+    )
 
 
 def test_latex_escapes_what_it_would_obey(scores):
@@ -88,5 +90,8 @@ def test_latex_is_balanced_and_has_caption_and_label(scores):
 
 def test_columns_of_bare_numbers_stand_to_the_right(scores):
     assert r"\begin{tabular}{ll}" in latex_text(scores, "n")
-    bare = table((Cell(text="a"), Cell(text="1", number=1)), (Cell(text="b"), Cell(text="–")))
+    bare = table(
+        (TableCell(text="a"), TableCell(text="1", number=1)),
+        (TableCell(text="b"), TableCell(text="–")),
+    )
     assert r"\begin{tabular}{lr}" in latex_text(bare, "n")

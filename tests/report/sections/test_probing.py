@@ -12,7 +12,7 @@ from medstrata.report.compare.comparison import comparisons
 from medstrata.report.read.results import Probe
 from medstrata.report.read.runs import collect
 from medstrata.report.render.figures import arm_styles
-from medstrata.report.render.parts import Folded, Part, Pictures, Terms
+from medstrata.report.render.parts import Collapsible, DefinitionList, Part, Pictures
 from medstrata.report.sections.probing import probing_parts
 from support.arms import mean_interval
 from support.layer_runs import READ, probe_run
@@ -35,7 +35,7 @@ def probing_of(folder: Path, *arms: str) -> list[Part]:
 
 
 def said(parts: list[Part]) -> dict[str, str]:
-    return dict(the(Terms, parts).pairs)
+    return dict(the(DefinitionList, parts).pairs)
 
 
 def test_probing_tells_where_an_arm_is_level_with_its_end(tmp_path):
@@ -77,7 +77,7 @@ def test_probing_has_the_interval_of_the_mean(tmp_path):
         probed(tmp_path / f"run{seed}", patients, "moco", seed)
 
     def row():
-        (table,) = the(Folded, probing_of(tmp_path, "moco")).parts
+        (table,) = the(Collapsible, probing_of(tmp_path, "moco")).parts
         return table.rows[0]
 
     for i, cell in enumerate(row()[2:5]):

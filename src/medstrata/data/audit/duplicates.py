@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.audit.hamming import near_pairs
-from medstrata.data.audit.likeness import Detail, ReadImage, detail, likeness
+from medstrata.data.audit.similarity import Detail, ReadImage, detail, likeness
 
 # Copies that were encoded anew (JPEG at quality 60), brightened or shrunk by a third and enlarged
 # again have a likeness of 0.87 or more in 99 of 100 images of the three sets this was measured on;

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.windows import to_bytes
+from medstrata.data.formats.grey_levels import to_bytes
 
 _SIDE = 32  # of the thumbnail that is transformed
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.audit.likeness import Detail, ReadImage, detail, overlap_correlation
+from medstrata.data.audit.similarity import Detail, ReadImage, detail, overlap_correlation
 from medstrata.runtime.randomness import Stream, permutation
 
 CORRELATION = 0.75

@@ -15,13 +15,13 @@ from medstrata.data.datasets.dataset import SPLIT, Dataset
 from medstrata.runtime.console import progress_bar, say
 from medstrata.runtime.errors import MedstrataError
 
-FindingKind = Literal["table", "count", "label", "file", "checksum", "patient", "note"]
+DiscrepancyKind = Literal["table", "count", "label", "file", "checksum", "patient", "note"]
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 _BLOCK = 2**22  # bytes hashed at a time
 
 
 @dataclass(frozen=True)
-class Finding:
+class Discrepancy:
     """One thing found.
 
     Attributes:
@@ -30,11 +30,11 @@ class Finding:
         text: What, in a line.
     """
 
-    kind: FindingKind
+    kind: DiscrepancyKind
     text: str
 
 
-def check(dataset: Dataset, root: Path) -> list[Finding]:
+def check(dataset: Dataset, root: Path) -> list[Discrepancy]:
     """Compare a copy of a data set with what is known of it; no image is opened.
 
     Args:
@@ -47,7 +47,7 @@ def check(dataset: Dataset, root: Path) -> list[Finding]:
     try:
         table = dataset.index(root)
     except MedstrataError as error:
-        return [Finding("table", str(error))]
+        return [Discrepancy("table", str(error))]
     say(f"{len(table)} images are listed; looking for their files in {root}")
     folder = root if root.is_dir() else root.parent
     return [
@@ -60,7 +60,7 @@ def check(dataset: Dataset, root: Path) -> list[Finding]:
     ]
 
 
-def _counts(dataset: Dataset, table: pd.DataFrame) -> Iterator[Finding]:
+def _counts(dataset: Dataset, table: pd.DataFrame) -> Iterator[Discrepancy]:
     patients = table["patient_id"].nunique() if "patient_id" in table else None
     wanted = (
         ("images", len(table), dataset.images, dataset.optional_images),
@@ -70,7 +70,9 @@ def _counts(dataset: Dataset, table: pd.DataFrame) -> Iterator[Finding]:
         if published is None or count in (published, published + optional):
             continue
         also = f", or {published + optional:,} with the optional part" if optional else ""
-        yield Finding("count", f"{count or 0:,} {what} are listed, {published:,} are known{also}")
+        yield Discrepancy(
+            "count", f"{count or 0:,} {what} are listed, {published:,} are known{also}"
+        )
     for split, sizes in dataset.split_sizes.items():
         if SPLIT + split not in table:
             continue
@@ -79,37 +81,39 @@ def _counts(dataset: Dataset, table: pd.DataFrame) -> Iterator[Finding]:
             count = int(counts.get(part, 0))
             if count != published:
                 text = f"split {split}: {part} has {count:,} images, {published:,} are known"
-                yield Finding("count", text)
+                yield Discrepancy("count", text)
 
 
-def _labels(dataset: Dataset, table: pd.DataFrame) -> Iterator[Finding]:
+def _labels(dataset: Dataset, table: pd.DataFrame) -> Iterator[Discrepancy]:
     for name, values in dataset.labels.items():
         if name not in table:
-            yield Finding("label", f"label {name} is missing")
+            yield Discrepancy("label", f"label {name} is missing")
             continue
         counts = table[name].value_counts()
         allowed = {*values, dataset.uncertain}
         for value, count in counts[~counts.index.isin(allowed)].items():
-            yield Finding("label", f"label {name} has {count:,} times the unknown value {value!r}")
+            yield Discrepancy(
+                "label", f"label {name} has {count:,} times the unknown value {value!r}"
+            )
         absent = [value for value in values if value not in counts.index]
         if absent:
-            yield Finding("count", f"label {name}: no image has {_some(absent)}")
+            yield Discrepancy("count", f"label {name}: no image has {_some(absent)}")
 
 
-def _files(table: pd.DataFrame, folder: Path) -> Iterator[Finding]:
+def _files(table: pd.DataFrame, folder: Path) -> Iterator[Discrepancy]:
     listed = pd.Index(table["file"].unique())
     sizes = pd.Series(dict(_walk(folder)), dtype="int64")
     missing = listed.difference(sizes.index)
     if len(missing):
-        yield Finding("file", f"{len(missing):,} listed files are missing: {_some(missing)}")
+        yield Discrepancy("file", f"{len(missing):,} listed files are missing: {_some(missing)}")
     here = sizes[sizes.index.isin(listed)]
     empty = here.index[here == 0]
     if len(empty):
-        yield Finding("file", f"{len(empty):,} files are empty: {_some(empty)}")
+        yield Discrepancy("file", f"{len(empty):,} files are empty: {_some(empty)}")
     images = sizes.index[sizes.index.str.lower().str.endswith(_IMAGES)]
     unlisted = images.difference(listed)
     if len(unlisted):
-        yield Finding("note", f"{len(unlisted):,} images are not listed: {_some(unlisted)}")
+        yield Discrepancy("note", f"{len(unlisted):,} images are not listed: {_some(unlisted)}")
 
 
 def _walk(root: Path, below: str = "") -> Iterator[tuple[str, int]]:
@@ -124,7 +128,7 @@ def _walk(root: Path, below: str = "") -> Iterator[tuple[str, int]]:
                 yield below + entry.name, entry.stat().st_size
 
 
-def _checksums(dataset: Dataset, table: pd.DataFrame, folder: Path) -> Iterator[Finding]:
+def _checksums(dataset: Dataset, table: pd.DataFrame, folder: Path) -> Iterator[Discrepancy]:
     # Files beside those in use are looked at only if they are packed forms of them.
     used = set(table["file"])
     names = [
@@ -144,10 +148,10 @@ def _checksums(dataset: Dataset, table: pd.DataFrame, folder: Path) -> Iterator[
                     bar.advance(task, len(block) / 2**20)
             if digest.hexdigest() != published:
                 text = f"{name} has {method} {digest.hexdigest()}, published is {published}"
-                yield Finding("checksum", text)
+                yield Discrepancy("checksum", text)
 
 
-def _patients(table: pd.DataFrame) -> Iterator[Finding]:
+def _patients(table: pd.DataFrame) -> Iterator[Discrepancy]:
     if "patient_id" not in table:
         return
     for column in table.columns[table.columns.str.startswith(SPLIT)]:
@@ -156,13 +160,15 @@ def _patients(table: pd.DataFrame) -> Iterator[Finding]:
         if len(torn):
             name = column.removeprefix(SPLIT)
             text = f"split {name} has {len(torn):,} patients in two parts: {_some(torn)}"
-            yield Finding("patient", text)
+            yield Discrepancy("patient", text)
 
 
-def _absent_splits(dataset: Dataset, table: pd.DataFrame) -> Iterator[Finding]:
+def _absent_splits(dataset: Dataset, table: pd.DataFrame) -> Iterator[Discrepancy]:
     for split in dataset.splits:
         if SPLIT + split not in table:
-            yield Finding("note", f"split {split} is not ready: needs {dataset.split_files[split]}")
+            yield Discrepancy(
+                "note", f"split {split} is not ready: needs {dataset.split_files[split]}"
+            )
 
 
 def _some(values: Sequence[object] | pd.Index | NDArray[np.object_]) -> str:

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from medstrata.data.datasets.check import Finding
+from medstrata.data.datasets.check import Discrepancy
 from medstrata.data.datasets.dataset import Dataset
 
 
@@ -59,7 +59,7 @@ def description(dataset: Dataset) -> str:
     return "\n".join(lines) + "\n"
 
 
-def report(dataset: Dataset, findings: Sequence[Finding]) -> str:
+def report(dataset: Dataset, findings: Sequence[Discrepancy]) -> str:
     """A line a finding, what is wrong before what is not, and a summary."""
     wrong = [f"{finding.kind}: {finding.text}" for finding in findings if finding.kind != "note"]
     notes = [f"note: {finding.text}" for finding in findings if finding.kind == "note"]

@@ -1,6 +1,6 @@
 """One image file to pixels, with a record of what was done to it, or a reason for refusing it.
 
-Read: read_settings, refusals, pixel_spacing, windows, image, arrays, dicom, nifti, pillow,
+Read: read_settings, refusals, pixel_spacing, grey_levels, image, arrays, dicom, nifti, raster,
 read.
 Imports: nothing.
 """

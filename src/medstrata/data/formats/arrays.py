@@ -16,10 +16,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.data.formats.grey_levels import to_depth, window_values
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import MAX_PIXELS, Refused
-from medstrata.data.formats.windows import to_depth, window_values
 from medstrata.runtime.errors import MedstrataError
 
 CONTAINERS = (".npz", ".h5", ".hdf5")

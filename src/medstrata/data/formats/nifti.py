@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.data.formats.grey_levels import own_range, ramp, refuse_non_finite, to_levels
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.pixel_spacing import square_pixels
 from medstrata.data.formats.read_settings import AXES, ReadSettings
 from medstrata.data.formats.refusals import Refused
-from medstrata.data.formats.windows import own_range, ramp, refuse_non_finite, to_levels
 from medstrata.runtime.errors import MedstrataError
 
 MAX_VOXELS = 2**29  # 2,048 slices of 512 x 512

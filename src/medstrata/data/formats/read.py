@@ -18,7 +18,7 @@ from medstrata.data.formats.arrays import array_length, read_rows, split_contain
 from medstrata.data.formats.dicom.read import count_frames, is_dicom, read_frames
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.nifti import count_slices, read_slices
-from medstrata.data.formats.pillow import count_pages, read_photographs
+from medstrata.data.formats.raster import count_pages, read_photographs
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused, Unreadable
 from medstrata.runtime.errors import MedstrataError, one_line

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.data.audit.likeness import ReadImage
+from medstrata.data.audit.similarity import ReadImage
 from medstrata.data.contact_sheet import TILE, ContactSheet
-from medstrata.data.formats.windows import to_bytes
+from medstrata.data.formats.grey_levels import to_bytes
 
 _GAP, _COLUMNS, _CAPTION = 4, 8, 24
 _MOST_GROUPS = 12

@@ -33,7 +33,7 @@ def cache_limit() -> int:
     return limit
 
 
-class Source(Protocol):
+class ShardSource(Protocol):
     """Where shards come from."""
 
     def download(self, name: str, path: Path, least: int, abandon: Callable[[], bool]) -> None:
@@ -57,7 +57,9 @@ class ShardCache:
         MedstrataError: the limit is below the largest shard.
     """
 
-    def __init__(self, source: Source, folder: Path, sizes: Mapping[int, int], limit: int) -> None:
+    def __init__(
+        self, source: ShardSource, folder: Path, sizes: Mapping[int, int], limit: int
+    ) -> None:
         self._source, self._folder, self._sizes, self._limit = source, folder, sizes, limit
         self._root = folder.parent.parent
         self._lock = self._root / "fetching.lock"

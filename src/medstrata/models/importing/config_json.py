@@ -12,7 +12,7 @@ CONFIG = "config.json"
 _LARGEST = 1 << 20  # bytes; such files have a few hundred
 
 
-class Described(NamedTuple):
+class InputConfig(NamedTuple):
     """An encoder's input, as the program that wrote it says."""
 
     mean: tuple[float, ...]  # of values in 0..1, per channel
@@ -20,7 +20,7 @@ class Described(NamedTuple):
     image_size: int | None  # pixels
 
 
-def described_input(weights: Path, backbone: str) -> Described | None:
+def described_input(weights: Path, backbone: str) -> InputConfig | None:
     """Read config.json beside a weights file, as timm, its hub and medstrata write it.
 
     Args:
@@ -42,7 +42,7 @@ def described_input(weights: Path, backbone: str) -> Described | None:
     if "mean" not in said or "std" not in said:
         return None
     try:
-        return Described(
+        return InputConfig(
             mean=_numbers(said["mean"], 0.0),
             std=_numbers(said["std"], math.nextafter(0.0, 1.0)),  # a deviation of 0 divides by 0
             image_size=_size(said),

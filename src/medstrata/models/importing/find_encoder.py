@@ -23,7 +23,7 @@ from medstrata.runtime.errors import MedstrataError
 _RIVAL = 0.5
 
 
-class Found(NamedTuple):
+class EncoderInFile(NamedTuple):
     """An encoder in a file."""
 
     path: Path
@@ -43,7 +43,9 @@ class Found(NamedTuple):
         return f"{self.layout} layout" + (f", {self.encoder} encoder" if self.encoder else "")
 
 
-def find_encoder(path: Path, *, prefix: str | None = None, encoder: str | None = None) -> Found:
+def find_encoder(
+    path: Path, *, prefix: str | None = None, encoder: str | None = None
+) -> EncoderInFile:
     """Find the encoder in a weights file.
 
     Args:
@@ -74,7 +76,7 @@ def find_encoder(path: Path, *, prefix: str | None = None, encoder: str | None =
     state, cautions = _respelled(inside)
     # Of a plain state there is one, unless an average of it is there too.
     several = len(prefixes) > 1 or (len(layout.encoders) > 1 and layout.name != "plain")
-    return Found(
+    return EncoderInFile(
         path=path,
         layout=layout.name,
         encoder=chosen if several else "",
@@ -88,7 +90,7 @@ def find_encoder(path: Path, *, prefix: str | None = None, encoder: str | None =
     )
 
 
-def own_encoder(path: Path) -> Found:
+def own_encoder(path: Path) -> EncoderInFile:
     """The encoder in a file that this program wrote, whose names are timm's by construction.
 
     Nothing is recognised by its names: EfficientNet's blocks are named as DINOv2's chunks are.
@@ -97,7 +99,7 @@ def own_encoder(path: Path) -> Found:
         MedstrataError: the file cannot be read.
     """
     tensors = {name: value for name, value in read_tensors(path).items() if value is not None}
-    return Found(
+    return EncoderInFile(
         path=path,
         layout="plain",
         encoder="",

@@ -38,7 +38,7 @@ class Layout(NamedTuple):
     normalisation: Normalisation = "imagenet"  # what its encoders are trained on, as a rule
 
 
-class Spelling(NamedTuple):
+class KeyNames(NamedTuple):
     """How a program names an encoder's tensors, where timm has other names."""
 
     name: str
@@ -153,7 +153,7 @@ LAYOUTS = (
 
 # Applied in turn, each where its sign is found.
 SPELLINGS = (
-    Spelling(
+    KeyNames(
         "a ResNet's children in order",
         r"4\.0\.conv1\.weight",
         (
@@ -162,24 +162,24 @@ SPELLINGS = (
             *((rf"{stage + 3}\.(?=\d)", f"layer{stage}.") for stage in (1, 2, 3, 4)),
         ),
     ),
-    Spelling(
+    KeyNames(
         "MONAI's ResNet",
         r"layer\d\.0\.downsample\.0\.bias",
         (),
         caution="MONAI's ResNet starts with stride 1 unless conv1_t_stride=2 was given, timm's "
         "with 2; the tensors fit both, and the features are the same only with 2",
     ),
-    Spelling(
+    KeyNames(
         "MONAI's DenseNet",
         r"features\.denseblock1\.denselayer1\.layers\.",
         ((r"(features\.denseblock\d\.denselayer\d+)\.layers\.", r"\1."),),
     ),
-    Spelling(
+    KeyNames(
         "DenseNet of torchvision's files",
         r"features\.denseblock1\.denselayer1\.norm\.1\.",
         ((r"(features\.denseblock\d\.denselayer\d+\.(?:norm|conv))\.", r"\1"),),
     ),
-    Spelling(
+    KeyNames(
         "torchvision's ViT",
         r"encoder\.layers\.encoder_layer_0\.",
         (
@@ -200,12 +200,12 @@ SPELLINGS = (
             (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:3|linear_2)\.", r"blocks.\1.mlp.fc2."),
         ),
     ),
-    Spelling(
+    KeyNames(
         "DINOv2's blocks in chunks",
         r"blocks\.\d+\.\d+\.",
         ((r"blocks\.\d+\.(\d+)\.", r"blocks.\1."),),
     ),
-    Spelling("DINOv2's registers", r"register_tokens$", ((r"register_tokens$", "reg_token"),)),
+    KeyNames("DINOv2's registers", r"register_tokens$", ((r"register_tokens$", "reg_token"),)),
 )
 
 # What stands behind an encoder or trains it: dropped where the backbone has no such tensor.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medstrata.models.importing.architecture import looks_like
 from medstrata.models.importing.conversions import architecture_of, converted, first_convolution
-from medstrata.models.importing.find_encoder import Found, is_head
+from medstrata.models.importing.find_encoder import EncoderInFile, is_head
 from medstrata.runtime.errors import MedstrataError
 
 _SHOWN = 3  # names in a message
@@ -26,7 +26,7 @@ class Match(NamedTuple):
     cautions: tuple[str, ...]  # what could make the outputs differ all the same
 
 
-def match(model: Any, found: Found) -> Match:
+def match(model: Any, found: EncoderInFile) -> Match:
     """Load an encoder that was found into a timm model; every tensor must be there and fit.
 
     Args:
@@ -69,7 +69,7 @@ def match(model: Any, found: Found) -> Match:
     return Match(count, len(given), dropped, line, tuple(notes), cautions)
 
 
-def channels_of(found: Found, backbone: str) -> int | None:
+def channels_of(found: EncoderInFile, backbone: str) -> int | None:
     """Channels of the images that an encoder was trained on, where its first layer is known."""
     weight = found.state.get(first_convolution(backbone) or "")
     return None if weight is None or weight.ndim != 4 else int(weight.shape[1])
@@ -82,7 +82,7 @@ def _fits(tensor: Tensor, wanted: Tensor) -> bool:
 
 
 def _misfit(
-    model: Any, found: Found, state: dict[str, Tensor], faults: tuple[list[str], ...]
+    model: Any, found: EncoderInFile, state: dict[str, Tensor], faults: tuple[list[str], ...]
 ) -> str:
     missing, unknown, wrong = faults
     expected = model.state_dict()
@@ -102,7 +102,7 @@ def _misfit(
     return words + "give the backbone that it was trained as, or the prefix of its tensors"
 
 
-def _prefixes(model: Any, found: Found) -> list[str]:
+def _prefixes(model: Any, found: EncoderInFile) -> list[str]:
     """Under which prefixes the file has every tensor of the model."""
     names, first = set(model.state_dict()), first_convolution(architecture_of(model))
     starts = [

@@ -7,14 +7,14 @@ from itertools import groupby
 from typing import Generic, TypeVar
 
 from medstrata.metrics.metric import LOWER_IS_BETTER
-from medstrata.report.read.facts import Evaluation, Note, Score, StoreFacts, TaskFacts
+from medstrata.report.read.facts import EvaluationRun, Note, Score, StoreFacts, TaskFacts
 from medstrata.report.read.predictions import Predictions, read_predictions
 from medstrata.report.read.results import TUNED, Finetune, Probe
 from medstrata.report.render.formatting import protocol_clause, protocol_name, score_text, slug
-from medstrata.report.render.summary import Summary
+from medstrata.report.render.seed_summary import Summary
 from medstrata.report.render.tables import unique_names
 
-RunT = TypeVar("RunT", bound=Evaluation)
+RunT = TypeVar("RunT", bound=EvaluationRun)
 
 _BASELINES = ("scratch", "imagenet")
 _PROTOCOLS = ("full", "frozen")
@@ -30,7 +30,8 @@ class Comparison(Generic[RunT]):
         protocol: Empty for kinds of runs that have none.
         metrics: What the runs of every protocol were judged by, then their other metrics.
         runs: (arm, fraction) -> one run per seed.
-        read_outs: Predictions of each classifier of the runs, as `Evaluation.read_outs` names them.
+        read_outs: Predictions of each classifier of the runs, by the names of
+            `EvaluationRun.read_outs`.
     """
 
     place: str
@@ -122,7 +123,7 @@ class Comparison(Generic[RunT]):
         return {fraction: column for fraction, column in found.items() if column}
 
     def summarise(
-        self, runs: Sequence[Evaluation], metric: str, read_out: str = TUNED
+        self, runs: Sequence[EvaluationRun], metric: str, read_out: str = TUNED
     ) -> Summary | None:
         """Bring the seeds of one cell together; None where no run has the score."""
         scores = {
@@ -215,7 +216,7 @@ def by_place(found: Iterable[Comparison[RunT]]) -> list[list[Comparison[RunT]]]:
     return [list(same) for _, same in groupby(found, key=lambda one: one.place)]
 
 
-def _alike(run: Evaluation) -> tuple[str, ...]:
+def _alike(run: EvaluationRun) -> tuple[str, ...]:
     """What only runs that can be compared have in common."""
     store, task = run.store, run.task
     facts = (store.name, task.name, task.kind, task.classes, store.size, store.images)

@@ -23,7 +23,7 @@ from medstrata.report.render.formatting import (
     signed,
     span,
 )
-from medstrata.report.render.summary import Summary
+from medstrata.report.render.seed_summary import Summary
 
 _PLAIN = "moco"  # the arm without an intermediate loss
 

@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medstrata.metrics.metric import LOWER_IS_BETTER
-from medstrata.metrics.paired import Difference, holm, paired_difference, permutation_test
+from medstrata.metrics.paired_difference import (
+    Difference,
+    holm,
+    paired_difference,
+    permutation_test,
+)
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.facts import Note
 from medstrata.report.read.predictions import LEVEL

@@ -6,7 +6,7 @@ from typing import Any
 from medstrata.report.compare.comparison import Comparison, RunT, by_place
 from medstrata.report.compare.differences import BASELINES, identity
 from medstrata.report.compare.stages import stage_order
-from medstrata.report.read.facts import Evaluation, Note
+from medstrata.report.read.facts import EvaluationRun, Note
 from medstrata.report.read.results import READ_OUTS, Atlas, Finetune, Pretrain, Probe, Reuse
 from medstrata.report.render.formatting import listed, metric_name, percent
 
@@ -147,7 +147,7 @@ def layer_gaps(
             yield from _silent_stages(comparison.every)
 
 
-def _silent_stages(runs: Sequence[Evaluation]) -> Iterator[Note]:
+def _silent_stages(runs: Sequence[EvaluationRun]) -> Iterator[Note]:
     """Stages of which a run says less than others do."""
     for run in runs:
         for what, stages, have in _told(run, runs):
@@ -159,7 +159,7 @@ def _silent_stages(runs: Sequence[Evaluation]) -> Iterator[Note]:
 
 
 def _told(
-    run: Evaluation, runs: Sequence[Evaluation]
+    run: EvaluationRun, runs: Sequence[EvaluationRun]
 ) -> Iterator[tuple[str, Sequence[str], Iterable[str]]]:
     """What may be lacking, the stages it should be known of, and those it is known of."""
     if isinstance(run, Probe):

@@ -1,5 +1,5 @@
 """Run folders to typed facts; nothing else of the report opens a file of a run.
 
-Read: facts, typed, results, runs, predictions.
+Read: facts, from_json, results, runs, predictions.
 Imports: render.
 """

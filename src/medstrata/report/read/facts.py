@@ -83,7 +83,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(Run):
+class EvaluationRun(Run):
     """What every run on a task tells of itself: `fraction` is the share of the labels it used."""
 
     task: TaskFacts

@@ -19,13 +19,13 @@ from medstrata.metrics.intervals import mean_of_models, percentile_ends, score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import METRICS, metrics_for
 from medstrata.metrics.resampling import Draws, Floats, patient_draws
-from medstrata.report.read.facts import Evaluation, Note, TaskFacts
+from medstrata.report.read.facts import EvaluationRun, Note, TaskFacts
 from medstrata.report.read.results import Finetune, Probe
 from medstrata.report.render.formatting import metric_name, run_names, score_text
 from medstrata.runtime.console import progress_bar
 from medstrata.runtime.errors import one_line
 
-RunT = TypeVar("RunT", bound=Evaluation)
+RunT = TypeVar("RunT", bound=EvaluationRun)
 
 RESAMPLES, LEVEL = 1000, 0.95
 _KINDS = ("binary", "multiclass", "multilabel", "ordinal")
@@ -59,7 +59,7 @@ class Predictions:
         """The resamples of the patients, the same for every run and metric."""
         return patient_draws(self.patient_ids, RESAMPLES, seed=0)
 
-    def cover(self, runs: Sequence[Evaluation]) -> bool:
+    def cover(self, runs: Sequence[EvaluationRun]) -> bool:
         """Whether there is a run, and every one has predictions."""
         return bool(runs) and all(run.files.name in self.probability for run in runs)
 
@@ -67,7 +67,7 @@ class Predictions:
         """The runs that have predictions."""
         return [run for run in runs if run.files.name in self.probability]
 
-    def of(self, runs: Sequence[Evaluation]) -> list[Floats]:
+    def of(self, runs: Sequence[EvaluationRun]) -> list[Floats]:
         """Probabilities of each run, (N, M)."""
         return [self.probability[run.files.name] for run in runs]
 
@@ -75,7 +75,7 @@ class Predictions:
         """Whether the metric can be computed for this kind of task."""
         return self.kind in _KINDS and metric in metrics_for(self.kind)
 
-    def resampled(self, metric: str, runs: Sequence[Evaluation]) -> Floats:
+    def resampled(self, metric: str, runs: Sequence[EvaluationRun]) -> Floats:
         """Mean score of runs on resampled patients, (R,); the same patients for every run."""
         for run in runs:
             key = (metric, run.files.name)
@@ -85,7 +85,7 @@ class Predictions:
                 self._resampled[key] = scored
         return mean_of_models([self._resampled[metric, run.files.name] for run in runs])
 
-    def scores(self, metric: str, runs: Sequence[Evaluation]) -> list[Floats]:
+    def scores(self, metric: str, runs: Sequence[EvaluationRun]) -> list[Floats]:
         """Scores of each run, as they are and then of each resample: (1 + R,) a run.
 
         Raises:
@@ -97,7 +97,7 @@ class Predictions:
             for value, run in zip(plain, runs, strict=True)
         ]
 
-    def interval(self, metric: str, runs: Sequence[Evaluation]) -> tuple[float, float] | None:
+    def interval(self, metric: str, runs: Sequence[EvaluationRun]) -> tuple[float, float] | None:
         """The 95 % interval over patients of the mean score of runs; None where undefined."""
         if not self.cover(runs) or not self.knows(metric):
             return None
@@ -127,7 +127,7 @@ class _Rows:
     digest: str
 
 
-def read_predictions(evaluations: Sequence[Evaluation]) -> dict[str, Predictions]:
+def read_predictions(evaluations: Sequence[EvaluationRun]) -> dict[str, Predictions]:
     """Read what runs of one task on one store predicted for its test images.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from medstrata.report.read.facts import Evaluation, Run, Score
+from medstrata.report.read.facts import EvaluationRun, Run, Score
 from medstrata.runs.encoder_spec import EncoderSpec
 
 TUNED = "probability"  # how the names of a fine-tuned classifier's columns begin
@@ -39,7 +39,7 @@ class Subset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class HeldOutScores:
     """On what a classifier was tested, and what it scored by each metric."""
 
     images: int
@@ -48,7 +48,7 @@ class Tested:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finetune(Evaluation):
+class Finetune(EvaluationRun):
     """A finished fine-tuning run.
 
     `legacy` holds figures as the paper's code computes them, empty unless the run was asked for
@@ -59,7 +59,7 @@ class Finetune(Evaluation):
     encoder: EncoderSpec
     subset: Subset
     metric: str
-    test: Tested
+    test: HeldOutScores
     seconds: float
     device: str
     legacy: Mapping[str, Any] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class ProbeTested:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe(Evaluation):
+class Probe(EvaluationRun):
     """A frozen encoder read out at every stage."""
 
     metric: str
@@ -176,7 +176,7 @@ class Subsets:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reuse(Evaluation):
+class Reuse(EvaluationRun):
     """An encoder compared with itself after fine-tuning; `cka` maps measure -> stage."""
 
     images: int
@@ -245,7 +245,7 @@ class MapFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Atlas(Evaluation):
+class Atlas(EvaluationRun):
     """What the pooled features of an encoder look like; no label was used."""
 
     fraction: float = 1.0

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import yaml
 
 from medstrata.report.read.facts import Note, Run, RunFiles
+from medstrata.report.read.from_json import read_record
 from medstrata.report.read.results import KINDS, Finetune, Pretrain
-from medstrata.report.read.typed import read_record
 from medstrata.runs.metrics_log import read_metrics
 from medstrata.runtime.errors import MedstrataError
 

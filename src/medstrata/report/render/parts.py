@@ -28,7 +28,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Terms:
+class DefinitionList:
     """What is said of several things: (thing, sentence)."""
 
     kind: ClassVar = "terms"
@@ -87,7 +87,7 @@ class Sheet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folded:
+class Collapsible:
     """What a reader opens; `owner` is the arm it is about, if it is one."""
 
     kind: ClassVar = "folded"
@@ -96,7 +96,7 @@ class Folded:
     owner: str | None = None
 
 
-Part = Heading | Text | Terms | Bullets | Table | Pictures | Sheet | Folded
+Part = Heading | Text | DefinitionList | Bullets | Table | Pictures | Sheet | Collapsible
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,14 +22,14 @@ from medstrata.report.render.figures import (
     set_ticks,
 )
 from medstrata.report.render.formatting import percent
-from medstrata.report.render.summary import Summary
+from medstrata.report.render.seed_summary import Summary
 
 # (Arm, stage) -> summary.
 Curves = Mapping[tuple[str, str], Summary]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class ReferenceBand:
     """What values are read against, an entry for each stage: a band and a dashed line."""
 
     band: Sequence[tuple[float, float] | None] = ()
@@ -91,7 +91,7 @@ def stage_figure(
     words: PlotWords,
     *,
     limits: tuple[float, float] | None = None,
-    ground: Ground | None = None,
+    ground: ReferenceBand | None = None,
 ) -> Plot:
     """Values over the stages.
 
@@ -127,7 +127,7 @@ def stage_figure(
         return plot(figure, words)
 
 
-def _draw_ground(axes: Axes, ground: Ground) -> None:
+def _draw_ground(axes: Axes, ground: ReferenceBand) -> None:
     for x, ends in enumerate(ground.band):
         if ends is not None:
             axes.fill_between([x - 0.4, x + 0.4], *ends, color=MUTED, alpha=0.3, lw=0)

@@ -5,7 +5,7 @@ import io
 import re
 
 from medstrata.report.render.formatting import bracketed
-from medstrata.report.render.tables import Cell, Table
+from medstrata.report.render.tables import Table, TableCell
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -50,7 +50,7 @@ def csv_text(table: Table) -> str:
     return written.getvalue()
 
 
-def _csv_column(head: Cell, entries: list[Cell]) -> list[list[str]]:
+def _csv_column(head: TableCell, entries: list[TableCell]) -> list[list[str]]:
     """One column of a table: head and entries, then what belongs to it."""
     name = _plain(head.text)
     numeric = any(entry.number is not None for entry in entries)
@@ -107,13 +107,13 @@ def latex_text(table: Table, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(entries: tuple[Cell, ...]) -> str:
+def _row(entries: tuple[TableCell, ...]) -> str:
     row = " & ".join(_cell(entry) for entry in entries) + r" \\"
     # After the end of a row LaTeX would take either for its option.
     return f"{{{row[0]}}}{row[1:]}" if row[0] in "[*" else row
 
 
-def _cell(entry: Cell) -> str:
+def _cell(entry: TableCell) -> str:
     text = _escaped(entry.text)
     if entry.best:
         text = rf"\textbf{{{text}}}"

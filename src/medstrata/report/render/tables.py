@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from medstrata.report.render.formatting import percent, score_text
-from medstrata.report.render.summary import Summary
+from medstrata.report.render.seed_summary import Summary
 
 Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One place of a table.
 
     Attributes:
@@ -46,8 +46,8 @@ class Table:
     kind: ClassVar = "table"
     name: str
     caption: str
-    heads: tuple[Cell, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    heads: tuple[TableCell, ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     note: str = ""
 
     @property
@@ -61,14 +61,14 @@ class Table:
         )
 
 
-def text_cells(*words: str) -> tuple[Cell, ...]:
+def text_cells(*words: str) -> tuple[TableCell, ...]:
     """Heads of columns."""
-    return tuple(Cell(text=word) for word in words)
+    return tuple(TableCell(text=word) for word in words)
 
 
-def count_cell(number: int | None, *notes: str) -> Cell:
+def count_cell(number: int | None, *notes: str) -> TableCell:
     """A number of things, a dash where it is not known."""
-    return Cell(text="–") if number is None else Cell(f"{number:,}", number, notes=notes)
+    return TableCell(text="–") if number is None else TableCell(f"{number:,}", number, notes=notes)
 
 
 def number_cell(
@@ -78,36 +78,36 @@ def number_cell(
     best: bool = False,
     missing: str = "–",
     write: Callable[[float], str] = score_text,
-) -> Cell:
+) -> TableCell:
     """A number as `write` writes it; what stands for it where there is none."""
     if value is None:
-        return Cell(text=missing)
-    return Cell(write(value), value, interval, notes, best)
+        return TableCell(text=missing)
+    return TableCell(write(value), value, interval, notes, best)
 
 
-def summary_cell(summary: Summary | None, *notes: str, best: bool = False) -> Cell:
+def summary_cell(summary: Summary | None, *notes: str, best: bool = False) -> TableCell:
     """A score with its interval."""
     if summary is None:
-        return Cell(text="no score")
+        return TableCell(text="no score")
     return number_cell(summary.value, *notes, interval=summary.interval, best=best)
 
 
-def arm_cell(arm: str, *notes: str) -> Cell:
+def arm_cell(arm: str, *notes: str) -> TableCell:
     """The head of a row about an arm."""
-    return Cell(text=arm, arm=arm, notes=notes)
+    return TableCell(text=arm, arm=arm, notes=notes)
 
 
-def labels_head(fraction: float, *notes: str) -> Cell:
+def labels_head(fraction: float, *notes: str) -> TableCell:
     """The head of a column about a share of the labels."""
-    return Cell(text=f"{percent(fraction)} of labels", notes=notes)
+    return TableCell(text=f"{percent(fraction)} of labels", notes=notes)
 
 
 def arm_table(
     name: str,
     caption: str,
     arms: Iterable[str],
-    heads: Mapping[Key, Cell],
-    cells: Mapping[tuple[str, Key], Cell],
+    heads: Mapping[Key, TableCell],
+    cells: Mapping[tuple[str, Key], TableCell],
     *,
     missing: str = "no score",
     note: str = "",
@@ -126,9 +126,9 @@ def arm_table(
     return Table(
         name=name,
         caption=caption,
-        heads=(Cell("Arm"), *heads.values()),
+        heads=(TableCell("Arm"), *heads.values()),
         rows=tuple(
-            (arm_cell(arm), *(cells.get((arm, key), Cell(missing)) for key in heads))
+            (arm_cell(arm), *(cells.get((arm, key), TableCell(missing)) for key in heads))
             for arm in arms
         ),
         note=note,

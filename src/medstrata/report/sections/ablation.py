@@ -23,8 +23,8 @@ from medstrata.report.render.formatting import (
 )
 from medstrata.report.render.parts import Part, Section, SectionWords, headed, section_of
 from medstrata.report.render.tables import (
-    Cell,
     Table,
+    TableCell,
     labels_head,
     summary_cell,
     text_cells,
@@ -196,8 +196,8 @@ def _table(
 
 def _described(
     setting: Setting, arms: Sequence[str], others: Sequence[Setting]
-) -> tuple[Cell, ...]:
-    head = Cell(text=listed(arms), arm=arms[0] if len(arms) == 1 else None)
+) -> tuple[TableCell, ...]:
+    head = TableCell(text=listed(arms), arm=arms[0] if len(arms) == 1 else None)
     same_loss = {one.options for one in others if one.loss == setting.loss}
     # Options that all rows of this loss share say nothing here.
     differing = _differing(setting, same_loss) if len(same_loss) > 1 else ()
@@ -206,9 +206,9 @@ def _described(
     alike = len(weights) > 1 and len(set(weights)) == 1
     return (
         head,
-        Cell(text=_LOSSES.get(setting.loss, setting.loss), notes=differing),
-        Cell(text=", ".join(stages) or "–"),
-        Cell(
+        TableCell(text=_LOSSES.get(setting.loss, setting.loss), notes=differing),
+        TableCell(text=", ".join(stages) or "–"),
+        TableCell(
             text=f"{weights[0]:g} each"
             if alike
             else ", ".join(f"{weight:g}" for weight in weights) or "–"
@@ -226,7 +226,7 @@ def _differing(setting: Setting, options: set[str]) -> tuple[str, ...]:
     )
 
 
-def _entry(comparison: Comparison[Finetune], runs: Sequence[Finetune]) -> Cell:
+def _entry(comparison: Comparison[Finetune], runs: Sequence[Finetune]) -> TableCell:
     summary = comparison.summarise(runs, comparison.metric)
     number = len(summary.seeds) if summary else 0
     return summary_cell(summary, counted(number, "run"))

@@ -13,8 +13,8 @@ from medstrata.report.render.figures import PAGE_COLOURS, PlotWords, Style
 from medstrata.report.render.formatting import counted, listed, slug
 from medstrata.report.render.inline_images import UNREADABLE, inline_image, open_png
 from medstrata.report.render.parts import (
+    Collapsible,
     ColourKey,
-    Folded,
     Heading,
     Part,
     Pictures,
@@ -24,7 +24,7 @@ from medstrata.report.render.parts import (
     Text,
     section_of,
 )
-from medstrata.report.render.summary_figures import Ground, stage_figure
+from medstrata.report.render.summary_figures import ReferenceBand, stage_figure
 from medstrata.report.render.tables import unique_names
 from medstrata.report.sections.atlas_map import (
     LIMIT,
@@ -97,7 +97,7 @@ def _parts(
             notes.append(sheet)
         else:
             title = f"Neighbours as {arm} (seed {run.seed}) finds them"
-            yield Folded(title=title, parts=[sheet], owner=arm)
+            yield Collapsible(title=title, parts=[sheet], owner=arm)
     if points:
         method = listed(sorted({first[arm].map.method for arm in points}))
         yield from _maps(points, comparison.task.classes, method, images, f"{name}-map")
@@ -113,7 +113,7 @@ def _spectra(
         alt = f"{title} over the stages, one curve an arm; the numbers are in the table."
         words = PlotWords(f"{name}-{key.replace('_', '-')}", title, alt)
         curves = spectrum_curves(comparison, key)
-        ground = Ground(line=ceiling)
+        ground = ReferenceBand(line=ceiling)
         plots.append(stage_figure(curves, stage_marks(stages), styles, words, ground=ground))
     return Pictures(
         plots=plots,

@@ -6,9 +6,9 @@ from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.stages import of_seeds
 from medstrata.report.read.results import Atlas, Spectrum
 from medstrata.report.render.formatting import span
-from medstrata.report.render.summary import mean_summary
+from medstrata.report.render.seed_summary import mean_summary
 from medstrata.report.render.summary_figures import Curves
-from medstrata.report.render.tables import Cell, Table, arm_table, number_cell
+from medstrata.report.render.tables import Table, TableCell, arm_table, number_cell
 
 _SHARES = {
     "label": "Same label",
@@ -41,7 +41,7 @@ def spectrum_table(comparison: Comparison[Atlas], stages: Sequence[str], name: s
         name,
         f"Effective rank of the features of each stage, means over seeds: {comparison.where}",
         comparison.arms,
-        {stage: Cell(stage) for stage in stages},
+        {stage: TableCell(stage) for stage in stages},
         {cell: _spectrum(seeds) for cell, seeds in _spectra(comparison).items()},
         missing="not measured",
         note="Neither rank can exceed the number of dimensions, nor the number of images it was "
@@ -50,7 +50,7 @@ def spectrum_table(comparison: Comparison[Atlas], stages: Sequence[str], name: s
     )
 
 
-def _spectrum(found: Sequence[Spectrum]) -> Cell:
+def _spectrum(found: Sequence[Spectrum]) -> TableCell:
     mean = {
         key: sum(getattr(one, key) for one in found) / len(found)
         for key in ("effective_rank", "rankme", "feature_norm", "spread")
@@ -67,7 +67,7 @@ def _spectrum(found: Sequence[Spectrum]) -> Cell:
 def agreement_table(comparison: Comparison[Atlas], name: str) -> Table:
     """Shares of the nearest neighbours with the same label and the same patient, beside chance."""
     heads = {
-        key: Cell(head)
+        key: TableCell(head)
         for share, title in _SHARES.items()
         for key, head in ((share, title), (f"{share}_chance", "By chance"))
     }
@@ -87,7 +87,7 @@ def agreement_table(comparison: Comparison[Atlas], name: str) -> Table:
     )
 
 
-def _agreement(seeds: Sequence[float]) -> Cell:
+def _agreement(seeds: Sequence[float]) -> TableCell:
     summary = mean_summary(seeds)
     # A chance may be the same for every seed.
     several = summary.seeds[0] < summary.seeds[-1]

@@ -14,7 +14,7 @@ from medstrata.report.render.parts import (
     Text,
     section_of,
 )
-from medstrata.report.render.tables import Cell, Table, count_cell, number_cell, text_cells
+from medstrata.report.render.tables import Table, TableCell, count_cell, number_cell, text_cells
 
 _CUES = {
     "size": "Image size",
@@ -90,7 +90,7 @@ def _checks_table(store: str, facts: Mapping[str, Any]) -> Table:
 
 def _shortcuts_table(store: str, shortcuts: Sequence[Mapping[str, Any]]) -> Table:
     cues = tuple(dict.fromkeys(str(one["cue"]) for one in shortcuts))
-    labels: dict[str, dict[str, Cell]] = {}
+    labels: dict[str, dict[str, TableCell]] = {}
     for one in shortcuts:
         labels.setdefault(str(one["label"]), {})[str(one["cue"])] = _shortcut(one)
     return Table(
@@ -99,17 +99,17 @@ def _shortcuts_table(store: str, shortcuts: Sequence[Mapping[str, Any]]) -> Tabl
         f"{percent(0.95)} interval over patients, {store}",
         heads=text_cells("Label", *(_CUES.get(cue, cue) for cue in cues)),
         rows=tuple(
-            (Cell(text=label), *(found.get(cue, Cell(text="–")) for cue in cues))
+            (TableCell(text=label), *(found.get(cue, TableCell(text="–")) for cue in cues))
             for label, found in labels.items()
         ),
     )
 
 
-def _shortcut(one: Mapping[str, Any]) -> Cell:
+def _shortcut(one: Mapping[str, Any]) -> TableCell:
     """The score of a cue; a cue that is the same in all images has a verdict alone."""
     auroc, verdict = one["auroc"], str(one["verdict"])
     if auroc is None:
-        return Cell(text=verdict)
+        return TableCell(text=verdict)
     interval = (float(auroc["low"]), float(auroc["high"]))
     return number_cell(float(auroc["value"]), verdict, interval=interval)
 
@@ -119,11 +119,11 @@ def _counts_table(store: str, name: str, label: Mapping[str, Any], parts: Sequen
     places = [label["splits"].get(part) or label["fractions"].get(part) or {} for part in parts]
     classes = dict.fromkeys(one for place in places for one in place.get("per_class", {}))
     rows = [
-        (Cell(text=str(one)), *(_number(place.get("per_class", {}), one) for place in places))
+        (TableCell(text=str(one)), *(_number(place.get("per_class", {}), one) for place in places))
         for one in classes
     ]
     for key, title in (("patients", "patients"), ("unknown", "unlabelled images")):
-        rows.append((Cell(text=title), *(_number(place, key) for place in places)))
+        rows.append((TableCell(text=title), *(_number(place, key) for place in places)))
     return Table(
         name=slug("audit", store, "counts", name),
         caption=f"Images of each class of {name}, by split and by fraction of the training "
@@ -137,7 +137,7 @@ def _column(part: str) -> str:
     return part if part in ("train", "val", "test") else f"{percent(float(part))} of labels"
 
 
-def _number(counts: Mapping[str, Any], name: str) -> Cell:
+def _number(counts: Mapping[str, Any], name: str) -> TableCell:
     return count_cell(int(counts[name]) if name in counts else None)
 
 

@@ -30,7 +30,7 @@ from medstrata.report.render.figures import (
 )
 from medstrata.report.render.formatting import percent, score_text
 from medstrata.report.render.parts import Heading, Part, Pictures, Section, SectionWords, section_of
-from medstrata.report.render.tables import Cell, arm_table, summary_cell
+from medstrata.report.render.tables import TableCell, arm_table, summary_cell
 
 _SCORES = {"ece": "ECE", "brier": "Brier"}
 
@@ -130,7 +130,10 @@ def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Ite
             f"{comparison.name}-calibration",
             f"Calibration, less is better: {comparison.clause}",
             comparison.arms,
-            {key: Cell(_SCORES[key[0]], notes=(f"{percent(key[1])} of labels",)) for key in scored},
+            {
+                key: TableCell(_SCORES[key[0]], notes=(f"{percent(key[1])} of labels",))
+                for key in scored
+            },
             {
                 (arm, key): summary_cell(one, *one.interval_notes, best=arm in leaders)
                 for key, column in scored.items()

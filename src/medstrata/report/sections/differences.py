@@ -32,7 +32,7 @@ from medstrata.report.render.formatting import (
     signed,
 )
 from medstrata.report.render.parts import Heading, Part, Pictures, Section, SectionWords, section_of
-from medstrata.report.render.tables import Cell, Table, arm_cell, labels_head, number_cell
+from medstrata.report.render.tables import Table, TableCell, arm_cell, labels_head, number_cell
 
 _SEEDS_NAMED = 5  # per-seed differences are listed up to this many, else their range is given
 
@@ -105,7 +105,7 @@ def _table(name: str, comparison: Comparison[Finetune], family: Family) -> Table
         name=name,
         caption=f"{sentence(metric_name(comparison.metric))} less that of {family.baseline}: "
         f"{comparison.clause}",
-        heads=(Cell("Arm"), *(labels_head(one) for one in family.fractions)),
+        heads=(TableCell("Arm"), *(labels_head(one) for one in family.fractions)),
         rows=tuple(
             (
                 arm_cell(arm, *(("other backbone",) if arm in other else ())),
@@ -117,9 +117,9 @@ def _table(name: str, comparison: Comparison[Finetune], family: Family) -> Table
     )
 
 
-def _entry(contrast: Contrast | None) -> Cell:
+def _entry(contrast: Contrast | None) -> TableCell:
     if contrast is None:
-        return Cell(text="no pair")
+        return TableCell(text="no pair")
     found = contrast.difference
     verdict = {1: ", clearly better", -1: ", clearly worse", 0: ""}[contrast.better]
     return number_cell(

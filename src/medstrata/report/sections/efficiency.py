@@ -10,7 +10,7 @@ from medstrata.report.read.predictions import LEVEL, RESAMPLES
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import metric_name, percent, score_text
 from medstrata.report.render.parts import Section, SectionWords, headed, section_of
-from medstrata.report.render.tables import Cell, Table, arm_table
+from medstrata.report.render.tables import Table, TableCell, arm_table
 
 # Arms whose score with all labels is to be reached.
 _REFERENCES = ("scratch", "moco")
@@ -56,7 +56,7 @@ def _table(comparison: Comparison[Finetune]) -> Table | None:
         f"a reference with all labels: {comparison.clause}",
         comparison.arms,
         {
-            one: Cell(f"{one}, all labels", notes=(score_text(column[one].value),))
+            one: TableCell(f"{one}, all labels", notes=(score_text(column[one].value),))
             for one in references
         },
         cells,
@@ -64,16 +64,16 @@ def _table(comparison: Comparison[Finetune]) -> Table | None:
     )
 
 
-def _entry(comparison: Comparison[Finetune], arm: str, reference: str) -> Cell:
+def _entry(comparison: Comparison[Finetune], arm: str, reference: str) -> TableCell:
     predictions = comparison.predictions
     studied = {
         one: runs for one in comparison.fractions if (runs := comparison.predicted(arm, one))
     }
     if arm == reference:
-        return Cell(text="the reference")
+        return TableCell(text="the reference")
     # From one share alone nothing can be said about fewer labels.
     if len(studied) < 2:
-        return Cell(text="too few shares")
+        return TableCell(text="too few shares")
     try:
         found = label_efficiency(
             {one: predictions.scores(comparison.metric, runs) for one, runs in studied.items()},
@@ -82,19 +82,21 @@ def _entry(comparison: Comparison[Finetune], arm: str, reference: str) -> Cell:
             level=LEVEL,
         )
     except ValueError:  # not defined in any resample: too few patients of a class
-        return Cell(text="undefined")
+        return TableCell(text="undefined")
     return share_cell(found, min(studied))
 
 
-def share_cell(found: Efficiency, smallest: float) -> Cell:
+def share_cell(found: Efficiency, smallest: float) -> TableCell:
     """A share of the labels as it is read, `smallest` being the smallest share studied."""
     ends = [_share(end, smallest) for end in (found.low, found.high)]
     notes = [] if found.low is None else [f"{percent(LEVEL)}: {ends[0]} to {ends[1]}"]
     if found.reached < 1:
         notes.append(f"reached in {percent(found.reached)} of resamples")
     if found.fraction is None:
-        return Cell(text="not reached", notes=tuple(notes))
-    return Cell(text=_share(found.fraction, smallest), number=found.fraction, notes=tuple(notes))
+        return TableCell(text="not reached", notes=tuple(notes))
+    return TableCell(
+        text=_share(found.fraction, smallest), number=found.fraction, notes=tuple(notes)
+    )
 
 
 def _share(fraction: float | None, smallest: float) -> str:

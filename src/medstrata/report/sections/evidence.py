@@ -13,9 +13,9 @@ from medstrata.report.sections.ablation import ablation_section
 from medstrata.report.sections.calibration import calibration_section
 from medstrata.report.sections.differences import differences_section
 from medstrata.report.sections.efficiency import efficiency_section
-from medstrata.report.sections.gain import gains_section
 from medstrata.report.sections.legacy import legacy_section
-from medstrata.report.sections.shift import shift_section
+from medstrata.report.sections.mean_difference import gains_section
+from medstrata.report.sections.probability_distance import shift_section
 from medstrata.runtime.console import progress_bar
 
 

@@ -17,18 +17,18 @@ from medstrata.report.render.formatting import (
     span,
 )
 from medstrata.report.render.parts import (
-    Folded,
+    Collapsible,
+    DefinitionList,
     Heading,
     Part,
     Section,
     SectionWords,
-    Terms,
     Text,
     headed,
 )
 from medstrata.report.render.tables import (
-    Cell,
     Table,
+    TableCell,
     arm_cell,
     count_cell,
     number_cell,
@@ -51,7 +51,7 @@ def data_section(found: Sequence[Comparison[Finetune]]) -> Section:
             ("Task", f"{kind_name(task.kind)}: {listed(task.classes)}"),
             ("Judged by", f"{metric_name(same[0].metric)} on {tested}"),
         ]
-        parts += [Heading(same[0].where), Terms(terms), _subset_table(same)]
+        parts += [Heading(same[0].where), DefinitionList(terms), _subset_table(same)]
     return Section(SectionWords(anchor="data", title="Data and tasks", short="Data"), parts)
 
 
@@ -68,7 +68,7 @@ def _data_table(places: Sequence[Sequence[Comparison[Finetune]]]) -> Table:
     )
 
 
-def _split_rows(same: Sequence[Comparison[Finetune]]) -> Iterator[dict[str, Cell]]:
+def _split_rows(same: Sequence[Comparison[Finetune]]) -> Iterator[dict[str, TableCell]]:
     """A row for each split of the store, or one for all its images where splits are not known."""
     store, task = same[0].store, same[0].task
     counts: dict[str, tuple[int, int | None, int | None]] = {
@@ -79,15 +79,15 @@ def _split_rows(same: Sequence[Comparison[Finetune]]) -> Iterator[dict[str, Cell
     channels = counted(store.channels, "channel")
     for split, (images, patients, labelled) in counts.items():
         yield {
-            "Data set": Cell(store.name),
-            "Split": Cell(split),
+            "Data set": TableCell(store.name),
+            "Split": TableCell(split),
             "Images": count_cell(images),
             "Patients": count_cell(patients),
             "Labelled images": count_cell(labelled),
-            "Classes": Cell(_classes(same, split)),
-            "Task": Cell(task.name, notes=(kind_name(task.kind),)),
-            "Judged by": Cell(metric_name(same[0].metric)),
-            "Image size": Cell(f"{store.size} × {store.size}", store.size, notes=(channels,)),
+            "Classes": TableCell(_classes(same, split)),
+            "Task": TableCell(task.name, notes=(kind_name(task.kind),)),
+            "Judged by": TableCell(metric_name(same[0].metric)),
+            "Image size": TableCell(f"{store.size} × {store.size}", store.size, notes=(channels,)),
         }
 
 
@@ -123,7 +123,7 @@ def _subset_table(same: Sequence[Comparison[Finetune]]) -> Table:
         heads=text_cells("Share of labels", "Images", "Patients", *classes),
         rows=tuple(
             (
-                Cell(text=percent(fraction), number=fraction),
+                TableCell(text=percent(fraction), number=fraction),
                 _span([one.images for one in subsets]),
                 _span([one.patients for one in subsets]),
                 *(_span([one.per_class.get(name, 0) for one in subsets]) for name in classes),
@@ -133,9 +133,9 @@ def _subset_table(same: Sequence[Comparison[Finetune]]) -> Table:
     )
 
 
-def _span(numbers: Sequence[int]) -> Cell:
+def _span(numbers: Sequence[int]) -> TableCell:
     # A range sorts by its middle.
-    return Cell(text=span(numbers), number=(min(numbers) + max(numbers)) / 2)
+    return TableCell(text=span(numbers), number=(min(numbers) + max(numbers)) / 2)
 
 
 def pretrain_table(runs: Sequence[Pretrain]) -> Table:
@@ -150,9 +150,9 @@ def pretrain_table(runs: Sequence[Pretrain]) -> Table:
     )
 
 
-def _pretrain_row(run: Pretrain) -> dict[str, Cell]:
+def _pretrain_row(run: Pretrain) -> dict[str, TableCell]:
     readings = [one["knn"] for one in run.files.epochs if read(one, "knn", "value") is not None]
-    last = Cell(text="–")
+    last = TableCell(text="–")
     if readings:
         asked = readings[-1]
         judged = f"{metric_name(str(asked.get('metric')))}, {asked.get('task')}"
@@ -161,7 +161,7 @@ def _pretrain_row(run: Pretrain) -> dict[str, Cell]:
     return {
         "Arm": arm_cell(run.label),
         "Seed": count_cell(run.seed),
-        "Recipe": Cell(text=run.recipe or "own settings", notes=(size,)),
+        "Recipe": TableCell(text=run.recipe or "own settings", notes=(size,)),
         "Images": count_cell(run.images, f"{run.store.name}, {run.store.size} pixels"),
         "Epochs": count_cell(run.epochs, counted(run.steps, "step")),
         "Time": number_cell(run.seconds, run.device, write=duration),
@@ -187,7 +187,7 @@ def environments(runs: Sequence[RunFiles]) -> list[Part]:
         )
         parts += headed("Environment" if alone else f"Environment {i}", table)
         if not alone:
-            parts.append(Folded(title="The runs", parts=[Text(", ".join(names), "note")]))
+            parts.append(Collapsible(title="The runs", parts=[Text(", ".join(names), "note")]))
     return parts
 
 

@@ -10,8 +10,8 @@ from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import metric_name, percent, sentence
 from medstrata.report.render.parts import Section, SectionWords, headed, section_of
 from medstrata.report.render.tables import (
-    Cell,
     Table,
+    TableCell,
     arm_cell,
     number_cell,
     summary_cell,
@@ -51,9 +51,9 @@ def _table(comparison: Comparison[Finetune]) -> Table | None:
         f"code has it, mean over seeds: {comparison.clause}",
         heads=(
             *text_cells("Arm", "Labels"),
-            Cell(text="Score", notes=(f"{percent(LEVEL)} interval over patients",)),
-            Cell(text="Not to be used: last epoch", notes=("no interval",)),
-            Cell(text="Not to be used: sd / √500", notes=("mean of the draws, interval",)),
+            TableCell(text="Score", notes=(f"{percent(LEVEL)} interval over patients",)),
+            TableCell(text="Not to be used: last epoch", notes=("no interval",)),
+            TableCell(text="Not to be used: sd / √500", notes=("mean of the draws, interval",)),
         ),
         rows=tuple(rows),
     )
@@ -61,7 +61,7 @@ def _table(comparison: Comparison[Finetune]) -> Table | None:
 
 def _row(
     comparison: Comparison[Finetune], runs: Sequence[Finetune], arm: str, fraction: float
-) -> tuple[Cell, ...] | None:
+) -> tuple[TableCell, ...] | None:
     metric = comparison.metric
     right = comparison.summarise(runs, metric)
     if right is None:
@@ -70,7 +70,7 @@ def _row(
     narrow = None if low is None or high is None else (low, high)
     return (
         arm_cell(arm),
-        Cell(percent(fraction), fraction),
+        TableCell(percent(fraction), fraction),
         summary_cell(right),
         number_cell(_mean(runs, "last_epoch", metric)),
         number_cell(sum(narrow) / 2 if narrow else None, interval=narrow),

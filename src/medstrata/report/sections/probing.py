@@ -20,19 +20,19 @@ from medstrata.report.render.formatting import (
     span,
 )
 from medstrata.report.render.parts import (
-    Folded,
+    Collapsible,
+    DefinitionList,
     Heading,
     Part,
     Pictures,
     Section,
     SectionWords,
-    Terms,
     Text,
     section_of,
 )
-from medstrata.report.render.summary import Summary
+from medstrata.report.render.seed_summary import Summary
 from medstrata.report.render.summary_figures import common_limits, stage_figure
-from medstrata.report.render.tables import Cell, Table, arm_cell, text_cells
+from medstrata.report.render.tables import Table, TableCell, arm_cell, text_cells
 from medstrata.report.sections.results import summary_cells
 
 # Stage -> arm -> its score.
@@ -104,8 +104,10 @@ def probing_parts(comparison: Comparison[Probe], styles: Mapping[str, Style]) ->
         )
         sentences = list(_said(at["linear"], comparison))
         if sentences:
-            yield Terms(sentences)
-        yield Folded(title=f"The numbers at {share}", parts=[_table(comparison, at, share, name)])
+            yield DefinitionList(sentences)
+        yield Collapsible(
+            title=f"The numbers at {share}", parts=[_table(comparison, at, share, name)]
+        )
 
 
 def _scores(
@@ -139,10 +141,10 @@ def _table(comparison: Comparison[Probe], at: Mapping[str, Scores], share: str, 
         }
         for arm in comparison.arms:
             if any(arm in column for column in scores.values()):
-                entries = [cells[stage].get(arm, Cell("no score")) for stage in stages]
+                entries = [cells[stage].get(arm, TableCell("no score")) for stage in stages]
                 first = _arrival(scores, arm, metric)
-                reached = Cell(first or "–", stages.index(first) + 1 if first else None)
-                rows.append((arm_cell(arm), Cell(title), *entries, reached))
+                reached = TableCell(first or "–", stages.index(first) + 1 if first else None)
+                rows.append((arm_cell(arm), TableCell(title), *entries, reached))
     return Table(
         name=name,
         caption=f"Test {metric_name(metric)} of each stage with {share}, "

@@ -21,20 +21,20 @@ from medstrata.report.render.formatting import (
     span,
 )
 from medstrata.report.render.parts import (
-    Folded,
+    Collapsible,
+    DefinitionList,
     Heading,
     Part,
     Pictures,
     Section,
     SectionWords,
-    Terms,
     Text,
 )
-from medstrata.report.render.summary import Summary
+from medstrata.report.render.seed_summary import Summary
 from medstrata.report.render.summary_figures import common_limits, fraction_figure
 from medstrata.report.render.tables import (
-    Cell,
     Table,
+    TableCell,
     arm_table,
     labels_head,
     summary_cell,
@@ -71,7 +71,9 @@ def findings_section(
     parts: list[Part] = []
     for comparison in found:
         said = conclusions(comparison, paired[comparison.name])
-        terms = Terms([(f"{percent(fraction)} of labels", text) for fraction, text in said])
+        terms = DefinitionList(
+            [(f"{percent(fraction)} of labels", text) for fraction, text in said]
+        )
         parts += [Heading(comparison.heading), terms if said else Text("No run has a score.")]
     note = (
         f"Clearly better or worse: the {percent(LEVEL)} interval of the paired difference leaves "
@@ -146,17 +148,17 @@ def _results(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> I
         yield Text("No run of this protocol has a score.")
     if tables[1:]:
         others = ", ".join(metric_name(metric) for metric in scored[1:])
-        yield Folded(title=f"Other metrics ({others})", parts=tables[1:])
+        yield Collapsible(title=f"Other metrics ({others})", parts=tables[1:])
     curves = list(finetune_curves(comparison, styles))
     if curves:
-        yield Folded(title="Training curves", parts=curves)
+        yield Collapsible(title="Training curves", parts=curves)
 
 
 def _table(comparison: Comparison[Finetune], metric: str, name: str) -> Table:
     better = "less" if metric in LOWER_IS_BETTER else "more"
     tested = counted(comparison.first.test.patients, "test patient")
-    heads: dict[float, Cell] = {}
-    cells: dict[tuple[str, float], Cell] = {}
+    heads: dict[float, TableCell] = {}
+    cells: dict[tuple[str, float], TableCell] = {}
     for fraction in comparison.fractions:
         subsets = [run.subset for runs in comparison.at(fraction).values() for run in runs]
         images = span(subset.images for subset in subsets)
@@ -175,7 +177,7 @@ def _table(comparison: Comparison[Finetune], metric: str, name: str) -> Table:
 
 def summary_cells(
     column: Mapping[str, Summary], metric: str, *, narrow: bool = False
-) -> dict[str, Cell]:
+) -> dict[str, TableCell]:
     """A column of scores, each with its interval, what must be known of it, and its seeds."""
     leaders = best(column, metric)
     return {

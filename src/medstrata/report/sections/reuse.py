@@ -14,7 +14,7 @@ from medstrata.report.read.results import Matrix, Reuse
 from medstrata.report.render.figures import INK, Plot, PlotWords, Style, page_style, plot
 from medstrata.report.render.formatting import percent, percent_slug, score_text, slug, span
 from medstrata.report.render.parts import (
-    Folded,
+    Collapsible,
     Heading,
     Part,
     Pictures,
@@ -23,7 +23,12 @@ from medstrata.report.render.parts import (
     Text,
     section_of,
 )
-from medstrata.report.render.summary_figures import Curves, Ground, common_limits, stage_figure
+from medstrata.report.render.summary_figures import (
+    Curves,
+    ReferenceBand,
+    common_limits,
+    stage_figure,
+)
 from medstrata.report.render.tables import unique_names
 from medstrata.report.sections.reuse_tables import (
     MEASURES,
@@ -97,14 +102,14 @@ def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterat
             caption=_CAPTION,
         )
         yield reuse_table(comparison, fraction, stages, name)
-        yield Folded(
+        yield Collapsible(
             title="Every measure, with chance and the untrained reference",
             parts=[measures_table(comparison, fraction, stages, f"{name}-measures")],
         )
         ends = (comparison.fractions[0], comparison.fractions[-1])
         heats = list(_heats(at, fraction, f"{name}-heat")) if fraction in ends else []
         if heats:
-            yield Folded(title="Heat maps, stage by stage", parts=heats)
+            yield Collapsible(title="Heat maps, stage by stage", parts=heats)
 
 
 def _known(run: Reuse) -> dict[str, object]:
@@ -122,11 +127,11 @@ def _curves(read: Readings) -> Curves:
     return {cell: over_seeds(seeds) for cell, seeds in read.items()}
 
 
-def _ground(read: Readings, stages: Sequence[str]) -> Ground:
+def _ground(read: Readings, stages: Sequence[str]) -> ReferenceBand:
     """Chance from the lowest mean to the highest end of any arm, and the mean untrained network."""
     columns = [[one for cell, of in read.items() if cell[1] == at for one in of] for at in stages]
     chances = [[one.chance for one in column if one.chance] for column in columns]
-    return Ground(
+    return ReferenceBand(
         band=[
             (min(low for low, _ in column), max(high for _, high in column)) if column else None
             for column in chances

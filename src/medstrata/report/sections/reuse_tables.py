@@ -7,10 +7,10 @@ from medstrata.report.compare.conclusions import meeting
 from medstrata.report.compare.stages import POOLED, of_seeds
 from medstrata.report.read.results import Reuse, Similarity
 from medstrata.report.render.formatting import listed, percent, score_text
-from medstrata.report.render.summary import Summary, mean_summary
+from medstrata.report.render.seed_summary import Summary, mean_summary
 from medstrata.report.render.tables import (
-    Cell,
     Table,
+    TableCell,
     arm_cell,
     arm_table,
     number_cell,
@@ -64,13 +64,13 @@ def reuse_table(
         f"{MEASURES[MAIN]}, before and after fine-tuning with {percent(fraction)} of the labels: "
         f"{comparison.where}",
         dict.fromkeys(arm for arm, _ in read),
-        {stage: Cell(stage) for stage in stages},
+        {stage: TableCell(stage) for stage in stages},
         {cell: _entry(seeds) for cell, seeds in read.items()},
         missing="not measured",
     )
 
 
-def _entry(seeds: Sequence[Similarity]) -> Cell:
+def _entry(seeds: Sequence[Similarity]) -> TableCell:
     summary = over_seeds(seeds)
     sd = mean_of_known(one.subset_sd for one in seeds)
     subsets = [] if sd is None else [f"± {score_text(sd)} over subsets"]
@@ -83,7 +83,7 @@ def measures_table(
     """Every measure beside its chance and its untrained reference: one reading a row."""
     at = comparison.at(fraction)
     rows = [
-        (arm_cell(arm), Cell(stage), Cell(title), *map(number_cell, _measured(seeds)))
+        (arm_cell(arm), TableCell(stage), TableCell(title), *map(number_cell, _measured(seeds)))
         for measure, title in MEASURES.items()
         for read in [readings(at, measure)]
         for arm in at
@@ -98,10 +98,16 @@ def measures_table(
         "Its 97.5th percentile",
         "Untrained",
     )
-    nothing = (Cell("–"),) * (len(heads) - 1)
+    nothing = (TableCell("–"),) * (len(heads) - 1)
     given = of_seeds(at, lambda run: run.legacy)
     legacy = [
-        (arm_cell(arm), Cell(stage), Cell(_LEGACY), number_cell(mean_of_known(values)), *nothing)
+        (
+            arm_cell(arm),
+            TableCell(stage),
+            TableCell(_LEGACY),
+            number_cell(mean_of_known(values)),
+            *nothing,
+        )
         for arm in at
         for stage in stages
         if (values := given.get((arm, stage)))

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from medstrata.data.formats.dicom.attributes import fact, facts
 from medstrata.data.formats.dicom.codecs import COMPRESSED, decompress
 from medstrata.data.formats.dicom.frames import held_frames, of_frame, several
-from medstrata.data.formats.dicom.windows import Levels
+from medstrata.data.formats.dicom.grey_levels import GreyLevels
+from medstrata.data.formats.grey_levels import to_depth
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.pixel_spacing import square_pixels
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import MAX_PIXELS, Refused
-from medstrata.data.formats.windows import to_depth
 from medstrata.runtime.errors import MedstrataError
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _grey_or_rgb(
         return to_depth(_high_byte(stored, int(dataset.BitsStored), notes), reading.bits)
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         notes.append(f"{kind or 'no photometric interpretation'} taken for MONOCHROME2")
-    return Levels(dataset, frame, reading).of(stored, notes)
+    return GreyLevels(dataset, frame, reading).of(stored, notes)
 
 
 def _high_byte(colours: NDArray[Any], bits: int, notes: list[str]) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ import pytest
 
 from medstrata.data.labels import make_task
 from medstrata.data.store.store import Store
-from medstrata.evaluation.linear import fit_probe
+from medstrata.evaluation.linear_probe import fit_probe
 from medstrata.evaluation.rows import labelled_parts
 from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import metric_for

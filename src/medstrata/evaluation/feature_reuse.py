@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medstrata.data.labels import make_task
 from medstrata.data.splits import is_labelled
 from medstrata.data.store.store import Store
-from medstrata.evaluation.full import load_tuned
+from medstrata.evaluation.finetune_full import load_tuned
 from medstrata.evaluation.settings import FEWEST_IMAGES, ReuseSettings
 from medstrata.evaluation.setup import open_folder, seeded_encoder
 from medstrata.metrics.cka import MEASURES, Spread, linear_heatmap, measures, subset_measures

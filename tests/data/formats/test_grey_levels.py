@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from medstrata.data.formats.windows import PERCENTILES, window_values
+from medstrata.data.formats.grey_levels import PERCENTILES, window_values
 
 GENERATOR = np.random.default_rng(11)
 

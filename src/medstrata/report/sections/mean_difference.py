@@ -21,8 +21,8 @@ from medstrata.report.render.formatting import (
 )
 from medstrata.report.render.parts import Heading, Part, Section, SectionWords, section_of
 from medstrata.report.render.tables import (
-    Cell,
     Table,
+    TableCell,
     arm_table,
     labels_head,
     number_cell,
@@ -146,6 +146,6 @@ def _table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | None:
     )
 
 
-def _entry(found: Gain, met: Sequence[int]) -> Cell:
+def _entry(found: Gain, met: Sequence[int]) -> TableCell:
     each = ", ".join(signed(found.parts[i]) if i in found.parts else "–" for i in met)
     return number_cell(found.value, each, interval=found.interval, write=signed)

@@ -24,7 +24,7 @@ from medstrata.report.render.figures import (
 )
 from medstrata.report.render.formatting import counted, percent
 from medstrata.report.render.parts import (
-    Folded,
+    Collapsible,
     Heading,
     Part,
     Pictures,
@@ -32,7 +32,7 @@ from medstrata.report.render.parts import (
     SectionWords,
     section_of,
 )
-from medstrata.report.render.tables import Cell, Table, arm_table, number_cell
+from medstrata.report.render.tables import Table, TableCell, arm_table, number_cell
 
 _GRID = np.linspace(0, 1, 81)
 
@@ -140,7 +140,7 @@ def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Ite
     )
     if several:
         tables = [_class_table(comparison, found, one, classes, i) for i, one in enumerate(few)]
-        yield Folded(title="Each class", parts=tables)
+        yield Collapsible(title="Each class", parts=tables)
 
 
 def _widest(found: Mapping[str, Mapping[float, Shift]], fraction: float) -> int:
@@ -158,8 +158,8 @@ def _table(
     found: Mapping[str, Mapping[float, Shift]],
     few: Sequence[float],
 ) -> Table:
-    heads = {one: Cell(f"{percent(one)} against all") for one in few}
-    heads[1.0] = Cell("Floor", notes=("two seeds, all labels",))
+    heads = {one: TableCell(f"{percent(one)} against all") for one in few}
+    heads[1.0] = TableCell("Floor", notes=("two seeds, all labels",))
     several = comparison.task.kind != "binary"
     return arm_table(
         f"{comparison.name}-shift",
@@ -176,7 +176,7 @@ def _table(
     )
 
 
-def _distance(found: KsInterval, *notes: str) -> Cell:
+def _distance(found: KsInterval, *notes: str) -> TableCell:
     return number_cell(found.value, *notes, interval=(found.low, found.high))
 
 
@@ -193,7 +193,7 @@ def _class_table(
         f"Kolmogorov-Smirnov distance of each class, {percent(fraction)} of the labels against "
         f"all: {comparison.where}",
         moved,
-        dict(enumerate(map(Cell, classes))),
+        dict(enumerate(map(TableCell, classes))),
         {
             (arm, i): _distance(one)
             for arm, shift in moved.items()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medstrata.exporting.source import Source, describe, fixed_pixels
+from medstrata.exporting.source import ExportSource, describe, fixed_pixels
 from medstrata.exporting.target import Loaded, result_name, save_config
 from medstrata.runtime.errors import MedstrataError
 
@@ -19,7 +19,7 @@ _TRACED = 2  # images a batch when tracing; not 1, which would be taken for a co
 class Graph(nn.Module):
     """Logits where there is a head, pooled features, and stage maps where wanted."""
 
-    def __init__(self, source: Source, *, stages: bool, with_preprocessing: bool) -> None:
+    def __init__(self, source: ExportSource, *, stages: bool, with_preprocessing: bool) -> None:
         super().__init__()
         self.backbone, self.head = source.backbone, source.head
         self.stages = stages
@@ -80,7 +80,7 @@ class GraphTarget:
     def _input(self) -> str:
         return "pixels" if self.with_preprocessing else "images"
 
-    def require(self, source: Source) -> None:  # noqa: ARG002  (any encoder can be traced)
+    def require(self, source: ExportSource) -> None:  # noqa: ARG002  (any encoder can be traced)
         """See `Target.require`."""
         absent = [name for name in self.needs if find_spec(name) is None]
         if absent:
@@ -89,7 +89,7 @@ class GraphTarget:
                 f"pip install 'medstrata[{self.library}]'"
             )
 
-    def write(self, source: Source, folder: Path) -> None:
+    def write(self, source: ExportSource, folder: Path) -> None:
         """See `Target.write`."""
         graph = Graph(source, stages=self.stages, with_preprocessing=self.with_preprocessing).eval()
         example = self._given(source, fixed_pixels(source)[:_TRACED])
@@ -98,11 +98,11 @@ class GraphTarget:
         ends = {"input": self._input, "outputs": graph.outputs}
         save_config(folder, {**describe(source), self.key: ends})
 
-    def load(self, source: Source, folder: Path, pixels: Tensor) -> Loaded:
+    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
         """See `Target.load`."""
         return Loaded(self.run(folder / self.file, self._input, self._given(source, pixels)))
 
-    def snippet(self, source: Source) -> str:
+    def snippet(self, source: ExportSource) -> str:
         """See `Target.snippet`."""
         side, channels = source.preprocessing.image_size, source.preprocessing.channels
         words = (
@@ -118,5 +118,5 @@ class GraphTarget:
             words=words,
         )
 
-    def _given(self, source: Source, pixels: Tensor) -> Tensor:
+    def _given(self, source: ExportSource, pixels: Tensor) -> Tensor:
         return pixels if self.with_preprocessing else source.preprocessing(pixels)

@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.formats.dicom.frames import of_frame, several
-from medstrata.data.formats.read_settings import PRESETS, ReadSettings, window_range
-from medstrata.data.formats.refusals import Refused
-from medstrata.data.formats.windows import (
+from medstrata.data.formats.grey_levels import (
     Transfer,
     own_range,
     ramp,
     refuse_non_finite,
     to_levels,
 )
+from medstrata.data.formats.read_settings import PRESETS, ReadSettings, window_range
+from medstrata.data.formats.refusals import Refused
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 
-class Levels:
+class GreyLevels:
     """How one frame's stored values become grey levels.
 
     Args:

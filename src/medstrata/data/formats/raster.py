@@ -19,10 +19,10 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from medstrata.data.formats.grey_levels import to_bytes, to_depth, window_values
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import MAX_PIXELS, Refused
-from medstrata.data.formats.windows import to_bytes, to_depth, window_values
 
 # Pillow's own `open` would warn through a process-wide limit, so each decoder is called by name.
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {

@@ -3,7 +3,7 @@
 import pytest
 
 from medstrata.metrics.ks import KsDistances, KsInterval, ks_distance
-from medstrata.report.sections.shift import average, shifts
+from medstrata.report.sections.probability_distance import average, shifts
 from support.predicted_runs import comparison_in
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from medstrata.metrics.intervals import resampled_scores, score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import METRICS
-from medstrata.metrics.paired import Difference, _ranks, holm
+from medstrata.metrics.paired_difference import Difference, _ranks, holm
 from support.arms import compare_arms, noisy_arms
 from support.plain_metrics import CASES, PLAIN, predictions
 

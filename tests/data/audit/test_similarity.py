@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medstrata.data.audit.likeness import detail, likeness, overlap_correlation
+from medstrata.data.audit.similarity import detail, likeness, overlap_correlation
 from support.pictures import SIZE, picture
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medstrata.report.sections.gain import gain, gains_section
+from medstrata.report.sections.mean_difference import gain, gains_section
 from support.predicted_runs import Patients, comparisons_in, seeds
 from support.report_runs import STORE
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from medstrata.cli.main import main
 from medstrata.data.store.store import Store
+from medstrata.evaluation.feature_reuse import mismatched, reuse
 from medstrata.evaluation.finetune import finetune
-from medstrata.evaluation.reuse import mismatched, reuse
 from medstrata.evaluation.settings import FinetuneSettings, ReuseSettings
 from medstrata.metrics.cka import MEASURES
 from medstrata.models.backbones import Backbone, create_backbone
