@@ -10,7 +10,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from medstrata.report.compare.comparison import arm_order, comparisons
-from medstrata.report.compare.conclusions import headline
 from medstrata.report.compare.gaps import score_gaps
 from medstrata.report.read.facts import Note, Run, RunFiles
 from medstrata.report.read.results import Atlas, Finetune, Pretrain, Probe, Reuse
@@ -22,6 +21,7 @@ from medstrata.report.render.formatting import bracketed, counted
 from medstrata.report.render.parts import Section
 from medstrata.report.sections.audits import audits_section
 from medstrata.report.sections.evidence import evidence_sections, paired_differences
+from medstrata.report.sections.headline import headline, without_scores
 from medstrata.report.sections.inventory import data_section, environments
 from medstrata.report.sections.layers import layer_sections
 from medstrata.report.sections.pretraining import pretraining_section
@@ -145,21 +145,8 @@ def _sections(
         *unproven,
         *untold,
     ]
-    verdict = headline(found, paired) if found else _without_scores(collection)
+    verdict = headline(found, paired) if found else without_scores(collection)
     return verdict, [*scores, *(one for one in rest if one is not None)], notes
-
-
-def _without_scores(collection: Collection) -> str:
-    if collection.of(Pretrain):
-        says = "shows pre-training only and says nothing about how well the encoders classify."
-    elif collection.runs:
-        says = (
-            "looks into the layers of encoders and says nothing about how well they classify once "
-            "fine-tuned."
-        )
-    else:
-        return "No run is finished: there are no results yet. What was found is listed below."
-    return f"No finished fine-tuning run was given: this report {says}"
 
 
 def _script_source(script: str) -> str:

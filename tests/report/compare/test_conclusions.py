@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.report.compare.conclusions import conclusions, headline
+from medstrata.report.compare.conclusions import conclusions
+from medstrata.report.sections.headline import headline
 from support.predicted_runs import comparisons_in
 from support.report_runs import finetune_run
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.report.compare.conclusions import conclusions, headline
+from medstrata.report.compare.conclusions import conclusions
 from medstrata.report.compare.differences import Family, families
+from medstrata.report.sections.headline import headline
 from support.predicted_runs import comparison_in, seeds
 
 THIN = "\N{NARROW NO-BREAK SPACE}"

@@ -8,106 +8,17 @@ over seeds touch, which is stricter.
 
 from collections.abc import Mapping, Sequence
 
-from medstrata.metrics.metric import LOWER_IS_BETTER
-from medstrata.report.compare.comparison import Comparison, best, by_place, ranked
+from medstrata.report.compare.comparison import Comparison, best, ranked
 from medstrata.report.compare.differences import Contrast, Family
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import (
-    counted,
-    interval_text,
     listed,
-    metric_name,
-    percent,
-    protocol_clause,
     score_text,
     signed,
-    span,
 )
 from medstrata.report.render.seed_summary import Summary
 
-_PLAIN = "moco"  # the arm without an intermediate loss
-
-
-def headline(found: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]) -> str:
-    """What is known of the intermediate losses, then of the first comparison's smallest fraction.
-
-    Args:
-        found: The comparisons.
-        paired: Name of a comparison -> its paired differences.
-    """
-    several = len(by_place(found)) > 1
-    for comparison in found:
-        for fraction in comparison.fractions:
-            if len(comparison.column(fraction, comparison.metric)) > 1:
-                help_given = _intermediate_losses([one for its in paired.values() for one in its])
-                first = _headline(comparison, fraction, paired.get(comparison.name, ()))
-                # Of several data sets, the one it is about is named.
-                where = f"On {comparison.store.name}, {comparison.task.name}: with"
-                return f"{help_given}{where if several else 'With'} {first}"
-    return (
-        "At no label fraction do two arms have a score on the same task and store: nothing can be "
-        "compared."
-    )
-
-
-def _intermediate_losses(families: Sequence[Family]) -> str:
-    """Whether arms with intermediate losses beat plain MoCo, each at its smallest fraction."""
-    found = [
-        family.contrasts[arm, family.fractions[0]]
-        for family in families
-        if family.name == _PLAIN and family.fractions
-        for arm in family.arms
-        if arm.startswith(f"{_PLAIN}_") and arm not in family.other_backbone
-        if (arm, family.fractions[0]) in family.contrasts
-    ]
-    if not found:
-        return ""
-    fractions = {family.fractions[0] for family in families if family.name == _PLAIN}
-    share = (
-        f"With {percent(min(fractions))} of the labels"
-        if len(fractions) == 1
-        else "At the smallest share of labels of each comparison"
-    )
-    better = sum(one.better > 0 for one in found)
-    worse = sum(one.better < 0 for one in found)
-    if not better and not worse:
-        return (
-            f"{share}, no arm with an intermediate loss is clearly better or worse than plain MoCo "
-            f"({counted(len(found), 'comparison')}). "
-        )
-    parts = [
-        f"clearly {word} than plain MoCo in {number} of {counted(len(found), 'comparison')}"
-        for word, number in (("better", better), ("worse", worse))
-        if number
-    ]
-    return f"{share}, arms with an intermediate loss are {' and '.join(parts)}. "
-
-
-def _headline(comparison: Comparison[Finetune], fraction: float, families: Sequence[Family]) -> str:
-    """What follows "With"."""
-    metric = comparison.metric
-    column = comparison.column(fraction, metric)
-    order = ranked(column, metric)
-    top = column[order[0]]
-    subsets = [run.subset for runs in comparison.at(fraction).values() for run in runs]
-    images = span(subset.images for subset in subsets)
-    patients = span(subset.patients for subset in subsets)
-    several = len(top.seeds) > 1
-    extras = [f"the mean of {len(top.seeds)} seeds"] if several else []
-    if top.interval is not None:
-        of_median = " for the median seed" if several and not top.of_mean else ""
-        interval = interval_text(top.interval)
-        extras.append(f"{percent(0.95)} interval over patients{of_median} {interval}")
-    leaders = [arm for arm in order if arm in best(column, metric)]
-    end = "lowest" if metric in LOWER_IS_BETTER else "highest"
-    around = f" ({'; '.join(extras)})" if extras else ""
-    return (
-        f"{percent(fraction)} of the labels ({images} images of {patients} patients) and "
-        f"{protocol_clause(comparison.protocol)}, {listed(leaders)} "
-        f"{'has' if len(leaders) == 1 else 'have'} the {end} {metric_name(metric)} of "
-        f"{counted(len(column), 'arm')}: {score_text(top.value)}{around}. "
-        f"{_leader(families, fraction, leaders) or standing(column, order)}"
-    )
+PLAIN = "moco"  # the arm without an intermediate loss
 
 
 def conclusions(
@@ -171,7 +82,7 @@ def _against(families: Sequence[Family], fraction: float) -> str:
     return " ".join(against)
 
 
-def _leader(families: Sequence[Family], fraction: float, leaders: Sequence[str]) -> str:
+def leader(families: Sequence[Family], fraction: float, leaders: Sequence[str]) -> str:
     """How the leading arm stands to the baselines; how all do where several or a baseline lead."""
     found = {
         _named(family): one
@@ -199,7 +110,7 @@ def _with_differences(found: Mapping[str, Contrast], better: int) -> list[str]:
 
 
 def _named(family: Family) -> str:
-    return "plain MoCo" if family.baseline == _PLAIN else family.baseline
+    return "plain MoCo" if family.baseline == PLAIN else family.baseline
 
 
 def _is(names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The page's sections, a file a section: from comparisons to tables, figures and sentences.
 
-Read: curves, results, inventory, differences, mean_difference, efficiency,
+Read: headline, curves, results, inventory, differences, mean_difference, efficiency,
 probability_distance, calibration, ablation, legacy, evidence, probing, reuse_tables, reuse,
 atlas_map, atlas_tables, atlas, layers, audits, pretraining, views.
 Imports: compare, read, render.
