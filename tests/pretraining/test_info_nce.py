@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from medstrata.pretraining import losses
-from medstrata.pretraining.losses import info_nce
+from medstrata.pretraining import info_nce as contrastive
+from medstrata.pretraining.info_nce import info_nce
 
 BLOCK = 4096  # of the queue, as shipped
 
@@ -32,7 +32,7 @@ def plain_info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: f
 def test_info_nce_equals_cross_entropy_over_all_logits(
     queue_size: int, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "_QUEUE_BLOCK", 8)  # below, at and above one block
+    monkeypatch.setattr(contrastive, "_QUEUE_BLOCK", 8)  # below, at and above one block
     query, key = unit(5, 6).requires_grad_(), unit(5, 6, seed=1)
     negatives = unit(queue_size, 6, seed=2)
     double = query.detach().double().requires_grad_()
@@ -53,7 +53,7 @@ def test_info_nce_equals_cross_entropy_over_all_logits(
 
 def test_info_nce_over_a_queue_of_several_blocks_and_a_rest() -> None:
     query, key, negatives = unit(3, 16).requires_grad_(), unit(3, 16, 1), unit(2 * BLOCK + 5, 16, 2)
-    assert losses._QUEUE_BLOCK == BLOCK
+    assert contrastive._QUEUE_BLOCK == BLOCK
     loss = info_nce(query, key, negatives, 0.07).loss
     expected = plain_info_nce(query, key, negatives, 0.07).mean()
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
@@ -109,7 +109,9 @@ def test_info_nce_gradient_equals_finite_differences_and_stops_at_the_queue() ->
 def test_excluding_own_ids_equals_deleting_those_negatives(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "_QUEUE_BLOCK", block)  # 2: whole blocks are excluded, first too
+    monkeypatch.setattr(
+        contrastive, "_QUEUE_BLOCK", block
+    )  # 2: whole blocks are excluded, first too
     query, key, negatives = unit(4, 6), unit(4, 6, 1), unit(9, 6, 2)
     ids, negative_ids = torch.tensor([3, 5, 7, 9]), torch.tensor([3, 3, 5, -1, 3, 8, 9, 5, -1])
     query.requires_grad_()

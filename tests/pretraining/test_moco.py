@@ -11,7 +11,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from medstrata.models.backbones import create_backbone
-from medstrata.pretraining.losses import IntermediateLosses, build_intermediate, info_nce
+from medstrata.pretraining.info_nce import info_nce
+from medstrata.pretraining.losses import IntermediateLosses, build_intermediate
 from medstrata.pretraining.moco import EncoderWithHead, MoCo, Queue, update_key_encoder
 from medstrata.pretraining.settings import IntermediateSettings
 

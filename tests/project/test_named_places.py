@@ -110,8 +110,8 @@ def test_what_is_named_is_there(page: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "gone"),
     [
-        ("`pretraining/losses.py`, data/datasets/registry.py, `losses.info_nce`", []),
-        ("`medstrata.pretraining.losses.info_nce`, `medstrata.prepare`, `MoCo.forward`", []),
+        ("`pretraining/losses.py`, data/datasets/registry.py, `info_nce.info_nce`", []),
+        ("`medstrata.pretraining.info_nce.info_nce`, `medstrata.prepare`, `MoCo.forward`", []),
         ("`data/catalog`, scripts/structure.py, `Makefile`, `metrics.jsonl`", ["data/catalog"]),
         ("data/catalog/known.py and `weighted.py`", ["data/catalog/known.py", "weighted.py"]),
         (

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from medstrata.pretraining.losses import info_nce
+from medstrata.pretraining.info_nce import info_nce
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 # Only while importing: two of its files have the names of files that tests import.

@@ -16,11 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from medstrata.models.backbones import stage_taps
-from medstrata.pretraining.losses import (
-    IntermediateLoss,
-    IntermediateLosses,
-    build_intermediate,
-)
+from medstrata.pretraining.losses import IntermediateLoss, IntermediateLosses, build_intermediate
 from medstrata.pretraining.settings import STAGES, IntermediateSettings
 from medstrata.runtime.errors import MedstrataError
 

@@ -14,7 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from medstrata.models.backbones import Backbone, Features
-from medstrata.pretraining.losses import IntermediateLosses, StageLoss, info_nce
+from medstrata.pretraining.info_nce import info_nce
+from medstrata.pretraining.losses import IntermediateLosses, StageLoss
 
 
 class EncoderWithHead(nn.Module):
