@@ -36,9 +36,9 @@ test-minimal:
 	$(VENV)-minimal/bin/python -m pytest -o filterwarnings=default tests/pretraining/test_losses.py \
 		tests/pretraining/test_moco.py tests/pretraining/test_settings.py tests/data/store/test_store.py tests/data/store/test_open.py tests/data/store/test_shards.py tests/metrics/test_scores.py tests/metrics/test_resampling.py \
 		tests/data/prepare/test_prepare.py tests/data/prepare/test_manifest.py tests/data/prepare/test_inputs.py tests/data/prepare/test_shards.py tests/data/test_sources.py \
-		tests/data/formats/test_pillow.py tests/data/formats/test_arrays.py tests/data/formats/test_nifti.py tests/report/test_page.py \
+		tests/data/formats/test_raster.py tests/data/formats/test_arrays.py tests/data/formats/test_nifti.py tests/report/test_page.py \
 		tests/evaluation/test_finetune.py tests/pretraining/test_loop.py tests/cli/test_main.py tests/data/test_tables.py \
-		tests/data/formats/dicom/test_read.py tests/data/formats/dicom/test_windows.py tests/data/formats/dicom/test_frames.py tests/runs/test_trackers.py tests/pretraining/profile/test_profile.py \
+		tests/data/formats/dicom/test_read.py tests/data/formats/dicom/test_grey_levels.py tests/data/formats/dicom/test_frames.py tests/runs/test_trackers.py tests/pretraining/profile/test_profile.py \
 		-k "not wandb and not mlflow"
 
 docs: $(VENV)/installed-dev

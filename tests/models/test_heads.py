@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from medstrata.evaluation.linear_probe import fit_linear
-from medstrata.models.heads import Head, num_outputs, probabilities, task_loss
+from medstrata.models.heads import LinearHead, num_outputs, probabilities, task_loss
 
 
 def test_outputs_of_each_kind() -> None:
@@ -95,6 +95,6 @@ def test_stronger_penalty_gives_smaller_weights() -> None:
 def test_head_standardises() -> None:
     weight, bias = torch.tensor([[2.0, -1.0]]), torch.tensor([0.5])
     features = torch.tensor([[3.0, 4.0]])
-    assert Head(weight, bias)(features).item() == 2.5
+    assert LinearHead(weight, bias)(features).item() == 2.5
     mean, std = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0])
-    assert Head(weight, bias, mean, std)(features).item() == 2 * 1 - 0.5 + 0.5
+    assert LinearHead(weight, bias, mean, std)(features).item() == 2 * 1 - 0.5 + 0.5

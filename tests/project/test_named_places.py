@@ -123,3 +123,11 @@ def test_what_is_named_is_there(page: Path) -> None:
 )
 def test_a_name_that_leads_nowhere_is_seen(text: str, gone: list[str]) -> None:
     assert list(missing(text, ROOT / "README.md")) == gone
+
+
+def test_files_that_the_makefile_names_are_there() -> None:
+    named = re.findall(
+        r"\b(?:tests|benchmarks|scripts)/[\w/]+\.py\b", (ROOT / "Makefile").read_text()
+    )
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).is_file()] == []

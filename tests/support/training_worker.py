@@ -19,7 +19,7 @@ from medstrata.data.store.open import open_store
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
 from medstrata.runs import folder
-from medstrata.runs.metrics_log import Metrics
+from medstrata.runs.metrics_log import MetricsLog
 
 
 def train(
@@ -79,7 +79,7 @@ def main() -> None:
     if ends and not again:
         where, _, number = ends[0].partition(":")
         if where == "record":
-            Metrics.write = kill_after(int(number), Metrics.write, Metrics.write)  # type: ignore[method-assign]
+            MetricsLog.write = kill_after(int(number), MetricsLog.write, MetricsLog.write)  # type: ignore[method-assign]
         else:
             folder.torch.save = kill_after(int(number), torch_save, save_half)  # type: ignore[attr-defined]
     for _ in range(2 if again else 1):

@@ -25,7 +25,7 @@ from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.evaluation.setup import Evaluation, ImageFacts, seeded_encoder
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
-from medstrata.models.heads import Head
+from medstrata.models.heads import LinearHead
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import unusable_run
 from medstrata.runtime.errors import MedstrataError
@@ -50,7 +50,7 @@ class StoredClassifier:
     """
 
     loaded: LoadedEncoder
-    head: Head
+    head: LinearHead
     kind: TaskKind
     classes: tuple[str, ...]
     columns: tuple[str, ...]
@@ -59,7 +59,7 @@ class StoredClassifier:
 
 
 def export_classifier(
-    begun: Evaluation, head: Head, thresholds: dict[str, Any], settings: FinetuneSettings
+    begun: Evaluation, head: LinearHead, thresholds: dict[str, Any], settings: FinetuneSettings
 ) -> None:
     """Write a run's `exported/`, all that its predictions need.
 
@@ -124,7 +124,7 @@ def load_classifier(run: Path | str) -> StoredClassifier:
         raise unusable_run(run, "a finished run of `finetune`, which holds a classifier")
     try:
         model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        head = Head(**load_file(folder / "head.safetensors"))
+        head = LinearHead(**load_file(folder / "head.safetensors"))
         prepared, store = model["preparation"], model["store"]
         options = {name: prepared[name] for name in ("window", "frames", "axis", "bits")}
         form = StoreFormat(

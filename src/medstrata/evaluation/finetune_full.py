@@ -25,10 +25,10 @@ from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import metric_for
 from medstrata.models.backbones import Backbone, Features
 from medstrata.models.features import forward_all
-from medstrata.models.heads import Head, num_outputs, probabilities, task_loss
+from medstrata.models.heads import LinearHead, num_outputs, probabilities, task_loss
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.pretraining.schedule import lr_factor
-from medstrata.runs.metrics_log import Metrics
+from medstrata.runs.metrics_log import MetricsLog
 from medstrata.runs.trackers import Track
 from medstrata.runtime.console import progress_bar
 from medstrata.runtime.devices import spare_slow_convolutions
@@ -79,7 +79,7 @@ def fit_full(
         model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
     )
     targets = torch.tensor(task.targets)
-    stream = _Stream(store, parts.train, loaded.preprocessing, settings, device)
+    stream = _Batches(store, parts.train, loaded.preprocessing, settings, device)
     per_epoch = max(stream.loader.steps_per_epoch, settings.min_steps)
     steps = settings.epochs * per_epoch
     best: _Best | None = None
@@ -93,7 +93,7 @@ def fit_full(
 
     bar = progress_bar(TextColumn("{task.fields[numbers]}"))
     shown = bar.add_task(f"fine-tuning {out.name}", total=steps, numbers="")
-    with bar, closing(stream), closing(Metrics(out, track=track)) as metrics:
+    with bar, closing(stream), closing(MetricsLog(out, track=track)) as metrics:
         for epoch in range(settings.epochs):
             model.train()
             started, losses = time.perf_counter(), []
@@ -119,7 +119,7 @@ def fit_full(
     assert best is not None
     last_test = probabilities_of(parts.test) if settings.legacy else None
     model.load_state_dict(best.weights)
-    head = Head(model.head.weight.detach().cpu(), model.head.bias.detach().cpu())
+    head = LinearHead(model.head.weight.detach().cpu(), model.head.bias.detach().cpu())
     return FitResult(
         best.epoch, probabilities_of(parts.val), probabilities_of(parts.test), head, last_test
     )
@@ -173,7 +173,7 @@ def load_tuned(backbone: Backbone, weights: Path) -> None:
         ) from error
 
 
-class _Stream:
+class _Batches:
     """Batches of (input, sample numbers) without end, one reshuffled pass after another."""
 
     def __init__(

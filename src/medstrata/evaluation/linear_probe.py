@@ -15,8 +15,8 @@ from medstrata.evaluation.setup import FitResult
 from medstrata.metrics.intervals import score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.features import StoredFeatures
-from medstrata.models.heads import Head, num_outputs, probabilities, task_loss
-from medstrata.runs.metrics_log import Metrics
+from medstrata.models.heads import LinearHead, num_outputs, probabilities, task_loss
+from medstrata.runs.metrics_log import MetricsLog
 from medstrata.runs.trackers import Track
 
 # Ridge strengths; validation picks one.
@@ -33,7 +33,7 @@ class PenaltyTrial:
     val_score: float
     val: NDArray[np.float32]  # probabilities, (N, L)
     test: NDArray[np.float32]
-    head: Head
+    head: LinearHead
 
 
 def fit_frozen(
@@ -41,7 +41,7 @@ def fit_frozen(
 ) -> FitResult:
     """The frozen protocol: a probe of the pooled features, written down like epochs."""
     trials, best = fit_probe(features.pooled, features.rows, task, parts, metric)
-    with closing(Metrics(out, track=track)) as metrics:
+    with closing(MetricsLog(out, track=track)) as metrics:
         for epoch, trial in enumerate(trials):
             metrics.write(
                 {
@@ -97,7 +97,7 @@ def fit_probe(
             tested = probabilities(layer(test), task.kind).numpy()
         val_loss = float(task_loss(logits, val_targets, task.kind))
         val_score = score(metric, task.targets[parts.val], values, task.kind)
-        head = Head(layer.weight.detach(), layer.bias.detach(), mean, std)
+        head = LinearHead(layer.weight.detach(), layer.bias.detach(), mean, std)
         trials.append(PenaltyTrial(penalty, train_loss, val_loss, val_score, values, tested, head))
     return trials, int(np.argmax([trial.val_score for trial in trials]))
 

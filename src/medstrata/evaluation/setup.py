@@ -17,7 +17,7 @@ from medstrata.evaluation.result_tables import describe_store
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, load_encoder
 from medstrata.models.features import StoredFeatures
-from medstrata.models.heads import Head
+from medstrata.models.heads import LinearHead
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import keep_audit, open_run, read_result, write_result
 from medstrata.runtime.console import say
@@ -53,7 +53,7 @@ class FitResult:
     best_epoch: int
     val: NDArray[np.float32]  # probabilities, (N, L)
     test: NDArray[np.float32]
-    head: Head  # on the CPU
+    head: LinearHead  # on the CPU
     last_test: NDArray[np.float32] | None = None  # of the last epoch, for the legacy figures
 
 

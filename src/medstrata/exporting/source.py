@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medstrata.evaluation.classifier import load_classifier
 from medstrata.models.backbones import Backbone
 from medstrata.models.encoders import load_run
-from medstrata.models.heads import Head
+from medstrata.models.heads import LinearHead
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.runs.folder import read_config, read_result, unusable_run
 from medstrata.runtime.errors import MedstrataError
@@ -97,7 +97,7 @@ def open_source(run: Path, *, head: bool) -> ExportSource:
     )
 
 
-def _linear(head: Head) -> nn.Linear:
+def _linear(head: LinearHead) -> nn.Linear:
     layer = nn.Linear(head.weight.shape[1], head.weight.shape[0])
     layer.load_state_dict({"weight": head.weight, "bias": head.bias})
     return layer

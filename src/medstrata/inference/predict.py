@@ -17,7 +17,7 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import StoredClassifier, load_classifier
 from medstrata.inference.forward import BatchOutput, Quarantine, forward_batches, quarantine_beside
 from medstrata.inference.inputs import find_inputs, image_batches
-from medstrata.models.heads import Head, probabilities
+from medstrata.models.heads import LinearHead, probabilities
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
@@ -116,7 +116,7 @@ class _EndToEnd(nn.Module):
             self.register_buffer(name, tensor)
 
     def forward(self, images: Tensor) -> Tensor:
-        head = Head(self.weight, self.bias, self.mean, self.std)
+        head = LinearHead(self.weight, self.bias, self.mean, self.std)
         return probabilities(head(self.backbone(images).pooled), self.kind)
 
 

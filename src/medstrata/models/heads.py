@@ -12,7 +12,7 @@ from torch import Tensor
 from medstrata.metrics.kinds import TaskKind
 
 
-class Head(NamedTuple):
+class LinearHead(NamedTuple):
     """A fitted linear layer on pooled features, of D dimensions."""
 
     weight: Tensor  # (outputs, D)

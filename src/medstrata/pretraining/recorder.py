@@ -12,7 +12,7 @@ from torch import Tensor
 from medstrata.data.loader import Prefetched
 from medstrata.pretraining.build import Training
 from medstrata.pretraining.moco import Loss
-from medstrata.runs.metrics_log import Metrics, read_metrics
+from medstrata.runs.metrics_log import MetricsLog, read_metrics
 from medstrata.runs.trackers import Track
 from medstrata.runtime.console import progress_bar, warn
 from medstrata.runtime.errors import MedstrataError
@@ -40,10 +40,10 @@ class Recorder:
         t, per_epoch = training, training.loader.steps_per_epoch
         self._training, self._batch_size = t, t.settings.batch_size
         self._main = t.accelerator.is_main_process
-        self._metrics: Metrics | None = None
+        self._metrics: MetricsLog | None = None
         self._bar: Progress | None = None
         if self._main:
-            self._metrics = Metrics(t.folder, length=metrics_length, track=track)
+            self._metrics = MetricsLog(t.folder, length=metrics_length, track=track)
             self._bar = _make_bar(t.folder.name, t.settings.epochs * per_epoch, t.step)
         self._waiting: list[tuple[dict[str, Any], Tensor]] = []
         self._epoch_records = [

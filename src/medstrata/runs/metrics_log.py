@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Metrics:
+class MetricsLog:
     """Writes the records of a run; on resume, cut back to what the checkpoint had seen.
 
     Args:

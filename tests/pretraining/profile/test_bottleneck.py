@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from medstrata.pretraining.profile.bottleneck import LOOP, WAITING, Observed, explain, main_limit
+from medstrata.pretraining.profile.bottleneck import (
+    LOOP,
+    WAITING,
+    StepMeasurements,
+    explain,
+    main_limit,
+)
 from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
 from medstrata.pretraining.profile.trace import PYTHON, _sum_up, as_shares
 from medstrata.runtime.memory import Memory
@@ -19,7 +25,7 @@ CEILING = Ceiling(
     convolution={"fp32": {"one": 80.0}, "bf16": {"one": 400.0}},
     copy_gb_per_s=10.0,
 )
-SEEN = Observed(
+SEEN = StepMeasurements(
     on_gpu=False,
     batch_size=10,
     step_seconds=0.5,
@@ -37,12 +43,12 @@ SEEN = Observed(
 )
 
 
-def sentence(seen: Observed, about: str) -> str:
+def sentence(seen: StepMeasurements, about: str) -> str:
     (found,) = (one for one in explain(seen) if one.startswith(f"{about}:"))
     return found
 
 
-def waiting(seen: Observed, share: float, part: str = WAITING) -> Observed:
+def waiting(seen: StepMeasurements, share: float, part: str = WAITING) -> StepMeasurements:
     rest = 1 - share
     scaled = {name: value * rest for name, value in seen.shares.items()}
     return replace(seen, shares={**scaled, part: scaled[part] + share})

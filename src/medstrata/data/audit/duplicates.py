@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.audit.hamming import near_pairs
-from medstrata.data.audit.similarity import Detail, ReadImage, detail, likeness
+from medstrata.data.audit.similarity import LocalStructure, ReadImage, detail, likeness
 
 # Copies that were encoded anew (JPEG at quality 60), brightened or shrunk by a third and enlarged
 # again have a likeness of 0.87 or more in 99 of 100 images of the three sets this was measured on;
@@ -93,7 +93,7 @@ def _verify(first: Rows, second: Rows, read: ReadImage) -> NDArray[np.float64]:
     order = np.lexsort((second, first))
     for start in range(0, len(order), _BLOCK):
         block = order[start : start + _BLOCK]
-        details: dict[int, Detail] = {
+        details: dict[int, LocalStructure] = {
             row: detail(read(row)) for row in np.unique((first[block], second[block])).tolist()
         }
         for pair in block.tolist():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.audit.similarity import Detail, ReadImage, detail, overlap_correlation
+from medstrata.data.audit.similarity import LocalStructure, ReadImage, detail, overlap_correlation
 from medstrata.runtime.randomness import Stream, permutation
 
 CORRELATION = 0.75
@@ -106,7 +106,7 @@ class _PatientImages:
     """Some images with the transforms that correlate them at all shifts."""
 
     rows: Rows
-    details: list[Detail]
+    details: list[LocalStructure]
     spectra: NDArray[np.complex64]
 
     @staticmethod

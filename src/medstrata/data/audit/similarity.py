@@ -34,7 +34,7 @@ _LEAST_DETAIL = 0.25
 
 
 @dataclass(frozen=True)
-class Detail:
+class LocalStructure:
     """The local structure of an image.
 
     Attributes:
@@ -51,7 +51,7 @@ class Detail:
         return bool(self.values.std() >= _LEAST_DETAIL)
 
 
-def detail(pixels: NDArray[Any], side: int = SIDE) -> Detail:
+def detail(pixels: NDArray[Any], side: int = SIDE) -> LocalStructure:
     """Take the local structure of a stored image: (H, W, C) -> (S, S)."""
     small = thumbnail(pixels, side)
     window = (_WINDOW, _WINDOW)
@@ -64,10 +64,10 @@ def detail(pixels: NDArray[Any], side: int = SIDE) -> Detail:
     large[0] = False  # what is not in `ends`
     valid = cv2.dilate(large[patch].astype(np.uint8), np.ones(window, np.uint8)) == 0
     values = np.where(valid, (small - mean) / np.sqrt(variance + _NOISE), 0)
-    return Detail(values.astype(np.float32), np.asarray(valid, dtype=np.bool_))
+    return LocalStructure(values.astype(np.float32), np.asarray(valid, dtype=np.bool_))
 
 
-def likeness(one: Detail, other: Detail) -> float:
+def likeness(one: LocalStructure, other: LocalStructure) -> float:
     """Correlation of the structure of two images at the best of some small shifts.
 
     Args:
@@ -86,7 +86,9 @@ def likeness(one: Detail, other: Detail) -> float:
     return value if area >= _LEAST_AREA else 0.0
 
 
-def overlap_correlation(one: Detail, other: Detail, down: int, right: int) -> tuple[float, float]:
+def overlap_correlation(
+    one: LocalStructure, other: LocalStructure, down: int, right: int
+) -> tuple[float, float]:
     """Correlation where two images lie over each other, and the share of the image that does.
 
     Args:

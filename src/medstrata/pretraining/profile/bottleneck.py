@@ -19,7 +19,7 @@ _BANDWIDTH_BOUND = ("BatchNorm", ELEMENTWISE, "copies")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observed:
+class StepMeasurements:
     """Some steps of a run.
 
     Attributes:
@@ -75,7 +75,7 @@ class Observed:
         return self.samples_per_s / self.loader_rate_per_core / self.cores
 
 
-def main_limit(seen: Observed) -> Limit:
+def main_limit(seen: StepMeasurements) -> Limit:
     """What to look at first."""
     if seen.shares[WAITING] >= _WAIT and seen.shares[WAITING] >= seen.shares[PYTHON]:
         return "data"
@@ -85,13 +85,13 @@ def main_limit(seen: Observed) -> Limit:
     return "device"
 
 
-def _others_share(seen: Observed) -> float:
+def _others_share(seen: StepMeasurements) -> float:
     """Share of the cores that others took; of no concern where enough are left over."""
     needed = seen.own_cores if seen.on_gpu else max(seen.own_cores, min(seen.threads, seen.cores))
     return max(0.0, min(seen.other_cores, seen.other_cores + needed - seen.cores)) / seen.cores
 
 
-def explain(seen: Observed) -> list[str]:
+def explain(seen: StepMeasurements) -> list[str]:
     """A sentence each on data, CPU, device and memory, the limit first, with what to do."""
     about = {"data": _data(seen), "CPU": _cpu(seen), "device": _device(seen)}
     first = main_limit(seen)
@@ -99,7 +99,7 @@ def explain(seen: Observed) -> list[str]:
     return [f"limit: {first}", about[first], *rest, _memory(seen)]
 
 
-def _data(seen: Observed) -> str:
+def _data(seen: StepMeasurements) -> str:
     wait = seen.shares[WAITING]
     words = f"data: {wait:.1%} of the time the step waits for its batch"
     if seen.loader_rate is not None:
@@ -117,7 +117,7 @@ def _data(seen: Observed) -> str:
     return words + ". Nothing to gain here."
 
 
-def _cpu(seen: Observed) -> str:
+def _cpu(seen: StepMeasurements) -> str:
     words = (
         f"CPU: {seen.own_cores:.1f} of {seen.cores:g} cores busy with this run, "
         f"{seen.other_cores:.1f} with other programs"
@@ -137,7 +137,7 @@ def _cpu(seen: Observed) -> str:
     return f"{words}. {'; '.join(advice)}." if advice else f"{words}. Nothing to gain here."
 
 
-def _device(seen: Observed) -> str:
+def _device(seen: StepMeasurements) -> str:
     largest = max(
         (name for name in seen.shares if name not in (WAITING, LOOP, PYTHON)),
         key=lambda name: seen.shares[name],
@@ -156,7 +156,7 @@ def _device(seen: Observed) -> str:
     return words + ". Faster only with smaller images, a smaller network, or another device."
 
 
-def _memory(seen: Observed) -> str:
+def _memory(seen: StepMeasurements) -> str:
     peak, total = seen.memory
     if peak is None:
         words = f"memory: {total:.1f} GiB"

@@ -18,7 +18,13 @@ from rich.table import Table
 from medstrata.data.loader import Prefetched
 from medstrata.pretraining.build import Training
 from medstrata.pretraining.moco import Loss
-from medstrata.pretraining.profile.bottleneck import LOOP, WAITING, Observed, explain, main_limit
+from medstrata.pretraining.profile.bottleneck import (
+    LOOP,
+    WAITING,
+    StepMeasurements,
+    explain,
+    main_limit,
+)
 from medstrata.pretraining.profile.measure import count_operations, loader_rates
 from medstrata.pretraining.profile.roofline import measure_ceiling
 from medstrata.pretraining.profile.trace import PYTHON, as_shares, trace_steps
@@ -133,13 +139,13 @@ class _Observer:
             say(sentence)
         say(f"profile in {path}")
 
-    def _observed(self) -> Observed:
+    def _observed(self) -> StepMeasurements:
         t, device = self._training, self._device
         peak = memory(device)  # before the measurements below take some of their own
         wall, own, busy, waited, in_step = self._passed.tolist()
         ceiling = measure_ceiling(device)
         rates = None if t.loader.store.is_remote else loader_rates(t.loader)
-        return Observed(
+        return StepMeasurements(
             on_gpu=device.type == "cuda",
             batch_size=t.settings.batch_size // t.accelerator.num_processes,
             step_seconds=wall / self._cycles,
@@ -168,7 +174,7 @@ class _Observer:
         return {WAITING: waiting, **inside, LOOP: 1.0 - waiting - in_step}
 
 
-def _table(seen: Observed) -> Table:
+def _table(seen: StepMeasurements) -> Table:
     title = f"a step takes {seen.step_seconds:.3g} s, {seen.samples_per_s:.0f} two-view samples/s"
     table = Table("part", "share", title=title)
     for name, share in seen.shares.items():

@@ -208,7 +208,7 @@ class Spectrum:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neighbour:
+class AtlasNeighbour:
     """What an image shares with the one it is near to; None where that is not known."""
 
     same_label: bool | None
@@ -216,10 +216,10 @@ class Neighbour:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Query:
+class AtlasQuery:
     """One image and its nearest."""
 
-    neighbours: tuple[Neighbour, ...]
+    neighbours: tuple[AtlasNeighbour, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +234,7 @@ class Neighbours:
 
     k: int
     agreement: Mapping[str, float]
-    queries: tuple[Query, ...]
+    queries: tuple[AtlasQuery, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

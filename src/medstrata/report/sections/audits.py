@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medstrata.report.read.facts import Note, Run
+from medstrata.report.read.predictions import LEVEL
 from medstrata.report.render.formatting import counted, listed, percent, slug
 from medstrata.report.render.parts import (
     Bullets,
@@ -96,7 +97,7 @@ def _shortcuts_table(store: str, shortcuts: Sequence[Mapping[str, Any]]) -> Tabl
     return Table(
         name=slug("audit", store, "shortcuts"),
         caption="How well each cue alone predicts the label: macro AUROC, "
-        f"{percent(0.95)} interval over patients, {store}",
+        f"{percent(LEVEL)} interval over patients, {store}",
         heads=text_cells("Label", *(_CUES.get(cue, cue) for cue in cues)),
         rows=tuple(
             (TableCell(text=label), *(found.get(cue, TableCell(text="–")) for cue in cues))

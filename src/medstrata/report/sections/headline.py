@@ -6,6 +6,7 @@ from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison, best, by_place, ranked
 from medstrata.report.compare.conclusions import PLAIN, leader, standing
 from medstrata.report.compare.differences import Family
+from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune, Pretrain
 from medstrata.report.read.runs import Collection
 from medstrata.report.render.formatting import (
@@ -89,7 +90,7 @@ def _headline(comparison: Comparison[Finetune], fraction: float, families: Seque
     if top.interval is not None:
         of_median = " for the median seed" if several and not top.of_mean else ""
         interval = interval_text(top.interval)
-        extras.append(f"{percent(0.95)} interval over patients{of_median} {interval}")
+        extras.append(f"{percent(LEVEL)} interval over patients{of_median} {interval}")
     leaders = [arm for arm in order if arm in best(column, metric)]
     end = "lowest" if metric in LOWER_IS_BETTER else "highest"
     around = f" ({'; '.join(extras)})" if extras else ""

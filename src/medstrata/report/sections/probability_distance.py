@@ -38,7 +38,7 @@ _GRID = np.linspace(0, 1, 81)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shift:
+class ArmDistances:
     """Distances between pairs of models, averaged over the pairs.
 
     Attributes:
@@ -52,13 +52,13 @@ class Shift:
     pairs: int
 
 
-def average(found: Sequence[KsDistances]) -> Shift:
+def average(found: Sequence[KsDistances]) -> ArmDistances:
     """Average distances over pairs of models; so are the ends of their intervals.
 
     All pairs are of the same patients, so their errors go together and hardly average out: the mean
     of the ends is an interval a little too wide, never one that shrinks with more seeds.
     """
-    return Shift(
+    return ArmDistances(
         mean=_middle([one.mean for one in found]),
         per_class=tuple(
             _middle(same) for same in zip(*(one.per_class for one in found), strict=True)
@@ -94,7 +94,7 @@ def shift_section(
     return section_of(_WORDS, (part for one in found for part in _parts(one, styles)))
 
 
-def shifts(comparison: Comparison[Finetune], arm: str) -> dict[float, Shift]:
+def shifts(comparison: Comparison[Finetune], arm: str) -> dict[float, ArmDistances]:
     """Fraction below 1 -> distance from the arm's models on all labels; at 1 the floor."""
     predictions = comparison.predictions
     cells = {fraction: comparison.predicted(arm, fraction) for fraction in comparison.fractions}
@@ -143,7 +143,7 @@ def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Ite
         yield Collapsible(title="Each class", parts=tables)
 
 
-def _widest(found: Mapping[str, Mapping[float, Shift]], fraction: float) -> int:
+def _widest(found: Mapping[str, Mapping[float, ArmDistances]], fraction: float) -> int:
     """The class that moves most, over all arms."""
     moved = [
         [one.value for one in shift[fraction].per_class]
@@ -155,7 +155,7 @@ def _widest(found: Mapping[str, Mapping[float, Shift]], fraction: float) -> int:
 
 def _table(
     comparison: Comparison[Finetune],
-    found: Mapping[str, Mapping[float, Shift]],
+    found: Mapping[str, Mapping[float, ArmDistances]],
     few: Sequence[float],
 ) -> Table:
     heads = {one: TableCell(f"{percent(one)} against all") for one in few}
@@ -182,7 +182,7 @@ def _distance(found: KsInterval, *notes: str) -> TableCell:
 
 def _class_table(
     comparison: Comparison[Finetune],
-    found: Mapping[str, Mapping[float, Shift]],
+    found: Mapping[str, Mapping[float, ArmDistances]],
     fraction: float,
     classes: Sequence[str],
     number: int,
