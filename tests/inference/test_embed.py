@@ -213,7 +213,7 @@ def test_memory_holds_a_few_batches_of_a_stream_without_end(
     def endless(_: int) -> object:
         for number in range(80):
             named.append(number)
-            yield inputs.Named(str(number), path)
+            yield inputs.ImageFile(str(number), path)
 
     forward = passing.forward_batch
 
