@@ -22,7 +22,7 @@ from PIL import Image
 
 from harness import Result, interleave, measure_and_keep, spread, spread_of_ratio
 from images import write_images
-from medstrata.data.formats.read import AS_IT_COMES
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
@@ -81,7 +81,7 @@ def run_prepare(folder: Path) -> Callable[[], None]:
 
 
 def run_decoding(folder: Path, channels: int) -> Callable[[], None]:
-    form = StoreFormat(SIZE, channels, "pad", AS_IT_COMES)
+    form = StoreFormat(SIZE, channels, "pad", ReadSettings())
 
     def run() -> None:
         out = folder.with_suffix(".parts")

@@ -18,7 +18,7 @@ import torch
 from medstrata.data.store.open import open_store
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
-from medstrata.runs import folder
+from medstrata.runs import checkpoints
 from medstrata.runs.metrics_log import MetricsLog
 
 
@@ -81,7 +81,7 @@ def main() -> None:
         if where == "record":
             MetricsLog.write = kill_after(int(number), MetricsLog.write, MetricsLog.write)  # type: ignore[method-assign]
         else:
-            folder.torch.save = kill_after(int(number), torch_save, save_half)  # type: ignore[attr-defined]
+            checkpoints.torch.save = kill_after(int(number), torch_save, save_half)  # type: ignore[attr-defined]
     for _ in range(2 if again else 1):
         train(Path(out), store, backbone, precision, int(shards))
 
