@@ -2,10 +2,10 @@
 
 import pytest
 
-from medstrata.data.prepare import decode as decoding
+from medstrata.data.prepare import decode
 
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten images a shard, so that small sets have several."""
-    monkeypatch.setattr(decoding, "SHARD_ROWS", 10)
+    monkeypatch.setattr(decode, "SHARD_ROWS", 10)

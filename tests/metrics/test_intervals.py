@@ -4,8 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medstrata.metrics import intervals as metrics
-from medstrata.metrics import resampling as draws
+from medstrata.metrics import intervals, resampling
 from medstrata.metrics.intervals import bootstrap_interval, resampled_scores, score
 from medstrata.metrics.kinds import TaskKind
 from support.plain_metrics import CASES, PLAIN, predictions
@@ -13,13 +12,13 @@ from support.plain_metrics import CASES, PLAIN, predictions
 
 def interval(
     name: str = "macro_auroc", count: int = 60, patients: Any = None, **options: Any
-) -> metrics.Interval:
+) -> intervals.Interval:
     target, probability = predictions("binary", count)
     ids = np.arange(count) if patients is None else patients
     return bootstrap_interval(name, target, probability, "binary", ids, **options)
 
 
-def width(one: metrics.Interval) -> float:
+def width(one: intervals.Interval) -> float:
     return one.high - one.low
 
 
@@ -44,12 +43,12 @@ def test_interval_is_the_percentiles_of_materialised_resamples(name: str, kind: 
 
 def test_mean_of_several_models_is_resampled_together():
     drawn = np.array([[0.1, 0.5, np.nan], [0.3, 0.9, 0.2]])
-    np.testing.assert_allclose(metrics.mean_of_models(list(drawn)), [0.2, 0.7, np.nan])
-    assert metrics.percentile_ends(metrics.mean_of_models(list(drawn)), 0.5) == pytest.approx(
+    np.testing.assert_allclose(intervals.mean_of_models(list(drawn)), [0.2, 0.7, np.nan])
+    assert intervals.percentile_ends(intervals.mean_of_models(list(drawn)), 0.5) == pytest.approx(
         (0.325, 0.575, 2)
     )
     with pytest.raises(ValueError, match="no predictions to score"):
-        metrics.mean_of_models([])
+        intervals.mean_of_models([])
 
 
 def test_resamples_without_a_value_are_told():
@@ -67,7 +66,7 @@ def test_interval_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch):
     first = interval(seed=1)
     assert first == interval(seed=1) != interval(seed=2)
     assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
-    monkeypatch.setattr(draws, "_BLOCK", 7 * 60)
+    monkeypatch.setattr(resampling, "_BLOCK", 7 * 60)
     in_blocks = interval(seed=1)
     assert dataclasses.astuple(in_blocks) == pytest.approx(dataclasses.astuple(first), abs=1e-12)
 

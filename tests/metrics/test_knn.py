@@ -4,22 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from medstrata.metrics import knn as neighbours
+from medstrata.metrics import knn
 from medstrata.metrics.knn import knn_probabilities, nearest, neighbour_probabilities
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks smaller than the queries of these tests."""
-    monkeypatch.setattr(neighbours, "_BLOCK", 3)
+    monkeypatch.setattr(knn, "_BLOCK", 3)
 
 
 @pytest.fixture
 def screening(monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates by bfloat16, on any processor and at any size; blocks of some size."""
-    monkeypatch.setattr(neighbours, "_BLOCK", 64)
-    monkeypatch.setattr(neighbours, "_SCREEN_FROM", 1)
-    monkeypatch.setattr(neighbours, "processor_has_native_bf16", lambda: True)
+    monkeypatch.setattr(knn, "_BLOCK", 64)
+    monkeypatch.setattr(knn, "_SCREEN_FROM", 1)
+    monkeypatch.setattr(knn, "processor_has_native_bf16", lambda: True)
 
 
 def test_neighbours_against_a_plain_loop() -> None:
@@ -157,8 +157,8 @@ def test_the_error_of_screening_is_bounded_as_it_says() -> None:
     cosine = (queries.double() @ bank.double().T).float()
     mean, features = bank.mean(0), (bank - bank.mean(0)).bfloat16()
     lost = float((bank - mean - features.float()).norm(dim=1).max())
-    coarse = neighbours._Coarse(features, float(features.float().norm(dim=1).max()), lost)
-    _, places, certain = neighbours._screened(queries, bank, coarse, 5, None)
+    coarse = knn._Coarse(features, float(features.float().norm(dim=1).max()), lost)
+    _, places, certain = knn._screened(queries, bank, coarse, 5, None)
     assert 0.3 < certain.float().mean() < 1  # both kinds are among them
     exact = cosine.topk(5).indices
     assert torch.equal(places[certain].sort(1).values, exact[certain].sort(1).values)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medstrata.metrics import resampling as draws
+from medstrata.metrics import resampling
 from medstrata.metrics.ks import KsDistances, cdf, ks_distance, ks_interval
 
 
@@ -59,7 +59,7 @@ def test_interval_mirrors_the_distances_of_materialised_resamples(monkeypatch: p
         below, above = np.quantile(distances, [0.1, 0.9])
         expected = value, np.clip(2 * value - above, 0, value), np.clip(2 * value - below, value, 1)
         assert dataclasses.astuple(one) == pytest.approx(expected, abs=1e-12)
-    monkeypatch.setattr(draws, "_BLOCK", 1)  # one resample at a time
+    monkeypatch.setattr(resampling, "_BLOCK", 1)  # one resample at a time
     assert ks_interval(first, second, patients, resamples=15, seed=3, level=0.8) == found
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medstrata.metrics import resampling as draws
+from medstrata.metrics import resampling
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import METRICS
 from medstrata.metrics.resampling import Draws
@@ -31,6 +31,6 @@ def test_groups_equal_their_samples_counted_alike(
     apart = METRICS[name](target, probability, kind, counted(*counts[:, groups]))
     together = METRICS[name](target, probability, kind, Draws(counts, groups))
     np.testing.assert_allclose(together, apart, rtol=0, atol=1e-12)
-    monkeypatch.setattr(draws, "_BLOCK", 100)  # one resample at a time
+    monkeypatch.setattr(resampling, "_BLOCK", 100)  # one resample at a time
     in_blocks = METRICS[name](target, probability, kind, Draws(counts, groups))
     np.testing.assert_allclose(in_blocks, together, rtol=0, atol=1e-12)

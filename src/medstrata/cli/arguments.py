@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.commands import UsageError
+from medstrata.inference.settings import BATCH_SIZE
 from medstrata.metrics.kinds import TaskKind
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def add_source_arguments(parser: ArgumentParser) -> None:
         type=str,
         help="Store or its address, folder of images, one image, or - for paths on standard input.",
     )
-    add("--batch_size", type=int, default=256, help="Images at a time.")
+    add("--batch_size", type=int, default=BATCH_SIZE, help="Images at a time.")
     add("--strict", action="store_true", help="Exit status 1 if any image cannot be read.")
     add("--workers", type=int | None, help="Decoding threads; one a core.")
 

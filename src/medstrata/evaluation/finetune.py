@@ -20,16 +20,15 @@ from medstrata.evaluation.result_tables import (
     save_subset,
     scored,
 )
-from medstrata.evaluation.rows import SplitRows, labelled_parts
+from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.evaluation.setup import Evaluation, EvaluationOptions, FitResult
 from medstrata.evaluation.thresholds import choose_thresholds
 from medstrata.metrics import legacy
 from medstrata.metrics.intervals import score
-from medstrata.metrics.metric import metric_for, metrics_for
+from medstrata.metrics.metric import metrics_for
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import settings_dict
 from medstrata.runs.trackers import Tracker, require_installed, tracking
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import computed_in, make_accelerator
@@ -74,9 +73,7 @@ def finetune(
     require_installed(trackers)
     accelerator = make_accelerator(settings.precision)
     begun = Evaluation.begin(encoder, store, task, out, settings, options)
-    begun = begun.recording({"fraction": fraction, **settings_dict(settings)})
-    metric = metric_for(begun.task.kind, settings.metric)
-    parts = labelled_parts(store, begun.task, fraction, settings.subset_seed)
+    begun, metric, parts = begun.on_labels(fraction, settings)
     if not begun.open():
         return begun.out
     save_subset(begun.out, store, parts.train)

@@ -16,14 +16,12 @@ from medstrata.evaluation.result_tables import (
     save_subset,
     scored,
 )
-from medstrata.evaluation.rows import SplitRows, labelled_parts
+from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import ProbeSettings
 from medstrata.evaluation.setup import Evaluation, EvaluationOptions
 from medstrata.metrics.knn import knn_probabilities
-from medstrata.metrics.metric import metric_for
 from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import settings_dict
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.files import replacing
@@ -66,9 +64,7 @@ def probe(
     """
     settings, device = settings or ProbeSettings(), evaluation_device()
     begun = Evaluation.begin(encoder, store, task, out, settings, options)
-    begun = begun.recording({"fraction": fraction, **settings_dict(settings)})
-    metric = metric_for(begun.task.kind, settings.metric)
-    parts = labelled_parts(store, begun.task, fraction, settings.subset_seed)
+    begun, metric, parts = begun.on_labels(fraction, settings)
     if not begun.open():
         return begun.out
     save_subset(begun.out, store, parts.train)

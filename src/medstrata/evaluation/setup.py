@@ -14,12 +14,15 @@ from medstrata.data.labels import Task, make_task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.feature_cache import labelled_features
 from medstrata.evaluation.result_tables import describe_store
+from medstrata.evaluation.rows import SplitRows, labelled_parts
+from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.metrics.kinds import TaskKind
+from medstrata.metrics.metric import metric_for
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, load_encoder
 from medstrata.models.features import StoredFeatures
 from medstrata.models.heads import LinearHead
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import keep_audit, open_run, read_result, write_result
+from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name
 from medstrata.runtime.randomness import Stream
@@ -191,6 +194,18 @@ class Evaluation:
     def recording(self, settings: Mapping[str, Any]) -> "Evaluation":
         """The same with the settings that decide the run, by the names they are recorded under."""
         return replace(self, recorded={**self.recorded, **settings})
+
+    def on_labels(
+        self, fraction: float, settings: FinetuneSettings | ProbeSettings
+    ) -> tuple["Evaluation", str, SplitRows]:
+        """The same on a fraction of the labels, the metric it is judged by, and its images.
+
+        Raises:
+            MedstrataError: the fraction is out of range, or a split lacks a class.
+        """
+        metric = metric_for(self.task.kind, settings.metric)
+        parts = labelled_parts(self.store, self.task, fraction, settings.subset_seed)
+        return self.recording({"fraction": fraction, **settings_dict(settings)}), metric, parts
 
     def open(self) -> bool:
         """Make the run folder, or take up one that was not finished; see `open_folder`."""

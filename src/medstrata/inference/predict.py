@@ -17,6 +17,7 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import StoredClassifier, load_classifier
 from medstrata.inference.forward import BatchOutput, Quarantine, forward_batches, quarantine_beside
 from medstrata.inference.inputs import find_inputs, image_batches
+from medstrata.inference.settings import BATCH_SIZE
 from medstrata.models.heads import LinearHead, probabilities
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
@@ -30,7 +31,7 @@ def predict(
     source: Store | Path | str,
     out: Path | str,
     *,
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
     strict: bool = False,
     workers: int | None = None,
 ) -> Path | None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.runtime.errors import require
 
+BATCH_SIZE = 256  # images at a time
+
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedSettings:
@@ -27,7 +29,7 @@ class EmbedSettings:
     image_size: int = 0
     fit: str = "pad"
     reading: ReadSettings = field(default_factory=ReadSettings)
-    batch_size: int = 256
+    batch_size: int = BATCH_SIZE
     strict: bool = False
     seed: int = 0
     workers: int | None = None

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from medstrata.data.formats import raster as photographs
+from medstrata.data.formats import raster
 from medstrata.data.formats.refusals import Unreadable
 from support.read_one import read_image
 
@@ -246,8 +246,8 @@ def test_nothing_there(tmp_path):
 
 
 def test_pixel_limit_is_checked_before_decoding(tmp_path, monkeypatch):
-    monkeypatch.setattr(photographs, "MAX_PIXELS", 9 * 6 - 1)
-    monkeypatch.setattr(photographs.PngImageFile, "load", lambda _self: pytest.fail("was decoded"))
+    monkeypatch.setattr(raster, "MAX_PIXELS", 9 * 6 - 1)
+    monkeypatch.setattr(raster.PngImageFile, "load", lambda _self: pytest.fail("was decoded"))
     with pytest.raises(Unreadable, match="9 x 6 pixels"):
         read_image(save(tmp_path, PNG))
 

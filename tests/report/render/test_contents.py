@@ -1,38 +1,8 @@
 """Names of the files of what a page shows."""
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-
 from medstrata.report.render.contents import Contents
-from medstrata.report.render.figures import (
-    INK,
-    MUTED,
-    RULE,
-    PlotWords,
-    arm_styles,
-    page_style,
-    plot,
-    tag_artists,
-)
-from medstrata.report.render.tables import Table, text_cells
-
-
-def table(*rows, heads=("Arm", "Score"), **changes) -> Table:
-    facts = {"name": "scores", "caption": "Scores", "note": ""} | changes
-    return Table(heads=text_cells(*heads), rows=rows, **facts)
-
-
-def drawn(arm: str = "$moco"):
-    styles = arm_styles([arm, "other"])
-    with rc_context(page_style(9)):
-        figure = Figure(figsize=(3, 2))
-        axes = figure.add_axes((0.2, 0.2, 0.7, 0.7))
-        tag_artists(axes.plot([0, 1], [0, 1], color=styles[arm].colour), styles[arm])
-        axes.grid(color=RULE)
-        axes.text(0.5, 0.5, "words", color=MUTED)
-        axes.scatter([0.2, 0.8], [0.8, 0.2], c=[INK, RULE])
-        axes.fill_between([0, 0.2], 0.6, 0.9, color=RULE, alpha=0.5)
-        return plot(figure, PlotWords("p", "A $title", "A line")), styles
+from medstrata.report.render.tables import text_cells
+from support.report_parts import drawn, table
 
 
 def test_equal_names_get_files_of_their_own():

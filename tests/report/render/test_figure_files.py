@@ -1,8 +1,6 @@
 """Figures as PDF and PNG files that stand alone."""
 
 import pytest
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from PIL import Image
 
 from medstrata.report.render.figure_files import write_figure
@@ -10,25 +8,8 @@ from medstrata.report.render.figures import (
     INK,
     MUTED,
     RULE,
-    PlotWords,
-    arm_styles,
-    page_style,
-    plot,
-    tag_artists,
 )
-
-
-def drawn(arm: str = "$moco"):
-    styles = arm_styles([arm, "other"])
-    with rc_context(page_style(9)):
-        figure = Figure(figsize=(3, 2))
-        axes = figure.add_axes((0.2, 0.2, 0.7, 0.7))
-        tag_artists(axes.plot([0, 1], [0, 1], color=styles[arm].colour), styles[arm])
-        axes.grid(color=RULE)
-        axes.text(0.5, 0.5, "words", color=MUTED)
-        axes.scatter([0.2, 0.8], [0.8, 0.2], c=[INK, RULE])
-        axes.fill_between([0, 0.2], 0.6, 0.9, color=RULE, alpha=0.5)
-        return plot(figure, PlotWords("p", "A $title", "A line")), styles
+from support.report_parts import drawn
 
 
 def test_figures_are_whole_documents_without_dates(tmp_path):

@@ -7,14 +7,10 @@ import pandas as pd
 import pytest
 
 from medstrata.report.render.table_files import csv_text, latex_text
-from medstrata.report.render.tables import Table, TableCell, text_cells
+from medstrata.report.render.tables import TableCell, text_cells
+from support.report_parts import table
 
 SPECIAL = "100% a_b & #1 $x$ {y} ~ ^ \\ <z> |"
-
-
-def table(*rows, heads=("Arm", "Score"), **changes) -> Table:
-    facts = {"name": "scores", "caption": "Scores", "note": ""} | changes
-    return Table(heads=text_cells(*heads), rows=rows, **facts)
 
 
 @pytest.fixture
