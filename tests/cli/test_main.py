@@ -1,3 +1,5 @@
+"""The commands as a user gives them: the whole job, help, refusals, exit status."""
+
 import json
 import os
 import subprocess

@@ -1,3 +1,5 @@
+"""Sheets of images: sizes, pixels, words."""
+
 from pathlib import Path
 
 import numpy as np

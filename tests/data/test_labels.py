@@ -1,3 +1,5 @@
+"""Columns of a store become tasks with targets."""
+
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,3 +1,5 @@
+"""Batches of views: order, cuts, processes, threads."""
+
 from dataclasses import replace
 
 import cv2

@@ -1,3 +1,5 @@
+"""Images are found, named and read one by one, whatever holds them."""
+
 import os
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Splits and label fractions keep patients whole and shares as asked for."""
+
 import random
 from collections import Counter
 

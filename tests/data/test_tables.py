@@ -1,3 +1,5 @@
+"""Label tables as users write them."""
+
 from pathlib import Path
 
 import numpy as np

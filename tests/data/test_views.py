@@ -1,3 +1,5 @@
+"""What is drawn for a view, and how often."""
+
 import math
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""The pixels of views, against torchvision and plain versions."""
+
 from collections.abc import Callable
 
 import cv2

@@ -1,3 +1,5 @@
+"""Neighbours and map of a representation."""
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,3 +1,5 @@
+"""Features that were computed before serve again, and only where they are the same."""
+
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -1,3 +1,5 @@
+"""Fine-tuning: what is scored, saved, chosen and refused."""
+
 import json
 from dataclasses import replace
 from pathlib import Path

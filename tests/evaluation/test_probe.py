@@ -1,3 +1,5 @@
+"""Probes of frozen stages, against scikit-learn."""
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,3 +1,5 @@
+"""Features of folders, streams and stores."""
+
 import json
 import os
 import shutil

@@ -1,3 +1,5 @@
+"""Predictions for new images are those of the run."""
+
 import json
 from pathlib import Path
 

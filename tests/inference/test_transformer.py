@@ -1,3 +1,5 @@
+"""The encoder as scikit-learn's transformer."""
+
 import pickle
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Bootstrap intervals, against resamples that are written out."""
+
 import dataclasses
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Votes of nearest neighbours, against a plain loop."""
+
 from collections.abc import Callable
 
 import numpy as np

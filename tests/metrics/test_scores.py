@@ -1,3 +1,5 @@
+"""Every metric, against scikit-learn or by hand."""
+
 from typing import Any
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Effective rank and spread of features, by hand and against plain decompositions."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Heads and their losses for every kind of task."""
+
 import math
 
 import numpy as np

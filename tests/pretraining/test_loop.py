@@ -1,4 +1,4 @@
-"""None"""
+"""Pre-training runs: what they write, in which order, cut and resumed."""
 
 import json
 import os

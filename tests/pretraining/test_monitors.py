@@ -1,3 +1,5 @@
+"""Collapse is said in words, and nothing where all is well."""
+
 import numpy as np
 
 from medstrata.metrics.spectrum import effective_rank

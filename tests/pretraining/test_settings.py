@@ -1,4 +1,4 @@
-"""None"""
+"""Settings of pre-training: what fits together, and what is refused."""
 
 import pytest
 

@@ -54,7 +54,7 @@ def neighbours(room: Path) -> set[str]:
 
 
 def said(room: Path, word: str) -> set[str]:
-    """The names after a word of the room's docstring, such as `Imports: runtime, metrics.`"""
+    """The names after a word of the docstring of a room, as in `Imports: runtime, metrics.`."""
     text = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
     found = re.search(rf"^{word}: (.*?)\.$", text, re.DOTALL | re.MULTILINE)
     assert found, f"{name_of(room)} does not say {word!r}"

@@ -1,3 +1,5 @@
+"""Objects are loaded by the path they are imported from."""
+
 import sys
 from collections.abc import Iterator
 from pathlib import Path

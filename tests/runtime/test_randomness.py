@@ -1,3 +1,5 @@
+"""Random numbers by counter, against a plain version of the generator."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Changed settings: groups, plain values, what is wrong."""
+
 from dataclasses import dataclass, field
 
 import pytest

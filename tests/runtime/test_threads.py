@@ -1,3 +1,5 @@
+"""As many threads as cores, and no more of OpenCV."""
+
 import cv2
 import pytest
 

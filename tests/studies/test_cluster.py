@@ -138,7 +138,7 @@ def children(process: int) -> list[int]:
 def test_a_job_of_a_study_saves_before_it_is_queued_again(
     tiny_store: Store, tmp_path: Path
 ) -> None:
-    """submitit's own signal, in the middle of an epoch; the run loses no step."""
+    """The signal of submitit, in the middle of an epoch; the run loses no step."""
     study = as_study(
         {
             "backbone": "test_vit",

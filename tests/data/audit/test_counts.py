@@ -1,3 +1,5 @@
+"""Exposures and sizes that stand out are counted."""
+
 import cv2
 import numpy as np
 

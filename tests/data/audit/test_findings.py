@@ -1,3 +1,5 @@
+"""Findings of an audit in words."""
+
 import numpy as np
 
 from medstrata.data.audit.audit import read_audit

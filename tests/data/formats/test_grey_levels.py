@@ -1,3 +1,5 @@
+"""Windows and percentiles of grey levels, against sorting."""
+
 import cv2
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Pixels that are not square become square."""
+
 import numpy as np
 import pytest
 

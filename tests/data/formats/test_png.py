@@ -1,3 +1,5 @@
+"""Our PNG rows against Pillow's pixels; damaged files are refused."""
+
 import io
 import re
 import struct

@@ -1,3 +1,5 @@
+"""Files of every format give their pixels, in one range and orientation, or are refused."""
+
 import hashlib
 import io
 import struct

@@ -1,3 +1,5 @@
+"""Rows of a label table find their images."""
+
 from pathlib import Path
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The picture of a new store shows every group of images."""
+
 from pathlib import Path
 
 import cv2

@@ -1,3 +1,5 @@
+"""Images become squares of a size: padded, cropped, cut to a retina."""
+
 import numpy as np
 import pytest
 

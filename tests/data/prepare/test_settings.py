@@ -1,3 +1,5 @@
+"""Settings of prepare: ranges, options of the command, in a study."""
+
 import json
 from pathlib import Path
 

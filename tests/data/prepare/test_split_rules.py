@@ -1,3 +1,5 @@
+"""Rules by which a split is drawn or read."""
+
 import numpy as np
 import pandas as pd
 import pytest
