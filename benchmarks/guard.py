@@ -176,7 +176,9 @@ def main() -> None:
     arguments = parser.parse_args()
     single_thread()
     kind, measured = kind_of_machine(), measure()
-    known = next((kept["ratios"] for kept in read_results("guard")), {})
+    known: dict[str, dict[str, float]] = next(
+        (kept["ratios"] for kept in read_results("guard")), {}
+    )
     if arguments.record:
         known = known | {kind: measured}
         print(write_result("guard", {"environment": environment(), "ratios": known}))

@@ -42,7 +42,7 @@ def in_turns(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[
     for measure in measures.values():
         measure()
     for turn in range(repeats):
-        names = list(measures) if turn % 2 == 0 else list(reversed(measures))
+        names = list(measures) if turn % 2 == 0 else list(measures)[::-1]
         for name in names:
             values[name].append(measures[name]())
     return values

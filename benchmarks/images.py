@@ -16,7 +16,7 @@ def textured(size: int, channels: int, seed: int) -> NDArray[np.uint8]:
         shape = (cells, cells, channels)
         noise = generator.normal(size=shape) + generator.normal(size=(cells, cells, 1))
         layer = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
-        total += layer.reshape(size, size, channels) / cells**0.8
+        total += np.asarray(layer, np.float64).reshape(total.shape) / cells**0.8
     return np.clip(120 + 40 * total, 0, 255).astype(np.uint8)
 
 

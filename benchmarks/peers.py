@@ -70,7 +70,7 @@ SAME_ALLOCATOR = Manner(fast=True, keep_memory=True)
 
 def encoder(case: Case) -> Any:
     """The network that all programs train."""
-    fixed = {"img_size": case.size} if case.backbone.startswith("vit") else {}
+    fixed: dict[str, Any] = {"img_size": case.size} if case.backbone.startswith("vit") else {}
     return timm.create_model(case.backbone, num_classes=0, in_chans=3, **fixed)
 
 
@@ -108,6 +108,8 @@ class LightlyMoCo(nn.Module):
 
 class PlainMoCo(nn.Module):
     """The algorithm 1 of He et al. 2020 (arXiv:1911.05722) in plain PyTorch, with v2's head."""
+
+    queue: Tensor
 
     def __init__(self, case: Case) -> None:
         super().__init__()
@@ -220,9 +222,9 @@ def step(
 
 def lightly_views(size: int, load: Callable[[], Iterator[Image.Image]]) -> Run:
     """Lightly's MoCo v2 transform of every image; it begins with images of PIL."""
-    from lightly.transforms import MoCoV2Transform
+    from lightly.transforms.moco_transform import MoCoV2Transform
 
-    transform = MoCoV2Transform(input_size=size)
+    transform: Any = MoCoV2Transform(input_size=size)
 
     def run() -> None:
         for image in load():
@@ -250,7 +252,7 @@ def _colour(grey: bool) -> dict[str, float]:
 
 
 def _is_grey(pixels: Pixels) -> bool:
-    return pixels.shape[3] == 1
+    return bool(pixels.shape[3] == 1)
 
 
 def _twice(transform: Callable[[Any], Any], images: Sequence[Any]) -> Run:

@@ -63,7 +63,8 @@ def measure_run(epochs: int) -> Result:
             batch_size=64,
             intermediate={"projector_size": 512},
         )
-        stop, seen = threading.Event(), []
+        stop = threading.Event()
+        seen: list[float] = []
         watcher = threading.Thread(target=watch, args=(stop, seen))
         watcher.start()
         run = pretrain(store, settings, Path(folder) / "run")

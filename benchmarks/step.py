@@ -142,8 +142,10 @@ def comparisons(case: Case, store: Path, device: str) -> dict[str, dict[str, Mak
     names = [name for name in peers.installed() if whole or name in few]
 
     def against(first: Make, manner: Manner, *, compiled: bool = False) -> dict[str, Make]:
-        how = {"case": case, "manner": manner, "device": device, "compiled": compiled}
-        return {OURS: first} | {name: partial(peers.step, name, **how) for name in names}
+        return {OURS: first} | {
+            name: partial(peers.step, name, case, manner, device, compiled=compiled)
+            for name in names
+        }
 
     found = {SHIPPED: against(shipped, AS_IT_SHIPS), ALIKE: against(alike, LIKE_FOR_LIKE)}
     dtype = precision(device)
@@ -151,7 +153,7 @@ def comparisons(case: Case, store: Path, device: str) -> dict[str, dict[str, Mak
     if whole and not on_gpu:
         found[SAME] = against(alike, SAME_ALLOCATOR)
         found[GIVEN_BACK] = {OURS: shipped, UNKEPT: partial(shipped, keep_memory=False)}
-    losses = {loss: partial(ours, arm) for loss, arm in LOSSES.items()}
+    losses: dict[str, Make] = {loss: partial(ours, arm) for loss, arm in LOSSES.items()}
     if on_gpu:
         compiled = partial(alike, compiled=True)
         found[ADDED] = {OURS: shipped} | losses
@@ -222,11 +224,11 @@ def section(results: list[Result]) -> Section:
     parts = [WORDS, MEANING]
     for machine, measured in sorted(machines.items(), reverse=True):
         parts += [f"### {machine}", _against_peers(measured), _costs(measured)]
-    measured = {(_case(result), _kind(result)): result for result in results}
-    if not any(kind == "GPU" for _, kind in measured):
+    of = {(_case(result), _kind(result)): result for result in results}
+    if not any(kind == "GPU" for _, kind in of):
         parts.append(NO_GPU)
-    wanted = [*((case, "bfloat16") for case in WANTED), *measured, (GPU[0], "GPU")]
-    aims = [_aims(case, kind, measured.get((case, kind))) for case, kind in dict.fromkeys(wanted)]
+    wanted = [*((case, "bfloat16") for case in WANTED), *of, (GPU[0], "GPU")]
+    aims = [_aims(case, kind, of.get((case, kind))) for case, kind in dict.fromkeys(wanted)]
     return Section("Training step", paragraphs(*parts), [aim for some in aims for aim in some])
 
 
@@ -359,8 +361,8 @@ def main() -> None:
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU here; nothing was measured")
     single_thread()
-    cases = [known[name] for name in given.case]
-    cases = cases or (GPU[:1] if given.device == "cuda" else dict.fromkeys((*TARGETS, *GRID)))
+    default = GPU[:1] if given.device == "cuda" else tuple(dict.fromkeys((*TARGETS, *GRID)))
+    cases = [known[name] for name in given.case] or default
     here = environment(given.device)
     kept = [] if given.again else [one for one in read_results("step") if is_of(one, here)]
     with tempfile.TemporaryDirectory() as folder:

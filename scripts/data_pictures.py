@@ -134,7 +134,7 @@ def draw_fundus(out: Path) -> None:
 
 def captioned(pixels: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
     colour = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-    framed = cv2.copyMakeBorder(colour, 26, 4, 4, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    framed = np.pad(colour, ((26, 4), (4, 4), (0, 0)), constant_values=255)
     cv2.putText(framed, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
     return framed
 

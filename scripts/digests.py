@@ -80,7 +80,7 @@ TABLES = {"tables/*": "report-files/tables/*.csv", "page": "report.html"}
 # Keys in JSON and stems of files that tell of the machine, the time or the form of a file.
 UNSTABLE = {"time", "seconds", "device", "plan", "format", "environment"}
 FAILED, MISSING = "failed", "missing"
-HIDDEN = ("script", "style")
+HIDDEN = r"(?s)<(script|style)\b.*?</\1>"
 UNSTABLE_TEXT = (
     r"\d{4}-\d\d-\d\d(T[\d:+.]+)?"  # dates
     r"|\d+\.\d+\.\d+[\w.+-]*"  # versions
@@ -221,15 +221,22 @@ def checkpoint(path: Path) -> str:
     return sha(*sorted(array(tensor) for tensor in tensors if isinstance(tensor, torch.Tensor)))
 
 
+class Words(HTMLParser):
+    """What a page says, piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        """Keep words, one space apart."""
+        self.found.append(" ".join(data.split()))
+
+
 def page(path: Path) -> str:
-    words: list[str] = []
-    hidden: list[str] = []
-    parser = HTMLParser()
-    parser.handle_starttag = lambda tag, _: hidden.append(tag) if tag in HIDDEN else None
-    parser.handle_endtag = lambda tag: hidden.clear() if tag in HIDDEN else None
-    parser.handle_data = lambda data: None if hidden else words.append(" ".join(data.split()))
-    parser.feed(path.read_text())
-    return sha(re.sub(UNSTABLE_TEXT, "", " ".join(words)))
+    words = Words()
+    words.feed(re.sub(HIDDEN, "<br>", path.read_text()))
+    return sha(re.sub(UNSTABLE_TEXT, "", " ".join(words.found)))
 
 
 def outputs(path: Path) -> str:
@@ -289,7 +296,8 @@ def run(step: Step, root: Path) -> None:
     folder = root / step.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    start = {"cwd": root, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    start: dict[str, Any] = {"cwd": root, "env": environment, "text": True}
+    start |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if step.cut:
         metrics = folder / ENCODER["metrics"]
         running = subprocess.Popen(command, **start)
@@ -300,7 +308,7 @@ def run(step: Step, root: Path) -> None:
         if running.returncode != -signal.SIGKILL:
             raise RuntimeError("ended before it could be cut")
         command.append("--resume")
-    done = subprocess.run(command, check=False, text=True, **start)
+    done = subprocess.run(command, check=False, **start)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[1:])}\n{done.stderr}")
     folder.mkdir(exist_ok=True)

@@ -11,6 +11,7 @@ in the same order of the network, so that tensors are matched by block, name and
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -31,7 +32,7 @@ _PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw
 
 def convert(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Rename the keys; a strict load into timm's model is the proof."""
-    model = timm.create_model("tf_efficientnet_lite0")
+    model: Any = timm.create_model("tf_efficientnet_lite0")
     places = [
         f"blocks.{stage}.{number}"
         for stage, blocks in enumerate(model.blocks)
