@@ -2,8 +2,8 @@
 
     python scripts/results_tables.py OUT docs/results
 
-Writes scores.csv and differences.csv, copies the report's tables on probing, reuse, shift and gain,
-and prints the main tables in Markdown.
+Writes scores.csv and differences.csv, copies the report's tables on probing, reuse, KS distance and
+gain, and prints the main tables in Markdown.
 """
 
 import argparse
@@ -15,7 +15,15 @@ import pandas as pd
 
 from medstrata.studies.study import Study
 
-_KEPT = ("probing", "reuse", "shift", "gain", "efficiency", "effective-rank", "pretraining-runs")
+_KEPT = (
+    "probing",
+    "reuse",
+    "ks-distance",
+    "gain",
+    "efficiency",
+    "effective-rank",
+    "pretraining-runs",
+)
 _HERE = ["store", "protocol"]
 
 

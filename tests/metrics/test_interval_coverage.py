@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from medstrata.metrics.intervals import bootstrap_interval
-from medstrata.metrics.ks import ks_interval
+from medstrata.metrics.ks_distance import ks_interval
 from support.arms import compare_arms, mean_interval
 from support.clustered import Clustered, tolerance, true_auroc
 

@@ -53,11 +53,11 @@ def test_what_cannot_be_computed_is_said(tmp_path, patients):
         seeds(tmp_path, patients, arm, 1.0, 0)
     why = [note.why for note in prediction_gaps(comparison_in(tmp_path))]
     assert any("no arm named scratch or imagenet or moco" in one for one in why)
-    assert any("neither label efficiency nor the shift" in one for one in why)
+    assert any("neither label efficiency nor a KS distance" in one for one in why)
     patients.run(tmp_path / "full", "a", 1.0, patients.predictions(1.0))
     told_of = {note.what[-3:]: note.why for note in prediction_gaps(comparison_in(tmp_path))}
-    assert "its shift is not known" in told_of[": b"]
-    assert "the floor of the shift is not known" in told_of[": a"]
+    assert "its KS distance is not known" in told_of[": b"]
+    assert "the floor of the KS distance is not known" in told_of[": a"]
 
 
 def test_gaps_are_said(page):

@@ -42,7 +42,7 @@ def test_every_section_is_in_the_page_and_data_is_escaped(tmp_path):
         "Paired differences to the baselines",
         "Mean gain over data sets",
         "Label efficiency",
-        "Few labels against all: how far the probabilities move",
+        "KS distance: few labels against all",
         "Calibration",
         "Which stages, which weights",
         "As the paper's code computes it: not to be used",

@@ -105,17 +105,17 @@ def prediction_gaps(comparison: Comparison[Finetune]) -> Iterator[Note]:
     if not any(full.values()):
         yield Note(
             what=comparison.clause,
-            why="no run on all labels with predictions: neither label efficiency nor the shift of "
-            "the probabilities is known",
+            why="no run on all labels with predictions: neither label efficiency nor a KS "
+            "distance is known",
         )
         return
     absent = [arm for arm in arms if not full[arm]]
     if absent:
-        why = "no run on all labels with predictions: its shift is not known"
+        why = "no run on all labels with predictions: its KS distance is not known"
         yield Note(what=f"{comparison.clause}: {listed(absent)}", why=why)
     lone = [arm for arm in arms if len(full[arm]) == 1]
     if lone:
-        why = "one seed on all labels: the floor of the shift is not known"
+        why = "one seed on all labels: the floor of the KS distance is not known"
         yield Note(what=f"{comparison.clause}: {listed(lone)}", why=why)
 
 

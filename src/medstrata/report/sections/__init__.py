@@ -1,7 +1,7 @@
 """The page's sections, a file a section: from comparisons to tables, figures and sentences.
 
 Read: headline, curves, results, inventory, differences, mean_difference, efficiency,
-probability_distance, calibration, ablation, legacy, evidence, probing, reuse_tables, reuse,
+ks_distance, calibration, ablation, legacy, evidence, probing, reuse_tables, reuse,
 atlas_map, atlas_tables, atlas, layers, audits, pretraining, views.
 Imports: compare, read, render.
 """

@@ -13,9 +13,9 @@ from medstrata.report.sections.ablation import ablation_section
 from medstrata.report.sections.calibration import calibration_section
 from medstrata.report.sections.differences import differences_section
 from medstrata.report.sections.efficiency import efficiency_section
+from medstrata.report.sections.ks_distance import ks_section
 from medstrata.report.sections.legacy import legacy_section
 from medstrata.report.sections.mean_difference import gains_section
-from medstrata.report.sections.probability_distance import shift_section
 from medstrata.runtime.console import progress_bar
 
 
@@ -54,7 +54,7 @@ def evidence_sections(
         lambda: differences_section(with_families, styles),
         lambda: gains_section(found),
         lambda: efficiency_section(found),
-        lambda: shift_section(found, styles),
+        lambda: ks_section(found, styles),
         lambda: calibration_section(found, styles),
         lambda: ablation,
         lambda: legacy_section(found),

@@ -1,4 +1,4 @@
-"""Kolmogorov-Smirnov distances against SciPy."""
+"""KS distances against SciPy."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from medstrata.metrics import resampling
-from medstrata.metrics.ks import KsDistances, cdf, ks_distance, ks_interval
+from medstrata.metrics.ks_distance import KsDistances, cdf, ks_distance, ks_interval
 
 
 def models(count: int = 60) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""How far apart the probabilities of two models lie: Kolmogorov-Smirnov distances.
+"""How far apart the probabilities of two models lie: KS (Kolmogorov-Smirnov) distances.
 
 Shape letters: N samples, M columns of probability, R resamples, G points of a grid.
 """
@@ -14,8 +14,8 @@ from medstrata.metrics.resampling import Draws, Floats, running_sums
 
 
 @dataclass(frozen=True, kw_only=True)
-class KsInterval:
-    """A distance with its interval over patients."""
+class KsDistance:
+    """A KS distance with its interval over patients."""
 
     value: float
     low: float
@@ -24,10 +24,17 @@ class KsInterval:
 
 @dataclass(frozen=True, kw_only=True)
 class KsDistances:
-    """The distance of each class, and the mean of the classes."""
+    """KS distances of two models.
 
-    per_class: tuple[KsInterval, ...]
-    mean: KsInterval
+    Attributes:
+        per_class: A distance for each column of probability.
+        mean: Of the classes.
+        pairs: How many pairs of models it is the average of.
+    """
+
+    per_class: tuple[KsDistance, ...]
+    mean: KsDistance
+    pairs: int = 1
 
 
 def cdf(values: NDArray[Any], grid: NDArray[Any]) -> Floats:
@@ -134,9 +141,9 @@ def _drawn_distances(first: NDArray[Any], second: NDArray[Any], draws: Draws) ->
     return np.asarray(np.concatenate(distances) / size)
 
 
-def _interval(value: float, drawn: Floats, level: float) -> KsInterval:
+def _interval(value: float, drawn: Floats, level: float) -> KsDistance:
     below, above, _ = percentile_ends(drawn, level)
-    return KsInterval(
+    return KsDistance(
         value=float(value),
         low=float(np.clip(2 * value - above, 0, value)),
         high=float(np.clip(2 * value - below, value, 1)),

@@ -1,14 +1,13 @@
-"""How far the probabilities of a model with few labels lie from those of one with all."""
+"""KS distance between the probabilities of models with few labels and those with all."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from medstrata.metrics.ks import KsDistances, KsInterval, cdf, ks_interval
+from medstrata.metrics.ks_distance import KsDistance, KsDistances, cdf, ks_interval
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.predictions import LEVEL, RESAMPLES, Predictions
 from medstrata.report.read.results import Finetune
@@ -34,49 +33,36 @@ from medstrata.report.render.parts import (
 )
 from medstrata.report.render.tables import Table, TableCell, arm_table, number_cell
 
+# Fraction below 1 -> distance from models on all labels; at 1 the floor.
+KsByFraction = Mapping[float, KsDistances]
+
 _GRID = np.linspace(0, 1, 81)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArmDistances:
-    """Distances between pairs of models, averaged over the pairs.
-
-    Attributes:
-        mean: Of all classes.
-        per_class: In the order of the columns of probability.
-        pairs: How many pairs of models.
-    """
-
-    mean: KsInterval
-    per_class: tuple[KsInterval, ...]
-    pairs: int
-
-
-def average(found: Sequence[KsDistances]) -> ArmDistances:
+def average(distances: Sequence[KsDistances]) -> KsDistances:
     """Average distances over pairs of models; so are the ends of their intervals.
 
     All pairs are of the same patients, so their errors go together and hardly average out: the mean
     of the ends is an interval a little too wide, never one that shrinks with more seeds.
     """
-    return ArmDistances(
-        mean=_middle([one.mean for one in found]),
-        per_class=tuple(
-            _middle(same) for same in zip(*(one.per_class for one in found), strict=True)
-        ),
-        pairs=len(found),
+    classes = zip(*(one.per_class for one in distances), strict=True)
+    return KsDistances(
+        per_class=tuple(_mean(same_class) for same_class in classes),
+        mean=_mean([one.mean for one in distances]),
+        pairs=len(distances),
     )
 
 
-def _middle(found: Sequence[KsInterval]) -> KsInterval:
-    value, low, high = np.mean([(one.value, one.low, one.high) for one in found], axis=0)
-    return KsInterval(value=float(value), low=float(low), high=float(high))
+def _mean(distances: Sequence[KsDistance]) -> KsDistance:
+    value, low, high = np.mean([(one.value, one.low, one.high) for one in distances], axis=0)
+    return KsDistance(value=float(value), low=float(low), high=float(high))
 
 
 _WORDS = SectionWords(
-    anchor="shift",
-    title="Few labels against all: how far the probabilities move",
-    short="Shift",
-    lead="The Kolmogorov-Smirnov distance is the largest gap between two cumulative "
+    anchor="ks-distance",
+    title="KS distance: few labels against all",
+    short="KS distance",
+    lead="The KS (Kolmogorov-Smirnov) distance is the largest gap between two cumulative "
     "distributions: here of the test probabilities of a model tuned on few labels and of one "
     "tuned on all, seed by seed, then averaged over seeds. 0 means that the two models spread "
     "their probabilities alike, which does not make either right. Chance and the start alone "
@@ -87,15 +73,15 @@ _WORDS = SectionWords(
 )
 
 
-def shift_section(
+def ks_section(
     found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]
 ) -> Section | None:
     """Every comparison in which an arm was trained on few labels and on all."""
     return section_of(_WORDS, (part for one in found for part in _parts(one, styles)))
 
 
-def shifts(comparison: Comparison[Finetune], arm: str) -> dict[float, ArmDistances]:
-    """Fraction below 1 -> distance from the arm's models on all labels; at 1 the floor."""
+def ks_distances(comparison: Comparison[Finetune], arm: str) -> KsByFraction:
+    """Fraction below 1 -> KS distance from the arm's models on all labels; at 1 the floor."""
     predictions = comparison.predictions
     cells = {fraction: comparison.predicted(arm, fraction) for fraction in comparison.fractions}
     full = cells.get(1.0, [])
@@ -119,85 +105,89 @@ def _between(predictions: Predictions, few: Finetune, many: Finetune) -> KsDista
 
 
 def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Iterator[Part]:
-    found = {arm: one for arm in comparison.arms if (one := shifts(comparison, arm))}
-    few = sorted({fraction for one in found.values() for fraction in one if fraction < 1})
+    distances = {arm: one for arm in comparison.arms if (one := ks_distances(comparison, arm))}
+    few = sorted({fraction for one in distances.values() for fraction in one if fraction < 1})
     if not few:
         return
     task = comparison.task
     classes = task.classes[1:] if task.kind == "binary" else task.classes
     several = len(classes) > 1
     yield Heading(comparison.heading)
-    yield _table(comparison, found, few)
-    shown = _widest(found, few[0])
-    moved = [arm for arm in found if few[0] in found[arm]]
+    yield _table(comparison, distances, few)
+    shown = _most_distant(distances, few[0])
+    arms = [arm for arm in distances if few[0] in distances[arm]]
     yield Pictures(
-        plots=[_curves(comparison, moved, few[0], shown, styles)],
-        key=moved,
+        plots=[_curves(comparison, arms, few[0], shown, styles)],
+        key=arms,
         layout="",
         caption=f"Cumulative distribution of the test probability of {classes[shown]}"
-        f"{', the class that moves most' if several else ''}: a panel for each arm in the order of "
-        f"the key, a line for each seed. Solid: all labels; dotted: {percent(few[0])} of them.",
+        f"{', the class with the largest distance' if several else ''}: a panel for each arm in "
+        "the order of the key, a line for each seed. Solid: all labels; dotted: "
+        f"{percent(few[0])} of them.",
     )
     if several:
-        tables = [_class_table(comparison, found, one, classes, i) for i, one in enumerate(few)]
+        tables = [_class_table(comparison, distances, one, classes, i) for i, one in enumerate(few)]
         yield Collapsible(title="Each class", parts=tables)
 
 
-def _widest(found: Mapping[str, Mapping[float, ArmDistances]], fraction: float) -> int:
-    """The class that moves most, over all arms."""
-    moved = [
-        [one.value for one in shift[fraction].per_class]
-        for shift in found.values()
-        if fraction in shift
+def _most_distant(distances: Mapping[str, KsByFraction], fraction: float) -> int:
+    """The class with the largest distance, over all arms."""
+    per_class = [
+        [one.value for one in by_fraction[fraction].per_class]
+        for by_fraction in distances.values()
+        if fraction in by_fraction
     ]
-    return int(np.mean(moved, axis=0).argmax())
+    return int(np.mean(per_class, axis=0).argmax())
 
 
 def _table(
     comparison: Comparison[Finetune],
-    found: Mapping[str, Mapping[float, ArmDistances]],
+    distances: Mapping[str, KsByFraction],
     few: Sequence[float],
 ) -> Table:
     heads = {one: TableCell(f"{percent(one)} against all") for one in few}
     heads[1.0] = TableCell("Floor", notes=("two seeds, all labels",))
     several = comparison.task.kind != "binary"
     return arm_table(
-        f"{comparison.name}-shift",
-        f"Kolmogorov-Smirnov distance{', mean of the classes' if several else ''}: "
-        f"{comparison.clause}",
-        found,
+        f"{comparison.name}-ks-distance",
+        f"KS distance{', mean of the classes' if several else ''}: {comparison.clause}",
+        distances,
         heads,
         {
             (arm, one): _distance(of.mean, counted(of.pairs, "seed" if one < 1 else "pair"))
-            for arm, shift in found.items()
-            for one, of in shift.items()
+            for arm, by_fraction in distances.items()
+            for one, of in by_fraction.items()
         },
         missing="no pair",
     )
 
 
-def _distance(found: KsInterval, *notes: str) -> TableCell:
-    return number_cell(found.value, *notes, interval=(found.low, found.high))
+def _distance(distance: KsDistance, *notes: str) -> TableCell:
+    return number_cell(distance.value, *notes, interval=(distance.low, distance.high))
 
 
 def _class_table(
     comparison: Comparison[Finetune],
-    found: Mapping[str, Mapping[float, ArmDistances]],
+    distances: Mapping[str, KsByFraction],
     fraction: float,
     classes: Sequence[str],
     number: int,
 ) -> Table:
-    moved = {arm: shift[fraction] for arm, shift in found.items() if fraction in shift}
+    at_fraction = {
+        arm: by_fraction[fraction]
+        for arm, by_fraction in distances.items()
+        if fraction in by_fraction
+    }
     return arm_table(
-        f"{comparison.name}-shift-{number}",
-        f"Kolmogorov-Smirnov distance of each class, {percent(fraction)} of the labels against "
+        f"{comparison.name}-ks-distance-{number}",
+        f"KS distance of each class, {percent(fraction)} of the labels against "
         f"all: {comparison.where}",
-        moved,
+        at_fraction,
         dict(enumerate(map(TableCell, classes))),
         {
             (arm, i): _distance(one)
-            for arm, shift in moved.items()
-            for i, one in enumerate(shift.per_class)
+            for arm, of in at_fraction.items()
+            for i, one in enumerate(of.per_class)
         },
     )
 
@@ -225,7 +215,7 @@ def _curves(
         grid[0].set_ylabel("share of images")
         label_panels(figure, "probability", 0.08)
         words = PlotWords(
-            f"{comparison.name}-shift",
+            f"{comparison.name}-ks-distance",
             "Probabilities with few labels and with all",
             "Cumulative distributions of test probabilities, a panel for each arm; the distances "
             "are in the table.",
