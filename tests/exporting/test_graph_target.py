@@ -1,10 +1,40 @@
-"""Graphs: what writing one takes is said where it is absent."""
+"""Graphs run in their programs through the lines of their model cards."""
 
 from pathlib import Path
 
 import pytest
 
-from support.export_check import refused_export
+from support.export_check import (
+    OTHER_NETWORKS,
+    check_export,
+    check_graph,
+    check_other_network,
+    refused_export,
+)
+
+
+@pytest.mark.parametrize(("to", "key"), [("onnx", "onnx"), ("torch-export", "program")])
+def test_graph_takes_pixels_and_gives_stages(
+    to: str, key: str, exported_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_graph(exported_runs / "small-tuned", to, key, tmp_path / "out", monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["onnx", "torch-export"])
+def test_graph_takes_normalised_images(
+    to: str, exported_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_export(exported_runs / "grey", to, tmp_path / "out", monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["onnx", "torch-export"])
+@pytest.mark.parametrize("architecture", OTHER_NETWORKS)
+def test_other_networks_load_by_their_cards(
+    architecture: str, to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_other_network(architecture, to, tmp_path, monkeypatch)
 
 
 def test_absent_onnx_is_said(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,14 +93,14 @@ def test_destination_in_use(run: Path, tmp_path: Path) -> None:
 def test_export_that_loads_as_something_else_is_not_kept(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = to_timm.write_timm
+    write = to_timm.Timm.write
 
-    def lossy(source: ExportSource, folder: Path) -> None:
+    def lossy(target: to_timm.Timm, source: ExportSource, folder: Path) -> None:
         source.backbone.model.conv1[0].weight.data *= 2
-        write(source, folder)
+        write(target, source, folder)
         source.backbone.model.conv1[0].weight.data /= 2
 
-    monkeypatch.setattr(to_timm, "write_timm", lossy)
+    monkeypatch.setattr(to_timm.Timm, "write", lossy)
     refused_export(run, "timm", tmp_path, "gives other pooled than this encoder")
 
 

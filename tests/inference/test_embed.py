@@ -17,8 +17,7 @@ from medstrata.cli import main as cli
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
-from medstrata.inference import forward as passing
-from medstrata.inference import inputs
+from medstrata.inference import forward, inputs
 from medstrata.inference.embed import embed
 from medstrata.inference.inputs import Files, find_inputs, named_on
 from medstrata.inference.settings import EmbedSettings
@@ -46,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def expected(encoder: Path, store: Store) -> StoredFeatures:
     loaded = load_run(encoder)
-    device = passing.evaluation_device()
+    device = forward.evaluation_device()
     backbone = loaded.backbone.to(device)
     return extract_features(backbone, store, store.rows(), loaded.preprocessing, device)
 
@@ -178,15 +177,15 @@ def test_an_interruption_leaves_the_file_as_it_was(
     folder: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / name).write_bytes(b"before")
-    forward, calls = passing.forward_batch, []
+    forward_batch, calls = forward.forward_batch, []
 
-    def cut_short(*given: object) -> object:
+    def cut_short(*batch: object) -> object:
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return forward(*given)  # type: ignore[arg-type]
+        return forward_batch(*batch)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(passing, "forward_batch", cut_short)
+    monkeypatch.setattr(forward, "forward_batch", cut_short)
     with pytest.raises(KeyboardInterrupt):
         embed(encoder, folder, tmp_path / name, EmbedSettings(batch_size=2))
     assert (tmp_path / name).read_bytes() == b"before"
@@ -217,14 +216,14 @@ def test_memory_holds_a_few_batches_of_a_stream_without_end(
             named.append(number)
             yield inputs.ImageFile(str(number), path)
 
-    forward = passing.forward_batch
+    forward_batch = forward.forward_batch
 
-    def watched(*given: object) -> object:
+    def watched(*batch: object) -> object:
         ahead.append(len(named) - 4 * len(ahead))
-        return forward(*given)  # type: ignore[arg-type]
+        return forward_batch(*batch)  # type: ignore[arg-type]
 
     monkeypatch.setattr(inputs, "named_on", endless)
-    monkeypatch.setattr(passing, "forward_batch", watched)
+    monkeypatch.setattr(forward, "forward_batch", watched)
     out = embed(encoder, "-", tmp_path / "f.parquet", EmbedSettings(batch_size=4))
     assert pd.read_parquet(out)["id"].tolist() == [str(number) for number in range(80)]
     assert max(ahead) <= 16

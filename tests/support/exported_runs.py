@@ -16,6 +16,7 @@ from medstrata.runs.folder import read_result
 
 SIZE = 32
 STORE = {"name": "chests.store", "images": 60, "patients": 20, "size": SIZE, "channels": 1}
+_TRAINING = {"store_digest": "0123abcd", "epochs": 3, "batch_size": 8, "seed": 7}
 
 
 def lively_backbone(architecture: str, channels: int) -> Backbone:
@@ -45,31 +46,17 @@ def pretrained_run(folder: Path, architecture: str, channels: int = 1) -> Path:
     backbone = lively_backbone(architecture, channels)
     loaded = LoadedEncoder("moco_mse", architecture, backbone, preprocessing_of(channels))
     export_backbone(folder / "exported", loaded)
-    settings = {
-        "store": "chests.store",
-        "store_digest": "0123abcd",
-        "recipe": "fair/moco_mse",
-        "backbone": architecture,
-        "weights": "/home/jane.doe/secret.safetensors",
-        "epochs": 3,
-        "batch_size": 8,
-        "seed": 7,
-    }
-    _write(folder, settings)
+    described = {"recipe": "fair/moco_mse", "backbone": architecture}
+    settings = {**described, **_TRAINING, "weights": "/home/jane.doe/secret.safetensors"}
     result = {
         "kind": "pretrain",
         "arm": "moco_mse",
         "encoder_digest": encoder_digest(loaded),
-        "recipe": "fair/moco_mse",
-        "backbone": architecture,
-        "store": STORE,
+        **described,
         "images": 30,
         "steps": 12,
-        "seconds": 36.0,
-        "device": "cpu",
     }
-    (folder / "result.json").write_text(json.dumps(result))
-    return folder
+    return _write(folder, settings, result)
 
 
 def tuned_run(
@@ -89,30 +76,22 @@ def tuned_run(
         "encoder": encoder,
         "arm": "moco_mse",
         "backbone": architecture,
-        "store_digest": "0123abcd",
         "task": task,
         "fraction": 0.5,
         "protocol": "full",
-        "seed": 7,
-        "epochs": 3,
-        "batch_size": 8,
+        **_TRAINING,
     }
-    _write(folder, {**described, "store": "chests.store"})
     cell = {"value": 0.8125, "low": 0.7, "high": 0.9}
     start = read_result(folder / encoder) or {}
     result = {
         "kind": "finetune",
         **described,
         "encoder_digest": start.get("encoder_digest"),
-        "store": STORE,
         "subset": {"images": 15},
         "metric": "auroc",
         "test": {"images": 15, "patients": 5, "resamples": 20, "scores": {"auroc": cell}},
-        "seconds": 36.0,
-        "device": "cpu",
     }
-    (folder / "result.json").write_text(json.dumps(result))
-    return folder
+    return _write(folder, described, result)
 
 
 def _write_classifier(
@@ -151,5 +130,9 @@ def _write_classifier(
     (folder / "model.json").write_text(json.dumps(model))
 
 
-def _write(folder: Path, settings: dict[str, Any]) -> None:
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+def _write(folder: Path, settings: dict[str, Any], result: dict[str, Any]) -> Path:
+    config = {**settings, "store": STORE["name"]}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    result = {**result, "store": STORE, "seconds": 36.0, "device": "cpu"}
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder

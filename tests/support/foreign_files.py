@@ -75,6 +75,13 @@ def head(prefix: str, *layers: int) -> State:
     }
 
 
+def with_classifier(network: nn.Module, classifier: str, backbone: str, **options: Any) -> Foreign:
+    """A whole network, whose file holds a classifier that its features go past."""
+    state = dict(network.state_dict())
+    network.set_submodule(classifier, nn.Identity())
+    return Foreign(state, network, backbone, **options)
+
+
 def of_query(content: Any, said: str) -> Foreign:
     return Foreign(content, QUERY, "resnet18", said)
 
@@ -85,25 +92,23 @@ def of_query(content: Any, said: str) -> Foreign:
 def torchvision_resnet() -> Foreign:
     with torch.random.fork_rng(devices=[]):
         network = randomised(torchvision.models.resnet18(weights=None))
-    state = dict(network.state_dict())
-    network.fc = nn.Identity()
-    return Foreign(state, network, "resnet18", "plain layout")
+    return with_classifier(network, "fc", "resnet18", said="plain layout")
 
 
 def torchvision_densenet(*, old: bool) -> Foreign:
     with torch.random.fork_rng(devices=[]):
         network = randomised(torchvision.models.densenet121(weights=None))
-    state = dict(network.state_dict())
+    foreign = with_classifier(network, "classifier", "densenet121", said="plain layout")
     if old:
         # The files that torchvision offers were written before PyTorch 0.4.1: norm.1 for norm1,
         # and no count of batches (torchvision/models/densenet.py renames on loading).
         state = {
             re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value
-            for name, value in state.items()
+            for name, value in foreign.content.items()
             if not name.endswith("num_batches_tracked")
         }
-    network.classifier = nn.Identity()
-    return Foreign(state, network, "densenet121", "plain layout")
+        return foreign._replace(content=state)
+    return foreign
 
 
 def monai_names() -> Foreign:
@@ -139,9 +144,7 @@ def torchvision_vit() -> Foreign:
                 mlp_dim=768,
             )
         )
-    state = dict(network.state_dict())
-    network.heads = nn.Identity()
-    return Foreign(state, network, TINY, "torchvision ViT layout")
+    return with_classifier(network, "heads", TINY, said="torchvision ViT layout")
 
 
 def timm_saver(folder: Any, *, averaged: bool) -> Foreign:
@@ -225,9 +228,7 @@ def monai_resnet() -> Foreign:
                 num_classes=3,
             )
         )
-    state = dict(network.state_dict())
-    network.fc = nn.Identity()
-    return Foreign(state, network, "resnet50", "plain layout", channels=1)
+    return with_classifier(network, "fc", "resnet50", said="plain layout", channels=1)
 
 
 def monai_densenet() -> Foreign:
@@ -237,9 +238,9 @@ def monai_densenet() -> Foreign:
 
     with torch.random.fork_rng(devices=[]):
         network = randomised(DenseNet121(spatial_dims=2, in_channels=1, out_channels=2))
-    state = dict(network.state_dict())
-    network.class_layers.out = nn.Identity()
-    return Foreign(state, network, "densenet121", "plain layout", channels=1)
+    return with_classifier(
+        network, "class_layers.out", "densenet121", said="plain layout", channels=1
+    )
 
 
 def xray_densenet() -> Foreign:

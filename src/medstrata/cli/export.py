@@ -7,8 +7,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medstrata.cli.arguments import pick_settings
 from medstrata.cli.commands import UsageError
-from medstrata.exporting.settings import GRAPHS, TARGETS, ExportSettings
+from medstrata.exporting.settings import GRAPHS, TARGETS, ExportSettings, Statements
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -36,11 +37,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=[],
         help="Fine-tuning and probe runs of this encoder, whose scores the model card shows.",
     )
-    add("--licence", type=str | None, help="Licence of the weights, such as apache-2.0.")
-    add("--data_licence", type=str | None, help="Licence of the images.")
-    add("--author", type=str | None, help="Who made the weights.")
-    add("--modality", type=str | None, help="What the images are, such as 'frontal chest X-ray'.")
     add("--overwrite", action="store_true", help="Replace an earlier export at --out.")
+    parser.add_class_arguments(Statements)
 
 
 def run(arguments: Namespace) -> None:
@@ -50,7 +48,6 @@ def run(arguments: Namespace) -> None:
     graphs = arguments.to in GRAPHS or ":" in arguments.to
     if not graphs and (arguments.stages or arguments.with_preprocessing):
         raise UsageError(f"--stages and --with-preprocessing need --to {' or '.join(GRAPHS)}")
-    from medstrata.exporting.card import Statements
     from medstrata.exporting.export import export
 
     export(
@@ -63,11 +60,6 @@ def run(arguments: Namespace) -> None:
             head=not arguments.no_head,
         ),
         results=arguments.results,
-        statements=Statements(
-            licence=arguments.licence,
-            data_licence=arguments.data_licence,
-            author=arguments.author,
-            modality=arguments.modality,
-        ),
+        statements=pick_settings(Statements, arguments),
         overwrite=arguments.overwrite,
     )

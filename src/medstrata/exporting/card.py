@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 
 from medstrata.exporting.citations import citations
 from medstrata.exporting.scores import CardScore
+from medstrata.exporting.settings import Statements
 from medstrata.exporting.source import ExportSource, base_name, output_names
 from medstrata.exporting.target import Target
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -30,23 +30,6 @@ _LICENCES: tuple[str, ...] = (
     "agpl-3.0",
 )
 _LICENCES += tuple(f"cc-by-{kind}4.0" for kind in ("", "sa-", "nd-", "nc-", "nc-sa-", "nc-nd-"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statements:
-    """What only the user can know.
-
-    Attributes:
-        licence: Of the weights.
-        data_licence: Of the images they were trained on.
-        author: Who made them.
-        modality: What the images are, such as "frontal chest X-ray".
-    """
-
-    licence: str | None = None
-    data_licence: str | None = None
-    author: str | None = None
-    modality: str | None = None
 
 
 def model_card(
@@ -98,19 +81,13 @@ def _front_matter(
         tags += ["self-supervised-learning", "moco"]
     fields["tags"] = tags
     if source.head is not None and scores:
-        own = scores[0]
-        fields["model-index"] = [
-            {
-                "name": title,
-                "results": [
-                    {
-                        "task": {"type": "image-classification", "name": plain(own.task)},
-                        "dataset": {"type": plain(own.store), "name": plain(own.store)},
-                        "metrics": [{"type": own.metric, "value": round(own.value, 4)}],
-                    }
-                ],
-            }
-        ]
+        own, store = scores[0], plain(scores[0].result["store"]["name"])
+        score = {
+            "task": {"type": "image-classification", "name": plain(own.result["task"]["name"])},
+            "dataset": {"type": store, "name": store},
+            "metrics": [{"type": own.result["metric"], "value": round(own.interval["value"], 4)}],
+        }
+        fields["model-index"] = [{"name": title, "results": [score]}]
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
 
 
@@ -142,7 +119,7 @@ def _input(source: ExportSource) -> str:
         ["mean", ", ".join(f"{value:.6g}" for value in options.mean) + ", subtracted then"],
         ["std", ", ".join(f"{value:.6g}" for value in options.std) + ", divided by then"],
     ]
-    told = (
+    how = (
         f"`medstrata prepare --fit {source.fit}`"
         if source.fit is not None
         else "`medstrata prepare` pads to a square with black and resizes, unless it was told "
@@ -150,7 +127,7 @@ def _input(source: ExportSource) -> str:
     )
     return (
         table(["", ""], rows)
-        + f"\nBring images to this size as the training images were: {told}. The transforms that "
+        + f"\nBring images to this size as the training images were: {how}. The transforms that "
         "timm and transformers make from config.json pad with the mean colour instead: give them "
         "squares.\n"
     )
@@ -185,25 +162,26 @@ def _data(source: ExportSource, statements: Statements) -> str:
         ["store", escaped(store["name"])],
         ["digest", f"`{plain(source.settings['store_digest'])}`"],
         ["images", f"{store['images']:,}, of which {trained:,} trained on"],
-        ["stored as", f"{store['size']} x {store['size']} pixels, {store['channels']} channel(s)"],
-        *stated,
     ]
     if result["kind"] == "finetune":
-        rows.insert(3, ["patients", f"{store['patients']:,}"])
-        rows.insert(4, ["task", f"{_task(source)} ({result['task']['kind']})"])
-        rows.insert(5, ["share of the labels", f"{result['fraction']:.4g}"])
-    return table(["", ""], rows)
+        rows += [
+            ["patients", f"{store['patients']:,}"],
+            ["task", f"{_task(source)} ({result['task']['kind']})"],
+            ["share of the labels", f"{result['fraction']:.4g}"],
+        ]
+    side = store["size"]
+    rows.append(["stored as", f"{side} x {side} pixels, {store['channels']} channel(s)"])
+    return table(["", ""], [*rows, *stated])
 
 
 def _training(source: ExportSource) -> str:
-    text = ""
     if source.result["kind"] == "import":
         file, layout = source.result["file"], source.result["layout"]
         return (
             f"Not trained here: imported from {escaped(file)} ({escaped(layout)} layout, SHA-256 "
             f"`{plain(source.result['sha256'])}`).\n"
         )
-    settings, pretrained = _pretraining(source)
+    text, (settings, pretrained) = "", _pretraining(source)
     if pretrained is not None and settings is not None:
         text += _run_table("Pre-training", pretrained, settings)
     if source.result["kind"] == "finetune":
@@ -242,7 +220,7 @@ def _pretraining(source: ExportSource) -> tuple[dict[str, Any] | None, dict[str,
 
 
 def _run_table(title: str, result: dict[str, Any] | Any, settings: dict[str, Any] | Any) -> str:
-    told = {
+    facts = {
         "recipe": result.get("recipe"),
         "started from": _WEIGHTS.get(settings["weights"], "a file of weights")
         if "weights" in settings
@@ -254,7 +232,7 @@ def _run_table(title: str, result: dict[str, Any] | Any, settings: dict[str, Any
         "device": result.get("device"),
         "hours": f"{result['seconds'] / 3600:.2g}",
     }
-    rows = [[name, escaped(value)] for name, value in told.items() if value is not None]
+    rows = [[name, escaped(value)] for name, value in facts.items() if value is not None]
     return (
         f"### {title}\n\n{table(['', ''], rows)}\n<details><summary>All settings</summary>\n\n"
         f"{yaml_block(without_paths(settings))}\n</details>\n\n"
@@ -266,15 +244,15 @@ def _results(scores: Sequence[CardScore]) -> str:
         return "No scores were given with `--results`; judge it on your own data before use.\n"
     rows = [
         [
-            escaped(score.task),
-            score.how,
-            f"{score.fraction:.4g} ({score.labelled:,} images)",
-            score.metric,
-            f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})",
-            f"{score.images:,} of {score.patients:,} patients",
-            escaped(score.store),
+            escaped(result["task"]["name"]),
+            how,
+            f"{result['fraction']:.4g} ({result['subset']['images']:,} images)",
+            result["metric"],
+            f"{interval['value']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})",
+            f"{result['test']['images']:,} of {result['test']['patients']:,} patients",
+            escaped(result["store"]["name"]),
         ]
-        for score in scores
+        for how, interval, result in scores
     ]
     return (
         table(

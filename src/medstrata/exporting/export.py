@@ -7,32 +7,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from medstrata.exporting.card import Statements, model_card
+from medstrata.exporting.card import model_card
 from medstrata.exporting.scores import scores_of
-from medstrata.exporting.settings import GRAPHS, TARGETS, ExportSettings
+from medstrata.exporting.settings import GRAPHS, TARGETS, ExportSettings, Statements
 from medstrata.exporting.source import ExportSource, expected_outputs, fixed_pixels, open_source
 from medstrata.exporting.target import Target
-from medstrata.exporting.to_huggingface import HuggingFace
-from medstrata.exporting.to_monai import MONAI
-from medstrata.exporting.to_onnx import ONNX
-from medstrata.exporting.to_timm import Timm
-from medstrata.exporting.to_torch_export import TORCH_EXPORT
-from medstrata.exporting.to_torchvision import TORCHVISION
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing_folder, write_text
 from medstrata.runtime.import_path import load_object
 from medstrata.runtime.torch_generator import torch_generators_kept
 
-# The names are those of `settings.TARGETS`, which `--help` reads without a heavy import.
-_TARGETS: dict[str, Target] = {
-    "timm": Timm(),
-    "torchvision": TORCHVISION,
-    "huggingface": HuggingFace(),
-    "monai": MONAI,
-    "onnx": ONNX,
-    "torch-export": TORCH_EXPORT,
-}
 _MEMBERS = {name for name in vars(Target) if not name.startswith("_")}
 
 
@@ -83,12 +68,14 @@ def export(
 
 
 def _target(to: str, settings: ExportSettings) -> Target:
-    if to not in _TARGETS and ":" not in to:
+    if to not in TARGETS and ":" not in to:
         raise MedstrataError(
             f"no target {to!r}; there are {', '.join(TARGETS)}, and import paths of your own, "
             "package.module:Name"
         )
-    target: Any = _TARGETS[to] if to in _TARGETS else _loaded(to)
+    # A name is short for the `TARGET` of the file of that name.
+    own = f"medstrata.exporting.to_{to.replace('-', '_')}:TARGET"
+    target: Any = _loaded(own if to in TARGETS else to)
     options = {name: True for name in ("stages", "with_preprocessing") if getattr(settings, name)}
     fields = target.__dataclass_fields__ if is_dataclass(target) else {}
     if not options.keys() <= fields.keys():
@@ -100,7 +87,6 @@ def _target(to: str, settings: ExportSettings) -> Target:
 
 
 def _loaded(path: str) -> Target:
-    """A target of the user's own."""
     named = load_object(path, "export target")
     absent = sorted(_MEMBERS - set(dir(named)))
     if absent:
@@ -137,8 +123,8 @@ def _check(to: str, target: Target, source: ExportSource, folder: Path) -> str:
     expected = expected_outputs(source, pixels)
     loaded = target.load(source, folder, pixels)
     largest = 0.0
-    for name, given in loaded.outputs.items():
-        difference = float((given - expected[name]).abs().max())
+    for name, output in loaded.outputs.items():
+        difference = float((output - expected[name]).abs().max())
         if not difference <= target.tolerance * max(1.0, float(expected[name].abs().max())):
             raise MedstrataError(
                 f"{target.consumer} gives other {name} than this encoder (by {difference:.2g}); "

@@ -1,9 +1,8 @@
 """What evaluations of an encoder found, as its model card shows it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medstrata.exporting.source import ExportSource
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
@@ -12,21 +11,12 @@ from medstrata.runs.folder import read_result, unusable_run
 from medstrata.runtime.errors import MedstrataError
 
 
-@dataclass(frozen=True)
-class CardScore:
+class CardScore(NamedTuple):
     """One score on test images, with its interval over patients."""
 
     how: str
-    store: str
-    task: str
-    fraction: float
-    labelled: int  # images
-    metric: str
-    value: float
-    low: float
-    high: float
-    images: int
-    patients: int
+    interval: Mapping[str, float]  # value, low and high
+    result: Mapping[str, Any]  # what result.json of the run holds
 
 
 def scores_of(source: ExportSource, runs: Sequence[Path]) -> list[CardScore]:
@@ -35,7 +25,7 @@ def scores_of(source: ExportSource, runs: Sequence[Path]) -> list[CardScore]:
     Raises:
         MedstrataError: a run is not finished, is of another kind, or is of another encoder.
     """
-    found = [_score(source.result)] if source.result["kind"] == "finetune" else []
+    scores = [_score(source.result)] if source.result["kind"] == "finetune" else []
     own = LoadedEncoder(source.arm, source.architecture, source.backbone, source.preprocessing)
     digest = encoder_digest(own) if runs else None
     for run in runs:
@@ -54,27 +44,13 @@ def scores_of(source: ExportSource, runs: Sequence[Path]) -> list[CardScore]:
             raise MedstrataError(
                 f"{run} was made with other weights than {source.run} holds now; evaluate it again"
             )
-        found.append(_score(result))
-    return found
+        scores.append(_score(result))
+    return scores
 
 
-def _score(result: Any) -> CardScore:
-    metric, test = result["metric"], result["test"]
+def _score(result: Mapping[str, Any]) -> CardScore:
     if result["kind"] == "probe":
-        cell, how = test["stages"]["pooled"]["linear"], "linear probe of pooled features"
-    else:
-        cell = test["scores"][metric]
-        how = "every weight fine-tuned" if result["protocol"] == "full" else "frozen, linear layer"
-    return CardScore(
-        how=how,
-        store=str(result["store"]["name"]),
-        task=str(result["task"]["name"]),
-        fraction=float(result["fraction"]),
-        labelled=int(result["subset"]["images"]),
-        metric=str(metric),
-        value=cell["value"],
-        low=cell["low"],
-        high=cell["high"],
-        images=int(test["images"]),
-        patients=int(test["patients"]),
-    )
+        linear = result["test"]["stages"]["pooled"]["linear"]
+        return CardScore("linear probe of pooled features", linear, result)
+    how = "every weight fine-tuned" if result["protocol"] == "full" else "frozen, linear layer"
+    return CardScore(how, result["test"]["scores"][result["metric"]], result)

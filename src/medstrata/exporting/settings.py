@@ -19,3 +19,20 @@ class ExportSettings:
     stages: bool = False
     with_preprocessing: bool = False
     head: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statements:
+    """What only the user can know.
+
+    Attributes:
+        licence: Of the weights, such as apache-2.0.
+        data_licence: Of the images they were trained on.
+        author: Who made the weights.
+        modality: What the images are, such as 'frontal chest X-ray'.
+    """
+
+    licence: str | None = None
+    data_licence: str | None = None
+    author: str | None = None
+    modality: str | None = None

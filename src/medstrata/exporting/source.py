@@ -61,39 +61,26 @@ def open_source(run: Path, *, head: bool) -> ExportSource:
     if result is None:
         raise unusable_run(run, "a finished pre-training or fine-tuned run")
     kind, settings = result.get("kind"), read_config(run / "config.yaml")
+    layer, fit = None, None
     if kind in ("pretrain", "import"):
         loaded = load_run(run)
-        return ExportSource(
-            run,
-            loaded.arm,
-            loaded.architecture,
-            loaded.backbone.eval(),
-            None,
-            loaded.preprocessing,
-            result,
-            settings,
-            None,
-        )
-    if kind != "finetune":
+        arm = loaded.arm
+    elif kind != "finetune":
         raise MedstrataError(
             f"{run} holds a run of kind {kind}; give a pre-training or fine-tuned run"
         )
-    if result["protocol"] != "full":
+    elif result["protocol"] != "full":
         raise MedstrataError(
             f"{run} trained a linear layer on frozen features and changed no encoder; export the "
             "encoder it was given, or fine-tune with --protocol full"
         )
-    stored = load_classifier(run)
+    else:
+        stored = load_classifier(run)
+        loaded, arm, fit = stored.loaded, result["arm"], stored.form.fit
+        layer = _linear(stored.head) if head else None
+    backbone = loaded.backbone.eval()
     return ExportSource(
-        run,
-        result["arm"],
-        result["backbone"],
-        stored.loaded.backbone.eval(),
-        _linear(stored.head) if head else None,
-        stored.loaded.preprocessing,
-        result,
-        settings,
-        stored.form.fit,
+        run, arm, loaded.architecture, backbone, layer, loaded.preprocessing, result, settings, fit
     )
 
 

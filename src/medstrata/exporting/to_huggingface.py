@@ -1,16 +1,15 @@
 """A folder as the Hugging Face hub holds timm models; transformers loads it by its timm wrapper."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from medstrata.exporting.source import ExportSource
-from medstrata.exporting.target import Loaded, input_words, save_config
-from medstrata.exporting.to_timm import whole_model, write_timm
+from medstrata.exporting.target import Loaded, Target, input_words, save_config
+from medstrata.exporting.to_timm import Timm
 from medstrata.runtime.errors import MedstrataError
 
 # What transformers needs to know to train such a head on.
@@ -22,22 +21,21 @@ _PROBLEMS = {
 }
 
 
-@dataclass(frozen=True)
 class HuggingFace:
     """timm's folder, loaded by `AutoModel` or `AutoModelForImageClassification`."""
 
-    library: ClassVar[str] = "timm"
-    consumer: ClassVar[str] = "transformers"
-    tolerance: ClassVar[float] = 1e-5
-    takes_head: ClassVar[bool] = True
+    library = "timm"
+    consumer = "transformers"
+    tolerance = 1e-5
+    takes_head = True
 
     def require(self, source: ExportSource) -> None:
         """See `Target.require`."""
-        whole_model(source)
+        Timm().require(source)
 
     def write(self, source: ExportSource, folder: Path) -> None:
         """See `Target.write`."""
-        write_timm(source, folder)
+        Timm().write(source, folder)
         if source.head is not None:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             config["problem_type"] = _PROBLEMS[source.result["task"]["kind"]]
@@ -51,25 +49,27 @@ class HuggingFace:
         shown = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
         chosen: Any = AutoModel if source.head is None else AutoModelForImageClassification
-        model, found = chosen.from_pretrained(
+        model, info = chosen.from_pretrained(
             folder, local_files_only=True, output_loading_info=True
         )
         if shown:
             logging.enable_progress_bar()
-        apart = [*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"]]
-        if apart:
-            raise MedstrataError(f"transformers does not match {len(apart)} keys: {apart[:3]}")
+        unmatched = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
+        if unmatched:
+            raise MedstrataError(
+                f"transformers does not match {len(unmatched)} keys: {unmatched[:3]}"
+            )
         with torch.inference_mode():
-            given = model.eval()(source.preprocessing(pixels))
+            output = model.eval()(source.preprocessing(pixels))
         outputs = (
-            {"pooled": given.pooler_output} if source.head is None else {"logits": given.logits}
+            {"pooled": output.pooler_output} if source.head is None else {"logits": output.logits}
         )
         tensors = len(model.state_dict())
         return Loaded(outputs, tensors, tensors)
 
     def snippet(self, source: ExportSource) -> str:
         """See `Target.snippet`."""
-        name, given = (
+        name, line = (
             ("AutoModel", "features = model(images).pooler_output")
             if source.head is None
             else ("AutoModelForImageClassification", "logits = model(images).logits")
@@ -77,5 +77,8 @@ class HuggingFace:
         return (
             f"from transformers import {name}\n\n"
             f'model = {name}.from_pretrained("./").eval()  # this folder, or its name on the hub\n'
-            f"{given}  # images: {input_words(source)}\n"
+            f"{line}  # images: {input_words(source)}\n"
         )
+
+
+TARGET: Target = HuggingFace()

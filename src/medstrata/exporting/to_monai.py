@@ -10,6 +10,7 @@ from torch import nn
 
 from medstrata.exporting.same_network import SameNetwork
 from medstrata.exporting.source import ExportSource, base_name
+from medstrata.exporting.target import Target
 
 
 def _build(source: ExportSource) -> nn.Module:
@@ -40,7 +41,7 @@ def _lines(source: ExportSource) -> str:
     )
 
 
-MONAI = SameNetwork(
+TARGET: Target = SameNetwork(
     library="monai",
     title="MONAI",
     networks=("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medstrata.exporting.graph_target import Graph, GraphTarget
+from medstrata.exporting.target import Target
 
 
 def _save(
@@ -29,16 +30,16 @@ def _save(
     program.save(path, external_data=False)
 
 
-def _run(path: Path, input_name: str, given: Tensor) -> Mapping[str, Tensor]:
+def _run(path: Path, input_name: str, example: Tensor) -> Mapping[str, Tensor]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    outputs = session.run(None, {input_name: given.numpy()})
+    outputs = session.run(None, {input_name: example.numpy()})
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, map(torch.from_numpy, outputs), strict=True))
 
 
-ONNX = GraphTarget(
+TARGET: Target = GraphTarget(
     library="onnx",
     consumer="onnxruntime",
     tolerance=1e-4,

@@ -1,8 +1,7 @@
 """A folder that timm loads: `timm.create_model("local-dir:FOLDER", pretrained=True)`."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import timm
 import torch
@@ -13,6 +12,7 @@ from medstrata.exporting.source import ExportSource, base_name, describe
 from medstrata.exporting.target import (
     WEIGHTS,
     Loaded,
+    Target,
     input_words,
     result_name,
     save_config,
@@ -21,14 +21,13 @@ from medstrata.exporting.target import (
 from medstrata.runtime.errors import MedstrataError
 
 
-@dataclass(frozen=True)
 class Timm:
     """timm's own model, with its classifier where there is a head."""
 
-    library: ClassVar[str] = "timm"
-    consumer: ClassVar[str] = "timm"
-    tolerance: ClassVar[float] = 1e-5
-    takes_head: ClassVar[bool] = True
+    library = "timm"
+    consumer = "timm"
+    tolerance = 1e-5
+    takes_head = True
 
     def require(self, source: ExportSource) -> None:
         """See `Target.require`."""
@@ -36,15 +35,44 @@ class Timm:
 
     def write(self, source: ExportSource, folder: Path) -> None:
         """See `Target.write`."""
-        write_timm(source, folder)
+        model = whole_model(source)
+        options = source.preprocessing
+        config = describe(source)
+        arguments: dict[str, Any] = {"in_chans": options.channels}
+        if model.default_cfg.get("fixed_input_size"):
+            arguments["img_size"] = options.image_size
+        save_weights(model, folder)
+        save_config(
+            folder,
+            {
+                **config,
+                "model_args": arguments,
+                "pretrained_cfg": {
+                    "custom_load": False,
+                    "input_size": [options.channels, options.image_size, options.image_size],
+                    "fixed_input_size": bool(model.default_cfg.get("fixed_input_size")),
+                    "interpolation": "bilinear",
+                    # Whole images. timm's borders have the mean colour and `prepare`'s are
+                    # black, so the card asks for squares, which get none.
+                    "crop_pct": 1.0,
+                    "crop_mode": "border",
+                    "mean": list(options.mean),
+                    "std": list(options.std),
+                    "num_classes": config["num_classes"],
+                    "pool_size": None,
+                    "first_conv": model.default_cfg.get("first_conv"),
+                    "classifier": model.default_cfg.get("classifier"),
+                },
+            },
+        )
 
     def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
         """See `Target.load`."""
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         with torch.inference_mode():
-            given = model(source.preprocessing(pixels))
+            output = model(source.preprocessing(pixels))
         name = "pooled" if source.head is None else "logits"
-        return Loaded({name: given}, len(model.state_dict()), len(load_file(folder / WEIGHTS)))
+        return Loaded({name: output}, len(model.state_dict()), len(load_file(folder / WEIGHTS)))
 
     def snippet(self, source: ExportSource) -> str:
         """See `Target.snippet`."""
@@ -55,38 +83,7 @@ class Timm:
         )
 
 
-def write_timm(source: ExportSource, folder: Path) -> None:
-    """Write model.safetensors and config.json in the form that timm and the hub share."""
-    model = whole_model(source)
-    options = source.preprocessing
-    config = describe(source)
-    arguments: dict[str, Any] = {"in_chans": options.channels}
-    if model.default_cfg.get("fixed_input_size"):
-        arguments["img_size"] = options.image_size
-    save_weights(model, folder)
-    save_config(
-        folder,
-        {
-            **config,
-            "model_args": arguments,
-            "pretrained_cfg": {
-                "custom_load": False,
-                "input_size": [options.channels, options.image_size, options.image_size],
-                "fixed_input_size": bool(model.default_cfg.get("fixed_input_size")),
-                "interpolation": "bilinear",
-                # Whole images. timm's borders have the mean colour and `prepare`'s are black, so
-                # the card asks for squares, which get none.
-                "crop_pct": 1.0,
-                "crop_mode": "border",
-                "mean": list(options.mean),
-                "std": list(options.std),
-                "num_classes": config["num_classes"],
-                "pool_size": None,
-                "first_conv": model.default_cfg.get("first_conv"),
-                "classifier": model.default_cfg.get("classifier"),
-            },
-        },
-    )
+TARGET: Target = Timm()
 
 
 def whole_model(source: ExportSource) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medstrata.exporting.graph_target import Graph, GraphTarget
+from medstrata.exporting.target import Target
 
 
 def _save(
@@ -22,14 +23,14 @@ def _save(
     torch.export.save(program, path)
 
 
-def _run(path: Path, _input_name: str, given: Tensor) -> Mapping[str, Tensor]:
+def _run(path: Path, _input_name: str, example: Tensor) -> Mapping[str, Tensor]:
     model = torch.export.load(path).module()
     with torch.inference_mode():
-        outputs: Mapping[str, Tensor] = model(given)
+        outputs: Mapping[str, Tensor] = model(example)
     return outputs
 
 
-TORCH_EXPORT = GraphTarget(
+TARGET: Target = GraphTarget(
     library="pytorch",
     consumer="torch",
     tolerance=1e-5,

@@ -140,8 +140,8 @@ def subset_measures(
             }
             _append(null, {name: _matched(*first[name], *other[name]) for name in first})
     return Spread(
-        {name: np.array(found) for name, found in values.items()},
-        {name: np.array(found) for name, found in null.items()},
+        {name: np.array(numbers) for name, numbers in values.items()},
+        {name: np.array(numbers) for name, numbers in null.items()},
     )
 
 

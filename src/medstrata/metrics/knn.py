@@ -51,8 +51,9 @@ def neighbour_probabilities(
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
     """
     voted = []
-    found = _search(F.normalize(bank, dim=1), F.normalize(queries, dim=1), neighbours)
-    for cosine, voters in found:
+    for cosine, voters in _search(
+        F.normalize(bank, dim=1), F.normalize(queries, dim=1), neighbours
+    ):
         weights = torch.softmax(cosine / temperature, dim=1)
         voted.append((weights.unsqueeze(2) * labels[voters]).sum(1))
     return torch.cat(voted)
@@ -121,8 +122,8 @@ def nearest(
         hold too few images, the cosines of the places beyond them are -inf.
     """
     unit, group = F.normalize(torch.from_numpy(features), dim=1), torch.tensor(groups)
-    found = _search(unit, unit, min(count, len(unit) - 1), group)
-    cosines, places = zip(*found, strict=True)
+    blocks = _search(unit, unit, min(count, len(unit) - 1), group)
+    cosines, places = zip(*blocks, strict=True)
     return torch.cat(places).numpy(), torch.cat(cosines).numpy()
 
 
@@ -209,16 +210,16 @@ def _screened(
     product = rounded @ coarse.features.T
     if hidden is not None:
         product.masked_fill_(hidden, -torch.inf)
-    found, candidates = product.topk(_CANDIDATES * count, dim=1)
-    found = found.float()
-    kth = found[:, count - 1]
+    rough, candidates = product.topk(_CANDIDATES * count, dim=1)
+    rough = rough.float()
+    kth = rough[:, count - 1]
     length, lost = rounded.float().norm(dim=1), (queries - rounded.float()).norm(dim=1)
     error = lost * (coarse.longest + coarse.lost) + length * coarse.lost
     error += queries.shape[1] * 2.0**-24 * length * coarse.longest
     error += _ROUNDING * kth.abs()
     floor = kth - 2.1 * error  # a twentieth more, for what is rounded at the floor and here
-    certain = found[:, -1] < floor  # false where the floor is NaN: too few images are not hidden
-    wanted = (found >= floor[:, None]).sum(1).tolist()
+    certain = rough[:, -1] < floor  # false where the floor is NaN: too few images are not hidden
+    wanted = (rough >= floor[:, None]).sum(1).tolist()
     cosines = queries.new_empty(len(queries), count)
     places = candidates[:, :count].clone()
     # One buffer: rows that are gathered into fresh memory take twice as long.

@@ -5,7 +5,7 @@ Shape letters: R resamples.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +26,9 @@ from medstrata.metrics.scores import (
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.import_path import load_object
 
-
-class _Compute(Protocol):
-    """A score for every resample; the arguments stand at the top of `metrics/scores.py`."""
-
-    def __call__(
-        self,
-        target: NDArray[Any],
-        probability: NDArray[Any],
-        kind: TaskKind,
-        draws: Draws | None = None,
-    ) -> Floats:
-        """Score every resample: (R,), or (1,) without; NaN where nothing is defined."""
-        ...
+# A score for every resample: (target, probability, kind, draws) -> (R,), NaN where nothing is
+# defined; the arguments stand at the top of `metrics/scores.py`.
+_Compute = Callable[[NDArray[Any], NDArray[Any], TaskKind, Draws], Floats]
 
 
 @dataclass(frozen=True)
@@ -66,8 +56,8 @@ class Metric:
         kind: TaskKind,
         draws: Draws | None = None,
     ) -> Floats:
-        """As `compute`."""
-        return self.compute(target, probability, kind, draws)
+        """Score every resample, (R,); without `draws` the samples as they are, once, (1,)."""
+        return self.compute(target, probability, kind, draws or each_once(len(target)))
 
 
 _ONE_CLASS: tuple[TaskKind, ...] = ("binary", "multiclass", "ordinal")
@@ -125,9 +115,8 @@ def _by_resample(name: str, function: Callable[..., Any]) -> _Compute:
         target: NDArray[Any],
         probability: NDArray[Any],
         kind: TaskKind,  # noqa: ARG001  (the user's function is of one kind)
-        draws: Draws | None = None,
+        draws: Draws,
     ) -> Floats:
-        draws = draws or each_once(len(target))
         try:
             scores = [
                 float(function(target, probability, counts[draws.groups].astype(np.float64)))

@@ -9,7 +9,7 @@ Every metric has the same arguments:
         ordinal one column per class; multilabel one column per label.
     kind: Of the task. Kappa wants ordered classes; accuracy and balanced accuracy want one class
         per sample.
-    draws: R resamples of the N samples; None scores the samples as they are, once.
+    draws: R resamples of the N samples.
 
 Undefined values. Some scores do not exist for a class in a resample: AUROC and average precision
 where the class has no positive or no negative sample, F1 and recall where no sample belongs to it,
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.resampling import Draws, Floats, each_once, running_sums
+from medstrata.metrics.resampling import Draws, Floats, running_sums
 
 CALIBRATION_BINS = 15
 SPECIFICITY = 0.9
@@ -36,7 +36,7 @@ _SLACK = 1e-9
 
 
 def macro_auroc(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
 ) -> Floats:
     """Probability that a positive sample is ranked above a negative one, a tie counting half.
 
@@ -53,7 +53,7 @@ def macro_auroc(
 
 
 def average_precision(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
 ) -> Floats:
     """Precision at each positive sample, averaged: the area under the precision-recall steps.
 
@@ -69,7 +69,7 @@ def average_precision(
 
 
 def sensitivity_at_90(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
 ) -> Floats:
     """Share of positive samples found when at least 90 % of the negative ones are left alone.
 
@@ -90,7 +90,7 @@ def sensitivity_at_90(
 
 
 def macro_f1(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
 ) -> Floats:
     """Harmonic mean of precision and recall, averaged over the classes or labels.
 
@@ -104,7 +104,6 @@ def macro_f1(
     Source: 2 tp / (2 tp + fp + fn); van Rijsbergen 1979, Information Retrieval, ch. 7.
     """
     truth, predicted = _decisions(target, probability, kind)
-    draws = draws or each_once(len(truth))
     positives = draws.totals(truth)
     hits = draws.totals(truth * predicted)
     scores = _divide(2 * hits, positives + draws.totals(predicted))
@@ -112,7 +111,7 @@ def macro_f1(
 
 
 def quadratic_kappa(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
 ) -> Floats:
     """Agreement beyond chance of ordered grades, a miss costing its squared distance in grades.
 
@@ -126,7 +125,6 @@ def quadratic_kappa(
     Source: Cohen 1968, doi:10.1037/h0026256.
     """
     truth, predicted = _decisions(target, probability, kind)
-    draws = draws or each_once(len(truth))
     grades = np.arange(truth.shape[1])
     cost = np.square(grades[:, None] - grades).astype(np.float64)
     observed = draws.totals(np.square((truth - predicted) @ grades)[:, None])[:, 0]
@@ -136,7 +134,7 @@ def quadratic_kappa(
 
 
 def accuracy(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
 ) -> Floats:
     """Share of samples whose class is predicted; classes are predicted as by `macro_f1`.
 
@@ -149,7 +147,7 @@ def accuracy(
 
 
 def balanced_accuracy(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
 ) -> Floats:
     """Share of samples whose class is predicted, in each class, then the mean of the classes.
 
@@ -157,13 +155,10 @@ def balanced_accuracy(
         Shape (R,), in [0, 1]: one over the number of classes for chance.
     """
     truth, predicted = _decisions(target, probability, kind)
-    draws = draws or each_once(len(truth))
     return _mean_defined(_divide(draws.totals(truth * predicted), draws.totals(truth)))
 
 
-def brier(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
-) -> Floats:
+def brier(target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws) -> Floats:
     """Mean squared difference between the probability and what came true; lower is better.
 
     Binary: of class 1. Multiclass and ordinal: summed over the classes. Multilabel: the mean of
@@ -182,9 +177,7 @@ def brier(
     return _mean_over_samples(errors, draws)
 
 
-def ece(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws | None = None
-) -> Floats:
+def ece(target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws) -> Floats:
     """Expected calibration error: how far probabilities are from frequencies; lower is better.
 
     Samples are put into 15 bins of equal width by probability, each bin open below and closed
@@ -210,10 +203,9 @@ def _mean_over_columns(
     compute: Callable[[Floats, Floats, Draws], Floats],
     scores: Floats,
     truth: Floats,
-    draws: Draws | None,
+    draws: Draws,
 ) -> Floats:
     """Mean of what `compute` gives for each column, where it is defined: (N, M) twice -> (R,)."""
-    draws = draws or each_once(len(truth))
     pairs = zip(scores.T, truth.T, strict=True)
     return _mean_defined(np.stack([compute(*pair, draws) for pair in pairs], axis=1))
 
@@ -260,8 +252,8 @@ def _sensitivity(scores: Floats, truth: Floats, draws: Draws) -> Floats:
     shares = []
     for drawn, below, _, others in _against_negatives(scores, truth, draws):
         # With the threshold at a positive, the negatives below it are those left alone.
-        found = below >= (SPECIFICITY * (1 - _SLACK) * others)[:, None]
-        share = _divide((drawn * found).sum(axis=1), drawn.sum(axis=1))
+        called = below >= (SPECIFICITY * (1 - _SLACK) * others)[:, None]
+        share = _divide((drawn * called).sum(axis=1), drawn.sum(axis=1))
         shares.append(np.where(others > 0, share, np.nan))
     return np.concatenate(shares)
 
@@ -297,13 +289,13 @@ def _average_precision(scores: Floats, truth: Floats, draws: Draws) -> Floats:
     for counts in draws.blocks(len(truth)):
         sums = running_sums(draws.of(order, counts))
         drawn = draws.of(order[positives], counts)
-        found = running_sums(drawn)
+        retrieved = running_sums(drawn)
         # Where nothing is retrieved the positive itself is not drawn, and gains nothing.
         precision = _divide(
-            found.take(past_positive, axis=1), sums.take(past, axis=1), undefined=0.0
+            retrieved.take(past_positive, axis=1), sums.take(past, axis=1), undefined=0.0
         )
-        area = _divide((drawn * precision).sum(axis=1), found[:, -1])
-        areas.append(np.where(sums[:, -1] > found[:, -1], area, np.nan))
+        area = _divide((drawn * precision).sum(axis=1), retrieved[:, -1])
+        areas.append(np.where(sums[:, -1] > retrieved[:, -1], area, np.nan))
     return np.concatenate(areas)
 
 
@@ -317,10 +309,9 @@ def _calibration_error(scores: Floats, truth: Floats, draws: Draws) -> Floats:
     return _divide(np.abs(draws.totals(binned)).sum(axis=1), draws.totals(known[:, None])[:, 0])
 
 
-def _mean_over_samples(values: Floats, draws: Draws | None) -> Floats:
+def _mean_over_samples(values: Floats, draws: Draws) -> Floats:
     """Mean of each column over its known samples, then of the columns: (N, M) -> (R,)."""
     known = ~np.isnan(values)
-    draws = draws or each_once(len(values))
     sums = draws.totals(np.where(known, values, 0.0))
     return _mean_defined(_divide(sums, draws.totals(known)))
 

@@ -12,8 +12,7 @@ import medstrata
 from medstrata.cli.main import main
 from medstrata.data.audit import duplicates
 from medstrata.data.audit.audit import audit, read_audit
-from medstrata.data.prepare import manifest as assemble
-from medstrata.data.prepare import prepare
+from medstrata.data.prepare import manifest, prepare
 from medstrata.data.store.open import open_store
 from medstrata.runtime.errors import MedstrataError
 from support.audited import prepared, write_images
@@ -138,7 +137,7 @@ def test_drawn_splits_keep_copies_together(leaking, tmp_path, seed, capsys):
 
 def test_drawn_splits_would_tear_copies_otherwise(leaking, tmp_path, monkeypatch):
     """The test above can fail: some seed puts the copies into two splits."""
-    monkeypatch.setattr(assemble, "_bound", lambda patient_ids, _: patient_ids)
+    monkeypatch.setattr(manifest, "_bound", lambda patient_ids, _: patient_ids)
     torn = 0
     for seed in range(4):
         try:
@@ -150,10 +149,10 @@ def test_drawn_splits_would_tear_copies_otherwise(leaking, tmp_path, monkeypatch
 
 def test_torn_patients_are_leakage(leaking, tmp_path):
     store = prepared(leaking, tmp_path / "s.store", allow_leakage=True)
-    manifest = store.manifest.copy()
-    row = manifest.index[manifest["patient_id"] == "p9"][0]
-    manifest.loc[row, "split"] = "val" if manifest.loc[row, "split"] == "train" else "train"
-    manifest.to_parquet(store.path / "manifest.parquet", index=False)
+    table = store.manifest.copy()
+    row = table.index[table["patient_id"] == "p9"][0]
+    table.loc[row, "split"] = "val" if table.loc[row, "split"] == "train" else "train"
+    table.to_parquet(store.path / "manifest.parquet", index=False)
     with pytest.raises(MedstrataError, match=r"leakage: 1 patient in two splits \(p9\)"):
         audit(open_store(store.path))
 
@@ -200,7 +199,7 @@ def test_site_that_tells_the_label_is_a_strong_shortcut(tmp_path):
 
 
 def test_giant_groups_are_said(leaking, tmp_path, monkeypatch, capsys):
-    found = duplicates.bound_patients
-    monkeypatch.setattr(assemble, "bound_patients", lambda *given: (found(*given)[0], True))
+    bound = duplicates.bound_patients
+    monkeypatch.setattr(manifest, "bound_patients", lambda *images: (bound(*images)[0], True))
     prepared(leaking, tmp_path / "s.store", allow_leakage=True)
     assert "chain more than 5 % of the images" in " ".join(capsys.readouterr().err.split())

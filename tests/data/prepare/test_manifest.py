@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.prepare import manifest as assemble
 from medstrata.data.prepare import shards
+from medstrata.data.prepare.manifest import channel_statistics
 from medstrata.data.prepare.prepare import prepare
 
 
@@ -50,7 +50,7 @@ def test_statistics_of_colour(tmp_path):
 def test_statistics_by_hand():
     parts = pd.DataFrame({"sum0": [255 * 64, 0, 9], "squares0": [255**2 * 64, 0, 9]})
     form = shards.StoreFormat(8, 1, "pad", ReadSettings())
-    mean, std = assemble.channel_statistics(parts, np.array([True, True, False]), form)
+    mean, std = channel_statistics(parts, np.array([True, True, False]), form)
     assert (mean, std) == ([0.5], [0.5])
 
 
