@@ -25,6 +25,7 @@ from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.synthetic import make_images
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
+from medstrata.runtime.memory import keep_freed_memory
 from section import Section, Target, paragraphs, processor, table
 
 HELP, REFUSAL = "medstrata --help", "medstrata pretrain --no-such-option"
@@ -63,6 +64,7 @@ def measure_run(epochs: int) -> Result:
             batch_size=64,
             intermediate={"projector_size": 512},
         )
+        keep_freed_memory()  # as the command does
         stop = threading.Event()
         seen: list[float] = []
         watcher = threading.Thread(target=watch, args=(stop, seen))

@@ -35,5 +35,7 @@ def run(arguments: Namespace) -> None:
         raise UsageError(f"no recipe {unknown[0]!r}; there are {', '.join(RECIPES)}")
     settings = pick_settings(BenchSettings, arguments)
     from medstrata.pretraining.bench import bench
+    from medstrata.runtime.memory import keep_freed_memory
 
+    keep_freed_memory()
     bench(settings, arguments.out)

@@ -24,7 +24,9 @@ def run(arguments: Namespace) -> None:
     """What the command does."""
     settings = pick_settings(FinetuneSettings, arguments)
     from medstrata.evaluation.finetune import finetune
+    from medstrata.runtime.memory import keep_freed_memory
 
+    keep_freed_memory()
     finetune(
         **evaluation_arguments(arguments),
         fraction=arguments.fraction,

@@ -90,7 +90,9 @@ def run(arguments: Namespace) -> None:
         settings = replace(settings, recipe=_settings(settings.recipe).recipe)
     from medstrata.data.prepare.cached import open_or_prepare
     from medstrata.pretraining.loop import pretrain
+    from medstrata.runtime.memory import keep_freed_memory
 
+    keep_freed_memory()
     pretrain(
         open_or_prepare(arguments.source),
         settings,

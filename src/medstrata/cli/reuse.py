@@ -23,7 +23,9 @@ def run(arguments: Namespace) -> None:
     settings = pick_settings(ReuseSettings, arguments)
     from medstrata.data.store.open import open_store
     from medstrata.evaluation.feature_reuse import reuse
+    from medstrata.runtime.memory import keep_freed_memory
 
+    keep_freed_memory()
     reuse(
         arguments.run,
         open_store(arguments.store),

@@ -24,11 +24,11 @@ from medstrata.runtime.console import say
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing
+from medstrata.runtime.process_state import process_state_kept
 from medstrata.runtime.randomness import Stream, permutation
-from medstrata.runtime.torch_generator import torch_generators_kept
 
 
-@torch_generators_kept()
+@process_state_kept()
 def atlas(
     encoder: str | Path | EncoderSpec,
     store: Store,

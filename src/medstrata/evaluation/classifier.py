@@ -30,7 +30,7 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import unusable_run
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
-from medstrata.runtime.torch_generator import torch_generators_kept
+from medstrata.runtime.process_state import process_state_kept
 
 _FORMAT = 1
 
@@ -107,7 +107,7 @@ def export_classifier(
     write_text(folder / "model.json", json.dumps(model, indent=2) + "\n")
 
 
-@torch_generators_kept()
+@process_state_kept()
 def load_classifier(run: Path | str) -> StoredClassifier:
     """Load what `finetune` has kept.
 

@@ -24,8 +24,8 @@ from medstrata.runs.folder import read_config, read_result, unusable_run, write_
 from medstrata.runtime.console import progress_bar, say, warn
 from medstrata.runtime.devices import device_name, make_accelerator
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.process_state import process_state_kept, seed_initial_weights
 from medstrata.runtime.randomness import Stream, permutation, uniforms
-from medstrata.runtime.torch_generator import seed_initial_weights, torch_generators_kept
 
 _ORDERS = 2  # mismatched orders a subset
 _HEATMAP = "linear_debiased"
@@ -33,7 +33,7 @@ _HEATMAP = "linear_debiased"
 Stages = dict[str, torch.Tensor]  # stage -> globally pooled features, (N, C)
 
 
-@torch_generators_kept()
+@process_state_kept()
 def reuse(
     finetuned_run: Path | str,
     store: Store,

@@ -33,10 +33,10 @@ from medstrata.runs.trackers import Tracker, require_installed, tracking
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import computed_in, make_accelerator
 from medstrata.runtime.files import replacing
-from medstrata.runtime.torch_generator import torch_generators_kept
+from medstrata.runtime.process_state import process_state_kept
 
 
-@torch_generators_kept()
+@process_state_kept()
 def finetune(
     encoder: str | Path | EncoderSpec,
     store: Store,

@@ -25,10 +25,10 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.files import replacing
-from medstrata.runtime.torch_generator import torch_generators_kept
+from medstrata.runtime.process_state import process_state_kept
 
 
-@torch_generators_kept()
+@process_state_kept()
 def probe(
     encoder: str | Path | EncoderSpec,
     store: Store,

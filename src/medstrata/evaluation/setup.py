@@ -25,8 +25,8 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name
+from medstrata.runtime.process_state import seed_initial_weights
 from medstrata.runtime.randomness import Stream
-from medstrata.runtime.torch_generator import seed_initial_weights
 
 
 @dataclass(frozen=True)

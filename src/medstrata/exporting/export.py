@@ -16,12 +16,12 @@ from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing_folder, write_text
 from medstrata.runtime.import_path import load_object
-from medstrata.runtime.torch_generator import torch_generators_kept
+from medstrata.runtime.process_state import process_state_kept
 
 _MEMBERS = {name for name in vars(Target) if not name.startswith("_")}
 
 
-@torch_generators_kept()
+@process_state_kept()
 def export(
     run: Path | str,
     to: str,

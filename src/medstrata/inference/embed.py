@@ -22,7 +22,7 @@ from medstrata.models.preprocessing import Preprocessing
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.torch_generator import torch_generators_kept
+from medstrata.runtime.process_state import process_state_kept
 
 
 def embed(
@@ -89,7 +89,7 @@ def embed(
     return out
 
 
-@torch_generators_kept()
+@process_state_kept()
 def open_encoder(
     encoder: str | Path | EncoderSpec,
     store: Store | None,

@@ -10,10 +10,10 @@ from medstrata.models.settings import ImportSettings
 from medstrata.runs.folder import open_run, read_result, write_result
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.torch_generator import torch_generators_kept
+from medstrata.runtime.process_state import process_state_kept
 
 
-@torch_generators_kept()
+@process_state_kept()
 def import_weights(
     file: Path | str,
     out: Path | str,

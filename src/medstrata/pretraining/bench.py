@@ -31,12 +31,14 @@ from medstrata.runtime.devices import computed_in, make_accelerator
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import usable_cores
 from medstrata.runtime.memory import memory
+from medstrata.runtime.process_state import process_state_kept
 
 _STEPS_S = 60.0  # no further round of steps begins after this
 _IMAGES = 100_000  # of the run whose hours are estimated, where there is no store
 _STORE_PX = 256  # of the images made on the spot, what docs/guide/data.md advises for 224
 
 
+@process_state_kept()
 def bench(case: BenchSettings, out: Path | None = None) -> dict[str, Any]:
     """Measure this machine; shows progress and tables, needs no network.
 

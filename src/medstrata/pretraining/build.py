@@ -28,8 +28,8 @@ from medstrata.runtime.console import say, warn
 from medstrata.runtime.devices import spare_slow_convolutions
 from medstrata.runtime.distributed import gather
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.process_state import seed_initial_weights
 from medstrata.runtime.randomness import Stream, derive_seed
-from medstrata.runtime.torch_generator import seed_initial_weights
 
 
 @dataclass

@@ -34,14 +34,14 @@ from medstrata.runtime.console import say
 from medstrata.runtime.devices import computed_in, device_name, make_accelerator
 from medstrata.runtime.distributed import gather
 from medstrata.runtime.errors import Stopped
+from medstrata.runtime.process_state import process_state_kept
 from medstrata.runtime.randomness import Stream, permutation
 from medstrata.runtime.signals import stop_requests
-from medstrata.runtime.torch_generator import torch_generators_kept
 
 _ASK_EVERY = 10  # steps between agreements of several processes with GPUs on whether to stop
 
 
-@torch_generators_kept()
+@process_state_kept()
 def pretrain(
     store: Store,
     settings: PretrainSettings,

@@ -35,7 +35,8 @@ def tracking(
     Nothing leaves the machine by default: Weights & Biases writes into the run folder unless
     `WANDB_MODE` says online, MLflow into `mlflow.db` beside the run folder unless
     `MLFLOW_TRACKING_URI` names a server. A tracker that fails while a run trains is dropped with a
-    warning: metrics.jsonl has all numbers. A resumed run goes on under its old name there.
+    warning: metrics.jsonl has all numbers. A resumed run goes on under its old name there. What
+    trackers read in the environment is set; who calls this gives it back (`process_state_kept`).
 
     Args:
         names: Which trackers.
@@ -139,10 +140,9 @@ def _mlflow(folder: Path, _step: int) -> GeneralTracker:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
-    if "MLFLOW_TRACKING_URI" not in os.environ:
+    if not mlflow.is_tracking_uri_set():
         database = folder.resolve().parent / "mlflow.db"
-        mlflow.set_tracking_uri(f"sqlite:///{database}")
-        os.environ.pop("MLFLOW_TRACKING_URI", None)  # it may set it; the next run has its own place
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{database}"
         say(f"mlflow writes into {database}; MLFLOW_TRACKING_URI names a server")
     return MLflowTracker(
         _PROJECT,

@@ -9,23 +9,22 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from medstrata.runtime.machine import processor_flags
-from medstrata.runtime.memory import keep_freed_memory
 
 
 def make_accelerator(
     precision: Literal["auto", "fp32", "bf16"], accumulate: int = 1
 ) -> Accelerator:
-    """The device and precision of this process: a GPU where there is one, else the CPU."""
+    """The device and precision of a call: a GPU where there is one, else the CPU.
+
+    A public function that calls this gives the caller's state back by `process_state_kept`.
+    """
     # Accelerate keeps the precision of the first run for the whole process, and refuses another.
     AcceleratorState._reset_state()  # noqa: SLF001  (there is no public way)
-    accelerator = Accelerator(
+    return Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=mixed_precision(precision),
         gradient_accumulation_steps=accumulate,
     )
-    if accelerator.device.type == "cpu":
-        keep_freed_memory()
-    return accelerator
 
 
 def evaluation_device() -> torch.device:
@@ -67,7 +66,7 @@ def spare_slow_convolutions(accelerator: Accelerator, network: nn.Module) -> Non
 
     Args:
         accelerator: On a GPU, or in float32, nothing is changed.
-        network: Changed in place.
+        network: Changed in place; one that was built here, never a caller's.
     """
     if accelerator.device.type != "cpu" or computed_in(accelerator) != "bf16":
         return

@@ -31,10 +31,15 @@ def memory(device: torch.device) -> Memory:
 def keep_freed_memory() -> None:
     """Tell glibc to keep large blocks that are freed, for the rest of this process.
 
+    Called by programs alone, the command line and the workers of a study: the caller of a library
+    could not have it undone, as glibc stops adapting its thresholds for good.
+
     A step on a CPU frees and allocates gigabytes of activations. By default they go back to the
     operating system each time, which hands out and clears the same pages anew in the next step
-    (docs/results/performance.md). Other C libraries are left as they are.
+    (docs/results/performance.md). With a GPU, or another C library, nothing is changed.
     """
+    if torch.cuda.is_available():
+        return
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large block

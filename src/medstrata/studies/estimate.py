@@ -17,6 +17,7 @@ from medstrata.models.backbones import Backbone, Features, create_backbone
 from medstrata.runtime.console import duration, say
 from medstrata.runtime.devices import device_name, make_accelerator, spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.process_state import process_state_kept
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import StudyCell, input_digests, plan, store_path
 from medstrata.studies.progress import CellDurations
@@ -31,6 +32,7 @@ _OVERHEAD_SECONDS = 2.0
 _SMALL_FILES = 200_000  # bytes of a run folder without weights
 
 
+@process_state_kept()
 def describe(settings: StudySettings, out: Path, root: Path, jobs: int) -> str:
     """List the cells of a study with an estimate of time and disk; nothing is run or written.
 

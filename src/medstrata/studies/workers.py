@@ -48,8 +48,11 @@ class Workers(Protocol):
 
 def run_logged(cell: StudyCell, settings: StudySettings, out: Path, root: Path) -> None:
     """Run a cell with everything it prints in its log; one process at a time for one cell."""
+    from medstrata.runtime.memory import keep_freed_memory
     from medstrata.studies.cell import run_cell
 
+    if cell.kind != "prepare":
+        keep_freed_memory()
     log = log_path(out, cell)
     log.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(log.with_suffix(".lock"), timeout=60), log.open("a", encoding="utf-8") as file:
