@@ -26,7 +26,7 @@ from PIL import Image as Pillow
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read import count_images, read_images
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Unreadable
+from medstrata.data.formats.refusals import Refused
 
 MEMORY = 3 * 2**30
 SLOWEST_S = 5  # of the processor; a busy machine makes nothing slow
@@ -181,9 +181,9 @@ def check(path: Path, depth: int) -> None:
     assert 1 <= count < MOST_IMAGES, count
     frames = [None] if count == 1 else [0, count - 1]
     for result in read_images(path, frames, ReadSettings(bits=depth), 256):
-        if isinstance(result, Unreadable):
-            assert result.reason
-            assert result.reason != "needs more memory than there is"
+        if isinstance(result, Refused):
+            assert str(result)
+            assert str(result) != "needs more memory than there is"
         else:
             assert isinstance(result, DecodedImage)
             assert result.pixels.ndim in (2, 3)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.formats.read import count_images, read_images
+from medstrata.data.formats.refusals import Refused
 from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
 from medstrata.data.sources import from_folder, printable
 from medstrata.data.store.open import is_address, open_store
@@ -216,7 +217,7 @@ def _decode(file: ImageFile, form: StoreFormat) -> list[_Decoded]:
         given = [None if frame < 0 else frame for frame in frames]
         images = read_images(file.path, given, form.reading, least)
     squares = (
-        square if isinstance(square, str) else square.pixels
+        str(square) if isinstance(square, Refused) else square.pixels
         for square in resize_images(images, form)
     )
     ids = (file.id if frame < 0 else f"{file.id}#{frame}" for frame in frames)

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from medstrata.runtime.errors import MedstrataError, Stopped
+from medstrata.runtime.optional import import_optional
 from medstrata.studies.plan import StudyCell
 from medstrata.studies.settings import StudySettings
 from medstrata.studies.workers import CellFuture, run_logged
@@ -34,12 +35,7 @@ class ClusterWorkers:
         options: Mapping[str, Any],
         jobs: int,
     ) -> None:
-        try:
-            import submitit
-        except ModuleNotFoundError as error:
-            raise MedstrataError(
-                "a cluster needs submitit: pip install 'medstrata[slurm]'"
-            ) from error
+        submitit = import_optional("submitit", "a cluster", "slurm")
         self.slots = jobs
         self._study = settings, out.resolve(), root.resolve()
         self._executor = submitit.AutoExecutor(folder=out / "logs" / "cluster", cluster=cluster)

@@ -10,7 +10,7 @@ import pytest
 
 from medstrata.data.formats.read import count_images, read_images
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Unreadable
+from medstrata.data.formats.refusals import Refused
 from support.read_one import read_image
 
 GENERATOR = np.random.default_rng(12)
@@ -79,8 +79,8 @@ def test_every_type_of_number(tmp_path, save, suffix, form, dtype):  # noqa: ARG
 
 def reason(path: Path, frame: int | None = None) -> str:
     (result,) = read_images(path, [frame], ReadSettings())
-    assert isinstance(result, Unreadable)
-    return result.reason
+    assert isinstance(result, Refused)
+    return str(result)
 
 
 @SAVERS

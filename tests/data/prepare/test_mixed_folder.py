@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 from pydicom.uid import EncapsulatedPDFStorage
 
-from medstrata.data.formats.refusals import Unreadable
+from medstrata.data.formats.refusals import Refused
 from medstrata.data.sources import from_folder
 from medstrata.data.store.open import open_store
 from support.dicom_files import make, written
@@ -151,9 +151,9 @@ def test_unreadable_permissions(tmp_path, monkeypatch):
     for method in ("read_bytes", "stat", "is_file"):
         with monkeypatch.context() as context:
             context.setattr(Path, method, denied)
-            with pytest.raises(Unreadable) as caught:
+            with pytest.raises(Refused) as caught:
                 read_image(path)
-            assert caught.value.reason == "cannot be read: Permission denied"
+            assert str(caught.value) == "cannot be read: Permission denied"
     bare = tmp_path / "1.2.3"
     bare.write_bytes(b"\0" * 128 + b"DICM")
     with monkeypatch.context() as context:

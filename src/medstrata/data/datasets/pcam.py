@@ -8,6 +8,7 @@ import pandas as pd
 from medstrata.data.datasets.columns import find_table, read_columns, text_table
 from medstrata.data.datasets.dataset import Dataset
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.optional import import_optional
 
 _URL = "https://zenodo.org/records/2546921"
 _PARTS = {"train": "train", "valid": "val", "test": "test"}
@@ -47,12 +48,7 @@ def _name(part: str, what: str) -> str:
 
 def _read(path: Path, array: str, *, pixels: bool = False) -> np.ndarray:
     """An array of a file; of pixels, only as many nothings as there are images."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise MedstrataError(
-            f"{path.name} is HDF5, which needs h5py: pip install 'medstrata[hdf5]'"
-        ) from error
+    h5py = import_optional("h5py", f"{path.name} is HDF5, which", "hdf5")
     try:
         with h5py.File(path, "r") as file:
             return np.empty((len(file[array]), 0)) if pixels else np.asarray(file[array])

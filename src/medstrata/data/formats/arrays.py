@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from medstrata.data.formats.grey_levels import to_depth, window_values
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import MAX_PIXELS, Refused
-from medstrata.runtime.errors import MedstrataError
+from medstrata.data.formats.refusals import Refused, refuse_too_large
+from medstrata.runtime.optional import import_optional
 
 CONTAINERS = (".npz", ".h5", ".hdf5")
 _BLOCK = 2**24  # bytes skipped, or read ahead, at a time
@@ -131,8 +131,7 @@ def _check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     images = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
     if not images or dtype.kind not in "uif" or min(shape) < 1:
         raise Refused(f"array of shape {shape} and type {dtype} does not hold images")
-    if shape[1] * shape[2] > MAX_PIXELS:
-        raise Refused(f"{shape[2]} x {shape[1]} pixels, more than {MAX_PIXELS:,}")
+    refuse_too_large(shape[2], shape[1])
 
 
 def _refuse_empty_claim(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:
@@ -164,13 +163,7 @@ def _hdf5_rows(container: Path, array: str, rows: Sequence[int]) -> Iterator[NDA
 
 
 def _open_hdf5(container: Path) -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MedstrataError(
-            f"{container}: reading HDF5 needs h5py: pip install 'medstrata[hdf5]'"
-        ) from error
-    return h5py.File(container, "r")
+    return import_optional("h5py", f"{container}: reading HDF5", "hdf5").File(container, "r")
 
 
 def _dataset(file: Any, array: str) -> Any:

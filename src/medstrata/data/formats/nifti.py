@@ -17,7 +17,7 @@ from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.pixel_spacing import square_pixels
 from medstrata.data.formats.read_settings import AXES, ReadSettings
 from medstrata.data.formats.refusals import Refused
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.optional import import_optional
 
 MAX_VOXELS = 2**29  # 2,048 slices of 512 x 512
 _FARTHEST = 2**26  # byte that the numbers of a volume may begin at: there is no more to say before
@@ -109,12 +109,9 @@ def _open(path: Path) -> tuple[Any, Any]:
 
     Its own reading of both lets nibabel neither go by the file's name nor unpack extensions.
     """
-    try:
-        from nibabel.arrayproxy import ArrayProxy
-    except ImportError as error:
-        raise MedstrataError(
-            f"{path}: reading NIfTI needs nibabel: pip install 'medstrata[nifti]'"
-        ) from error
+    import_optional("nibabel", f"{path}: reading NIfTI", "nifti")
+    from nibabel.arrayproxy import ArrayProxy
+
     header = _read_header(path)
     shape = header.get_data_shape()
     if len(shape) not in (3, 4) or min(shape) < 1:

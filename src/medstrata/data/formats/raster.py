@@ -22,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from medstrata.data.formats.grey_levels import to_bytes, to_depth, window_values
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import MAX_PIXELS, Refused
+from medstrata.data.formats.refusals import Refused, refuse_too_large
 
 # Pillow's own `open` would warn through a process-wide limit, so each decoder is called by name.
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -97,8 +97,7 @@ def _read(
 ) -> DecodedImage:
     notes = list[str]()
     mode, (width, height) = opened.mode, opened.size
-    if width * height > MAX_PIXELS:
-        raise Refused(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
+    refuse_too_large(width, height)
     if name == "TIFF":
         _refuse_gaps(opened)
     if least is not None:

@@ -20,7 +20,7 @@ from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.nifti import count_slices, read_slices
 from medstrata.data.formats.raster import count_pages, read_photographs
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused, Unreadable
+from medstrata.data.formats.refusals import Refused
 from medstrata.runtime.errors import MedstrataError, one_line
 
 # Bytes at a place, and the format that they tell.
@@ -51,7 +51,7 @@ _DICOM_NAMES = (".dcm", ".dicom", ".ima")
 
 def read_images(
     path: Path, frames: Sequence[int | None], reading: ReadSettings, least: int | None = None
-) -> Iterator[DecodedImage | Unreadable]:
+) -> Iterator[DecodedImage | Refused]:
     """Read some images of a file, each with its own fate.
 
     Args:
@@ -71,10 +71,8 @@ def read_images(
     done = 0
     try:
         for image in _images(path, frames, reading, least):
-            yield image if _varies(image.pixels) else Unreadable(path, _constant(image.pixels))
+            yield image if _varies(image.pixels) else Refused(_constant(image.pixels))
             done += 1
-    except Unreadable as unreadable:
-        reason = unreadable.reason
     except Refused as refused:
         reason = str(refused)
     except MedstrataError:
@@ -86,7 +84,7 @@ def read_images(
     else:
         return
     for _ in frames[done:]:
-        yield Unreadable(path, reason)
+        yield Refused(reason)
 
 
 def count_images(path: Path, axis: str) -> int:
@@ -107,8 +105,6 @@ def count_images(path: Path, axis: str) -> int:
         if name == "NIfTI":
             return count_slices(path, axis)
         return count_frames(data) if name == "DICOM" else count_pages(data, name)
-    except Unreadable:
-        return 1
     except MedstrataError:
         raise
     except Exception:  # noqa: BLE001  (as above)
@@ -151,12 +147,12 @@ def _finished(image: DecodedImage, name: str, checksum: str) -> DecodedImage:
 def _read_bytes(path: Path) -> bytes:
     try:
         if not path.is_file():  # reading a pipe would wait for ever
-            raise Unreadable(path, "not a file" if path.exists() else "missing")
+            raise Refused("not a file" if path.exists() else "missing")
         data = path.read_bytes()
     except OSError as error:
-        raise Unreadable(path, f"cannot be read: {error.strerror}") from error
+        raise Refused(f"cannot be read: {error.strerror}") from error
     if not data:
-        raise Unreadable(path, "zero bytes")
+        raise Refused("zero bytes")
     return data
 
 
@@ -172,7 +168,7 @@ def _format(path: Path, data: bytes) -> str:
     if lower.endswith(_DICOM_NAMES):
         return "DICOM"  # old archives leave the preamble out
     unsupported = _find_signature(_UNSUPPORTED, data)
-    raise Unreadable(path, f"unsupported format {unsupported}" if unsupported else "not an image")
+    raise Refused(f"unsupported format {unsupported}" if unsupported else "not an image")
 
 
 def _find_signature(signatures: Sequence[tuple[int, bytes, str]], data: bytes) -> str | None:

@@ -1,24 +1,21 @@
 """Why a file gives no image."""
 
-from pathlib import Path
-
-from medstrata.runtime.errors import MedstrataError
-
 MAX_PIXELS = 178_956_970  # where Pillow, too, takes an image for a decompression bomb
 
 
-class Unreadable(MedstrataError):  # noqa: N818  (a finding about a file, not a failure)
-    """A file that gives no usable pixels.
+class Refused(Exception):  # noqa: N818  (a finding about a file, not a failure)
+    """A file or an image in it that gives no usable pixels.
 
-    Attributes:
-        reason: Why, in a few words, without the file's name and without anything the file says of
-            a patient.
+    Its words are the reason, without the file's name and without anything that the file says of a
+    patient.
     """
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.reason = reason
 
+def refuse_too_large(width: int, height: int) -> None:
+    """Refuse an image before its pixels take memory.
 
-class Refused(Exception):  # noqa: N818
-    """Raised inside a decoder, which knows the reason but not the file."""
+    Raises:
+        Refused: it has more than `MAX_PIXELS` pixels.
+    """
+    if width * height > MAX_PIXELS:
+        raise Refused(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read import read_images
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused, Unreadable
+from medstrata.data.formats.refusals import Refused
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.sources import OUTSIDE
 from medstrata.data.store.store import SHARD_BYTES, SHARD_ROWS
@@ -83,29 +83,29 @@ def decoding_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 def read_inside(
     root: Path, name: str, frames: Sequence[int], reading: ReadSettings, least: int | None
-) -> Iterator[DecodedImage | Unreadable]:
+) -> Iterator[DecodedImage | Refused]:
     """As `read_images`, of a file that must lie in the root; frame -1 stands for the file."""
     path = root / name
     try:
         inside = path.resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # as Python 3.11 and 3.12 say of links that lead in a circle
-        return repeat(Unreadable(path, "link that leads nowhere"), len(frames))
+        return repeat(Refused("link that leads nowhere"), len(frames))
     if not inside:
-        return repeat(Unreadable(path, OUTSIDE), len(frames))
+        return repeat(Refused(OUTSIDE), len(frames))
     return read_images(path, [None if frame < 0 else frame for frame in frames], reading, least)
 
 
 def resize_images(
-    images: Iterable[DecodedImage | Unreadable], form: StoreFormat
-) -> Iterator[ResizedImage | str]:
+    images: Iterable[DecodedImage | Refused], form: StoreFormat
+) -> Iterator[ResizedImage | Refused]:
     """Bring images into their stored form; for each that has none, the reason."""
     for image in images:
-        if isinstance(image, Unreadable):
-            yield image.reason
+        if isinstance(image, Refused):
+            yield image
             continue
         try:
             pixels, note = fit_square(image.pixels, form.size, form.channels, form.fit)
         except Refused as refused:
-            yield str(refused)
-            continue
-        yield ResizedImage(pixels, image, note)
+            yield refused
+        else:
+            yield ResizedImage(pixels, image, note)

@@ -137,7 +137,7 @@ def _resolve_form(sources: Sources, settings: PrepareSettings, workers: int) -> 
     if not images:
         raise MedstrataError(
             f"none of the {len(probes)} images looked at in {sources.root} can be read, the first: "
-            f"{probes[0]}"
+            f"{sources.name(0)}: {probes[0]}"
         )
     longest = max(max(image.width, image.height) for image in images)
     grey = all(image.pixels.ndim == 2 for image in images)

@@ -22,7 +22,7 @@ from medstrata.data.audit.fingerprints import DESCRIPTION, describe
 from medstrata.data.formats.dicom.attributes import FACTS
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Unreadable
+from medstrata.data.formats.refusals import Refused
 from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
 from medstrata.data.sources import Sources
 from medstrata.data.store.shards import shard_path
@@ -36,11 +36,11 @@ _PROBED_SIDE = 256  # pixels; enough to tell grey from colour
 
 def probe_images(
     sources: Sources, reading: ReadSettings, workers: int
-) -> list[DecodedImage | Unreadable]:
+) -> list[DecodedImage | Refused]:
     """Read up to `PROBES` evenly spaced samples."""
     samples = np.unique(np.linspace(0, len(sources) - 1, PROBES).round().astype(int))
 
-    def probe(sample: int) -> DecodedImage | Unreadable:
+    def probe(sample: int) -> DecodedImage | Refused:
         file = sources.files[sources.file_index[sample]]
         (image,) = read_inside(
             sources.root, file, [int(sources.frames[sample])], reading, _PROBED_SIDE
@@ -112,8 +112,8 @@ def _decode(
     frames = sources.frames[first : first + len(targets)].tolist()
     images = read_inside(sources.root, name, frames, form.reading, form.least)
     for target, square in zip(targets, resize_images(images, form), strict=True):
-        if isinstance(square, str):
-            yield {"reason": square}
+        if isinstance(square, Refused):
+            yield {"reason": str(square)}
             continue
         target[:], image, note = square
         yield {

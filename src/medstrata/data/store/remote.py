@@ -13,6 +13,7 @@ from medstrata.data.store.store import Store, checked, damaged, read_header
 from medstrata.runtime.cache_folder import cache_folder
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
+from medstrata.runtime.optional import import_optional
 
 # With doubling pauses of at most 15 s this outlasts about a minute without a network.
 _RETRIES = 10
@@ -36,12 +37,7 @@ class Remote:
     """
 
     def __init__(self, address: str, *, create: bool = False) -> None:
-        try:
-            import obstore
-        except ImportError as error:
-            raise MedstrataError(
-                f"{address} needs the package obstore: pip install 'medstrata[streaming]'"
-            ) from error
+        obstore = import_optional("obstore", address, "streaming")
         self.address = address.rstrip("/")
         self._obstore = obstore
         options: dict[str, Any] = {"mkdir": create}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.formats.refusals import MAX_PIXELS, Refused
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.optional import import_optional
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -45,12 +45,7 @@ def decompress(dataset: "Dataset", frame: int) -> NDArray[Any]:
         MedstrataError: imagecodecs is missing.
         Exception: whatever a codec raises on damaged bytes.
     """
-    try:
-        import imagecodecs
-    except ImportError as error:
-        raise MedstrataError(
-            "reading compressed DICOM needs imagecodecs: pip install 'medstrata[dicom]'"
-        ) from error
+    imagecodecs = import_optional("imagecodecs", "reading compressed DICOM", "dicom")
     from pydicom.pixels.processing import convert_color_space
 
     data = _encoded(dataset, frame)

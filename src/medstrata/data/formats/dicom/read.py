@@ -20,8 +20,9 @@ from medstrata.data.formats.grey_levels import to_depth
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.pixel_spacing import square_pixels
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import MAX_PIXELS, Refused
+from medstrata.data.formats.refusals import Refused, refuse_too_large
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.optional import import_optional
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -117,13 +118,10 @@ def _picture(dataset: "Dataset", frame: int | None, reading: ReadSettings) -> De
 
 
 def _parse(data: bytes) -> "Dataset":
-    try:
-        from pydicom import dcmread
-        from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-    except ImportError as error:
-        raise MedstrataError(
-            "reading DICOM needs pydicom: pip install 'medstrata[dicom]'"
-        ) from error
+    import_optional("pydicom", "reading DICOM", "dicom")
+    from pydicom import dcmread
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
     _refuse_inflating(data)
     dataset = dcmread(io.BytesIO(data), force=True)
     if "TransferSyntaxUID" not in dataset.file_meta:
@@ -164,8 +162,7 @@ def _check(dataset: "Dataset") -> None:
     if not any(name in dataset for name in _PIXELS) or not rows or not columns:
         modality = fact(dataset, "Modality")
         raise Refused("DICOM without pixels" + (f" (modality {modality})" if modality else ""))
-    if rows * columns > MAX_PIXELS:
-        raise Refused(f"{columns} x {rows} pixels, more than {MAX_PIXELS:,}")
+    refuse_too_large(columns, rows)
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated and syntax != _RLE and syntax not in COMPRESSED:
         # A name that the standard does not have may be anything.
