@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medstrata.data.store.layout import shard_path
 from medstrata.data.store.open import open_store
-from medstrata.data.store.shards import shard_path
 from medstrata.data.store.store import Store
 
 

@@ -24,7 +24,7 @@ from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.sources import OUTSIDE
-from medstrata.data.store.store import SHARD_BYTES, SHARD_ROWS
+from medstrata.data.store.layout import SHARD_BYTES, SHARD_ROWS
 from medstrata.runtime.threads import image_threads
 
 

@@ -19,6 +19,7 @@ from medstrata.data.prepare.manifest import assemble
 from medstrata.data.prepare.settings import LARGEST_KEPT, SMALLEST, PrepareSettings
 from medstrata.data.prepare.shards import probe_images, write_shards
 from medstrata.data.sources import Sources
+from medstrata.data.store.layout import FILES
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import FORMAT, Store
 from medstrata.runtime.console import say
@@ -186,14 +187,7 @@ def _plan_of(out: Path) -> dict[str, Any] | None:
 def _clear(out: Path) -> None:
     """Delete what `prepare` writes, and nothing else; the mark of a whole store goes first."""
     (out / "store.json").unlink(missing_ok=True)
-    for pattern in (
-        "images-*.npy",
-        "manifest.parquet",
-        "quarantine.csv",
-        "preview.png",
-        "audit.json",
-        ".*.tmp",
-    ):
+    for pattern in (*FILES, ".*.tmp"):
         for path in out.glob(pattern):
             path.unlink()
     shutil.rmtree(out / "parts", ignore_errors=True)

@@ -25,7 +25,7 @@ from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused
 from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
 from medstrata.data.sources import Sources
-from medstrata.data.store.shards import shard_path
+from medstrata.data.store.layout import shard_path
 from medstrata.runtime.console import progress_bar
 from medstrata.runtime.files import replacing
 

@@ -1,5 +1,5 @@
 """Prepared images as memory-mapped arrays with their manifest, on a disk or in object storage.
 
-Read: shards, store, shard_cache, remote, open, push.
+Read: layout, remote, shard_cache, shards, store, open, push.
 Imports: nothing.
 """

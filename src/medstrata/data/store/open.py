@@ -1,12 +1,18 @@
 """Open a store, wherever it lies."""
 
+import json
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from medstrata.data.store.remote import open_remote
-from medstrata.data.store.shards import shard_path
-from medstrata.data.store.store import Store, checked, damaged, read_header
+from medstrata.data.store.layout import shard_path
+from medstrata.data.store.remote import Remote
+from medstrata.data.store.shard_cache import ShardCache, cache_limit
+from medstrata.data.store.store import FORMAT, Store
+from medstrata.runtime.cache_folder import cache_folder
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import write_text
 
 
 def open_store(location: Path | str) -> Store:
@@ -17,25 +23,22 @@ def open_store(location: Path | str) -> Store:
             `medstrata push` has put it.
 
     Returns:
-        The store, its pixels memory-mapped.
+        The store, its pixels memory-mapped; shards in object storage are fetched when they are
+        needed.
 
     Raises:
         MedstrataError: there is no store, or it is unfinished, damaged or of another format; an
             address cannot be reached.
     """
-    if is_address(location):
-        return open_remote(str(location))
-    path = Path(location)
-    if not (path / "store.json").is_file():
-        if (path / "parts").is_dir():
-            raise MedstrataError(f"{path} is unfinished: run the same prepare command again")
-        raise MedstrataError(f"{path} is not a store: make one with `medstrata prepare`")
+    where = str(location).rstrip("/")
     try:
-        header = read_header((path / "store.json").read_bytes(), str(path))
-        _check_shards(path, header)
-        return checked(Store(path, header), header)
+        opened = _open_remote(where) if is_address(location) else _open_folder(Path(location))
+        store, header = opened
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(str(path), f"{type(error).__name__}: {error}") from error
+        raise _damaged(where, f"{type(error).__name__}: {error}") from error
+    if len(store) != sum(rows for _, rows in header["shards"]):
+        raise _damaged(where, "manifest and shards differ in their number of images")
+    return store
 
 
 def is_address(location: Path | str) -> bool:
@@ -43,10 +46,58 @@ def is_address(location: Path | str) -> bool:
     return isinstance(location, str) and "://" in location
 
 
-def _check_shards(path: Path, header: dict[str, Any]) -> None:
-    """Find missing and cut shards by their size alone, so that opening stays quick."""
-    for number, rows in header["shards"]:
+def _open_folder(path: Path) -> tuple[Store, dict[str, Any]]:
+    """A store and its header; shards that are missing or cut are found by their size alone."""
+    if not (path / "store.json").is_file():
+        if (path / "parts").is_dir():
+            raise MedstrataError(f"{path} is unfinished: run the same prepare command again")
+        raise MedstrataError(f"{path} is not a store: make one with `medstrata prepare`")
+    header = _read_header((path / "store.json").read_bytes(), str(path))
+    for number, size in _shard_sizes(header).items():
         shard = shard_path(path, number)
-        wanted = rows * header["size"] ** 2 * header["channels"] * header["bits"] // 8
-        if not shard.is_file() or shard.stat().st_size < wanted:
-            raise damaged(str(path), f"{shard.name} is missing or cut short")
+        if not shard.is_file() or shard.stat().st_size < size:
+            raise _damaged(str(path), f"{shard.name} is missing or cut short")
+    return Store(path, header), header
+
+
+def _open_remote(address: str) -> tuple[Store, dict[str, Any]]:
+    remote = Remote(address)
+    try:
+        text = remote.read("store.json")
+    except FileNotFoundError as error:
+        raise MedstrataError(
+            f"{address} is not a store: put one there with `medstrata push STORE {address}`"
+        ) from error
+    header = _read_header(text, address)
+    key = blake2b(f"{address} {header['digest']}".encode(), digest_size=8).hexdigest()
+    folder = cache_folder() / "remote" / key / address.rpartition("/")[2]
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "manifest.parquet"
+    if not manifest.is_file():
+        remote.download(manifest.name, manifest)
+    if not (folder / "audit.json").is_file():
+        with suppress(FileNotFoundError):  # a store pushed without one
+            write_text(folder / "audit.json", remote.read("audit.json").decode())
+    cache = ShardCache(remote, folder, _shard_sizes(header), cache_limit())
+    return Store(folder, header, files=cache, location=address), header
+
+
+def _read_header(text: bytes, location: str) -> dict[str, Any]:
+    header = dict(json.loads(text))
+    if header["format"] != FORMAT:
+        raise MedstrataError(
+            f"{location} has store format {header['format']}, this version reads {FORMAT}: "
+            "prepare it again with --overwrite"
+        )
+    return header
+
+
+def _shard_sizes(header: dict[str, Any]) -> dict[int, int]:
+    """Bytes of the pixels of each shard, by its number."""
+    image = header["size"] ** 2 * header["channels"] * header["bits"] // 8
+    return {number: rows * image for number, rows in header["shards"]}
+
+
+def _damaged(location: str, what: str) -> MedstrataError:
+    line = " ".join(what.split())
+    return MedstrataError(f"{location} is damaged ({line}): prepare it again with --overwrite")

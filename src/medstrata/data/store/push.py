@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from medstrata.data.store.layout import FILES
 from medstrata.data.store.open import is_address, open_store
 from medstrata.data.store.remote import Remote
 from medstrata.runtime.console import progress_bar, say
@@ -46,7 +47,7 @@ def push(store: Path | str, address: str, *, overwrite: bool = False) -> None:
     goes_on = _digest(remote, _BEGUN) == digest
     if not goes_on:
         remote.upload(json.dumps({"digest": digest}).encode(), _BEGUN)
-    files = [path for path in sorted(folder.iterdir()) if _belongs(path.name)]
+    files = sorted(path for pattern in FILES for path in folder.glob(pattern))
     total = sum(path.stat().st_size for path in files)
     with progress_bar() as bar:
         task = bar.add_task("push, MB", total=-(-total // 10**6))
@@ -61,11 +62,6 @@ def push(store: Path | str, address: str, *, overwrite: bool = False) -> None:
     remote.upload(folder / "store.json", "store.json")
     remote.delete(_BEGUN)
     say(f"{len(files) + 1} files, {total / 1e6:,.0f} MB, in {remote.address}")
-
-
-def _belongs(name: str) -> bool:
-    others = ("manifest.parquet", "quarantine.csv", "preview.png", "audit.json")
-    return name in others or (name.startswith("images-") and name.endswith(".npy"))
 
 
 def _digest(remote: Remote, name: str) -> str | None:

@@ -1,18 +1,13 @@
-"""Stores in object storage: S3, Google, Azure, a web server, or a folder that is far away."""
+"""Object storage: S3, Google, Azure, a web server, or a folder that is far away."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from medstrata.data.store.shard_cache import ShardCache, cache_limit
-from medstrata.data.store.store import Store, checked, damaged, read_header
-from medstrata.runtime.cache_folder import cache_folder
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing, write_text
+from medstrata.runtime.files import replacing
 from medstrata.runtime.optional import import_optional
 
 # With doubling pauses of at most 15 s this outlasts about a minute without a network.
@@ -137,39 +132,6 @@ class Remote:
                 f"{self.address}/{name} could not be {done} ({_first_line(error)}): check address, "
                 "credentials and network, then give the same command again, with --resume for a run"
             ) from error
-
-
-def open_remote(address: str) -> Store:
-    """Open a store in object storage; its shards are fetched when they are needed.
-
-    Raises:
-        MedstrataError: there is no store, it cannot be reached, or is of another format.
-    """
-    remote = Remote(address)
-    try:
-        text = remote.read("store.json")
-    except FileNotFoundError as error:
-        raise MedstrataError(
-            f"{remote.address} is not a store: put one there with `medstrata push STORE "
-            f"{remote.address}`"
-        ) from error
-    try:
-        header = read_header(text, remote.address)
-        key = blake2b(f"{remote.address} {header['digest']}".encode(), digest_size=8).hexdigest()
-        folder = cache_folder() / "remote" / key / remote.address.rpartition("/")[2]
-        folder.mkdir(parents=True, exist_ok=True)
-        manifest = folder / "manifest.parquet"
-        if not manifest.is_file():
-            remote.download(manifest.name, manifest)
-        if not (folder / "audit.json").is_file():
-            with suppress(FileNotFoundError):  # a store pushed without one
-                write_text(folder / "audit.json", remote.read("audit.json").decode())
-        pixels = header["size"] ** 2 * header["channels"] * header["bits"] // 8
-        sizes = {number: rows * pixels for number, rows in header["shards"]}
-        files = ShardCache(remote, folder, sizes, cache_limit())
-        return checked(Store(folder, header, files=files, location=remote.address), header)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(remote.address, f"{type(error).__name__}: {error}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -3,13 +3,13 @@
 import atexit
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from medstrata.data.store.shards import shard_path
+from medstrata.data.store.layout import shard_path
+from medstrata.data.store.remote import Remote
 from medstrata.runtime.errors import MedstrataError
 
 DEFAULT_LIMIT = 50  # GB
@@ -33,13 +33,6 @@ def cache_limit() -> int:
     return limit
 
 
-class ShardSource(Protocol):
-    """Where shards come from."""
-
-    def download(self, name: str, path: Path, least: int, abandon: Callable[[], bool]) -> None:
-        """Fetch a file of at least so many bytes, whole or not at all; raises MedstrataError."""
-
-
 class ShardCache:
     """The shards of one store that are on this machine.
 
@@ -48,7 +41,7 @@ class ShardCache:
     been asked for for longest go first.
 
     Args:
-        source: Where shards come from.
+        remote: Where shards come from.
         folder: Where the shards of this store are kept, in `cache_folder()`.
         sizes: Bytes of the pixels of each shard, by its number.
         limit: Bytes that shards may take on this machine.
@@ -57,10 +50,8 @@ class ShardCache:
         MedstrataError: the limit is below the largest shard.
     """
 
-    def __init__(
-        self, source: ShardSource, folder: Path, sizes: Mapping[int, int], limit: int
-    ) -> None:
-        self._source, self._folder, self._sizes, self._limit = source, folder, sizes, limit
+    def __init__(self, remote: Remote, folder: Path, sizes: Mapping[int, int], limit: int) -> None:
+        self._remote, self._folder, self._sizes, self._limit = remote, folder, sizes, limit
         self._root = folder.parent.parent
         self._lock = self._root / "fetching.lock"
         self._changed = threading.Condition()
@@ -141,7 +132,7 @@ class ShardCache:
                     if not self._make_room(self._sizes[number] + _HEADER, spared):
                         return None
                     least = self._sizes[number]
-                    self._source.download(path.name, path, least, self._stopping.is_set)
+                    self._remote.download(path.name, path, least, self._stopping.is_set)
             except Timeout:  # another fetches; it may be this very shard
                 if spared and self._stopping.is_set():
                     return None
@@ -167,13 +158,13 @@ class ShardCache:
             abandoned.unlink(missing_ok=True)
         place = {shard_path(self._folder, other): n for n, other in enumerate(self._expected)}
         kept = {shard_path(self._folder, other) for other in spared}
-        found = [(path, path.stat()) for path in self._root.glob("*/*/images-*.npy")]
-        total = sum(status.st_size for _, status in found)
-        found.sort(key=lambda each: (place.get(each[0], len(place)), -each[1].st_mtime))
+        shards = [(path, path.stat()) for path in self._root.glob("*/*/images-*.npy")]
+        total = sum(status.st_size for _, status in shards)
+        shards.sort(key=lambda each: (place.get(each[0], len(place)), -each[1].st_mtime))
         while total + size > self._limit:
-            if not found or found[-1][0] in kept:
+            if not shards or shards[-1][0] in kept:
                 return False
-            path, status = found.pop()
+            path, status = shards.pop()
             path.unlink(missing_ok=True)
             total -= status.st_size
         return True

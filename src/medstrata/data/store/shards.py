@@ -5,25 +5,15 @@ Legend: N samples, C channels, H W height and width.
 
 import threading
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.data.store.layout import shard_path
+from medstrata.data.store.shard_cache import ShardCache
+
 _OPEN_SHARDS = 512  # each holds a file descriptor, of which many systems allow 1024
-
-
-class ShardFiles(Protocol):
-    """Where the shards of a store come from, when they do not all lie in its folder."""
-
-    def fetch(self, number: int) -> Path:
-        """A shard's file, whole; waits for it."""
-
-    def expect(self, numbers: list[int]) -> None:
-        """Begin to fetch these shards, which will be asked for in about this order."""
-
-    def check_room(self, shards: int) -> None:
-        """Raise MedstrataError where so many shards cannot be held at once."""
 
 
 class Shards:
@@ -41,7 +31,7 @@ class Shards:
         folder: Path,
         shard: NDArray[np.int32],
         shard_row: NDArray[np.int32],
-        files: ShardFiles | None = None,
+        files: ShardCache | None = None,
     ) -> None:
         self._folder, self._files = folder, files
         self._shard, self._shard_row = shard, shard_row
@@ -82,8 +72,3 @@ class Shards:
             except FileNotFoundError:  # another process made room between the two
                 continue
             return fetched
-
-
-def shard_path(store: Path, number: int) -> Path:
-    """Where a shard lies."""
-    return store / f"images-{number:05d}.npy"

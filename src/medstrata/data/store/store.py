@@ -1,20 +1,8 @@
 """The store: decoded images as memory-mapped arrays, with their manifest.
 
-A store is a folder:
-
-    store.json         sizes, statistics, label columns, shards and the settings that made it
-    manifest.parquet   a row per image: ids, split, source, record of decoding, place, labels
-    images-00000.npy   pixels, uint8 or uint16 (N, H, W, C), `SHARD_ROWS` and `SHARD_BYTES` at most
-    quarantine.csv     files that gave no image, with the reason
-    audit.json         what could make results look better than they are
-    preview.png        a contact sheet
-
-`store.json` is written last, so a folder with it is whole.
-
 Legend: N samples, B batch, C channels, H W height and width, equal here.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,12 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from medstrata.data.store.shards import ShardFiles, Shards
-from medstrata.runtime.errors import MedstrataError
+from medstrata.data.store.shard_cache import ShardCache
+from medstrata.data.store.shards import Shards
 
 FORMAT = 2
-SHARD_ROWS = 4096
-SHARD_BYTES = 256 * 2**20
 SPLITS = ("train", "val", "test")
 
 ColumnKind = Literal["binary", "multiclass", "ordinal"]
@@ -84,7 +70,7 @@ class Store:
         path: Path,
         header: dict[str, Any],
         *,
-        files: ShardFiles | None = None,
+        files: ShardCache | None = None,
         location: str | None = None,
     ) -> None:
         self.path, self.location = path, location or str(path)
@@ -216,32 +202,3 @@ def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy()
     return np.asarray(codes, dtype=np.int32), encoded.dictionary.to_pylist()
-
-
-def read_header(text: bytes, location: str) -> dict[str, Any]:
-    """Parse store.json.
-
-    Raises:
-        MedstrataError: it is of another format.
-        ValueError: it is not JSON.
-    """
-    header = dict(json.loads(text))
-    if header["format"] != FORMAT:
-        raise MedstrataError(
-            f"{location} has store format {header['format']}, this version reads {FORMAT}: "
-            "prepare it again with --overwrite"
-        )
-    return header
-
-
-def checked(store: Store, header: dict[str, Any]) -> Store:
-    """The store, if its manifest has as many rows as the header says."""
-    if len(store) != sum(rows for _, rows in header["shards"]):
-        raise damaged(store.location, "manifest and shards differ in their number of images")
-    return store
-
-
-def damaged(location: str, what: str) -> MedstrataError:
-    """The error of a store that is not what `prepare` has written."""
-    line = " ".join(what.split())
-    return MedstrataError(f"{location} is damaged ({line}): prepare it again with --overwrite")
