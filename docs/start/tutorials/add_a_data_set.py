@@ -15,7 +15,7 @@ from medstrata.data.datasets.dataset import Dataset
 
 def index(root: Path) -> pd.DataFrame:
     """One row an image: where it is, whose it is, what is known of it."""
-    require_folder(root, "https://clinic.example/archive")
+    require_folder(root)
     table = pd.read_csv(root / "labels.csv", dtype=str)
     return text_table(
         {"file": table["file"], "patient_id": table["patient_id"], "finding": table["finding"]}

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -33,33 +33,21 @@ class Batch(NamedTuple):
     copied: torch.cuda.Event | None = None  # on a GPU, happens once the batch has arrived there
 
 
-class _Copies:
-    """Copies batches to a GPU on a stream of its own, while the step runs on another.
-
-    Args:
-        device: The GPU.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._stream = torch.cuda.Stream(device)
-
-    def start(self, batch: Batch) -> Batch:
-        """Begin to copy; the batch that is returned may be used after `_wait_for_copy`."""
-        # The context also makes the device current, which a new thread has yet to choose.
-        with torch.cuda.stream(self._stream):
-            # From pinned memory the copy needs no processor; the allocator keeps it till then.
-            views = tuple(
-                view.pin_memory().to(self._device, non_blocking=True) for view in batch.views
-            )
-            ids = batch.ids.pin_memory().to(self._device, non_blocking=True)
-            return Batch(views, ids, self._stream.record_event())
-
-
 @cache
-def _copies_to(device: torch.device) -> _Copies:
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
     """One for all epochs: memory is kept for each stream, and would grow with their number."""
-    return _Copies(device)
+    return torch.cuda.Stream(device)
+
+
+def _start_copy(device: torch.device, batch: Batch) -> Batch:
+    """Begin to copy to a GPU beside its step; the result may be used after `_wait_for_copy`."""
+    stream = _copy_stream(device)
+    # The context also makes the device current, which a new thread has yet to choose.
+    with torch.cuda.stream(stream):
+        # From pinned memory the copy needs no processor; the allocator keeps it till then.
+        views = tuple(view.pin_memory().to(device, non_blocking=True) for view in batch.views)
+        ids = batch.ids.pin_memory().to(device, non_blocking=True)
+        return Batch(views, ids, stream.record_event())
 
 
 def _wait_for_copy(batch: Batch) -> None:
@@ -138,7 +126,7 @@ class Loader:
         """The batches of an epoch, from a step on, made ahead in the background."""
         batches = self.batches(epoch, first_step)
         if self.device.type == "cuda":
-            batches = map(_copies_to(self.device).start, batches)
+            batches = map(partial(_start_copy, self.device), batches)
         return Prefetched(batches)
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:

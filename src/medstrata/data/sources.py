@@ -183,6 +183,11 @@ def _one_each(root: Path, names: list[str], refused: list[tuple[str, str]]) -> S
     )
 
 
+def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:
+    """Numbers of at most so many of `count` things, evenly spaced, the first and last with them."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
 def clean_name(name: str, root: Path) -> str:
     """A path as a table writes it, as a POSIX path relative to the root where it lies in it."""
     name = posixpath.normpath(name.strip().replace("\\", "/"))

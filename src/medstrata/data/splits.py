@@ -15,6 +15,13 @@ from medstrata.metrics.kinds import TaskKind
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.randomness import Stream, permutation
 
+# What splits are called in tables and folders.
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
 
 def assign_splits(
     patient_ids: ArrayLike,
@@ -45,9 +52,7 @@ def assign_splits(
     shares = np.asarray(fractions, dtype=np.float64)
     patient, images = _patients(patient_ids)
     targets = np.zeros(len(patient), np.int64) if strata is None else np.asarray(strata)
-    stratum = _rarest_class(_holds(targets), patient, len(images))
-    shuffled = permutation(len(images), Stream.SPLIT, seed)
-    order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
+    _, _, order = stratify(targets, patient, Stream.SPLIT, seed)
     chosen = np.empty(len(images), dtype=np.int64)
     behind = np.zeros(3)
     for each in order:
@@ -71,6 +76,45 @@ def check_fractions(fractions: Sequence[float]) -> None:
             f"split shares {'/'.join(map(str, fractions))} must be three, for train, val and test, "
             "with sum 1, such as 0.7/0.1/0.2"
         )
+
+
+def stratify(
+    targets: NDArray[np.int64] | NDArray[np.float32],
+    patient: NDArray[np.int64],
+    stream: Stream,
+    seed: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Put P patients in order by the rarest class that each has, at random within a class.
+
+    Args:
+        targets: As `Task.targets`, shape (N,) or (N, L).
+        patient: Number of each sample's patient, 0 to P - 1, shape (N,).
+        stream: What the order is drawn for.
+        seed: Any integer.
+
+    Returns:
+        Stratum of each patient, its class with fewest samples, or one more than all if it has
+        none; the patients in random order; and the same sorted by stratum: shape (P,) each.
+    """
+    holds = _holds(targets)
+    rank = np.argsort(np.argsort(holds.sum(axis=0), kind="stable"), kind="stable")
+    none = holds.shape[1]
+    stratum = np.full(int(patient.max(initial=-1)) + 1, none, dtype=np.int64)
+    np.minimum.at(stratum, patient, np.where(holds, rank, none).min(axis=1, initial=none))
+    shuffled = permutation(len(stratum), stream, seed)
+    return stratum, shuffled, shuffled[np.argsort(stratum[shuffled], kind="stable")]
+
+
+def torn_patients(patient_ids: pd.Series, split: pd.Series) -> list[str]:
+    """Patients whose samples are in two splits, in order of appearance; null is no split.
+
+    Args:
+        patient_ids: Shape (N,).
+        split: Split of each sample, shape (N,).
+    """
+    pairs = pd.DataFrame({"patient": patient_ids.to_numpy(), "split": split.to_numpy()})
+    pairs = pairs.dropna().drop_duplicates()
+    return list(pairs.loc[pairs["patient"].duplicated(), "patient"].unique())
 
 
 def label_order(
@@ -99,16 +143,14 @@ def label_order(
         Shape (R,), above 0 to 1; the samples with a position of at most f are the subset at f.
     """
     assert (task_targets.ndim == 2) == (kind == "multilabel")
-    holds = _holds(task_targets[rows])
     patient, images = _patients(np.asarray(patient_ids)[rows])
-    stratum = _rarest_class(holds, patient, len(images))
-    shuffled = permutation(len(images), Stream.LABEL_FRACTION, seed)
-    order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
+    targets = task_targets[rows]
+    stratum, shuffled, order = stratify(targets, patient, Stream.LABEL_FRACTION, seed)
     total = pd.Series(images[order]).groupby(stratum[order])
     position = np.empty(len(images))
     position[order] = total.cumsum() / total.transform("sum")
     always = order[np.unique(stratum[order], return_index=True)[1]].tolist()
-    for column in holds.T:
+    for column in _holds(targets).T:
         holders = np.unique(patient[column])
         if len(holders) and not np.isin(holders, always).any():
             always.append(shuffled[np.isin(shuffled, holders)][0])
@@ -180,15 +222,3 @@ def _holds(targets: NDArray[np.int64] | NDArray[np.float32]) -> NDArray[np.bool_
         return np.asarray(targets == 1, dtype=np.bool_)
     classes = np.arange(targets.max(initial=-1) + 1)
     return np.asarray(targets[:, None] == classes, dtype=np.bool_)
-
-
-def _rarest_class(
-    holds: NDArray[np.bool_], patient: NDArray[np.int64], patients: int
-) -> NDArray[np.int64]:
-    """The class with fewest images among those a patient has, or one more than all if none."""
-    rank = np.argsort(np.argsort(holds.sum(axis=0), kind="stable"), kind="stable")
-    none = holds.shape[1]
-    sample = np.where(holds, rank, none).min(axis=1, initial=none)
-    stratum = np.full(patients, none, dtype=np.int64)
-    np.minimum.at(stratum, patient, sample)
-    return stratum

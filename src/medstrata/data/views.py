@@ -162,11 +162,11 @@ def _draw_crops(
     widths, heights = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
     fits = (np.minimum(widths, heights) > 0) & (np.maximum(widths, heights) <= image_size)
     chosen = np.arange(len(place)), fits.argmax(axis=1)
-    found = fits[chosen]  # argmax is the first attempt that fits, or 0 where none does
-    width = np.where(found, widths[chosen], np.rint(image_size * min(1.0, high)))
-    height = np.where(found, heights[chosen], np.rint(image_size / max(1.0, low)))
+    fitted = fits[chosen]  # argmax is the first attempt that fits, or 0 where none does
+    width = np.where(fitted, widths[chosen], np.rint(image_size * min(1.0, high)))
+    height = np.where(fitted, heights[chosen], np.rint(image_size / max(1.0, low)))
     room = image_size - np.stack([width, height], axis=1)
-    corner = np.where(found[:, np.newaxis], np.floor(place * (room + 1)), room // 2)
+    corner = np.where(fitted[:, np.newaxis], np.floor(place * (room + 1)), room // 2)
     left, top, width, height = (
         numbers.astype(np.int64) for numbers in (corner[:, 0], corner[:, 1], width, height)
     )

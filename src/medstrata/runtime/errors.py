@@ -1,5 +1,8 @@
 """Errors that a user can mend, and the check of a setting."""
 
+from collections.abc import Iterable
+from itertools import islice
+
 
 class MedstrataError(Exception):
     """Something the user can mend: one line that says what, where and what to do."""
@@ -12,6 +15,12 @@ class Stopped(MedstrataError):  # noqa: N818  (asked for, not a failure)
 def one_line(error: BaseException) -> str:
     """The beginning of what an error says, in one line, to be quoted in a sentence."""
     return " ".join(str(error).split())[:120]
+
+
+def first_few(values: Iterable[object]) -> str:
+    """The first three values, to be quoted in a sentence."""
+    first = [str(value) for value in islice(values, 4)]
+    return ", ".join(first[:3]) + (", ..." if len(first) > 3 else "")
 
 
 def require(condition: bool, owner: object, name: str, allowed: str) -> None:

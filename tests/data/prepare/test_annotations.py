@@ -58,8 +58,8 @@ def test_rows_find_their_images(names, rows, expected):
 def test_join_says_what_is_missing_on_each_side(tmp_path, capsys):
     path = write(tmp_path, "file,label\na.png,0\nb.png,1\nq.png,0\nr.png,1\ns.png,0\nt.png,1\n,1\n")
     found = joined(path, ("a.png", "b.png", "c.png"), label_columns=["label"])
-    assert found.labels["label"].tolist() == [0, 1, pd.NA]
-    assert found.listed.tolist() == [True, True, False]
+    assert found.rows["label.label"].tolist() == [0, 1, pd.NA]
+    assert found.rows["listed"].tolist() == [True, True, False]
     assert found.unmatched == [(name, "missing") for name in ("q.png", "r.png", "s.png", "t.png")]
     text = " ".join(capsys.readouterr().err.split())
     assert "4 rows have no image: q.png, r.png, s.png, ..." in text
@@ -80,7 +80,7 @@ def test_join_refuses_rows_that_contradict_each_other(tmp_path):
 def test_join_drops_rows_that_repeat_another(tmp_path, capsys):
     text = "file,label,note\na.png,0,x\na.png,0,other\nb.png,1,y\n"
     found = joined(write(tmp_path, text), ("a.png", "b.png"), label_columns=["label"])
-    assert found.labels["label"].tolist() == [0, 1]
+    assert found.rows["label.label"].tolist() == [0, 1]
     assert "1 rows repeat another and were left out" in capsys.readouterr().err
 
 

@@ -16,16 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.audit.counts import EXAMPLES, count_exposures, count_forms, count_labels
-from medstrata.data.audit.duplicates import (
-    Duplicates,
-    exact_pairs,
-    find_duplicates,
-    near_identical,
-)
+from medstrata.data.audit.duplicates import Duplicates, find_duplicates
 from medstrata.data.audit.findings import Finding, findings
 from medstrata.data.audit.overlaps import find_overlaps
 from medstrata.data.audit.shortcuts import find_shortcuts
 from medstrata.data.labels import Task, make_task
+from medstrata.data.splits import torn_patients
 from medstrata.data.store.store import Store
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
@@ -84,8 +80,8 @@ def audit(
     if wrong := [one for one in fractions if not 0 < one <= 1]:
         raise ValueError(f"fractions must be above 0 and at most 1, got {wrong[0]}")
     tasks = _tasks(store, task)
-    found = duplicates or find_duplicates(store.manifest, store.__getitem__)
-    pairs = exact_pairs(found.exact) + near_identical(found)
+    duplicates = duplicates or find_duplicates(store.manifest, store.__getitem__)
+    pairs = duplicates.exact_pairs() + duplicates.near_pairs()
     overlaps = asdict(find_overlaps(store.patient_ids, store.__getitem__, _SEED))
     ids = store.manifest["sample_id"].to_numpy(dtype=object)
     overlaps["examples"] = [[ids[a], ids[b], round(s, 3)] for a, b, s in overlaps["examples"]]
@@ -94,16 +90,13 @@ def audit(
         "images": len(store),
         "patients": len(np.unique(store.patient_ids)),
         "leakage": _leakage(store, pairs),
-        "duplicates": _describe(store, found),
+        "duplicates": _describe(store, duplicates),
         "label_conflicts": [_conflicts(store, one, pairs) for one in tasks],
         "overlaps": overlaps,
         "exposures": count_exposures(store.manifest),
         "forms": count_forms(store, tasks),
         "labels": {one.name: count_labels(store, one, fractions, _SEED) for one in tasks},
-        "shortcuts": [
-            {**asdict(one), "auroc": None if one.auroc is None else asdict(one.auroc)}
-            for one in find_shortcuts(store, tasks, _SEED)
-        ],
+        "shortcuts": [asdict(one) for one in find_shortcuts(store, tasks, _SEED)],
     }
     result = Audit(facts, tuple(findings(facts)))
     written = {**facts, "findings": [asdict(one) for one in result.findings]}
@@ -120,10 +113,10 @@ def read_audit(store: Store) -> Audit | None:
         return None
     try:
         facts = dict(json.loads(path.read_text(encoding="utf-8")))
-        found = tuple(Finding(**one) for one in facts.pop("findings"))
+        kept = tuple(Finding(**one) for one in facts.pop("findings"))
     except (ValueError, KeyError, TypeError):
         return None
-    return Audit(facts, found) if facts.get("store_digest") == store.digest else None
+    return Audit(facts, kept) if facts.get("store_digest") == store.digest else None
 
 
 def say_findings(result: Audit, store: Path) -> None:
@@ -152,13 +145,13 @@ def _tasks(store: Store, spec: str | None) -> list[Task]:
     """What to look at, each with one class per image; columns that say the same only once."""
     names = list(store.label_columns) if spec is None else [spec]
     tasks: list[Task] = []
-    said: set[bytes] = set()
+    groupings: set[bytes] = set()
     for task in (make_task(store, name) for name in names):
         if task.kind != "multilabel":
             groups = pd.factorize(np.where(task.targets < 0, np.nan, task.targets))[0].tobytes()
-            if groups not in said:
+            if groups not in groupings:
                 tasks.append(task)
-            said.add(groups)
+            groupings.add(groups)
             continue
         for place, label in enumerate(task.classes):
             answers = np.nan_to_num(task.targets[:, place], nan=-1).astype(np.int64)
@@ -168,8 +161,7 @@ def _tasks(store: Store, spec: str | None) -> list[Task]:
 
 def _leakage(store: Store, pairs: Pairs) -> dict[str, Any]:
     """Patients and images that stand in two splits."""
-    table = store.manifest[["patient_id", "split"]].drop_duplicates()
-    torn = sorted(table.loc[table["patient_id"].duplicated(), "patient_id"].unique().tolist())
+    torn = sorted(torn_patients(store.manifest["patient_id"], store.manifest["split"]))
     split = store.manifest["split"].to_numpy(dtype=np.str_)
     across = [pair for pair in pairs if split[pair[0]] != split[pair[1]]]
     return {
@@ -190,23 +182,22 @@ def _named(store: Store, pairs: Pairs) -> list[list[str]]:
     ]
 
 
-def _describe(store: Store, found: Duplicates) -> dict[str, Any]:
-    sizes = np.bincount(found.exact)
-    near = near_identical(found)
+def _describe(store: Store, duplicates: Duplicates) -> dict[str, Any]:
+    sizes = np.bincount(duplicates.exact)
+    copies, near = duplicates.exact_pairs(), duplicates.near_pairs()
     patients = store.patient_ids
-    copies = exact_pairs(found.exact)
     return {
         "exact_groups": int((sizes > 1).sum()),
         "exact_images": int(sizes[sizes > 1].sum()),
         "exact_between_patients": sum(bool(patients[a] != patients[b]) for a, b in copies),
         "near_pairs": len(near),
         "near_between_patients": sum(bool(patients[a] != patients[b]) for a, b in near),
-        "candidates": found.candidates,
-        "radius": found.radius,
-        "complete": found.complete,
+        "candidates": duplicates.candidates,
+        "radius": duplicates.radius,
+        "complete": duplicates.complete,
         "exact_examples": _named(store, copies),
         "near_examples": [
-            [*named, round(float(found.likeness[place]), 3)]
+            [*named, round(float(duplicates.likeness[place]), 3)]
             for place, named in enumerate(_named(store, near))
         ],
     }

@@ -46,6 +46,17 @@ class Duplicates:
     radius: int
     complete: bool
 
+    def exact_pairs(self) -> list[tuple[int, int]]:
+        """Each sample with the first of its group of equal pixels, itself left out."""
+        _, shown, group = np.unique(self.exact, return_index=True, return_inverse=True)
+        first = shown[group]
+        later = np.flatnonzero(first != np.arange(len(self.exact)))
+        return list(zip(first[later].tolist(), later.tolist(), strict=True))
+
+    def near_pairs(self) -> list[tuple[int, int]]:
+        """The near-identical pairs as sample numbers."""
+        return list(zip(self.first.tolist(), self.second.tolist(), strict=True))
+
 
 def find_duplicates(manifest: pd.DataFrame, read: ReadImage) -> Duplicates:
     """Find equal and near-identical images.
@@ -64,14 +75,14 @@ def find_duplicates(manifest: pd.DataFrame, read: ReadImage) -> Duplicates:
     fingerprint = manifest["fingerprint"].to_numpy(dtype=np.int64)[shown].view(np.uint64)
     words, group = np.unique(fingerprint, return_inverse=True)
     most = max(_LEAST_CANDIDATES, _CANDIDATES_PER_IMAGE * len(manifest))
-    found = near_pairs(words, most)
+    candidates = near_pairs(words, most)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(len(words)))
     # Of several images with one fingerprint each is compared with the next, which is enough to
     # chain copies, and the first stands for them beside other fingerprints.
     alike = np.flatnonzero(np.diff(group[order]) == 0)
-    one = np.concatenate([order[starts[found.first]], order[alike]])
-    other = np.concatenate([order[starts[found.second]], order[alike + 1]])
+    one = np.concatenate([order[starts[candidates.first]], order[alike]])
+    other = np.concatenate([order[starts[candidates.second]], order[alike + 1]])
     first, second = shown[np.minimum(one, other)], shown[np.maximum(one, other)]
     value = _verify(first, second, read)
     order = np.lexsort((second, first))
@@ -82,8 +93,8 @@ def find_duplicates(manifest: pd.DataFrame, read: ReadImage) -> Duplicates:
         second[order],
         value[order],
         len(first),
-        found.radius,
-        found.complete,
+        candidates.radius,
+        candidates.complete,
     )
 
 
@@ -113,27 +124,14 @@ def connected(count: int, pairs: Sequence[tuple[int, int]]) -> Rows:
     return np.asarray(lowest[component], dtype=np.int64)
 
 
-def exact_pairs(exact: Rows) -> list[tuple[int, int]]:
-    """Each sample with the first of its group of equal pixels, itself left out."""
-    _, shown, group = np.unique(exact, return_index=True, return_inverse=True)
-    first = shown[group]
-    later = np.flatnonzero(first != np.arange(len(exact)))
-    return list(zip(first[later].tolist(), later.tolist(), strict=True))
-
-
-def near_identical(found: Duplicates) -> list[tuple[int, int]]:
-    """The near-identical pairs as sample numbers."""
-    return list(zip(found.first.tolist(), found.second.tolist(), strict=True))
-
-
 def bound_patients(
-    patient_ids: pd.Series, found: Duplicates, largest: float = 0.05
+    patient_ids: pd.Series, duplicates: Duplicates, largest: float = 0.05
 ) -> tuple[Rows, bool]:
     """Patients that share an image bound together, to be drawn into one split.
 
     Args:
         patient_ids: Shape (N,).
-        found: Duplicates of the samples.
+        duplicates: Of the samples.
         largest: Share of the images above which a group that near-identical pairs have chained
             together is taken apart, all of its near-identical pairs left out.
 
@@ -142,8 +140,8 @@ def bound_patients(
         pairs were left out.
     """
     patient, names = pd.factorize(patient_ids)
-    copies = [(int(patient[a]), int(patient[b])) for a, b in exact_pairs(found.exact)]
-    near = [(int(patient[a]), int(patient[b])) for a, b in near_identical(found)]
+    copies = [(int(patient[a]), int(patient[b])) for a, b in duplicates.exact_pairs()]
+    near = [(int(patient[a]), int(patient[b])) for a, b in duplicates.near_pairs()]
     certain, component = (connected(len(names), pairs) for pairs in (copies, [*copies, *near]))
     images = np.bincount(component[patient], minlength=len(names))
     giant = images > largest * len(patient)

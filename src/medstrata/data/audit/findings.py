@@ -25,7 +25,7 @@ def findings(facts: Mapping[str, Any]) -> Iterator[Finding]:
     Args:
         facts: As `audit` collects them.
     """
-    said = [
+    unsorted = [
         *_leakage(facts["leakage"]),
         *_duplicates(facts["duplicates"]),
         *_conflicts(facts["label_conflicts"]),
@@ -35,7 +35,7 @@ def findings(facts: Mapping[str, Any]) -> Iterator[Finding]:
         *_shortcuts(facts["shortcuts"]),
     ]
     for level in ("leakage", "caution", "note"):
-        yield from (one for one in said if one.level == level)
+        yield from (one for one in unsorted if one.level == level)
 
 
 def _leakage(leakage: Mapping[str, Any]) -> Iterator[Finding]:
@@ -53,23 +53,25 @@ def _leakage(leakage: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("leakage", " and ".join(what))
 
 
-def _duplicates(found: Mapping[str, Any]) -> Iterator[Finding]:
-    if found["exact_groups"]:
+def _duplicates(duplicates: Mapping[str, Any]) -> Iterator[Finding]:
+    if duplicates["exact_groups"]:
         yield Finding(
             "note",
-            f"{found['exact_images']} images are equal pixel by pixel to another, in "
-            f"{_counted(found['exact_groups'], 'group')}",
+            f"{duplicates['exact_images']} images are equal pixel by pixel to another, in "
+            f"{_counted(duplicates['exact_groups'], 'group')}",
         )
-    if found["near_pairs"]:
-        yield Finding("note", f"{_counted(found['near_pairs'], 'near-identical pair')} of images")
-    between = found["exact_between_patients"] + found["near_between_patients"]
+    if duplicates["near_pairs"]:
+        yield Finding(
+            "note", f"{_counted(duplicates['near_pairs'], 'near-identical pair')} of images"
+        )
+    between = duplicates["exact_between_patients"] + duplicates["near_between_patients"]
     if between:
         yield Finding(
             "caution",
             f"{_counted(between, 'pair')} of equal or near-identical images with different "
             "patients: one patient under two ids, or a mix-up",
         )
-    if not found["complete"]:
+    if not duplicates["complete"]:
         yield Finding(
             "note", "so many images are alike that not all pairs could be looked at for copies"
         )

@@ -7,7 +7,7 @@ Legend: N samples, C channels, F features, K classes.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,18 +18,12 @@ from numpy.typing import NDArray
 
 from medstrata.data.audit.counts import plain_conversions
 from medstrata.data.labels import Task
+from medstrata.data.splits import stratify
 from medstrata.data.store.store import Store
 from medstrata.metrics.intervals import Interval, bootstrap_interval
 from medstrata.metrics.kinds import TaskKind
 from medstrata.runtime.randomness import Stream, permutation
 
-CUES = {
-    "size": "width, height and aspect of the source image",
-    "site": "where the image was made, if the table says it",
-    "format": "file format, colour and conversions of the source image",
-    "intensity": "mean of each colour channel",
-    "border": "a strip along the border",
-}
 STRONG = 0.7  # AUROC
 MOST_IMAGES = 20_000  # looked at; whole patients
 _RESAMPLES = 300
@@ -48,7 +42,9 @@ class Shortcut:
 
     Attributes:
         label: The label column.
-        cue: One of `CUES`.
+        cue: size (width, height and aspect of the source image), site (where the image was made,
+            if the table says it), format (of the file, with colour and conversions), intensity
+            (mean of each channel) or border (a strip along it).
         auroc: Macro AUROC of scores from other patients' images, with its 95 % interval over
             patients, widened for what the folds share; None if the cue is the same for all images
             or the label has too few patients.
@@ -80,14 +76,14 @@ def find_shortcuts(store: Store, tasks: Sequence[Task], seed: int = 0) -> list[S
         return []
     rows = _some_patients(store.patient_ids, seed)
     cues = cue_features(store, rows)
-    found = []
+    shortcuts = []
     for task in tasks:
         classes = np.asarray(task.targets[rows], dtype=np.int64)
-        found += [
+        shortcuts += [
             measure(task.name, cue, features, classes, store.patient_ids[rows], task.kind, seed)
             for cue, features in cues.items()
         ]
-    return found
+    return shortcuts
 
 
 def measure(
@@ -181,15 +177,12 @@ def _format_features(table: pd.DataFrame) -> Floats:
     """Format, channels and conversions as zeros and ones."""
     conversion = plain_conversions(table)
     common = conversion.value_counts().index[:_KINDS]
-    columns = [
-        table["format"].to_numpy() == name for name in sorted(table["format"].dropna().unique())
-    ]
-    columns.append(table["source_channels"].to_numpy() == 1)
-    kinds = np.stack(columns, axis=1).astype(np.float64)
-    return np.concatenate([kinds, _one_hot(conversion, common)], axis=1)
+    formats = _one_hot(table["format"], table["format"].dropna().unique())
+    grey = _one_hot(table["source_channels"], [1])
+    return np.concatenate([formats, grey, _one_hot(conversion, common)], axis=1)
 
 
-def _one_hot(values: pd.Series, names: pd.Index) -> Floats:
+def _one_hot(values: pd.Series, names: Iterable[Any]) -> Floats:
     """A column of zeros and ones for each name, in alphabetical order."""
     columns = [values.to_numpy() == name for name in sorted(names)]
     return np.stack(columns, axis=1).astype(np.float64)
@@ -228,15 +221,10 @@ def _enough_patients(classes: Rows, patient_ids: NDArray[np.str_]) -> Rows:
 def _folds(target: Rows, patient_ids: NDArray[np.str_], seed: int) -> Rows:
     """A fold for each sample, patients whole, each class's patients dealt out in turn."""
     _, patient = np.unique(patient_ids, return_inverse=True)
-    count = int(patient.max()) + 1
     # A patient is dealt with those of its rarest class, so that no fold goes without.
-    rarity = np.argsort(np.argsort(np.bincount(target), kind="stable"), kind="stable")
-    stratum = np.full(count, len(rarity))
-    np.minimum.at(stratum, patient, rarity[target])
-    shuffled = permutation(count, Stream.SHORTCUT_FOLDS, seed)
-    order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
-    fold = np.empty(count, dtype=np.int64)
-    fold[order] = np.arange(count) % _FOLDS
+    _, _, order = stratify(target, patient, Stream.SHORTCUT_FOLDS, seed)
+    fold = np.empty(len(order), dtype=np.int64)
+    fold[order] = np.arange(len(order)) % _FOLDS
     return fold[patient]
 
 

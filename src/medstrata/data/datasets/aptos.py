@@ -8,20 +8,18 @@ from medstrata.data.datasets.columns import find_table, read_columns, text_table
 from medstrata.data.datasets.dataset import Dataset
 from medstrata.data.datasets.retinopathy import GRADES, grade_columns
 
-_URL = "https://www.kaggle.com/c/aptos2019-blindness-detection/data"
-
 
 def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
-    path = find_table(root, ("train.csv",), _URL)
-    rows = read_columns(path, ("id_code", "diagnosis"), _URL)
-    grades = grade_columns(rows["diagnosis"], path, _URL)
+    path = find_table(root, ("train.csv",))
+    rows = read_columns(path, ("id_code", "diagnosis"))
+    grades = grade_columns(rows["diagnosis"], path)
     parts = [pd.DataFrame({"file": "train_images/" + rows["id_code"] + ".png", **grades})]
     if (root / "test.csv").is_file():
-        tests = read_columns(root / "test.csv", ("id_code",), _URL)
+        tests = read_columns(root / "test.csv", ("id_code",))
         parts.append(pd.DataFrame({"file": "test_images/" + tests["id_code"] + ".png"}))
     table = pd.concat(parts, ignore_index=True)
-    return text_table({str(name): table[name] for name in table})
+    return text_table(table)
 
 
 APTOS_2019 = Dataset(
@@ -35,7 +33,7 @@ APTOS_2019 = Dataset(
     optional_images=1_928,
     licence="rules of the Kaggle competition",
     citation="Asia Pacific Tele-Ophthalmology Society: APTOS 2019 Blindness Detection, Kaggle 2019",
-    url=_URL,
+    url="https://www.kaggle.com/c/aptos2019-blindness-detection/data",
     layout="""\
 train.csv                                      id_code,diagnosis
 train_images/000c1434d8d7.png ...

@@ -11,10 +11,8 @@ from medstrata.data.datasets.columns import (
     require_folder,
     text_table,
 )
-from medstrata.data.datasets.dataset import Dataset
-from medstrata.runtime.errors import MedstrataError
+from medstrata.data.datasets.dataset import DamagedCopy, Dataset
 
-_URL = "https://web.inf.ufpr.br/vri/databases/breast-cancer-histopathological-database-breakhis/"
 _BELOW = "BreaKHis_v1/histology_slides/breast"
 _SUBTYPES = {
     "A": "adenosis",
@@ -32,11 +30,11 @@ _NAME = r"^SOB_([BM])_(A|F|PT|TA|DC|LC|MC|PC)-(\d+-\d+[A-Z]*)-(40|100|200|400)-\
 
 def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
-    require_folder(root, _URL)
+    require_folder(root)
     files = files_in(root, _folders(root), ".png")
     if files.empty:
-        raise MedstrataError(f"{root} has no {_BELOW}/*/SOB/*/*/*/*.png: get it from {_URL}")
-    parts = matched(files.str.rpartition("/")[2], _NAME, root, _URL)
+        raise DamagedCopy(f"{root} has no {_BELOW}/*/SOB/*/*/*/*.png")
+    parts = matched(files.str.rpartition("/")[2], _NAME, root)
     patients, subtype = parts[2], parts[1].map(_SUBTYPES).astype("string")
     two = subtype.groupby(patients).transform("nunique") > 1
     return text_table(
@@ -72,7 +70,7 @@ BREAKHIS = Dataset(
         "Spanhol, Oliveira, Petitjean, Heutte: A Dataset for Breast Cancer Histopathological Image "
         "Classification, IEEE Transactions on Biomedical Engineering 2016"
     ),
-    url=_URL,
+    url="https://web.inf.ufpr.br/vri/databases/breast-cancer-histopathological-database-breakhis/",
     layout=f"""\
 {_BELOW}/benign/SOB/adenosis/
     SOB_B_A_14-22549AB/40X/SOB_B_A-14-22549AB-40-001.png ...

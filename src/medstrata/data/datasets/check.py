@@ -1,19 +1,18 @@
 """Whether a copy of a known data set is whole: counts, values, files, checksums, patients."""
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from medstrata.data.datasets.columns import visible
 from medstrata.data.datasets.dataset import SPLIT, Dataset
+from medstrata.data.splits import torn_patients
 from medstrata.runtime.console import progress_bar, say
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, first_few
 
 DiscrepancyKind = Literal["table", "count", "label", "file", "checksum", "patient", "note"]
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
@@ -39,13 +38,13 @@ def check(dataset: Dataset, root: Path) -> list[Discrepancy]:
 
     Args:
         dataset: What is known.
-        root: As `dataset.index` takes it.
+        root: As `dataset.table` takes it.
 
     Returns:
         Findings in order of their kinds; none if the copy is whole.
     """
     try:
-        table = dataset.index(root)
+        table = dataset.table(root)
     except MedstrataError as error:
         return [Discrepancy("table", str(error))]
     say(f"{len(table)} images are listed; looking for their files in {root}")
@@ -97,7 +96,7 @@ def _labels(dataset: Dataset, table: pd.DataFrame) -> Iterator[Discrepancy]:
             )
         absent = [value for value in values if value not in counts.index]
         if absent:
-            yield Discrepancy("count", f"label {name}: no image has {_some(absent)}")
+            yield Discrepancy("count", f"label {name}: no image has {first_few(absent)}")
 
 
 def _files(table: pd.DataFrame, folder: Path) -> Iterator[Discrepancy]:
@@ -105,27 +104,26 @@ def _files(table: pd.DataFrame, folder: Path) -> Iterator[Discrepancy]:
     sizes = pd.Series(dict(_walk(folder)), dtype="int64")
     missing = listed.difference(sizes.index)
     if len(missing):
-        yield Discrepancy("file", f"{len(missing):,} listed files are missing: {_some(missing)}")
+        yield Discrepancy(
+            "file", f"{len(missing):,} listed files are missing: {first_few(missing)}"
+        )
     here = sizes[sizes.index.isin(listed)]
     empty = here.index[here == 0]
     if len(empty):
-        yield Discrepancy("file", f"{len(empty):,} files are empty: {_some(empty)}")
+        yield Discrepancy("file", f"{len(empty):,} files are empty: {first_few(empty)}")
     images = sizes.index[sizes.index.str.lower().str.endswith(_IMAGES)]
     unlisted = images.difference(listed)
     if len(unlisted):
-        yield Discrepancy("note", f"{len(unlisted):,} images are not listed: {_some(unlisted)}")
+        yield Discrepancy("note", f"{len(unlisted):,} images are not listed: {first_few(unlisted)}")
 
 
 def _walk(root: Path, below: str = "") -> Iterator[tuple[str, int]]:
     """Visible files with their bytes; names are relative to the root. Links are followed."""
-    with os.scandir(root / below) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _walk(root, f"{below}{entry.name}/")
-            elif entry.is_file():
-                yield below + entry.name, entry.stat().st_size
+    for entry in visible(root / below):
+        if entry.is_dir():
+            yield from _walk(root, f"{below}{entry.name}/")
+        elif entry.is_file():
+            yield below + entry.name, entry.stat().st_size
 
 
 def _checksums(dataset: Dataset, table: pd.DataFrame, folder: Path) -> Iterator[Discrepancy]:
@@ -155,11 +153,10 @@ def _patients(table: pd.DataFrame) -> Iterator[Discrepancy]:
     if "patient_id" not in table:
         return
     for column in table.columns[table.columns.str.startswith(SPLIT)]:
-        pairs = table[["patient_id", column]].dropna().drop_duplicates()
-        torn = pairs.loc[pairs["patient_id"].duplicated(), "patient_id"].unique()
-        if len(torn):
+        torn = torn_patients(table["patient_id"], table[column])
+        if torn:
             name = column.removeprefix(SPLIT)
-            text = f"split {name} has {len(torn):,} patients in two parts: {_some(torn)}"
+            text = f"split {name} has {len(torn):,} patients in two parts: {first_few(torn)}"
             yield Discrepancy("patient", text)
 
 
@@ -169,7 +166,3 @@ def _absent_splits(dataset: Dataset, table: pd.DataFrame) -> Iterator[Discrepanc
             yield Discrepancy(
                 "note", f"split {split} is not ready: needs {dataset.split_files[split]}"
             )
-
-
-def _some(values: Sequence[object] | pd.Index | NDArray[np.object_]) -> str:
-    return ", ".join(str(value) for value in values[:3]) + (", ..." if len(values) > 3 else "")

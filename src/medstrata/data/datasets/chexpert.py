@@ -32,30 +32,27 @@ def index(root: Path) -> pd.DataFrame:
         (name for name in ("CheXpert-v1.0-small/", "CheXpert-v1.0/") if (root / name).is_dir()), ""
     )
     tables = {
-        "train": find_table(root, (f"{here}train.csv",), _URL),
-        "valid": find_table(root, (f"{here}valid.csv",), _URL),
+        "train": find_table(root, (f"{here}train.csv",)),
+        "valid": find_table(root, (f"{here}valid.csv",)),
     }
     with_test = any((root / here / name).is_file() for name in _TESTS)
     if with_test:
-        tables["test"] = find_table(root, [here + name for name in _TESTS], _URL)
+        tables["test"] = find_table(root, [here + name for name in _TESTS])
     table = pd.concat([_part(path, part, here) for part, path in tables.items()], ignore_index=True)
     part = table.pop("part")
     trains = part.eq("train")
     drawn = held_out(table["patient_id"], trains)
-    columns = {str(name): table[name] for name in table}
-    columns["split.official"] = drawn.mask(part.eq("valid"), "test")
+    table["split.official"] = drawn.mask(part.eq("valid"), "test")
     if with_test:
-        columns["split.with-test"] = part.replace({"valid": "val"})
-    return text_table(columns)
+        table["split.with-test"] = part.replace({"valid": "val"})
+    return text_table(table)
 
 
 def _part(path: Path, part: str, here: str) -> pd.DataFrame:
-    rows = read_columns(path, ("Path",), _URL, nullable=OBSERVATIONS, optional=("Frontal/Lateral",))
-    place = matched(
-        rows["Path"], r"((?:train|valid|test)/(patient\d+)/study\d+/[^/]+)$", path, _URL
-    )
+    rows = read_columns(path, ("Path",), nullable=OBSERVATIONS, optional=("Frontal/Lateral",))
+    place = matched(rows["Path"], r"((?:train|valid|test)/(patient\d+)/study\d+/[^/]+)$", path)
     nothing = pd.Series(pd.NA, index=rows.index, dtype="string")
-    marks = {name: coded(rows[name], MARKS, path, _URL) for name in OBSERVATIONS}
+    marks = {name: coded(rows[name], MARKS, path) for name in OBSERVATIONS}
     return pd.DataFrame(
         {
             "file": here + place[0],

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medstrata.data.datasets.dataset import DamagedCopy
 from medstrata.data.splits import assign_splits
 from medstrata.runtime.errors import MedstrataError, one_line
 
@@ -15,33 +16,32 @@ from medstrata.runtime.errors import MedstrataError, one_line
 _HELD_OUT = (0.875, 0.125, 0.0)
 
 
-def require_folder(root: Path, url: str) -> None:
+def require_folder(root: Path) -> None:
     """Check that the data set's folder is there.
 
     Raises:
-        MedstrataError: it is not.
+        DamagedCopy: it is not.
     """
     if not root.is_dir():
-        raise MedstrataError(f"{root} is not a folder: get the data set from {url}")
+        raise DamagedCopy(f"{root} is not a folder")
 
 
-def find_table(root: Path, names: Sequence[str], url: str) -> Path:
+def find_table(root: Path, names: Sequence[str]) -> Path:
     """The first of these files below the root that is there.
 
     Raises:
-        MedstrataError: none is.
+        DamagedCopy: none is.
     """
     for name in names:
         if (root / name).is_file():
             return root / name
-    require_folder(root, url)
-    raise MedstrataError(f"{' or '.join(names)} is missing in {root}: get it from {url}")
+    require_folder(root)
+    raise DamagedCopy(f"{' or '.join(names)} is missing in {root}")
 
 
 def read_columns(
     path: Path,
     filled: Sequence[str],
-    url: str,
     *,
     nullable: Sequence[str] = (),
     optional: Sequence[str] = (),
@@ -51,12 +51,11 @@ def read_columns(
     Args:
         path: The file.
         filled: Columns it must have, no cell of them empty.
-        url: Where a sound copy is found.
         nullable: Columns it must have, whose cells may be empty.
         optional: Columns to read where they are there.
 
     Raises:
-        MedstrataError: the file is no table, lacks a column, or a row has an empty cell.
+        DamagedCopy: the file is no table, lacks a column, or a row has an empty cell.
     """
     needed = (*filled, *nullable)
     wanted = {*needed, *optional}
@@ -70,64 +69,58 @@ def read_columns(
             encoding="utf-8-sig",
         )
     except (ValueError, OSError, EOFError) as error:  # ParserError, UnicodeDecodeError, BadGzipFile
-        raise MedstrataError(
-            f"{path} cannot be read ({one_line(error)}): get it again from {url}"
-        ) from error
+        raise DamagedCopy(f"{path} cannot be read ({one_line(error)})") from error
     table.columns = [str(name).strip() for name in table.columns]
     lacking = [name for name in needed if name not in table.columns]
     if lacking:
-        raise MedstrataError(
-            f"{path} lacks the columns {', '.join(lacking)}: get it again from {url}"
-        )
+        raise DamagedCopy(f"{path} lacks the columns {', '.join(lacking)}")
     if table.empty:
-        raise MedstrataError(f"{path} has no rows: get it again from {url}")
+        raise DamagedCopy(f"{path} has no rows")
     for name in filled:
-        empty = table[name].isna().to_numpy()
+        empty = table[name].isna()
         if empty.any():
-            raise broken_row(path, int(np.argmax(empty)), f"{name} is empty", url)
+            raise _broken_row(path, empty, f"{name} is empty")
     return table
 
 
-def coded(column: pd.Series, codes: Mapping[str, str], path: Path, url: str) -> pd.Series:
+def coded(column: pd.Series, codes: Mapping[str, str], path: Path) -> pd.Series:
     """Values as text of the catalogue, null where empty.
 
     Args:
         column: As `read_columns` gives it.
         codes: What each text of the file stands for.
         path: The file.
-        url: Where a sound copy is found.
 
     Raises:
-        MedstrataError: a value is none of these.
+        DamagedCopy: a value is none of these.
     """
     values = column.str.strip().map(codes).astype("string")
-    strange = (values.isna() & column.notna()).to_numpy()
+    strange = values.isna() & column.notna()
     if strange.any():
-        row = int(np.argmax(strange))
-        raise broken_row(path, row, f"{column.name} is {column.iloc[row]!r}", url)
+        raise _broken_row(path, strange, f"{column.name} is {column[strange].iloc[0]!r}")
     return values
 
 
-def matched(names: pd.Series, pattern: str, path: Path, url: str) -> pd.DataFrame:
+def matched(names: pd.Series, pattern: str, path: Path) -> pd.DataFrame:
     """The groups of a pattern in each name, one column a group.
 
     Raises:
-        MedstrataError: a name does not match.
+        DamagedCopy: a name does not match.
     """
     groups = names.str.extract(pattern).astype("string")
-    strange = groups[0].isna().to_numpy() if 0 in groups else groups.isna().all(axis=1).to_numpy()
+    strange = groups.isna().all(axis=1)
     if strange.any():
-        row = int(np.argmax(strange))
-        raise broken_row(path, row, f"the name {names.iloc[row]!r} is not as expected", url)
+        what = f"the name {names[strange].iloc[0]!r} is not as expected"
+        raise _broken_row(path, strange, what)
     return groups
 
 
-def broken_row(path: Path, row: int, what: str, url: str) -> MedstrataError:
-    """The error of one row of a table with a header line; rows count from 0."""
-    return MedstrataError(f"{path}, line {row + 2}: {what}: get it again from {url}")
+def _broken_row(path: Path, wrong: pd.Series, what: str) -> DamagedCopy:
+    """What is wrong in the first of some rows of a table with a header line."""
+    return DamagedCopy(f"{path}, line {int(np.argmax(wrong.to_numpy())) + 2}: {what}")
 
 
-def text_table(columns: Mapping[str, pd.Series]) -> pd.DataFrame:
+def text_table(columns: Mapping[str, pd.Series] | pd.DataFrame) -> pd.DataFrame:
     """Columns of text, null where unknown, `frame` alone of int64: what `index` returns.
 
     Args:
@@ -140,7 +133,9 @@ def text_table(columns: Mapping[str, pd.Series]) -> pd.DataFrame:
     """
     table = pd.DataFrame(
         {
-            name: values.astype("int64" if name == "frame" else "string").reset_index(drop=True)
+            str(name): values.astype("int64" if name == "frame" else "string").reset_index(
+                drop=True
+            )
             for name, values in columns.items()
         }
     )
@@ -153,7 +148,7 @@ def text_table(columns: Mapping[str, pd.Series]) -> pd.DataFrame:
     return table
 
 
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
+def visible(folder: Path) -> list[os.DirEntry[str]]:
     """The visible files and folders in a folder, in order of their names; none without it."""
     if not folder.is_dir():
         return []
@@ -164,7 +159,7 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
 
 def folders_in(folder: Path) -> list[str]:
     """Names of the visible folders in a folder, sorted; none if it is not there."""
-    return [entry.name for entry in _visible(folder) if entry.is_dir()]
+    return [entry.name for entry in visible(folder) if entry.is_dir()]
 
 
 def files_in(root: Path, folders: Sequence[str], suffix: str) -> pd.Series:
@@ -172,7 +167,7 @@ def files_in(root: Path, folders: Sequence[str], suffix: str) -> pd.Series:
     paths = [
         posixpath.join(folder, entry.name)
         for folder in folders
-        for entry in _visible(root / folder)
+        for entry in visible(root / folder)
         if entry.name.lower().endswith(suffix)
     ]
     return pd.Series(paths, dtype="string")

@@ -11,6 +11,10 @@ from medstrata.runtime.errors import MedstrataError
 SPLIT = "split."  # columns of ready-made splits begin so
 
 
+class DamagedCopy(MedstrataError):  # noqa: N818  (a finding about a copy)
+    """What is missing or wrong in a copy of a data set; its facts say where a sound one is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Facts of a data set, and how its files become a table.
@@ -37,7 +41,8 @@ class Dataset:
         layout: The folder tree that `index` expects.
         checksums: "md5:..." or "sha256:..." of files, where published.
         note: What to know before trusting a score.
-        index: Makes the table of all images below a root; `text_table` says what it holds.
+        index: Makes the table of all images below a root, as `text_table` gives it, or raises
+            `DamagedCopy`; called by `table`, which adds the address to what it raises.
     """
 
     name: str
@@ -62,13 +67,24 @@ class Dataset:
     note: str = ""
     index: Callable[[Path], pd.DataFrame]
 
+    def table(self, root: Path) -> pd.DataFrame:
+        """The table of all images below a root.
+
+        Raises:
+            MedstrataError: the copy there is damaged or not all of it.
+        """
+        try:
+            return self.index(root)
+        except DamagedCopy as error:
+            raise MedstrataError(f"{error}: get a sound copy, see {self.url}") from error
+
 
 def choose_split(dataset: Dataset, table: pd.DataFrame, split: str | None = None) -> str | None:
     """The column of a ready-made split.
 
     Args:
         dataset: Whose splits.
-        table: As `dataset.index` made it.
+        table: As `dataset.table` made it.
         split: Name of a split; the default one if None.
 
     Returns:

@@ -22,33 +22,32 @@ _USAGE = {"Public": "val", "Private": "test"}
 
 def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
-    parts = [_part(find_table(root, ("trainLabels.csv",), _URL), "train")]
+    parts = [_part(find_table(root, ("trainLabels.csv",)), "train")]
     with_test = (root / _TEST).is_file()
     if with_test:
         parts.append(_part(root / _TEST, "test"))
     table = pd.concat(parts, ignore_index=True)
     usage = table.pop("usage")
-    columns = {str(name): table[name] for name in table}
     if with_test:
         trains = usage.eq("train")
-        columns["split.official"] = held_out(table["patient_id"], trains).fillna("test")
-        columns["split.kaggle"] = usage
-    return text_table(columns)
+        table["split.official"] = held_out(table["patient_id"], trains).fillna("test")
+        table["split.kaggle"] = usage
+    return text_table(table)
 
 
 def _part(path: Path, folder: str) -> pd.DataFrame:
     tests = folder == "test"
     columns = ("image", "level", "Usage") if tests else ("image", "level")
-    rows = read_columns(path, columns, _URL)
-    name = matched(rows["image"], r"^(\d+)_(left|right)$", path, _URL)
+    rows = read_columns(path, columns)
+    name = matched(rows["image"], r"^(\d+)_(left|right)$", path)
     trains = pd.Series("train", index=rows.index, dtype="string")
     return pd.DataFrame(
         {
             "file": f"{folder}/" + rows["image"] + ".jpeg",
             "patient_id": name[0],
-            **grade_columns(rows["level"], path, _URL),
+            **grade_columns(rows["level"], path),
             "eye": name[1],
-            "usage": coded(rows["Usage"], _USAGE, path, _URL) if tests else trains,
+            "usage": coded(rows["Usage"], _USAGE, path) if tests else trains,
         }
     )
 

@@ -12,11 +12,9 @@ from medstrata.data.datasets.columns import (
     require_folder,
     text_table,
 )
-from medstrata.data.datasets.dataset import Dataset
+from medstrata.data.datasets.dataset import DamagedCopy, Dataset
 from medstrata.data.splits import assign_splits
-from medstrata.runtime.errors import MedstrataError
 
-_URL = "https://www.kaggle.com/datasets/paultimothymooney/breast-histopathology-images"
 _COPY = "IDC_regular_ps50_idx5"
 _LISTS = "the split of Cruz-Roa et al."
 _SHARES = (0.6, 0.2, 0.2)  # as in the paper's division, 56 of 279 patients validate and 56 test
@@ -24,14 +22,14 @@ _SHARES = (0.6, 0.2, 0.2)  # as in the paper's division, 56 of 279 patients vali
 
 def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
-    require_folder(root, _URL)
+    require_folder(root)
     # The archive holds the patients twice: in its root, and in a folder of their own.
     patients = _patient_folders(root, "") or _patient_folders(root, f"{_COPY}/")
     files = files_in(root, [f"{patient}/{label}" for patient in patients for label in "01"], ".png")
     if files.empty:
-        raise MedstrataError(f"{root} has no <patient>/<0 or 1>/*.png: get them from {_URL}")
+        raise DamagedCopy(f"{root} has no <patient>/<0 or 1>/*.png")
     names = files.str.rpartition("/")[2]
-    parts = matched(names, r"^(\d+)_idx\d+_x\d+_y\d+_class([01])\.png$", root, _URL)
+    parts = matched(names, r"^(\d+)_idx\d+_x\d+_y\d+_class([01])\.png$", root)
     return text_table(
         {
             "file": files,
@@ -78,7 +76,7 @@ IDC = Dataset(
         "Cruz-Roa, Basavanhally, Gonzalez et al.: Automatic detection of invasive ductal carcinoma "
         "in whole slide images with convolutional neural networks, SPIE Medical Imaging 2014"
     ),
-    url=_URL,
+    url="https://www.kaggle.com/datasets/paultimothymooney/breast-histopathology-images",
     layout=f"""\
 10253/0/10253_idx5_x1001_y1001_class0.png ...  or all of it in {_COPY}/
 10253/1/10253_idx5_x501_y351_class1.png ...

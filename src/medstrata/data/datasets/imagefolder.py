@@ -11,15 +11,12 @@ import pandas as pd
 from medstrata.data.datasets.columns import require_folder, text_table
 from medstrata.data.datasets.dataset import Dataset
 from medstrata.data.sources import clean_name
+from medstrata.data.splits import SPLIT_WORDS
 from medstrata.data.tables import guess_column, read_table
 from medstrata.runtime.errors import MedstrataError
 
 _URL = "https://huggingface.co/docs/datasets/image_dataset"
-_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "val"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-}
+_WORDS = {**SPLIT_WORDS, "eval": "test", "evaluation": "test"}
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 _OURS = ("file", "frame", "array")
 
@@ -29,7 +26,7 @@ def index(root: Path) -> pd.DataFrame:
 
     With metadata files, the images are those that they list; else all that are there.
     """
-    require_folder(root, _URL)
+    require_folder(root)
     paths = list(_walk(root))
     metadata = [path for path in paths if posixpath.basename(path) in _METADATA]
     if metadata:
@@ -42,13 +39,12 @@ def index(root: Path) -> pd.DataFrame:
         table = pd.DataFrame({"file": pd.Series(images, dtype="string")})
     split = table["file"].str.partition("/")[0].where(table["file"].str.contains("/"))
     split = split.str.lower().map(_WORDS).astype("string")
-    columns = {str(name): table[name] for name in table}
     classes = _folder_classes(table["file"], split)
     if "label" not in table and classes.nunique() > 1:
-        columns["label"] = classes
+        table["label"] = classes
     if split.notna().any():
-        columns["split.folder"] = split
-    return text_table(columns)
+        table["split.folder"] = split
+    return text_table(table)
 
 
 def _walk(root: Path) -> Iterator[str]:

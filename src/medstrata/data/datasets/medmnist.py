@@ -16,13 +16,12 @@ import numpy as np
 import pandas as pd
 
 from medstrata.data.datasets.columns import require_folder, text_table
-from medstrata.data.datasets.dataset import Dataset
+from medstrata.data.datasets.dataset import DamagedCopy, Dataset
 from medstrata.data.formats.arrays import array_length
 from medstrata.data.formats.refusals import Refused
 from medstrata.data.store.store import SPLITS
 from medstrata.runtime.errors import MedstrataError
 
-_URL = "https://zenodo.org/records/10519652"
 _SIZES = ("", "_64", "_128", "_224")  # of 28 px, and as the others' files end
 
 
@@ -31,18 +30,18 @@ def _index(facts: dict[str, Any], root: Path) -> pd.DataFrame:
     path = root if root.suffix == ".npz" else _find(facts["title"].lower(), root)
     parts = []
     for split in SPLITS:
-        part, labels = read_part(path, split, _URL)
+        part, labels = read_part(path, split)
         parts.append(part.assign(**_answers(facts, labels, path)))
     table = pd.concat(parts, ignore_index=True)
-    return text_table({str(name): table[name] for name in table})
+    return text_table(table)
 
 
 def _find(name: str, root: Path) -> Path:
-    require_folder(root, _URL)
+    require_folder(root)
     names = [f"{name}{size}.npz" for size in _SIZES]
     there = [root / name for name in names if (root / name).is_file()]
     if not there:
-        raise MedstrataError(f"{root} has none of {', '.join(names)}: get one from {_URL}")
+        raise DamagedCopy(f"{root} has none of {', '.join(names)}")
     if len(there) > 1:
         raise MedstrataError(
             f"{root} has {', '.join(path.name for path in there)}: name one of these files instead"
@@ -50,24 +49,22 @@ def _find(name: str, root: Path) -> Path:
     return there[0]
 
 
-def read_part(path: Path, split: str, url: str) -> tuple[pd.DataFrame, np.ndarray]:
+def read_part(path: Path, split: str) -> tuple[pd.DataFrame, np.ndarray]:
     """A row for each image of a split, still without labels, and the labels, (N, columns).
 
     Raises:
-        MedstrataError: its arrays are missing, damaged or of different lengths.
+        DamagedCopy: its arrays are missing, damaged or of different lengths.
     """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{split}_labels.npy") as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
         labels, images = labels.reshape(len(labels), -1), array_length(path, f"{split}_images")
     except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, Refused) as error:
-        raise MedstrataError(
-            f"{path} is no sound npz file with {split}_images and {split}_labels: see {url}"
+        raise DamagedCopy(
+            f"{path} is no sound npz file with {split}_images and {split}_labels"
         ) from error
     if len(labels) != images:
-        raise MedstrataError(
-            f"{path} has {len(labels)} labels for {images} {split} images: see {url}"
-        )
+        raise DamagedCopy(f"{path} has {len(labels)} labels for {images} {split} images")
     columns = {
         "file": path.name,
         "frame": np.arange(images, dtype=np.int64),
@@ -82,9 +79,7 @@ def _answers(facts: dict[str, Any], labels: np.ndarray, path: Path) -> dict[str,
     names = facts["classes"] if findings else ("label",)
     values = np.asarray(("0", "1") if findings else facts["classes"])
     if labels.shape[1] != len(names) or not np.isin(labels, np.arange(len(values))).all():
-        raise MedstrataError(
-            f"{path} has labels that {facts['title']} has not: get it again from {_URL}"
-        )
+        raise DamagedCopy(f"{path} has labels that {facts['title']} has not")
     return dict(zip(names, values[labels.T.astype(np.int64)], strict=True))
 
 
@@ -106,7 +101,7 @@ def _dataset(facts: dict[str, Any]) -> Dataset:
             "Yang, Shi, Wei et al.: MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D"
             " biomedical image classification, Scientific Data 2023"
         ),
-        url=_URL,
+        url="https://zenodo.org/records/10519652",
         layout=f"{name}.npz (28 px), or {name}_64.npz, {name}_128.npz, {name}_224.npz\n"
         "The root is the file, or a folder with one of them.",
         checksums={

@@ -11,11 +11,9 @@ from medstrata.data.datasets.columns import (
     read_columns,
     text_table,
 )
-from medstrata.data.datasets.dataset import Dataset
-from medstrata.runtime.errors import MedstrataError
+from medstrata.data.datasets.dataset import DamagedCopy, Dataset
 
 FINDINGS = tuple(sorted(OBSERVATIONS))
-_URL = "https://physionet.org/content/mimic-cxr-jpg/"
 _SPLITS = {"train": "train", "validate": "val", "test": "test"}
 
 
@@ -23,7 +21,7 @@ def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
     path = _find(root, "split")
     keys = ("dicom_id", "study_id", "subject_id", "split")
-    images = read_columns(path, keys, _URL)
+    images = read_columns(path, keys)
     subject = images["subject_id"]
     group = "p" + subject.str.slice(0, 2)
     folder = "files/" + group + "/p" + subject + "/s" + images["study_id"]
@@ -33,28 +31,28 @@ def index(root: Path) -> pd.DataFrame:
             "patient_id": subject,
             **_labels(root, images["study_id"]),
             "view": _views(root, images["dicom_id"]),
-            "split.official": coded(images["split"], _SPLITS, path, _URL),
+            "split.official": coded(images["split"], _SPLITS, path),
         }
     )
 
 
 def _find(root: Path, what: str) -> Path:
     name = f"mimic-cxr-2.0.0-{what}.csv"
-    return find_table(root, (f"{name}.gz", name), _URL)
+    return find_table(root, (f"{name}.gz", name))
 
 
 def _labels(root: Path, studies: pd.Series) -> dict[str, pd.Series]:
     path = _find(root, "chexpert")
-    rows = read_columns(path, ("study_id",), _URL, nullable=FINDINGS)
+    rows = read_columns(path, ("study_id",), nullable=FINDINGS)
     for name in FINDINGS:
-        rows[name] = coded(rows[name], MARKS, path, _URL)
+        rows[name] = coded(rows[name], MARKS, path)
     joined = _joined(rows, "study_id", studies, path)
     return {name: joined[name] for name in FINDINGS}
 
 
 def _views(root: Path, images: pd.Series) -> pd.Series:
     path = _find(root, "metadata")
-    rows = read_columns(path, ("dicom_id",), _URL, nullable=("ViewPosition",))
+    rows = read_columns(path, ("dicom_id",), nullable=("ViewPosition",))
     return _joined(rows, "dicom_id", images, path)["ViewPosition"]
 
 
@@ -62,7 +60,7 @@ def _joined(rows: pd.DataFrame, key: str, wanted: pd.Series, path: Path) -> pd.D
     """The row of each wanted key, null where there is none."""
     again = rows[key].duplicated()
     if again.any():
-        raise MedstrataError(f"{path} has {rows.loc[again, key].iloc[0]} twice: get it from {_URL}")
+        raise DamagedCopy(f"{path} has {rows.loc[again, key].iloc[0]} twice")
     return rows.set_index(key).reindex(wanted.to_numpy()).reset_index(drop=True)
 
 
@@ -82,7 +80,7 @@ MIMIC_CXR_JPG = Dataset(
         "Johnson, Pollard, Greenbaum et al.: MIMIC-CXR-JPG, a large publicly available database of "
         "labeled chest radiographs, arXiv:1901.07042, 2019"
     ),
-    url=_URL,
+    url="https://physionet.org/content/mimic-cxr-jpg/",
     layout="""\
 mimic-cxr-2.0.0-split.csv.gz                   each also without .gz
 mimic-cxr-2.0.0-chexpert.csv.gz

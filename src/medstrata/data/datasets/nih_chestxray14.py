@@ -13,8 +13,7 @@ from medstrata.data.datasets.columns import (
     read_lists,
     text_table,
 )
-from medstrata.data.datasets.dataset import Dataset
-from medstrata.runtime.errors import MedstrataError
+from medstrata.data.datasets.dataset import DamagedCopy, Dataset
 
 FINDINGS = (
     *("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia"),
@@ -28,9 +27,9 @@ _LISTS_URL = "https://github.com/arnoweng/CheXNet (folder ChestX-ray14/labels)"
 
 def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
-    path = find_table(root, ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv"), _URL)
+    path = find_table(root, ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv"))
     columns = ("Image Index", "Finding Labels", "Patient ID")
-    entries = read_columns(path, columns, _URL)
+    entries = read_columns(path, columns)
     names, patients = entries["Image Index"], entries["Patient ID"]
     return text_table(
         {
@@ -45,8 +44,8 @@ def index(root: Path) -> pd.DataFrame:
 def _file_paths(root: Path, names: pd.Series) -> pd.Series:
     """Where each image lies; archives unpacked apart have a folder each."""
     apart = [f"{name}/images" for name in folders_in(root) if name.startswith("images_")]
-    found = files_in(root, ["images", *apart], ".png")
-    path = pd.Series(found.to_numpy(), index=found.str.rpartition("/")[2].to_numpy())
+    files = files_in(root, ["images", *apart], ".png")
+    path = pd.Series(files.to_numpy(), index=files.str.rpartition("/")[2].to_numpy())
     path = path[~path.index.duplicated()]
     return names.map(path).astype("string").fillna("images/" + names)
 
@@ -55,9 +54,7 @@ def _findings(text: pd.Series, path: Path) -> dict[str, pd.Series]:
     marks = text.str.get_dummies("|")
     strange = [name for name in marks if name not in (*FINDINGS, _NONE)]
     if strange:
-        raise MedstrataError(
-            f"{path} has an unknown finding {strange[0]!r}: get it again from {_URL}"
-        )
+        raise DamagedCopy(f"{path} has an unknown finding {strange[0]!r}")
     marks = marks.reindex(columns=list(FINDINGS), fill_value=0)
     return {name: marks[name].astype("string") for name in FINDINGS}
 

@@ -12,8 +12,6 @@ from medstrata.data.datasets.medmnist import read_part
 from medstrata.data.store.store import SPLITS
 from medstrata.runtime.errors import MedstrataError
 
-_URL = "https://medmnist.com"
-
 
 def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
@@ -22,11 +20,11 @@ def index(root: Path) -> pd.DataFrame:
     if not parts:
         raise MedstrataError(f"{path} has no train_images; it must be {' '.join(_LAYOUT.split())}")
     table = pd.concat(parts, ignore_index=True)
-    return text_table({str(name): table[name] for name in table})
+    return text_table(table)
 
 
 def _only(root: Path) -> Path:
-    require_folder(root, _URL)
+    require_folder(root)
     there = sorted(root.glob("*.npz"))
     if len(there) != 1:
         raise MedstrataError(f"{root} has {len(there)} npz files: give the path of one")
@@ -42,7 +40,7 @@ def _arrays(root: Path) -> list[str]:
 
 
 def _part(root: Path, split: str) -> pd.DataFrame:
-    part, labels = read_part(root, split, _URL)
+    part, labels = read_part(root, split)
     several = labels.shape[1] > 1
     answers = {
         f"label_{number}" if several else "label": column.astype(np.str_)
@@ -62,7 +60,7 @@ NPZ = Dataset(
     task="label",
     licence="your own",
     citation="none",
-    url=_URL,
+    url="https://medmnist.com",
     layout=_LAYOUT,
     note="Patients are not known, so intervals are over images.",
     index=index,

@@ -6,31 +6,27 @@ import numpy as np
 import pandas as pd
 
 from medstrata.data.datasets.columns import find_table, read_columns, text_table
-from medstrata.data.datasets.dataset import Dataset
-from medstrata.runtime.errors import MedstrataError
+from medstrata.data.datasets.dataset import DamagedCopy, Dataset
 from medstrata.runtime.optional import import_optional
 
-_URL = "https://zenodo.org/records/2546921"
 _PARTS = {"train": "train", "valid": "val", "test": "test"}
 
 
 def index(root: Path) -> pd.DataFrame:
     """The table of images; see `text_table`."""
     table = pd.concat([_part(root, part) for part in _PARTS], ignore_index=True)
-    return text_table({str(name): table[name] for name in table})
+    return text_table(table)
 
 
 def _part(root: Path, part: str) -> pd.DataFrame:
-    images = find_table(root, (_name(part, "x.h5"),), _URL)
-    answers = find_table(root, (_name(part, "y.h5"),), _URL)
+    images = find_table(root, (_name(part, "x.h5"),))
+    answers = find_table(root, (_name(part, "y.h5"),))
     count = len(_read(images, "x", pixels=True))
     labels = _read(answers, "y").reshape(-1)
     if len(labels) != count:
-        raise MedstrataError(
-            f"{answers} has {len(labels)} labels for {count} images: get both again from {_URL}"
-        )
+        raise DamagedCopy(f"{answers} has {len(labels)} labels for {count} images")
     if not np.isin(labels, (0, 1)).all():
-        raise MedstrataError(f"{answers} has labels beside 0 and 1: get it again from {_URL}")
+        raise DamagedCopy(f"{answers} has labels beside 0 and 1")
     columns = {
         "file": images.name,
         "frame": np.arange(count, dtype=np.int64),
@@ -53,20 +49,17 @@ def _read(path: Path, array: str, *, pixels: bool = False) -> np.ndarray:
         with h5py.File(path, "r") as file:
             return np.empty((len(file[array]), 0)) if pixels else np.asarray(file[array])
     except (OSError, KeyError) as error:
-        raise MedstrataError(
-            f"{path} is no sound HDF5 file with an array {array!r}: unpack it again, or get it "
-            f"from {_URL}"
+        raise DamagedCopy(
+            f"{path} is no sound HDF5 file with an array {array!r} (packed still?)"
         ) from error
 
 
 def _slides(path: Path, count: int) -> dict[str, pd.Series]:
     if not path.is_file():
         return {}
-    rows = read_columns(path, ("wsi",), _URL)
+    rows = read_columns(path, ("wsi",))
     if len(rows) != count:
-        raise MedstrataError(
-            f"{path} has {len(rows)} rows for {count} images: get it again from {_URL}"
-        )
+        raise DamagedCopy(f"{path} has {len(rows)} rows for {count} images")
     return {"patient_id": rows["wsi"]}
 
 
@@ -84,7 +77,7 @@ PCAM = Dataset(
         "Veeling, Linmans, Winkens, Cohen, Welling: Rotation Equivariant CNNs for Digital "
         "Pathology, MICCAI 2018"
     ),
-    url=_URL,
+    url="https://zenodo.org/records/2546921",
     layout="""\
 camelyonpatch_level_2_split_{train,valid,test}_x.h5       unpacked, array x
 camelyonpatch_level_2_split_{train,valid,test}_y.h5       unpacked, array y

@@ -11,11 +11,11 @@ GRADES = {"grade": ("0", "1", "2", "3", "4"), "referable": ("0", "1")}
 _REFERABLE = {"0": "0", "1": "0", "2": "1", "3": "1", "4": "1"}
 
 
-def grade_columns(column: pd.Series, path: Path, url: str) -> dict[str, pd.Series]:
+def grade_columns(column: pd.Series, path: Path) -> dict[str, pd.Series]:
     """Grade, and whether it is referable.
 
     Raises:
-        MedstrataError: a grade is not 0 to 4.
+        DamagedCopy: a grade is not 0 to 4.
     """
-    grade = coded(column, {value: value for value in GRADES["grade"]}, path, url)
+    grade = coded(column, {value: value for value in GRADES["grade"]}, path)
     return {"grade": grade, "referable": grade.map(_REFERABLE).astype("string")}

@@ -38,7 +38,7 @@ def split_container(path: Path) -> tuple[Path, str] | None:
 
 def read_rows(
     container: Path, array: str, rows: Sequence[int], reading: ReadSettings
-) -> Iterator[tuple[DecodedImage, str]]:
+) -> Iterator[DecodedImage]:
     """Read rows of an array in ascending order, holding few of them in memory.
 
     Args:
@@ -48,7 +48,7 @@ def read_rows(
         reading: Window and depth.
 
     Yields:
-        The picture of each row, and the SHA-256 sum (as `DecodedImage.checksum`) of its bytes.
+        The picture of each row.
 
     Raises:
         Refused: there is no such array, or it does not hold images.
@@ -56,8 +56,7 @@ def read_rows(
     """
     read = _npz_rows if container.suffix.lower() == ".npz" else _hdf5_rows
     for row in read(container, array, rows):
-        checksum = hashlib.sha256(row.tobytes()).hexdigest()[:32]
-        yield _picture(row, reading), checksum
+        yield _picture(row, reading)
 
 
 def array_length(container: Path, array: str) -> int:
@@ -87,7 +86,14 @@ def _picture(row: NDArray[Any], reading: ReadSettings) -> DecodedImage:
         levels = window_values(pixels, reading.window, reading.bits, notes)
     else:
         raise Refused(f"colour of type {row.dtype}; uint8 is read")
-    return DecodedImage(pixels=levels, width=width, height=height, mode=str(row.dtype), notes=notes)
+    return DecodedImage(
+        pixels=levels,
+        width=width,
+        height=height,
+        mode=str(row.dtype),
+        notes=notes,
+        checksum=hashlib.sha256(row.tobytes()).hexdigest()[:32],
+    )
 
 
 def _npz_rows(container: Path, array: str, rows: Sequence[int]) -> Iterator[NDArray[Any]]:

@@ -117,8 +117,8 @@ def _images(
     if (inside := split_container(path)) is not None:
         name = "npz" if inside[0].suffix.lower() == ".npz" else "HDF5"
         rows = [frame or 0 for frame in frames]
-        for image, checksum in read_rows(*inside, rows, reading):
-            yield _finished(image, name, checksum)
+        for image in read_rows(*inside, rows, reading):
+            yield _finished(image, name, image.checksum)
         return
     data = _read_bytes(path)
     name = _format(path, data)

@@ -1,10 +1,9 @@
 """What a table says about the image files: joining its rows to them, and checking it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,9 +20,7 @@ from medstrata.data.tables import (
     label_values,
 )
 from medstrata.runtime.console import say, warn
-from medstrata.runtime.errors import MedstrataError
-
-_Frame = TypeVar("_Frame", pd.Series, pd.DataFrame)
+from medstrata.runtime.errors import MedstrataError, first_few
 
 
 @dataclass(frozen=True)
@@ -31,50 +28,46 @@ class Annotations:
     """What is known of each image file or sample, in their order.
 
     Attributes:
-        patients: Patient of each file, null where unknown.
-        sites: Where each was made (hospital, scanner), null where unknown.
-        labels: A column per label: integers or text, null where unknown.
+        rows: A row each, as `known_rows` makes it.
         columns: What the values of each label column mean.
-        listed: Whether each file has a row, shape (N,).
-        split_values: The column that decides the split, null where unknown; None without one.
-        unmatched: Pairs of name and reason of the rows without a file.
+        unmatched: Pairs of name and reason of the table's rows without a file.
     """
 
-    patients: pd.Series
-    sites: pd.Series
-    labels: pd.DataFrame
+    rows: pd.DataFrame
     columns: dict[str, LabelColumn]
-    listed: NDArray[np.bool_]
-    split_values: pd.Series | None
     unmatched: list[tuple[str, str]]
 
     def take(self, indices: NDArray[np.int64]) -> "Annotations":
         """Those at the indices, in their order; an index may repeat."""
-
-        def taken(table: _Frame) -> _Frame:
-            return table.take(indices).reset_index(drop=True)
-
-        return replace(
-            self,
-            patients=taken(self.patients),
-            sites=taken(self.sites),
-            labels=taken(self.labels),
-            listed=self.listed[indices],
-            split_values=None if self.split_values is None else taken(self.split_values),
-        )
+        return replace(self, rows=self.rows.take(indices).reset_index(drop=True))
 
 
-def no_annotations(count: int) -> Annotations:
-    """What is known of files without a table: nothing."""
-    nothing = pd.Series(pd.NA, index=range(count), dtype="string")
-    return Annotations(
-        patients=nothing,
-        sites=nothing,
-        labels=pd.DataFrame(index=nothing.index),
-        columns={},
-        listed=np.zeros(count, dtype=bool),
-        split_values=None,
-        unmatched=[],
+def known_rows(
+    index: pd.Index,
+    known: Mapping[str, pd.Series | None],
+    labels: Mapping[str, pd.Series],
+    listed: bool | NDArray[np.bool_],
+) -> pd.DataFrame:
+    """What is known of files, a row each.
+
+    Args:
+        index: Of the rows.
+        known: `patient_id`; `site`, where a file was made (hospital, scanner); and `split`, what
+            decides its split: each null where unknown, None or left out where that is everywhere.
+        labels: Values of each label column, integers or text, null where unknown.
+        listed: Whether a table has a row for each.
+
+    Returns:
+        Columns patient_id, site, split, listed and one `label.<column>` each.
+    """
+    nothing = pd.Series(pd.NA, index=index, dtype="string")
+    columns = {name: known.get(name) for name in ("patient_id", "site", "split")}
+    return pd.DataFrame(
+        {
+            **{name: nothing if values is None else values for name, values in columns.items()},
+            "listed": pd.Series(listed, index=index, dtype=bool),
+            **{f"label.{name}": values for name, values in labels.items()},
+        }
     )
 
 
@@ -136,30 +129,26 @@ def annotate(
     site_column = settings.site_column or guess_column(table, "site")
     taken = {name for name in (patient_column, site_column, split_column) if name}
     names = sources.files
-    found = match_files(names, files)
-    _say_matches(names, files, found, path)
-    rows = table[found >= 0]
+    matches = match_files(names, files)
+    _say_matches(names, files, matches, path)
+    rows = table[matches >= 0]
     label_columns = _label_columns(rows, settings, taken, path)
     used = list(dict.fromkeys((*taken, *label_columns)))
-    indexed = rows[used].assign(**{_FILE_INDEX: found[found >= 0]})
+    indexed = rows[used].assign(**{_FILE_INDEX: matches[matches >= 0]})
     aligned = _one_row_a_file(indexed, names, path)
-    labels = pd.DataFrame(
-        {name: label_values(aligned[name]) for name in label_columns}, index=aligned.index
-    )
+    labels = {name: label_values(aligned[name]) for name in label_columns}
     described = {
         name: describe_column(name, labels[name], name in settings.ordinal_columns)
         for name in label_columns
     }
     _say_columns(described, settings.label_columns is None, patient_column, path)
-    nothing = pd.Series(pd.NA, index=aligned.index, dtype="string")
+    known = {"patient_id": patient_column, "site": site_column, "split": split_column}
+    known_values = {name: aligned[column] for name, column in known.items() if column}
+    listed = np.isin(np.arange(len(names)), matches)
     return Annotations(
-        patients=aligned[patient_column] if patient_column else nothing,
-        sites=aligned[site_column] if site_column else nothing,
-        labels=labels,
-        columns=described,
-        listed=np.isin(np.arange(len(names)), found),
-        split_values=aligned[split_column] if split_column else None,
-        unmatched=_unmatched(files[found < 0], sources),
+        known_rows(aligned.index, known_values, labels, listed),
+        described,
+        _unmatched(files[matches < 0], sources),
     )
 
 
@@ -183,14 +172,14 @@ def match_files(names: Sequence[str], files: pd.Series) -> NDArray[np.int64]:
     distinct = pd.Index(files.dropna().unique())
     if not len(distinct):
         return np.full(len(files), -1, dtype=np.int64)
-    found = pd.Index(names).get_indexer(distinct).astype(np.int64)
+    image = pd.Index(names).get_indexer(distinct).astype(np.int64)
     deepest = 1 + max(name.count("/") for name in (*names, *distinct))
     for bare, depth in product((False, True), range(deepest, 0, -1)):
-        if (found >= 0).all():
+        if (image >= 0).all():
             break
         images, wanted = _ends(names, depth, bare), _ends(distinct, depth, bare)
-        _match_unique(images, wanted, found)
-    rows: NDArray[np.int64] = np.append(found, -1)[distinct.get_indexer(files)]
+        _match_unique(images, wanted, image)
+    rows: NDArray[np.int64] = np.append(image, -1)[distinct.get_indexer(files)]
     return rows
 
 
@@ -200,31 +189,32 @@ def _ends(names: Iterable[str], depth: int, bare: bool) -> pd.Index:
     return pd.Index([without_suffix(end) if bare else end for end in ends])
 
 
-def _match_unique(images: pd.Index, wanted: pd.Index, found: NDArray[np.int64]) -> None:
-    """Fill in `found` where an end occurs once on each side and neither is taken."""
+def _match_unique(images: pd.Index, wanted: pd.Index, matches: NDArray[np.int64]) -> None:
+    """Fill in `matches` where an end occurs once on each side and neither is taken."""
     free = np.ones(len(images), dtype=bool)
-    free[found[found >= 0]] = False
+    free[matches[matches >= 0]] = False
     indices = pd.Series(np.arange(len(images)), index=images)
     indices = indices[~images.duplicated(keep=False) & free]
-    asked = np.flatnonzero((found < 0) & ~wanted.duplicated(keep=False))
-    found[asked] = np.append(indices.to_numpy(), -1)[indices.index.get_indexer(wanted[asked])]
+    asked = np.flatnonzero((matches < 0) & ~wanted.duplicated(keep=False))
+    matches[asked] = np.append(indices.to_numpy(), -1)[indices.index.get_indexer(wanted[asked])]
 
 
 def _say_matches(
-    names: Sequence[str], files: pd.Series, found: NDArray[np.int64], path: Path
+    names: Sequence[str], files: pd.Series, matches: NDArray[np.int64], path: Path
 ) -> None:
-    missing = files[found < 0].dropna().drop_duplicates()
-    if not (found >= 0).any():
+    missing = files[matches < 0].dropna().drop_duplicates()
+    if not (matches >= 0).any():
         raise MedstrataError(
             f"{path}: none of its {files.nunique()} file names is an image here; it has "
-            f"{_first(missing)}, the images are {_first(names)}; name the column with --file-column"
+            f"{first_few(missing)}, the images are {first_few(names)}; name the column with "
+            "--file-column"
         )
     if len(missing):
-        warn(f"{path}: {len(missing)} rows have no image: {_first(missing)}")
-    without = np.setdiff1d(np.arange(len(names)), found)
+        warn(f"{path}: {len(missing)} rows have no image: {first_few(missing)}")
+    without = np.setdiff1d(np.arange(len(names)), matches)
     if len(without):
-        some = [names[index] for index in without[:3]]
-        warn(f"{path}: {len(without)} images have no row and stay unlabelled: {_first(some)}")
+        some = first_few(names[index] for index in without[:3])
+        warn(f"{path}: {len(without)} images have no row and stay unlabelled: {some}")
 
 
 def _unmatched(files: pd.Series, sources: Sources) -> list[tuple[str, str]]:
@@ -233,21 +223,16 @@ def _unmatched(files: pd.Series, sources: Sources) -> list[tuple[str, str]]:
     return [(name, OUTSIDE if name.startswith("../") else "missing") for name in names]
 
 
-def _first(names: Sequence[str] | pd.Series) -> str:
-    some = ", ".join(str(name) for name in list(names[:3]))
-    return some + (", ..." if len(names) > 3 else "")
-
-
 def _label_columns(
     rows: pd.DataFrame, settings: PrepareSettings, taken: set[str], path: Path
 ) -> list[str]:
     """The columns that hold labels, as they are named or guessed."""
     named = settings.label_columns
     named = guess_label_columns(rows, taken) if named is None else named
-    found = list(dict.fromkeys((*named, *settings.ordinal_columns)))
-    for name in found:
+    columns = list(dict.fromkeys((*named, *settings.ordinal_columns)))
+    for name in columns:
         find_column(rows, name, path, "--label-columns")
-    return found
+    return columns
 
 
 def _one_row_a_file(rows: pd.DataFrame, names: Sequence[str], path: Path) -> pd.DataFrame:
@@ -255,9 +240,9 @@ def _one_row_a_file(rows: pd.DataFrame, names: Sequence[str], path: Path) -> pd.
     distinct = rows.drop_duplicates()
     clash = distinct.loc[distinct[_FILE_INDEX].duplicated(), _FILE_INDEX].unique()
     if len(clash):
-        some = [names[index] for index in clash[:3]]
+        some = first_few(names[index] for index in clash[:3])
         raise MedstrataError(
-            f"{path}: {len(clash)} images have rows that contradict each other: {_first(some)}; "
+            f"{path}: {len(clash)} images have rows that contradict each other: {some}; "
             "leave one row for each"
         )
     if len(distinct) < len(rows):

@@ -13,10 +13,17 @@ import pandas as pd
 
 from medstrata.data.datasets.dataset import SPLIT, Dataset, choose_split
 from medstrata.data.datasets.registry import find_dataset
-from medstrata.data.prepare.annotations import Annotations, annotate, file_names, no_annotations
+from medstrata.data.prepare.annotations import Annotations, annotate, file_names, known_rows
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.prepare.split_rules import SplitRule, parse_rule
-from medstrata.data.sources import Sources, from_folder, from_list, from_rows, with_frames
+from medstrata.data.sources import (
+    Sources,
+    evenly_spaced,
+    from_folder,
+    from_list,
+    from_rows,
+    with_frames,
+)
 from medstrata.data.store.store import ColumnKind, LabelColumn
 from medstrata.data.tables import describe_column, guess_label_columns, label_values, read_table
 from medstrata.runtime.console import warn
@@ -46,8 +53,7 @@ class InputTable:
 
     def subset(self, most: int) -> "InputTable":
         """Evenly spaced samples, at most so many."""
-        kept = np.linspace(0, len(self.sources) - 1, min(most, len(self.sources)))
-        samples = np.unique(kept.round().astype(np.int64))
+        samples = evenly_spaced(len(self.sources), most)
         fewer = replace(
             self.sources,
             file_index=self.sources.file_index[samples],
@@ -91,13 +97,14 @@ def find_inputs(source: Path, settings: PrepareSettings, workers: int) -> InputT
             raise MedstrataError(
                 f"split {settings.split!r} names a column: give the table with --labels"
             )
-        return InputTable(sources, rule, None, lambda: no_annotations(len(sources)))
+        unknown = known_rows(pd.RangeIndex(len(sources)), {}, {}, listed=False)
+        return InputTable(sources, rule, None, lambda: Annotations(unknown, {}, []))
 
     def describe() -> Annotations:
         table = read_table(labels)
         names = file_names(table, labels, settings.file_column, files.root)
-        said = annotate(files, table, names, labels, settings, rule.column)
-        return said.take(sources.file_index)
+        of_files = annotate(files, table, names, labels, settings, rule.column)
+        return of_files.take(sources.file_index)
 
     return InputTable(sources, rule, _file_digest(labels), describe)
 
@@ -110,7 +117,7 @@ def _file_digest(path: Path) -> str:
 
 def _index(dataset: Dataset, root: Path, settings: PrepareSettings) -> InputTable:
     """The samples that the split of a known data set uses, and what its index says of them."""
-    table = dataset.index(root)
+    table = dataset.table(root)
     rule, column = _rule(dataset, table, settings.split)
     if column is not None:
         used = table[column].notna()
@@ -120,23 +127,16 @@ def _index(dataset: Dataset, root: Path, settings: PrepareSettings) -> InputTabl
     files = table["file"] + "/" + table["array"] if "array" in table else table["file"]
     frames = table["frame"].to_numpy(np.int64) if "frame" in table else np.full(len(table), -1)
     home = root if root.is_dir() else root.parent
-    nothing = pd.Series(pd.NA, index=table.index, dtype="string")
     labels = list(dataset.labels) or guess_label_columns(_other_columns(table), set())
     values = {name: _values(dataset, table[name], settings.uncertain) for name in labels}
-    annotations = Annotations(
-        patients=table.get("patient_id", nothing),
-        sites=nothing,
-        labels=pd.DataFrame(values, index=table.index),
-        columns={name: _column(dataset, name, values[name]) for name in labels},
-        listed=np.ones(len(table), dtype=bool),
-        split_values=None if column is None else table[column],
-        unmatched=[],
-    )
-    said = annotations.labels.assign(patient=annotations.patients, split=annotations.split_values)
+    columns = {name: _column(dataset, name, values[name]) for name in labels}
+    known = {"patient_id": table.get("patient_id"), "split": table.get(column)}
+    rows = known_rows(table.index, known, values, listed=True)
+    decisive = rows[[*(f"label.{name}" for name in labels), "patient_id", "split"]]
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(pd.util.hash_pandas_object(said, index=False).to_numpy().tobytes())
+    digest.update(pd.util.hash_pandas_object(decisive, index=False).to_numpy().tobytes())
     sources = from_rows(home.resolve(), files, frames.astype(np.int64))
-    return InputTable(sources, rule, digest.hexdigest(), lambda: annotations)
+    return InputTable(sources, rule, digest.hexdigest(), lambda: Annotations(rows, columns, []))
 
 
 def _other_columns(table: pd.DataFrame) -> pd.DataFrame:

@@ -70,19 +70,19 @@ def assemble(
     bad = [*sources.refused, *zip(names, parts["reason"].iloc[spoilt], strict=True)]
     _write_quarantine(out, [*bad, *annotations.unmatched])
     _check_quarantine(out, bad, int(good.sum()), max_quarantine)
-    manifest = _manifest(sources, parts, annotations)[good].reset_index(drop=True)
+    manifest = _manifest(sources, parts, annotations.rows)[good].reset_index(drop=True)
     say(f"looking for copies among {len(manifest)} images")
     shard, row = (manifest[name].to_numpy(np.int32) for name in ("shard", "shard_row"))
     images = Shards(out, shard, row)
     duplicates = find_duplicates(manifest, images.__getitem__)
-    values = annotations.split_values
-    drawn = rule.column is None or values is None
+    patients = manifest["patient_id"]
+    rows = annotations.rows[good].reset_index(drop=True)
     manifest["split"] = apply_rule(
         rule,
-        None if values is None else values[good].reset_index(drop=True),
-        _bound(manifest["patient_id"], duplicates) if drawn else manifest["patient_id"],
+        rows["split"],
+        _bound(patients, duplicates) if rule.column is None else patients,
         _strata(manifest, annotations.columns),
-        annotations.listed[good],
+        rows["listed"].to_numpy(),
         int(plan["seed"]),
     )
     mean, std = channel_statistics(parts[good], (manifest["split"] == "train").to_numpy(), form)
@@ -148,7 +148,7 @@ def channel_statistics(
     return mean, std
 
 
-def _manifest(sources: Sources, parts: pd.DataFrame, annotations: Annotations) -> pd.DataFrame:
+def _manifest(sources: Sources, parts: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """A row a sample, the split still empty."""
     files = pd.Series(sources.files, dtype="string")
     bare = files.map(without_suffix).astype("string")
@@ -158,14 +158,14 @@ def _manifest(sources: Sources, parts: pd.DataFrame, annotations: Annotations) -
     return pd.DataFrame(
         {
             "sample_id": sample,
-            "patient_id": annotations.patients.fillna(parts["patient"]).fillna(sample),
-            "site": annotations.sites,
+            "patient_id": known["patient_id"].fillna(parts["patient"]).fillna(sample),
+            "site": known["site"],
             "split": pd.Series(pd.NA, index=source.index, dtype="string"),
             "source": source,
             **{name: parts[name] for name in (*_RECORD, *dicom)},
             "shard": parts["shard"],
             "shard_row": parts["shard_row"],
-            **{f"label.{name}": annotations.labels[name] for name in annotations.columns},
+            **{name: known[name] for name in map(str, known) if name.startswith("label.")},
         }
     )
 

@@ -102,8 +102,7 @@ def _plan(
     """What decides the store's contents, to be kept in it: another plan is another store."""
     chosen = asdict(settings)
     del chosen["max_quarantine"]
-    labels = None if chosen["label_columns"] is None else list(chosen["label_columns"])
-    return {
+    plan = {
         "format": FORMAT,
         "preview": preview,
         **chosen,
@@ -111,9 +110,8 @@ def _plan(
         "size": form.size,
         "channels": form.channels,
         "labels": inputs.digest,
-        "label_columns": labels,
-        "ordinal_columns": list(chosen["ordinal_columns"]),
     }
+    return dict(json.loads(json.dumps(plan)))  # as it is read again: with lists for tuples
 
 
 def _audited(out: Path, allow_leakage: bool, duplicates: Duplicates | None) -> Store:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medstrata.data.audit.similarity import ReadImage
 from medstrata.data.contact_sheet import TILE, ContactSheet
 from medstrata.data.formats.grey_levels import to_bytes
+from medstrata.data.sources import evenly_spaced
 
 _GAP, _COLUMNS, _CAPTION = 4, 8, 24
 _MOST_GROUPS = 12
@@ -67,9 +68,8 @@ def _draw_caption(sheet: ContactSheet, top: int, text: str) -> None:
 
 def _draw_strip(sheet: ContactSheet, top: int, read: ReadImage, rows: NDArray[np.int64]) -> None:
     """Two rows of tiles, or one if these suffice, beside the histogram."""
-    count = min(len(rows), 2 * _COLUMNS)
-    rows = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
-    images = [to_bytes(read(int(row))) for row in rows]
+    shown = rows[evenly_spaced(len(rows), 2 * _COLUMNS)]
+    images = [to_bytes(read(int(row))) for row in shown]
     for number, image in enumerate(images):
         down, along = divmod(number, _COLUMNS)
         sheet.thumbnail(_GAP + along * (TILE + _GAP), top + down * (TILE + _GAP), image)

@@ -24,7 +24,7 @@ from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused
 from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
-from medstrata.data.sources import Sources
+from medstrata.data.sources import Sources, evenly_spaced
 from medstrata.data.store.layout import shard_path
 from medstrata.runtime.console import progress_bar
 from medstrata.runtime.files import replacing
@@ -38,7 +38,6 @@ def probe_images(
     sources: Sources, reading: ReadSettings, workers: int
 ) -> list[DecodedImage | Refused]:
     """Read up to `PROBES` evenly spaced samples."""
-    samples = np.unique(np.linspace(0, len(sources) - 1, PROBES).round().astype(int))
 
     def probe(sample: int) -> DecodedImage | Refused:
         file = sources.files[sources.file_index[sample]]
@@ -48,7 +47,7 @@ def probe_images(
         return image
 
     with decoding_threads(workers) as executor:
-        return list(executor.map(probe, samples.tolist()))
+        return list(executor.map(probe, evenly_spaced(len(sources), PROBES).tolist()))
 
 
 def write_shards(

@@ -1,21 +1,14 @@
 """How a user says which images train, validate and test."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.data.splits import assign_splits, check_fractions
-from medstrata.runtime.errors import MedstrataError
-
-_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+from medstrata.data.splits import SPLIT_WORDS, assign_splits, check_fractions, torn_patients
+from medstrata.runtime.errors import MedstrataError, first_few
 
 
 @dataclass(frozen=True)
@@ -53,16 +46,16 @@ def parse_rule(text: str | None) -> SplitRule:
         return SplitRule(fractions=_fractions(text))
     column, colon, values = text.rpartition(":")
     if not colon:
-        return SplitRule(column=text, splits=_WORDS)
+        return SplitRule(column=text, splits=SPLIT_WORDS)
     splits = {}
     for part in values.split(","):
         word, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or word not in _WORDS:
+        if not equals or word not in SPLIT_WORDS:
             raise MedstrataError(
                 f"split {text!r}: write shares as 0.7/0.1/0.2, a column's name, or values of a "
                 "column as fold:test=0,val=1"
             )
-        splits[value.lower()] = _WORDS[word]
+        splits[value.lower()] = SPLIT_WORDS[word]
     return SplitRule(column=column.strip(), splits=splits, rest="train")
 
 
@@ -77,7 +70,7 @@ def _fractions(text: str) -> tuple[float, ...]:
 
 def apply_rule(
     rule: SplitRule,
-    values: pd.Series | None,
+    values: pd.Series,
     patient_ids: pd.Series,
     strata: NDArray[np.int64] | None,
     listed: NDArray[np.bool_],
@@ -87,7 +80,7 @@ def apply_rule(
 
     Args:
         rule: As `parse_rule` gives it.
-        values: The rule's column, null where unknown, shape (N,); None if the rule has none.
+        values: The rule's column, null where unknown, shape (N,); not looked at if it has none.
         patient_ids: Shape (N,).
         strata: Class numbers to balance drawn splits by, -1 unknown, shape (N,); None for none.
         listed: Which images have a row in the table, shape (N,); the others train.
@@ -100,15 +93,20 @@ def apply_rule(
         MedstrataError: a value names no split, a patient is in two splits,
             or no image trains.
     """
-    if rule.column is None or values is None:
+    if rule.column is None:
         return assign_splits(patient_ids, strata, rule.fractions, seed)
     assert rule.splits is not None
     plain = values.str.strip().str.lower()
     _check_values(rule.column, rule.splits, rule.rest, plain[listed])
     split = plain.map(rule.splits)
     split = split.where(split.notna(), rule.rest or "train")
-    if not rule.may_tear:
-        _check_patients(rule.column, split, patient_ids)
+    torn = [] if rule.may_tear else torn_patients(patient_ids, split)
+    if torn:
+        raise MedstrataError(
+            f"split column {rule.column!r} puts {len(torn)} patients in two splits "
+            f"({first_few(torn)}): mend the column, have patient-wise splits drawn with "
+            "0.7/0.1/0.2, or go on with --allow-leakage"
+        )
     if not (split == "train").any():
         raise MedstrataError(f"split column {rule.column!r} leaves no image to train on")
     return split.to_numpy(dtype=np.str_)
@@ -125,27 +123,11 @@ def _check_values(column: str, splits: dict[str, str], rest: str | None, values:
     strange = [value for value in present if value not in splits]
     if rest is None and strange:
         raise MedstrataError(
-            f"split column {column!r} holds {_some(strange)}; it may hold train, val and test: "
+            f"split column {column!r} holds {first_few(strange)}; it may hold train, val and test: "
             f"name its values, as '{column}:test={strange[-1]},val={strange[0]}'"
         )
     absent = [value for value in splits if value not in present]
     if rest is not None and absent:
         raise MedstrataError(
-            f"split column {column!r} has no value {_some(absent)}; it has {_some(present)}"
+            f"split column {column!r} has no value {first_few(absent)}; it has {first_few(present)}"
         )
-
-
-def _check_patients(column: str, split: pd.Series, patient_ids: pd.Series) -> None:
-    table = pd.DataFrame({"patient": patient_ids.to_numpy(), "split": split.to_numpy()})
-    distinct = table.drop_duplicates()
-    torn = distinct.loc[distinct["patient"].duplicated(), "patient"].unique()
-    if len(torn):
-        raise MedstrataError(
-            f"split column {column!r} puts {len(torn)} patients in two splits ({_some(torn)}): "
-            "mend the column, have patient-wise splits drawn with 0.7/0.1/0.2, or go on with "
-            "--allow-leakage"
-        )
-
-
-def _some(values: Sequence[object] | NDArray[np.object_]) -> str:
-    return ", ".join(str(value) for value in values[:3]) + (", ..." if len(values) > 3 else "")

@@ -8,6 +8,8 @@ since people also type names into fields that are not made for them.
 import re
 from typing import TYPE_CHECKING
 
+from medstrata.data.formats.dicom.frames import several
+
 if TYPE_CHECKING:
     from pydicom import Dataset
 
@@ -79,17 +81,13 @@ _MAKER = re.compile(r"[A-Za-z0-9 ._+\-()/,&]{1,64}")
 
 def facts(dataset: "Dataset") -> dict[str, str]:
     """Technical attributes of a file by keyword, those that it has and that are what they ought."""
-    found = {name: fact(dataset, name) for name in FACTS}
-    return {name: value for name, value in found.items() if value}
+    values = {name: fact(dataset, name) for name in FACTS}
+    return {name: value for name, value in values.items() if value}
 
 
 def fact(dataset: "Dataset", name: str) -> str:
     """An attribute of `FACTS` as text; empty where it is absent or not what such a one may hold."""
-    value = dataset.get(name)
-    if value is None:
-        return ""
-    several = not isinstance(value, str) and hasattr(value, "__iter__")
-    parts = [str(part).strip() for part in value] if several else [str(value).strip()]
+    parts = [str(part).strip() for part in several(dataset.get(name))]
     return "\\".join(parts) if all(_is_plain(name, part) for part in parts) else ""
 
 

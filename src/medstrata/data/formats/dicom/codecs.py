@@ -6,6 +6,7 @@ GDCM's JPEG codec ends the process instead.
 Legend: H W height and width.
 """
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,13 +108,13 @@ def declared_size(data: bytes) -> tuple[int, int, int] | None:
         header = data[start : start + 42]
         if start < 0 or len(header) < 42:
             return None
-        right, bottom, left, top = _numbers(header[8:24], 4)
-        return right - left, bottom - top, _numbers(header[40:42], 2)[0]
+        right, bottom, left, top, components = struct.unpack_from(">4I16xH", header, 8)
+        return right - left, bottom - top, components
     marker, place = _marker(data)
     if marker not in _START_OF_FRAME or len(data) < place + 10:
         return None
-    height, width = _numbers(data[place + 5 : place + 9], 2)
-    return width, height, data[place + 9]
+    height, width, components = struct.unpack_from(">2HB", data, place + 5)
+    return width, height, components
 
 
 def _marker(data: bytes) -> tuple[int, int]:
@@ -128,8 +129,3 @@ def _marker(data: bytes) -> tuple[int, int]:
         else:
             place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     return 0, place
-
-
-def _numbers(data: bytes, size: int) -> list[int]:
-    """Unsigned numbers of some bytes each, the highest byte first."""
-    return [int.from_bytes(data[i : i + size], "big") for i in range(0, len(data), size)]
