@@ -64,6 +64,10 @@ class Sources:
     def __len__(self) -> int:
         return len(self.file_index)
 
+    def path(self, sample: int) -> Path:
+        """The file of a sample."""
+        return self.root / self.files[int(self.file_index[sample])]
+
     def name(self, sample: int) -> str:
         """The file of a sample, with "#" and the frame where that is one of several."""
         file, frame = self.files[self.file_index[sample]], self.frames[sample]

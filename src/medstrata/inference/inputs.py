@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.read import count_images, read_images
+from medstrata.data.formats.read import count_images
 from medstrata.data.formats.refusals import Refused
 from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
 from medstrata.data.sources import from_folder, printable
@@ -207,15 +207,10 @@ def _decoded(
 
 def _decode(file: ImageFile, form: StoreFormat) -> list[_Decoded]:
     """The images of a file that are wanted; a frame's name ends in "#" and its number."""
-    step, least = form.reading.step, form.least
+    step = form.reading.step
     count = 1 if step is None else count_images(file.path, form.reading.axis)
     frames = range(0, count, step) if step is not None and count > 1 else [-1]
-    if file.root is not None:
-        name = file.path.relative_to(file.root).as_posix()
-        images = read_inside(file.root, name, frames, form.reading, least)
-    else:
-        given = [None if frame < 0 else frame for frame in frames]
-        images = read_images(file.path, given, form.reading, least)
+    images = read_inside(file.root, file.path, frames, form.reading, form.least)
     squares = (
         str(square) if isinstance(square, Refused) else square.pixels
         for square in resize_images(images, form)

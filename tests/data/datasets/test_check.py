@@ -128,7 +128,8 @@ def test_a_broken_table_is_named_with_its_source(name: str, file: str, tmp_path:
     root = TREES[name](tmp_path)
     (root / file).write_bytes((root / file).read_bytes()[:-20] if ".csv" not in file else b"a,b\n1")
     with pytest.raises(MedstrataError, match=re.escape(file)) as raised:
-        DATASETS[name].index(root)
+        DATASETS[name].table(root)
+    assert str(raised.value).endswith(f": get a sound copy, see {DATASETS[name].url}")
     assert "\n" not in str(raised.value)
 
 

@@ -34,15 +34,13 @@ class NearPairs:
     Attributes:
         first: Number of the lower fingerprint of each pair, shape (P,).
         second: Number of the higher one, shape (P,).
-        distance: Bits in which they differ, shape (P,).
-        radius: Distance up to which pairs were kept.
+        radius: Bits that the kept pairs differ in at most.
         complete: Whether these are all pairs up to the radius. If not, many fingerprints share a
             band, and each was compared with those of them alone that stand next to it in order.
     """
 
     first: Rows
     second: Rows
-    distance: Rows
     radius: int
     complete: bool
 
@@ -76,7 +74,7 @@ def near_pairs(fingerprints: Words, most: int) -> NearPairs:
     if len(kept.pairs) > most:  # even the smallest distance has too many
         kept, complete = _Kept(kept.pairs[:most], kept.distance[:most], kept.radius), False
     first, second = np.divmod(kept.pairs, _FACTOR)
-    return NearPairs(first, second, kept.distance, kept.radius, complete)
+    return NearPairs(first, second, kept.radius, complete)
 
 
 @dataclass(frozen=True)

@@ -82,12 +82,11 @@ def decoding_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def read_inside(
-    root: Path, name: str, frames: Sequence[int], reading: ReadSettings, least: int | None
+    root: Path | None, path: Path, frames: Sequence[int], reading: ReadSettings, least: int | None
 ) -> Iterator[DecodedImage | Refused]:
-    """As `read_images`, of a file that must lie in the root; frame -1 stands for the file."""
-    path = root / name
+    """As `read_images`, of a file that must lie in a root, if any; frame -1 stands for the file."""
     try:
-        inside = path.resolve().is_relative_to(root)
+        inside = root is None or path.resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # as Python 3.11 and 3.12 say of links that lead in a circle
         return repeat(Refused("link that leads nowhere"), len(frames))
     if not inside:

@@ -40,11 +40,8 @@ def probe_images(
     """Read up to `PROBES` evenly spaced samples."""
 
     def probe(sample: int) -> DecodedImage | Refused:
-        file = sources.files[sources.file_index[sample]]
-        (image,) = read_inside(
-            sources.root, file, [int(sources.frames[sample])], reading, _PROBED_SIDE
-        )
-        return image
+        frames = [int(sources.frames[sample])]
+        return next(read_inside(sources.root, sources.path(sample), frames, reading, _PROBED_SIDE))
 
     with decoding_threads(workers) as executor:
         return list(executor.map(probe, evenly_spaced(len(sources), PROBES).tolist()))
@@ -107,9 +104,8 @@ def _decode(
     sources: Sources, first: int, form: StoreFormat, salt: bytes, targets: NDArray[Any]
 ) -> Iterator[dict[str, Any]]:
     """Fill in the pixels of samples of one file; gives their rows of the part."""
-    name = sources.files[sources.file_index[first]]
     frames = sources.frames[first : first + len(targets)].tolist()
-    images = read_inside(sources.root, name, frames, form.reading, form.least)
+    images = read_inside(sources.root, sources.path(first), frames, form.reading, form.least)
     for target, square in zip(targets, resize_images(images, form), strict=True):
         if isinstance(square, Refused):
             yield {"reason": str(square)}
