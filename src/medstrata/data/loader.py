@@ -108,7 +108,7 @@ class Loader:
 
     def batch_rows(self, epoch: int, step: int) -> NDArray[np.int64]:
         """Sample numbers of this process's part of a batch; step counts from the epoch's start."""
-        return self._part(self._ordered(epoch), step)
+        return self._part(self._ordered(epoch)[step * self.batch_size :][: self.batch_size])
 
     def _ordered(self, epoch: int) -> NDArray[np.int64]:
         if self.shuffle_shards is None:
@@ -117,10 +117,9 @@ class Loader:
         order = windowed_permutation(shards, self.shuffle_shards, self.seed, epoch)
         return self.rows[order]
 
-    def _part(self, ordered: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+    def _part(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
         share = self.batch_size // self.world_size
-        start = step * self.batch_size + self.rank * share
-        return ordered[start : start + share]
+        return batch[self.rank * share :][:share]
 
     def epoch(self, epoch: int, first_step: int = 0) -> "Prefetched":
         """The batches of an epoch, from a step on, made ahead in the background."""
@@ -132,11 +131,10 @@ class Loader:
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """As `epoch`, each made in the thread that asks for it, in host memory."""
         ordered = self._ordered(epoch)
-        ahead = self.batch_size + self.store.look_ahead(ordered)
+        whole = ordered[: self.steps_per_epoch * self.batch_size]
         with image_threads() as executor:
-            for step in range(first_step, self.steps_per_epoch):
-                self.store.expect(ordered[step * self.batch_size :][:ahead])
-                rows = self._part(ordered, step)
+            for batch in self.store.batches(whole, self.batch_size, first_step):
+                rows = self._part(batch)
                 pixels, _ = make_views(
                     self.store,
                     rows,

@@ -144,15 +144,10 @@ def store_batches(store: Store, batch_size: int) -> Iterator[ImageBatch]:
     """Every image of a store in its order; with patients, if any image has another name for one."""
     frame = store.columns("sample_id", "patient_id")
     has_patients = bool((frame["patient_id"] != frame["sample_id"]).any())
-    rows = store.rows()
-    ahead = batch_size + store.look_ahead(rows)
-    for start in range(0, len(rows), batch_size):
-        store.expect(rows[start : start + ahead])
-        part = frame.iloc[start : start + batch_size]
+    for rows in store.batches(store.rows(), batch_size):
+        part = frame.iloc[rows]
         patients = part["patient_id"].tolist() if has_patients else None
-        yield ImageBatch(
-            part["sample_id"].tolist(), patients, store, rows[start : start + batch_size]
-        )
+        yield ImageBatch(part["sample_id"].tolist(), patients, store, rows)
 
 
 def file_batches(

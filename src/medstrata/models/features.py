@@ -95,10 +95,7 @@ def forward_all(
     was_training = network.training
     network.eval()
     kept: list[list[NDArray[np.float32]]] = []
-    ahead = batch_size + store.look_ahead(rows)
-    for start in range(0, len(rows), batch_size):
-        store.expect(rows[start : start + ahead])
-        part = rows[start : start + batch_size]
+    for part in store.batches(rows, batch_size):
         kept.append(forward_batch(network, store, part, preprocessing, device, select))
         if advance is not None:
             advance(len(part))

@@ -3,7 +3,7 @@
 Legend: N samples, B batch, C channels, H W height and width, equal here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -173,9 +173,19 @@ class Store:
         """Whether shards are fetched from elsewhere."""
         return self._files is not None
 
-    def look_ahead(self, rows: NDArray[np.int64]) -> int:
-        """How many of these samples lie in two shards, on average; 0 where nothing is fetched."""
-        return 0 if self._files is None else 2 * len(rows) // len(np.unique(self.shards[rows]))
+    def batches(
+        self, rows: NDArray[np.int64], batch_size: int, first: int = 0
+    ) -> Iterator[NDArray[np.int64]]:
+        """These samples a batch at a time, from the first wanted on; the last may be smaller.
+
+        A remote store fetches a batch and two shards of them ahead.
+        """
+        ahead = batch_size
+        if self._files is not None:
+            ahead += 2 * len(rows) // len(np.unique(self.shards[rows]))
+        for start in range(first * batch_size, len(rows), batch_size):
+            self.expect(rows[start : start + ahead])
+            yield rows[start : start + batch_size]
 
     def expect(self, rows: NDArray[np.int64]) -> None:
         """Say which samples will be read next, in this order; a remote store fetches them ahead."""
