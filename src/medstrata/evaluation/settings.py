@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from medstrata.data.view_settings import ViewSettings, mild, require_shuffle_shards
+from medstrata.metrics.knn_defaults import NEIGHBOURS, TEMPERATURE
 from medstrata.runtime.errors import require
 
 # Of feature reuse: debiased CKA takes four, and subsets are of half of the images at the most.
@@ -84,8 +85,8 @@ class ProbeSettings:
     seed: int = 0
     subset_seed: int = 0
     image_size: int = 0
-    neighbours: int = 20
-    temperature: float = 0.07
+    neighbours: int = NEIGHBOURS
+    temperature: float = TEMPERATURE
     metric: str | None = None
     resamples: int = 1000
 

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medstrata.metrics.kinds import TaskKind
+from medstrata.metrics.knn_defaults import NEIGHBOURS, TEMPERATURE
 from medstrata.runtime.devices import processor_has_native_bf16
 
-NEIGHBOURS = 20
-TEMPERATURE = 0.07
 # Queries compared with all images at a time, and cosines held at a time: the first binds up to
 # 65,536 images, beyond it the second bounds the memory.
 _BLOCK, _COSINES = 1024, 2**26

@@ -5,12 +5,12 @@ Shapes: B batch, C channels, H W height and width, D feature size.
 An intermediate loss is a module with two steps, so that the second can see the batches of all
 processes at once: `pool` turns the maps of one stage (B, C, H, W) into what is compared, and
 calling the module with both pooled arrays returns a `StageLoss`. To add one, write the module, its
-name in `settings.LossName` and its line in `INTERMEDIATE_LOSSES`; one of another package needs
-neither, its import path is its name.
+name in `settings.LossName` and its case in `_build_loss`; one of another package needs neither, its
+import path is its name.
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -185,21 +185,6 @@ def cross_correlation_terms(first: Tensor, second: Tensor) -> tuple[Tensor, Tens
     return (diagonal - 1).square().sum(), squares - diagonal.square().sum(), diagonal
 
 
-# Which settings a loss is built with: called with them all, the stage's name and its channels.
-INTERMEDIATE_LOSSES: dict[str, Callable[[IntermediateSettings, str, int], nn.Module]] = {
-    "mse": lambda settings, stage, channels: MeanSquaredError(
-        channels, grid=settings.grids.get(stage, 1)
-    ),
-    "barlow_twins": lambda settings, _, channels: BarlowTwins(
-        channels,
-        projector_size=settings.projector_size,
-        on_weight=settings.on_weight,
-        off_weight=settings.off_weight,
-    ),
-    "centered_cosine": lambda _, __, channels: CenteredCosine(channels),
-}
-
-
 def build_intermediate(
     settings: IntermediateSettings, stage_channels: Mapping[str, int]
 ) -> "IntermediateLosses":
@@ -214,13 +199,28 @@ def build_intermediate(
     absent = weights.keys() - stage_channels.keys()
     if absent:
         raise MedstrataError(f"the backbone has no {sorted(absent)}; it has {list(stage_channels)}")
-    build = INTERMEDIATE_LOSSES.get(settings.loss, _build_foreign)
-    return IntermediateLosses(
-        {stage: build(settings, stage, stage_channels[stage]) for stage in weights}, weights
-    )
+    losses = {stage: _build_loss(settings, stage, stage_channels[stage]) for stage in weights}
+    return IntermediateLosses(losses, weights)
 
 
-def _build_foreign(settings: IntermediateSettings, _: str, channels: int) -> nn.Module:
+def _build_loss(settings: IntermediateSettings, stage: str, channels: int) -> nn.Module:
+    match settings.loss:
+        case "mse":
+            return MeanSquaredError(channels, grid=settings.grids.get(stage, 1))
+        case "barlow_twins":
+            return BarlowTwins(
+                channels,
+                projector_size=settings.projector_size,
+                on_weight=settings.on_weight,
+                off_weight=settings.off_weight,
+            )
+        case "centered_cosine":
+            return CenteredCosine(channels)
+        case _:
+            return _build_foreign(settings, channels)
+
+
+def _build_foreign(settings: IntermediateSettings, channels: int) -> nn.Module:
     make = load_object(settings.loss, "intermediate loss")
     try:
         loss = make(channels, **settings.options)
