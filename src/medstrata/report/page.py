@@ -2,15 +2,17 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medstrata.report.compare.comparison import arm_order, comparisons
-from medstrata.report.compare.gaps import score_gaps
+from medstrata.report.compare.comparison import Comparison, arm_order, comparisons
+from medstrata.report.compare.differences import paired_differences
+from medstrata.report.compare.gaps import layer_gaps, prediction_gaps, score_gaps
 from medstrata.report.read.facts import Note, Run, RunFiles
 from medstrata.report.read.results import Atlas, Finetune, Pretrain, Probe, Reuse
 from medstrata.report.read.runs import Collection, collect
@@ -18,15 +20,24 @@ from medstrata.report.render.contents import Contents
 from medstrata.report.render.exports import check_folder, write_files
 from medstrata.report.render.figures import Style, arm_styles, swatch
 from medstrata.report.render.formatting import bracketed, counted
-from medstrata.report.render.parts import Section
+from medstrata.report.sections.ablation import ablation_section
+from medstrata.report.sections.atlas import atlas_section
 from medstrata.report.sections.audits import audits_section
-from medstrata.report.sections.evidence import evidence_sections, paired_differences
+from medstrata.report.sections.calibration import calibration_section
+from medstrata.report.sections.differences import differences_section
+from medstrata.report.sections.efficiency import efficiency_section
 from medstrata.report.sections.headline import headline, without_scores
 from medstrata.report.sections.inventory import data_section, environments
-from medstrata.report.sections.layers import layer_sections
+from medstrata.report.sections.ks_distance import ks_section
+from medstrata.report.sections.legacy import legacy_section
+from medstrata.report.sections.mean_difference import gains_section
 from medstrata.report.sections.pretraining import pretraining_section
+from medstrata.report.sections.probing import probing_section
 from medstrata.report.sections.results import findings_section, results_section
+from medstrata.report.sections.reuse import reuse_section
+from medstrata.report.sections.section import Section
 from medstrata.report.sections.views import views_section
+from medstrata.runtime.console import progress_bar
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 
@@ -125,28 +136,50 @@ def _sections(
 ) -> tuple[str, list[Section], list[Note]]:
     """What is shown in one sentence or two, then in sections; and what is missing."""
     pretrain = collection.of(Pretrain)
-    found, duplicates = comparisons(collection.of(Finetune))
-    paired = paired_differences(found)
-    evidence, unproven = evidence_sections(found, paired, pretrain, styles)
-    layers, untold = layer_sections(collection, found, styles)
-    audits, unaudited = audits_section([*pretrain, *collection.of(Finetune)])
-    views, unseen = views_section(pretrain)
-    scores: list[Section] = []
-    if found:
-        results = results_section(found, styles)
-        scores = [findings_section(found, paired), data_section(found), results]
-    rest = (*evidence, *layers, audits, pretraining_section(pretrain, styles), views)
+    tuned, notes = comparisons(collection.of(Finetune))
+    probes, probe_notes = comparisons(collection.of(Probe))
+    reuses, reuse_notes = comparisons(collection.of(Reuse))
+    atlases, atlas_notes = comparisons(collection.of(Atlas))
+    paired = paired_differences(tuned)
+    makers: list[Callable[[], Section]] = []
+    if tuned:
+        makers += [
+            lambda: findings_section(tuned, paired),
+            lambda: data_section(tuned),
+            lambda: results_section(tuned, styles),
+        ]
+    makers += [
+        lambda: differences_section(tuned, paired, styles),
+        lambda: gains_section(tuned),
+        lambda: efficiency_section(tuned),
+        lambda: ks_section(tuned, styles),
+        lambda: calibration_section(tuned, styles),
+        lambda: ablation_section(pretrain, tuned),
+        lambda: legacy_section(tuned),
+        lambda: probing_section(probes, styles),
+        lambda: reuse_section(reuses, styles),
+        lambda: atlas_section(atlases, styles),
+        lambda: audits_section([*pretrain, *collection.of(Finetune)]),
+    ]
+    if pretrain:
+        makers += [lambda: pretraining_section(pretrain, styles), lambda: views_section(pretrain)]
+    with progress_bar() as bar:
+        sections = [make() for make in bar.track(makers, description="computing sections")]
+    layers: Mapping[str, Sequence[Comparison[Any]]] = {
+        "layer-wise probing": probes,
+        "feature reuse": reuses,
+        "atlas": atlases,
+    }
     notes = [
         *collection.notes,
-        *duplicates,
-        *unseen,
-        *unaudited,
-        *score_gaps(pretrain, found),
-        *unproven,
-        *untold,
+        *(*notes, *probe_notes, *reuse_notes, *atlas_notes),
+        *score_gaps(pretrain, tuned),
+        *prediction_gaps(tuned, paired),
+        *layer_gaps(layers, tuned),
+        *(note for section in sections for note in section.notes),
     ]
-    verdict = headline(found, paired) if found else without_scores(collection)
-    return verdict, [*scores, *(one for one in rest if one is not None)], notes
+    verdict = headline(tuned, paired) if tuned else without_scores(collection)
+    return verdict, [section for section in sections if section.parts], notes
 
 
 def _script_source(script: str) -> str:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from medstrata.report.compare.differences import paired_differences
 from medstrata.report.compare.gaps import prediction_gaps, score_gaps
 from medstrata.report.read.facts import Note
 from medstrata.report.read.results import Pretrain
 from medstrata.report.read.runs import collect
 from support.layer_runs import probe_run, reuse_run
 from support.predicted_runs import (
-    comparison_in,
     comparisons_in,
     seeds,
 )
@@ -18,6 +18,11 @@ from support.report_runs import STORE, TASK, finetune_run, pretrain_run
 
 def gaps_in(folder: Path) -> list[Note]:
     return list(score_gaps(collect([folder]).of(Pretrain), comparisons_in(folder)))
+
+
+def prediction_gaps_in(folder: Path) -> list[Note]:
+    found = comparisons_in(folder)
+    return list(prediction_gaps(found, paired_differences(found)))
 
 
 def test_only_like_is_compared(tmp_path):
@@ -51,11 +56,11 @@ def test_pretrained_arm_without_scores_is_named(tmp_path):
 def test_what_cannot_be_computed_is_said(tmp_path, patients):
     for arm in ("a", "b"):
         seeds(tmp_path, patients, arm, 1.0, 0)
-    why = [note.why for note in prediction_gaps(comparison_in(tmp_path))]
+    why = [note.why for note in prediction_gaps_in(tmp_path)]
     assert any("no arm named scratch or imagenet or moco" in one for one in why)
     assert any("neither label efficiency nor a KS distance" in one for one in why)
     patients.run(tmp_path / "full", "a", 1.0, patients.predictions(1.0))
-    told_of = {note.what[-3:]: note.why for note in prediction_gaps(comparison_in(tmp_path))}
+    told_of = {note.what[-3:]: note.why for note in prediction_gaps_in(tmp_path)}
     assert "its KS distance is not known" in told_of[": b"]
     assert "the floor of the KS distance is not known" in told_of[": a"]
 

@@ -41,9 +41,9 @@ def test_ablation_holds_runs_that_differ_in_the_intermediate_loss_alone(tmp_path
     for arm in ("moco", "moco_mse", "late", "other", "lost"):
         tuned(tmp_path / "fine", patients, arm, f"/moved/pre/{arm}")
     collection = collect([tmp_path])
-    section, notes = ablation_section(collection.of(Pretrain), comparisons_in(tmp_path))
-    assert [note.what for note in notes] == [f"{tmp_path.name}/pre/{lost.name}"]
-    _, _, table = section.parts
+    section = ablation_section(collection.of(Pretrain), comparisons_in(tmp_path))
+    assert [note.what for note in section.notes] == [f"{tmp_path.name}/pre/{lost.name}"]
+    _, table = section.parts
     rows = {row[0].text: [entry.text for entry in row[1:4]] for row in table.rows}
     assert rows == {
         "moco": ["none, plain MoCo", "–", "–"],

@@ -30,7 +30,7 @@ def test_efficiency_finds_the_share_that_suffices(tmp_path, patients):
             probability = patients.predictions(skill, 3)
             patients.run(tmp_path / f"{arm}-{fraction}", arm, fraction, probability)
     section = efficiency_section([comparison_in(tmp_path)])
-    shown = entries(section.parts[2])
+    shown = entries(section.parts[1])
     # At 10 % its predictions are those of scratch with all labels.
     assert shown["moco"][0].text == f"≤ 10{THIN}%"
     assert shown["moco_bt"][0].text == "not reached"

@@ -15,6 +15,7 @@ from medstrata.report.read.facts import Note
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import listed, percent
+from medstrata.runtime.console import progress_bar
 
 # Arms that others are held against, in the order of their tables.
 BASELINES = ("scratch", "imagenet", "moco")
@@ -83,6 +84,19 @@ def families(comparison: Comparison[Finetune]) -> tuple[Family, ...]:
                 others = [arm for arm in comparison.arms if arm not in (baseline, *met)]
                 found.append(_family(comparison, baseline, others))
     return tuple(family for family in found if family.contrasts or family.notes)
+
+
+def paired_differences(found: Sequence[Comparison[Finetune]]) -> dict[str, tuple[Family, ...]]:
+    """The families of differences of each comparison, by its name; with a progress bar."""
+    paired = {}
+    with progress_bar() as bar:
+        for comparison in bar.track(found, description="comparing arms"):
+            # Kept by the predictions: every table asks for them again.
+            for metric in comparison.metrics:
+                for fraction in comparison.fractions:
+                    comparison.column(fraction, metric)
+            paired[comparison.name] = families(comparison)
+    return paired
 
 
 def matched(

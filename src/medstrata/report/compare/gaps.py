@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from medstrata.report.compare.comparison import Comparison, RunT, by_place
-from medstrata.report.compare.differences import BASELINES, identity
+from medstrata.report.compare.differences import BASELINES, Family, identity
 from medstrata.report.compare.stages import stage_order
 from medstrata.report.read.facts import EvaluationRun, Note
 from medstrata.report.read.results import READ_OUTS, Atlas, Finetune, Pretrain, Probe, Reuse
@@ -87,7 +87,30 @@ def _unlike_subsets(comparison: Comparison[Finetune]) -> Iterator[Note]:
             )
 
 
-def prediction_gaps(comparison: Comparison[Finetune]) -> Iterator[Note]:
+def prediction_gaps(
+    found: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]
+) -> Iterator[Note]:
+    """What rests on predictions and could not be computed.
+
+    Args:
+        found: The comparisons of fine-tuning runs.
+        paired: Name of a comparison -> its paired differences.
+    """
+    yield from _unread_predictions(found)
+    for comparison in found:
+        for family in paired[comparison.name]:
+            yield from family.notes
+        yield from _lacking_references(comparison)
+
+
+def _unread_predictions(found: Iterable[Comparison[RunT]]) -> Iterator[Note]:
+    """The runs whose predictions were left out; all read-outs of a place name the same."""
+    for same in by_place(found):
+        for predictions in list(same[0].read_outs.values())[:1]:
+            yield from predictions.notes
+
+
+def _lacking_references(comparison: Comparison[Finetune]) -> Iterator[Note]:
     """What could not be computed for want of runs, where several arms have predictions."""
     full = {arm: comparison.predicted(arm, 1.0) for arm in comparison.arms}
     arms = [
@@ -133,6 +156,7 @@ def layer_gaps(
         place = (comparison.task.name, comparison.store.name)
         expected.setdefault(place, {}).update(dict.fromkeys(comparison.arms))
     for kind, found in kinds.items():
+        yield from _unread_predictions(found)
         if expected and not found:
             yield Note(what=kind, why="no such run was given: this report says nothing about it")
             continue

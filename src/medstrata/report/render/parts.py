@@ -1,6 +1,6 @@
 """What a section of the page is made of, whatever it is about; the templates show each part."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -97,37 +97,6 @@ class Collapsible:
 
 
 Part = Heading | Text | DefinitionList | Bullets | Table | Pictures | Sheet | Collapsible
-
-
-@dataclass(frozen=True, kw_only=True)
-class SectionWords:
-    """What is said of a section.
-
-    Attributes:
-        anchor: Where a link leads; unique in the page.
-        title: Its heading.
-        short: Its name in the list of sections.
-        lead: How to read it, before everything else; may be empty.
-    """
-
-    anchor: str
-    title: str
-    short: str
-    lead: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the page: its words, then what it holds, in order."""
-
-    words: SectionWords
-    parts: Sequence[Part]
-
-
-def section_of(words: SectionWords, parts: Iterable[Part]) -> Section | None:
-    """A section; None where it would hold nothing but its lead."""
-    kept = tuple(parts)
-    return Section(words, (Text(words.lead, "lead"), *kept)) if kept else None
 
 
 def headed(heading: str, table: Table | None) -> tuple[Part, ...]:

@@ -21,7 +21,7 @@ from medstrata.report.render.formatting import (
     sentence,
     slug,
 )
-from medstrata.report.render.parts import Part, Section, SectionWords, headed, section_of
+from medstrata.report.render.parts import Part, headed
 from medstrata.report.render.tables import (
     Table,
     TableCell,
@@ -30,6 +30,7 @@ from medstrata.report.render.tables import (
     text_cells,
     unique_name,
 )
+from medstrata.report.sections.section import Section
 
 _LOSSES = {
     "none": "none, plain MoCo",
@@ -52,14 +53,10 @@ class Setting:
     options: str
 
 
-def ablation_section(
-    runs: Sequence[Pretrain], found: Sequence[Comparison[Finetune]]
-) -> tuple[Section | None, list[Note]]:
+def ablation_section(runs: Sequence[Pretrain], found: Sequence[Comparison[Finetune]]) -> Section:
     """A table for each comparison with encoders of two settings or more that differ in no other.
 
-    Returns:
-        None where there are none, and a note for each run that may belong there and cannot be
-        placed.
+    Runs that may belong there and cannot be placed are in its notes.
     """
     groups: dict[str, dict[str, Setting]] = {}
     notes = []
@@ -83,8 +80,6 @@ def ablation_section(
                 names[name] = None
                 parts += headed(comparison.heading, table)
         notes += _untraced({run.arm for run in runs if run.files.name in settings}, runs, found)
-    if not parts:
-        return None, notes
     lead = (
         "Encoders whose pre-training differs in the loss on the intermediate stages alone: the "
         "stages that carry it, its weights, its own options. Every other setting is equal, as "
@@ -92,9 +87,14 @@ def ablation_section(
         "Each encoder was pre-trained with one start unless more runs are counted, so small "
         "differences between rows may be those of the start."
     )
-    title = "Which stages, which weights"
-    words = SectionWords(anchor="ablation", title=title, short="Ablation", lead=lead)
-    return section_of(words, parts), notes
+    return Section(
+        anchor="ablation",
+        title="Which stages, which weights",
+        short="Ablation",
+        lead=lead,
+        parts=parts,
+        notes=notes,
+    )
 
 
 def _untraced(

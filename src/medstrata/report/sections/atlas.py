@@ -18,11 +18,8 @@ from medstrata.report.render.parts import (
     Heading,
     Part,
     Pictures,
-    Section,
-    SectionWords,
     Sheet,
     Text,
-    section_of,
 )
 from medstrata.report.render.summary_figures import ReferenceBand, stage_figure
 from medstrata.report.render.tables import unique_names
@@ -35,6 +32,7 @@ from medstrata.report.sections.atlas_map import (
     read_points,
 )
 from medstrata.report.sections.atlas_tables import agreement_table, spectrum_curves, spectrum_table
+from medstrata.report.sections.section import Section
 
 _COLUMNS = {"label": "label", "patient_id": "patient", "site": "site"}
 _SPECTRUM = Markup(
@@ -53,23 +51,19 @@ _MAPS = Markup(
 )
 
 
-_WORDS = SectionWords(
-    anchor="atlas",
-    title="Atlas of the features",
-    short="Atlas",
-    lead="What the frozen encoders make of test images, before any label was used: how many "
-    "directions their features spread over, which images they hold to be alike, and a map of "
-    "all.",
-)
-
-
-def atlas_section(
-    found: Sequence[Comparison[Atlas]], styles: Mapping[str, Style]
-) -> tuple[Section | None, list[Note]]:
+def atlas_section(found: Sequence[Comparison[Atlas]], styles: Mapping[str, Style]) -> Section:
     """Everything about atlases, and a note for each picture or map that cannot be read."""
     notes: list[Note] = []
-    section = section_of(_WORDS, [part for one in found for part in _parts(one, styles, notes)])
-    return section, notes
+    return Section(
+        anchor="atlas",
+        title="Atlas of the features",
+        short="Atlas",
+        lead="What the frozen encoders make of test images, before any label was used: how many "
+        "directions their features spread over, which images they hold to be alike, and a map of "
+        "all.",
+        parts=[part for one in found for part in _parts(one, styles, notes)],
+        notes=notes,
+    )
 
 
 def _parts(

@@ -6,16 +6,9 @@ from typing import Any
 from medstrata.report.read.facts import Note, Run
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.render.formatting import counted, listed, percent, slug
-from medstrata.report.render.parts import (
-    Bullets,
-    Heading,
-    Part,
-    Section,
-    SectionWords,
-    Text,
-    section_of,
-)
+from medstrata.report.render.parts import Bullets, Heading, Part, Text
 from medstrata.report.render.tables import Table, TableCell, count_cell, number_cell, text_cells
+from medstrata.report.sections.section import Section
 
 _CUES = {
     "size": "Image size",
@@ -26,22 +19,8 @@ _CUES = {
 }
 
 
-_WORDS = SectionWords(
-    anchor="audit",
-    title="Data audit",
-    short="Data audit",
-    lead="What in the images and splits could make a score look better than it is. A shortcut "
-    "is something other than the finding that predicts the label by itself: its AUROC would be "
-    "0.5 if it told nothing. Its interval is over patients.",
-)
-
-
-def audits_section(runs: Sequence[Run]) -> tuple[Section | None, list[Note]]:
-    """Each audit once, in the order of the stores' names.
-
-    Returns:
-        None where there is none, and a note for each store without a readable one.
-    """
+def audits_section(runs: Sequence[Run]) -> Section:
+    """Each audit once, in the order of the stores' names; a note where none can be read."""
     audits: dict[str, list[Part]] = {}
     lacking: dict[str, Note] = {}
     for run in sorted(runs, key=lambda run: (run.store.name, run.files.name)):
@@ -59,8 +38,16 @@ def audits_section(runs: Sequence[Run]) -> tuple[Section | None, list[Note]]:
                 audits[key] = _parts(store, facts)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             lacking[store] = Note(what=store, why="the data audit of its runs cannot be read")
-    section = section_of(_WORDS, (part for parts in audits.values() for part in parts))
-    return section, list(lacking.values())
+    return Section(
+        anchor="audit",
+        title="Data audit",
+        short="Data audit",
+        lead="What in the images and splits could make a score look better than it is. A shortcut "
+        "is something other than the finding that predicts the label by itself: its AUROC would be "
+        "0.5 if it told nothing. Its interval is over patients.",
+        parts=[part for parts in audits.values() for part in parts],
+        notes=list(lacking.values()),
+    )
 
 
 def _parts(store: str, facts: Mapping[str, Any]) -> list[Part]:

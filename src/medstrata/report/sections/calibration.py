@@ -29,8 +29,9 @@ from medstrata.report.render.figures import (
     unit_square,
 )
 from medstrata.report.render.formatting import percent, score_text
-from medstrata.report.render.parts import Heading, Part, Pictures, Section, SectionWords, section_of
+from medstrata.report.render.parts import Heading, Part, Pictures
 from medstrata.report.render.tables import TableCell, arm_table, summary_cell
+from medstrata.report.sections.section import Section
 
 _SCORES = {"ece": "ECE", "brier": "Brier"}
 
@@ -92,22 +93,20 @@ def _outcomes(target: NDArray[Any], probability: Floats, kind: TaskKind) -> tupl
     return probability.max(axis=1), (chosen == target).astype(np.float64)
 
 
-_WORDS = SectionWords(
-    anchor="calibration",
-    title="Calibration",
-    short="Calibration",
-    lead="Whether a probability of 0.8 comes true eight times in ten. ECE is the mean distance "
-    f"between stated probability and frequency over {CALIBRATION_BINS} bins of equal width, "
-    "the Brier score the mean squared error of the probabilities; less is better in both. ECE "
-    "of few images is never 0, even of a perfect model. Nothing was recalibrated.",
-)
-
-
 def calibration_section(
     found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]
-) -> Section | None:
+) -> Section:
     """Every comparison with calibration scores or predictions."""
-    return section_of(_WORDS, (part for one in found for part in _parts(one, styles)))
+    return Section(
+        anchor="calibration",
+        title="Calibration",
+        short="Calibration",
+        lead="Whether a probability of 0.8 comes true eight times in ten. ECE is the mean distance "
+        f"between stated probability and frequency over {CALIBRATION_BINS} bins of equal width, "
+        "the Brier score the mean squared error of the probabilities; less is better in both. ECE "
+        "of few images is never 0, even of a perfect model. Nothing was recalibrated.",
+        parts=[part for one in found for part in _parts(one, styles)],
+    )
 
 
 def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Iterator[Part]:

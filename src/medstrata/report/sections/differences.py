@@ -31,37 +31,39 @@ from medstrata.report.render.formatting import (
     sentence,
     signed,
 )
-from medstrata.report.render.parts import Heading, Part, Pictures, Section, SectionWords, section_of
+from medstrata.report.render.parts import Heading, Part, Pictures
 from medstrata.report.render.tables import Table, TableCell, arm_cell, labels_head, number_cell
+from medstrata.report.sections.section import Section
 
 _SEEDS_NAMED = 5  # per-seed differences are listed up to this many, else their range is given
 
 
-_WORDS = SectionWords(
-    anchor="differences",
-    title="Paired differences to the baselines",
-    short="Differences",
-    lead="All arms are scored on the same patients and, seed by seed, were given the same "
-    "labelled images, so much of what moves a score moves both sides alike and drops out of "
-    "their difference. Each entry is the arm's mean score over seeds less the baseline's, "
-    f"with its {percent(LEVEL)} interval from {RESAMPLES:,} resamples of the test patients; p "
-    "comes from exchanging the two arms' predictions patient by patient; the adjusted p is "
-    "Holm's, over all differences of its table. Clear: the adjusted p is below "
-    f"{ALPHA} and the interval leaves out 0. Interval and p speak of other patients; the "
-    "seeds' own differences show how much hangs on the labelled images and the start.",
-)
-
-
 def differences_section(
-    found: Sequence[tuple[Comparison[Finetune], Sequence[Family]]], styles: Mapping[str, Style]
-) -> Section | None:
-    """Every family of differences; None where nothing could be paired.
+    found: Sequence[Comparison[Finetune]],
+    paired: Mapping[str, Sequence[Family]],
+    styles: Mapping[str, Style],
+) -> Section:
+    """Every family of differences.
 
     Args:
-        found: Each comparison with its families.
+        found: The comparisons.
+        paired: Name of a comparison -> its families.
         styles: Arm -> style.
     """
-    return section_of(_WORDS, (part for one in found for part in _parts(*one, styles)))
+    return Section(
+        anchor="differences",
+        title="Paired differences to the baselines",
+        short="Differences",
+        lead="All arms are scored on the same patients and, seed by seed, were given the same "
+        "labelled images, so much of what moves a score moves both sides alike and drops out of "
+        "their difference. Each entry is the arm's mean score over seeds less the baseline's, "
+        f"with its {percent(LEVEL)} interval from {RESAMPLES:,} resamples of the test patients; p "
+        "comes from exchanging the two arms' predictions patient by patient; the adjusted p is "
+        "Holm's, over all differences of its table. Clear: the adjusted p is below "
+        f"{ALPHA} and the interval leaves out 0. Interval and p speak of other patients; the "
+        "seeds' own differences show how much hangs on the labelled images and the start.",
+        parts=[part for one in found for part in _parts(one, paired[one.name], styles)],
+    )
 
 
 def _parts(

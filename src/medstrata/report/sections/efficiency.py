@@ -9,30 +9,29 @@ from medstrata.report.compare.differences import identity
 from medstrata.report.read.predictions import LEVEL, RESAMPLES
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import metric_name, percent, score_text
-from medstrata.report.render.parts import Section, SectionWords, headed, section_of
+from medstrata.report.render.parts import headed
 from medstrata.report.render.tables import Table, TableCell, arm_table
+from medstrata.report.sections.section import Section
 
 # Arms whose score with all labels is to be reached.
 _REFERENCES = ("scratch", "moco")
 
 
-_WORDS = SectionWords(
-    anchor="efficiency",
-    title="Label efficiency",
-    short="Label efficiency",
-    lead="The share of the labels with which an arm scores what a reference arm scores with "
-    "all of them. Between the shares studied the mean score over seeds is taken to rise along "
-    "a straight line in the logarithm of the share; the smallest share at which the line meets "
-    "the reference is given. Where the smallest share studied is enough already, less may be "
-    f"too: such an entry begins with ≤. The {percent(LEVEL)} interval is over patients "
-    f"({RESAMPLES:,} resamples, the same for both arms); an open end means that the reference "
-    "was not reached in that many of them.",
-)
-
-
-def efficiency_section(found: Sequence[Comparison[Finetune]]) -> Section | None:
+def efficiency_section(found: Sequence[Comparison[Finetune]]) -> Section:
     """Every comparison with a reference trained on all labels."""
-    return section_of(_WORDS, (part for one in found for part in headed(one.heading, _table(one))))
+    return Section(
+        anchor="efficiency",
+        title="Label efficiency",
+        short="Label efficiency",
+        lead="The share of the labels with which an arm scores what a reference arm scores with "
+        "all of them. Between the shares studied the mean score over seeds is taken to rise along "
+        "a straight line in the logarithm of the share; the smallest share at which the line meets "
+        "the reference is given. Where the smallest share studied is enough already, less may be "
+        f"too: such an entry begins with ≤. The {percent(LEVEL)} interval is over patients "
+        f"({RESAMPLES:,} resamples, the same for both arms); an open end means that the reference "
+        "was not reached in that many of them.",
+        parts=[part for one in found for part in headed(one.heading, _table(one))],
+    )
 
 
 def _table(comparison: Comparison[Finetune]) -> Table | None:

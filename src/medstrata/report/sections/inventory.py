@@ -16,16 +16,7 @@ from medstrata.report.render.formatting import (
     percent,
     span,
 )
-from medstrata.report.render.parts import (
-    Collapsible,
-    DefinitionList,
-    Heading,
-    Part,
-    Section,
-    SectionWords,
-    Text,
-    headed,
-)
+from medstrata.report.render.parts import Collapsible, DefinitionList, Heading, Part, Text, headed
 from medstrata.report.render.tables import (
     Table,
     TableCell,
@@ -35,6 +26,7 @@ from medstrata.report.render.tables import (
     text_cells,
 )
 from medstrata.report.sections.curves import read
+from medstrata.report.sections.section import Section
 
 
 def data_section(found: Sequence[Comparison[Finetune]]) -> Section:
@@ -52,7 +44,7 @@ def data_section(found: Sequence[Comparison[Finetune]]) -> Section:
             ("Judged by", f"{metric_name(same[0].metric)} on {tested}"),
         ]
         parts += [Heading(same[0].where), DefinitionList(terms), _subset_table(same)]
-    return Section(SectionWords(anchor="data", title="Data and tasks", short="Data"), parts)
+    return Section(anchor="data", title="Data and tasks", short="Data", parts=parts)
 
 
 def _data_table(places: Sequence[Sequence[Comparison[Finetune]]]) -> Table:

@@ -22,16 +22,9 @@ from medstrata.report.render.figures import (
     unit_square,
 )
 from medstrata.report.render.formatting import counted, percent
-from medstrata.report.render.parts import (
-    Collapsible,
-    Heading,
-    Part,
-    Pictures,
-    Section,
-    SectionWords,
-    section_of,
-)
+from medstrata.report.render.parts import Collapsible, Heading, Part, Pictures
 from medstrata.report.render.tables import Table, TableCell, arm_table, number_cell
+from medstrata.report.sections.section import Section
 
 # Fraction below 1 -> distance from models on all labels; at 1 the floor.
 KsByFraction = Mapping[float, KsDistances]
@@ -58,26 +51,22 @@ def _mean(distances: Sequence[KsDistance]) -> KsDistance:
     return KsDistance(value=float(value), low=float(low), high=float(high))
 
 
-_WORDS = SectionWords(
-    anchor="ks-distance",
-    title="KS distance: few labels against all",
-    short="KS distance",
-    lead="The KS (Kolmogorov-Smirnov) distance is the largest gap between two cumulative "
-    "distributions: here of the test probabilities of a model tuned on few labels and of one "
-    "tuned on all, seed by seed, then averaged over seeds. 0 means that the two models spread "
-    "their probabilities alike, which does not make either right. Chance and the start alone "
-    "move probabilities too: beside each arm stands the same distance between models of two "
-    f"seeds, both tuned on all labels, as the floor. The {percent(LEVEL)} interval is over "
-    f"patients ({RESAMPLES:,} resamples), its ends averaged over seeds; chance only adds to a "
-    "distance, so the interval lies mostly below the value. Near the floor it is too narrow.",
-)
-
-
-def ks_section(
-    found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]
-) -> Section | None:
+def ks_section(found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]) -> Section:
     """Every comparison in which an arm was trained on few labels and on all."""
-    return section_of(_WORDS, (part for one in found for part in _parts(one, styles)))
+    return Section(
+        anchor="ks-distance",
+        title="KS distance: few labels against all",
+        short="KS distance",
+        lead="The KS (Kolmogorov-Smirnov) distance is the largest gap between two cumulative "
+        "distributions: here of the test probabilities of a model tuned on few labels and of one "
+        "tuned on all, seed by seed, then averaged over seeds. 0 means that the two models spread "
+        "their probabilities alike, which does not make either right. Chance and the start alone "
+        "move probabilities too: beside each arm stands the same distance between models of two "
+        f"seeds, both tuned on all labels, as the floor. The {percent(LEVEL)} interval is over "
+        f"patients ({RESAMPLES:,} resamples), its ends averaged over seeds; chance only adds to a "
+        "distance, so the interval lies mostly below the value. Near the floor it is too narrow.",
+        parts=[part for one in found for part in _parts(one, styles)],
+    )
 
 
 def ks_distances(comparison: Comparison[Finetune], arm: str) -> KsByFraction:

@@ -8,7 +8,7 @@ from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import metric_name, percent, sentence
-from medstrata.report.render.parts import Section, SectionWords, headed, section_of
+from medstrata.report.render.parts import headed
 from medstrata.report.render.tables import (
     Table,
     TableCell,
@@ -18,22 +18,22 @@ from medstrata.report.render.tables import (
     text_cells,
 )
 from medstrata.report.sections.curves import read
-
-_WORDS = SectionWords(
-    anchor="legacy",
-    title="As the paper's code computes it: not to be used",
-    short="Legacy figures",
-    lead="For comparison with figures made by the paper's published code, and for nothing "
-    "else. It scores the last epoch, although another was chosen by validation. Its interval "
-    "is the mean ± 1.96 standard deviations / √500 over 500 draws of single images: the "
-    "standard deviation of such draws is the standard error already, so the interval is about "
-    "22 times too narrow. The right score and interval stand beside them.",
-)
+from medstrata.report.sections.section import Section
 
 
-def legacy_section(found: Sequence[Comparison[Finetune]]) -> Section | None:
+def legacy_section(found: Sequence[Comparison[Finetune]]) -> Section:
     """Every comparison with runs that recorded such figures."""
-    return section_of(_WORDS, (part for one in found for part in headed(one.heading, _table(one))))
+    return Section(
+        anchor="legacy",
+        title="As the paper's code computes it: not to be used",
+        short="Legacy figures",
+        lead="For comparison with figures made by the paper's published code, and for nothing "
+        "else. It scores the last epoch, although another was chosen by validation. Its interval "
+        "is the mean ± 1.96 standard deviations / √500 over 500 draws of single images: the "
+        "standard deviation of such draws is the standard error already, so the interval is about "
+        "22 times too narrow. The right score and interval stand beside them.",
+        parts=[part for one in found for part in headed(one.heading, _table(one))],
+    )
 
 
 def _table(comparison: Comparison[Finetune]) -> Table | None:

@@ -19,7 +19,7 @@ from medstrata.report.render.formatting import (
     signed,
     slug,
 )
-from medstrata.report.render.parts import Heading, Part, Section, SectionWords, section_of
+from medstrata.report.render.parts import Heading, Part
 from medstrata.report.render.tables import (
     Table,
     TableCell,
@@ -27,6 +27,7 @@ from medstrata.report.render.tables import (
     labels_head,
     number_cell,
 )
+from medstrata.report.sections.section import Section
 from medstrata.runtime.randomness import Stream, permutation
 
 # The comparisons of one protocol, each by its number among the data sets.
@@ -48,21 +49,8 @@ class Gain:
     parts: Mapping[int, float]
 
 
-_WORDS = SectionWords(
-    anchor="gain",
-    title="Mean gain over data sets",
-    short="Mean gain",
-    lead="Each entry averages the differences between an arm and a baseline over the data "
-    "sets, every set counting the same; the same patients, labelled images and seeds on both "
-    f"sides. The {percent(LEVEL)} interval comes from {RESAMPLES:,} resamples of the patients "
-    "of each set. It takes the data sets as they are: it does not tell what another data set "
-    "would show. Where the sets are judged by different metrics, their differences are "
-    "averaged all the same, as points of a scale from 0 to 1.",
-)
-
-
-def gains_section(found: Sequence[Comparison[Finetune]]) -> Section | None:
-    """A table for each protocol and baseline; None unless there are several data sets."""
+def gains_section(found: Sequence[Comparison[Finetune]]) -> Section:
+    """A table for each protocol and baseline, where there are several data sets."""
     parts: list[Part] = []
     places = list(dict.fromkeys(comparison.place for comparison in found))
     for protocol in dict.fromkeys(comparison.protocol for comparison in found):
@@ -75,7 +63,18 @@ def gains_section(found: Sequence[Comparison[Finetune]]) -> Section | None:
         ]
         if tables:
             parts += [Heading(protocol_name(protocol)), *tables]
-    return section_of(_WORDS, parts)
+    return Section(
+        anchor="gain",
+        title="Mean gain over data sets",
+        short="Mean gain",
+        lead="Each entry averages the differences between an arm and a baseline over the data "
+        "sets, every set counting the same; the same patients, labelled images and seeds on both "
+        f"sides. The {percent(LEVEL)} interval comes from {RESAMPLES:,} resamples of the patients "
+        "of each set. It takes the data sets as they are: it does not tell what another data set "
+        "would show. Where the sets are judged by different metrics, their differences are "
+        "averaged all the same, as points of a scale from 0 to 1.",
+        parts=parts,
+    )
 
 
 def gain(sets: Sets, arm: str, baseline: str, fraction: float) -> Gain | None:

@@ -7,27 +7,24 @@ from markupsafe import Markup
 from medstrata.report.read.results import Pretrain
 from medstrata.report.render.figures import Style
 from medstrata.report.render.formatting import counted
-from medstrata.report.render.parts import Bullets, Heading, Part, Section, SectionWords, Text
+from medstrata.report.render.parts import Bullets, Heading, Part, Text
 from medstrata.report.sections.curves import pretrain_curves, read
 from medstrata.report.sections.inventory import pretrain_table
+from medstrata.report.sections.section import Section
 
 _SHOWN = 6  # warnings of a run that are shown before the rest is counted
 
 
-def pretraining_section(runs: Sequence[Pretrain], styles: Mapping[str, Style]) -> Section | None:
-    """Everything about the pre-training runs; None where there is none."""
-    if not runs:
-        return None
+def pretraining_section(runs: Sequence[Pretrain], styles: Mapping[str, Style]) -> Section:
+    """Everything about the pre-training runs."""
     said = [part for run in runs for part in _warnings(run)]
-    return Section(
-        SectionWords(anchor="pretraining", title="Pre-training", short="Pre-training"),
-        (
-            pretrain_table(runs),
-            Heading("What the monitors said"),
-            *(said or [Text("No run raised a warning of collapse.")]),
-            *pretrain_curves(runs, styles),
-        ),
+    parts = (
+        pretrain_table(runs),
+        Heading("What the monitors said"),
+        *(said or [Text("No run raised a warning of collapse.")]),
+        *pretrain_curves(runs, styles),
     )
+    return Section(anchor="pretraining", title="Pre-training", short="Pre-training", parts=parts)
 
 
 def _warnings(run: Pretrain) -> Iterator[Part]:

@@ -19,21 +19,12 @@ from medstrata.report.render.formatting import (
     percent_slug,
     span,
 )
-from medstrata.report.render.parts import (
-    Collapsible,
-    DefinitionList,
-    Heading,
-    Part,
-    Pictures,
-    Section,
-    SectionWords,
-    Text,
-    section_of,
-)
+from medstrata.report.render.parts import Collapsible, DefinitionList, Heading, Part, Pictures, Text
 from medstrata.report.render.seed_summary import Summary
 from medstrata.report.render.summary_figures import common_limits, stage_figure
 from medstrata.report.render.tables import Table, TableCell, arm_cell, text_cells
 from medstrata.report.sections.results import summary_cells
+from medstrata.report.sections.section import Section
 
 # Stage -> arm -> its score.
 Scores = Mapping[str, Mapping[str, Summary]]
@@ -55,15 +46,16 @@ _NOTE = (
 )
 
 
-_WORDS = SectionWords(anchor="probing", title="Layer-wise probing", short="Probing", lead=_LEAD)
-
-
-def probing_section(
-    found: Sequence[Comparison[Probe]], styles: Mapping[str, Style]
-) -> Section | None:
-    """Curves, tables and sentences of every comparison; None when no stage has a score."""
+def probing_section(found: Sequence[Comparison[Probe]], styles: Mapping[str, Style]) -> Section:
+    """Curves, tables and sentences of every comparison where a stage has a score."""
     parts = [part for one in found for part in probing_parts(one, styles)]
-    return section_of(_WORDS, [*parts, Text(_NOTE, "note")] if parts else ())
+    return Section(
+        anchor="probing",
+        title="Layer-wise probing",
+        short="Probing",
+        lead=_LEAD,
+        parts=[*parts, Text(_NOTE, "note")] if parts else (),
+    )
 
 
 def probing_parts(comparison: Comparison[Probe], styles: Mapping[str, Style]) -> Iterator[Part]:

@@ -20,16 +20,7 @@ from medstrata.report.render.formatting import (
     slug,
     span,
 )
-from medstrata.report.render.parts import (
-    Collapsible,
-    DefinitionList,
-    Heading,
-    Part,
-    Pictures,
-    Section,
-    SectionWords,
-    Text,
-)
+from medstrata.report.render.parts import Collapsible, DefinitionList, Heading, Part, Pictures, Text
 from medstrata.report.render.seed_summary import Summary
 from medstrata.report.render.summary_figures import common_limits, fraction_figure
 from medstrata.report.render.tables import (
@@ -41,6 +32,7 @@ from medstrata.report.render.tables import (
     unique_names,
 )
 from medstrata.report.sections.curves import finetune_curves
+from medstrata.report.sections.section import Section
 
 _SEVERAL_SEEDS = (
     "Large number: mean over seeds. Two kinds of chance are kept apart. The <b>{level} interval"
@@ -83,7 +75,7 @@ def findings_section(
         "intervals over patients nor their scores over seeds touch."
     )
     parts.append(Text(note, "note"))
-    return Section(SectionWords(anchor="findings", title="Findings", short="Findings"), parts)
+    return Section(anchor="findings", title="Findings", short="Findings", parts=parts)
 
 
 def results_section(found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]) -> Section:
@@ -94,12 +86,12 @@ def results_section(found: Sequence[Comparison[Finetune]], styles: Mapping[str, 
         "<b>How to read the tables.</b> {} <b>▲ best</b> marks the best number of a column, "
         "whether or not it lies clear of the others."
     ).format(reading.format(level=percent(LEVEL)))
-    parts: list[Part] = [Text(lead, "lead")]
+    parts: list[Part] = []
     for same in by_place(found):
         parts += [Heading(same[0].where), *_figures(same, styles, several)]
         for comparison in same:
             parts += _results(comparison, styles)
-    return Section(SectionWords(anchor="results", title="Results", short="Results"), parts)
+    return Section(anchor="results", title="Results", short="Results", lead=lead, parts=parts)
 
 
 def _figures(

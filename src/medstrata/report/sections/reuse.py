@@ -13,16 +13,7 @@ from medstrata.report.compare.stages import shown_stages, stage_marks, stages_na
 from medstrata.report.read.results import Matrix, Reuse
 from medstrata.report.render.figures import INK, Plot, PlotWords, Style, page_style, plot
 from medstrata.report.render.formatting import percent, percent_slug, score_text, slug, span
-from medstrata.report.render.parts import (
-    Collapsible,
-    Heading,
-    Part,
-    Pictures,
-    Section,
-    SectionWords,
-    Text,
-    section_of,
-)
+from medstrata.report.render.parts import Collapsible, Heading, Part, Pictures, Text
 from medstrata.report.render.summary_figures import (
     Curves,
     ReferenceBand,
@@ -41,6 +32,7 @@ from medstrata.report.sections.reuse_tables import (
     reuse_findings,
     reuse_table,
 )
+from medstrata.report.sections.section import Section
 
 _DRAWN = ("linear_debiased", "rbf_debiased")
 _LEAD = Markup(
@@ -59,14 +51,15 @@ _CAPTION = (
 )
 
 
-_WORDS = SectionWords(anchor="reuse", title="Feature reuse", short="Feature reuse", lead=_LEAD)
-
-
-def reuse_section(
-    found: Sequence[Comparison[Reuse]], styles: Mapping[str, Style]
-) -> Section | None:
-    """Curves, heat maps, tables and sentences; None when nothing was measured."""
-    return section_of(_WORDS, (part for one in found for part in _parts(one, styles)))
+def reuse_section(found: Sequence[Comparison[Reuse]], styles: Mapping[str, Style]) -> Section:
+    """Curves, heat maps, tables and sentences of every comparison where something was measured."""
+    return Section(
+        anchor="reuse",
+        title="Feature reuse",
+        short="Feature reuse",
+        lead=_LEAD,
+        parts=[part for one in found for part in _parts(one, styles)],
+    )
 
 
 def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterator[Part]:

@@ -7,10 +7,11 @@ from PIL import Image
 from medstrata.report.read.facts import Note
 from medstrata.report.read.results import Pretrain
 from medstrata.report.render.inline_images import UNREADABLE, inline_image, open_png
-from medstrata.report.render.parts import Section, SectionWords, Sheet
+from medstrata.report.render.parts import Sheet
+from medstrata.report.sections.section import Section
 
 
-def views_section(runs: Sequence[Pretrain]) -> tuple[Section | None, list[Note]]:
+def views_section(runs: Sequence[Pretrain]) -> Section:
     """The sheets of pre-training runs, equal ones once; a note for each that cannot be shown."""
     sheets: dict[bytes, list[Pretrain]] = {}
     notes = []
@@ -28,8 +29,7 @@ def views_section(runs: Sequence[Pretrain]) -> tuple[Section | None, list[Note]]
             names = ", ".join(run.files.name for run in seen_by)
             notes.append(Note(what=names, why="views.png cannot be read: what it saw is not shown"))
     title = "Views the encoder saw"
-    section = Section(SectionWords(anchor="views", title=title, short="Views"), parts)
-    return section if parts else None, notes
+    return Section(anchor="views", title=title, short="Views", parts=parts, notes=notes)
 
 
 def _sheet(content: bytes, seen_by: Sequence[Pretrain]) -> Sheet:

@@ -1,0 +1,28 @@
+"""A section of the page, whatever it is about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medstrata.report.read.facts import Note
+from medstrata.report.render.parts import Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A section of the page; one without parts is not shown, but its notes are.
+
+    Attributes:
+        anchor: Where a link leads; unique in the page.
+        title: Its heading.
+        short: Its name in the list of sections.
+        lead: How to read it, before everything else; may be empty.
+        parts: What it holds, in order.
+        notes: What it could not show, and why.
+    """
+
+    anchor: str
+    title: str
+    short: str
+    lead: str = ""
+    parts: Sequence[Part]
+    notes: Sequence[Note] = ()
