@@ -125,11 +125,11 @@ def plot_results(runs: Sequence[Path | str]) -> Figure:
     Raises:
         MedstrataError: no fine-tuning run has its score.
     """
-    found, _ = comparisons(collect([Path(run) for run in runs]).of(Finetune))
-    panels = [(one, columns) for one in found if (columns := one.columns(one.metric))]
+    compared, _ = comparisons(collect([Path(run) for run in runs]).of(Finetune))
+    panels = [(one, columns) for one in compared if (columns := one.columns(one.metric))]
     if not panels:
         raise MedstrataError("no fine-tuning run in the given folders has a score")
-    styles = arm_styles(arm_order(arm for comparison in found for arm in comparison.arms))
+    styles = arm_styles(arm_order(arm for comparison in compared for arm in comparison.arms))
     with rc_context(page_style(9.5)):
         figure = Figure(figsize=(6, 3.5 * len(panels)), layout="constrained")
         axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]

@@ -100,9 +100,9 @@ def _render(
     verdict, sections, notes = _sections(collection, styles)
     files = [run.files for run in collection.runs]
     counts = [
-        counted(len(found), noun)
+        counted(len(runs), noun)
         for kind, noun in _KINDS.items()
-        if (found := collection.of(kind)) or kind in (Finetune, Pretrain)
+        if (runs := collection.of(kind)) or kind in (Finetune, Pretrain)
     ]
     script = resources.files("medstrata.report").joinpath("templates/report.js").read_text("utf-8")
     environment = Environment(

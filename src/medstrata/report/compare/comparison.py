@@ -112,15 +112,15 @@ class Comparison(Generic[RunT]):
 
     def column(self, fraction: float, metric: str, read_out: str = TUNED) -> dict[str, Summary]:
         """What each arm scores at a fraction; arms without that score are left out."""
-        found = {
+        summaries = {
             arm: self.summarise(runs, metric, read_out) for arm, runs in self.at(fraction).items()
         }
-        return {arm: summary for arm, summary in found.items() if summary is not None}
+        return {arm: summary for arm, summary in summaries.items() if summary is not None}
 
     def columns(self, metric: str) -> dict[float, dict[str, Summary]]:
         """The same of every fraction where some arm has that score."""
-        found = {fraction: self.column(fraction, metric) for fraction in self.fractions}
-        return {fraction: column for fraction, column in found.items() if column}
+        by_fraction = {fraction: self.column(fraction, metric) for fraction in self.fractions}
+        return {fraction: column for fraction, column in by_fraction.items() if column}
 
     def summarise(
         self, runs: Sequence[EvaluationRun], metric: str, read_out: str = TUNED
@@ -207,13 +207,13 @@ def comparisons(runs: Sequence[RunT]) -> tuple[tuple[Comparison[RunT], ...], lis
     # What was studied most comes first; the headline is about it.
     groups.sort(key=lambda group: -len(group))
     places = unique_names(slug(group[0].task.name, group[0].store.name) for group in groups)
-    found = [one for runs, place in zip(groups, places, strict=True) for one in _of(runs, place)]
-    return tuple(found), notes
+    compared = [one for runs, place in zip(groups, places, strict=True) for one in _of(runs, place)]
+    return tuple(compared), notes
 
 
-def by_place(found: Iterable[Comparison[RunT]]) -> list[list[Comparison[RunT]]]:
+def by_place(compared: Iterable[Comparison[RunT]]) -> list[list[Comparison[RunT]]]:
     """The comparisons of each task on each store: one for each protocol."""
-    return [list(same) for _, same in groupby(found, key=lambda one: one.place)]
+    return [list(same) for _, same in groupby(compared, key=lambda one: one.place)]
 
 
 def _alike(run: EvaluationRun) -> tuple[str, ...]:
@@ -225,28 +225,30 @@ def _alike(run: EvaluationRun) -> tuple[str, ...]:
 
 def _of(runs: Sequence[RunT], place: str) -> list[Comparison[RunT]]:
     """A comparison for each protocol."""
-    main = {run.metric for run in runs if isinstance(run, Finetune | Probe)}
-    named = {metric for run in runs if isinstance(run, Finetune) for metric in run.test.scores}
+    main_metrics = {run.metric for run in runs if isinstance(run, Finetune | Probe)}
+    other_metrics = {
+        metric for run in runs if isinstance(run, Finetune) for metric in run.test.scores
+    }
     protocols = {run.protocol for run in runs}
     known = [protocol for protocol in _PROTOCOLS if protocol in protocols]
     ordered = [*known, *sorted(protocols - set(known))]
     names = unique_names(f"{place}-{slug(one)}" if one else place for one in ordered)
     read_outs = read_predictions(runs)
-    found = []
+    compared = []
     for protocol, name in zip(ordered, names, strict=True):
         cells: dict[tuple[str, float], tuple[RunT, ...]] = {}
         for run in sorted(runs, key=lambda run: run.seed):
             if run.protocol == protocol:
                 cell = (run.label, run.fraction)
                 cells[cell] = (*cells.get(cell, ()), run)
-        found.append(
+        compared.append(
             Comparison(
                 place=place,
                 name=name,
                 protocol=protocol,
-                metrics=(*sorted(main), *sorted(named - main)),
+                metrics=(*sorted(main_metrics), *sorted(other_metrics - main_metrics)),
                 runs=cells,
                 read_outs=read_outs,
             )
         )
-    return found
+    return compared

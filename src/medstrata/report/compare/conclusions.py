@@ -84,27 +84,27 @@ def _against(families: Sequence[Family], fraction: float) -> str:
 
 def leader(families: Sequence[Family], fraction: float, leaders: Sequence[str]) -> str:
     """How the leading arm stands to the baselines; how all do where several or a baseline lead."""
-    found = {
+    contrasts = {
         _named(family): one
         for family in families
         if (one := family.contrasts.get((leaders[0], fraction)))
     }
-    if len(leaders) > 1 or not found:
+    if len(leaders) > 1 or not contrasts:
         return _against(families, fraction)
     phrases = {1: "clearly better than", 0: "not clearly apart from", -1: "clearly worse than"}
     parts = [
         f"{phrase} {listed(names)}"
         for sign, phrase in phrases.items()
-        if (names := _with_differences(found, sign))
+        if (names := _with_differences(contrasts, sign))
     ]
     return f"It is {'; '.join(parts)}."
 
 
-def _with_differences(found: Mapping[str, Contrast], better: int) -> list[str]:
+def _with_differences(contrasts: Mapping[str, Contrast], better: int) -> list[str]:
     """The names of the contrasts that come out so, each with its difference."""
     return [
         f"{name} ({signed(one.difference.value)})"
-        for name, one in found.items()
+        for name, one in contrasts.items()
         if one.better == better
     ]
 

@@ -76,21 +76,23 @@ def identity(comparison: Comparison[Finetune], arm: str) -> tuple[str, str]:
 
 def families(comparison: Comparison[Finetune]) -> tuple[Family, ...]:
     """Hold every arm against each baseline there is; two arms meet once."""
-    found: list[Family] = []
+    families: list[Family] = []
     for name in BASELINES:
         for baseline in comparison.arms:
             if identity(comparison, baseline)[0] == name:
-                met = [family.baseline for family in found]
+                met = [family.baseline for family in families]
                 others = [arm for arm in comparison.arms if arm not in (baseline, *met)]
-                found.append(_family(comparison, baseline, others))
-    return tuple(family for family in found if family.contrasts or family.notes)
+                families.append(_family(comparison, baseline, others))
+    return tuple(family for family in families if family.contrasts or family.notes)
 
 
-def paired_differences(found: Sequence[Comparison[Finetune]]) -> dict[str, tuple[Family, ...]]:
+def paired_differences(
+    comparisons: Sequence[Comparison[Finetune]],
+) -> dict[str, tuple[Family, ...]]:
     """The families of differences of each comparison, by its name; with a progress bar."""
     paired = {}
     with progress_bar() as bar:
-        for comparison in bar.track(found, description="comparing arms"):
+        for comparison in bar.track(comparisons, description="comparing arms"):
             # Kept by the predictions: every table asks for them again.
             for metric in comparison.metrics:
                 for fraction in comparison.fractions:
@@ -147,13 +149,13 @@ def _contrasts(
     if not comparison.predictions.knows(comparison.metric):
         return {}
     permutations = max(_PERMUTATIONS, _PER_CONTRAST * len(pairs))
-    found: dict[tuple[str, float], Difference] = {}
+    differences: dict[tuple[str, float], Difference] = {}
     for cell, (firsts, seconds) in pairs.items():
         try:
-            found[cell] = _difference(comparison, firsts, seconds, permutations)
+            differences[cell] = _difference(comparison, firsts, seconds, permutations)
         except ValueError:  # not defined in any resample: too few patients of a class
             continue
-    adjusted = holm([difference.p_value for difference in found.values()])
+    adjusted = holm([difference.p_value for difference in differences.values()])
     return {
         cell: Contrast(
             seeds=tuple(run.seed for run in pairs[cell][0]),
@@ -161,7 +163,7 @@ def _contrasts(
             adjusted=p_value,
             better=_direction(difference, p_value, comparison.metric),
         )
-        for (cell, difference), p_value in zip(found.items(), adjusted, strict=True)
+        for (cell, difference), p_value in zip(differences.items(), adjusted, strict=True)
     }
 
 

@@ -17,11 +17,11 @@ def read_comparisons(runs: Sequence[Path]) -> tuple[Comparison[Finetune], ...]:
     Raises:
         MedstrataError: no run is in the given folders.
     """
-    found, _ = comparisons(collect(runs).of(Finetune))
-    return found
+    compared, _ = comparisons(collect(runs).of(Finetune))
+    return compared
 
 
-def score_frame(found: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
+def score_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
     """A row for each store, task, protocol, arm, fraction and metric.
 
     Columns `value` (mean over seeds), `low` and `high` (95 % interval of that mean over patients),
@@ -39,7 +39,7 @@ def score_frame(found: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
             "seeds": len(summary.seeds),
             "sd": summary.spread,
         }
-        for comparison in found
+        for comparison in compared
         for fraction in comparison.fractions
         for metric in comparison.metrics
         for arm, summary in comparison.column(fraction, metric).items()
@@ -47,7 +47,7 @@ def score_frame(found: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def difference_frame(found: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
+def difference_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
     """A row for each arm against each baseline, at each fraction: the main metric, paired.
 
     Columns `difference`, `low` and `high` (95 % interval over patients), `p` (permutation test),
@@ -67,7 +67,7 @@ def difference_frame(found: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
             "p_adjusted": contrast.adjusted,
             "seeds": len(contrast.seeds),
         }
-        for comparison in found
+        for comparison in compared
         for family in families(comparison)
         for (arm, fraction), contrast in family.contrasts.items()
     ]

@@ -15,20 +15,20 @@ Expected = dict[tuple[str, str], dict[str, None]]
 
 
 def score_gaps(
-    pretrain: Sequence[Pretrain], found: Sequence[Comparison[Finetune]]
+    pretrain: Sequence[Pretrain], comparisons: Sequence[Comparison[Finetune]]
 ) -> Iterator[Note]:
     """What keeps scores from being compared.
 
     Args:
         pretrain: The pre-training runs, each of which should have been fine-tuned.
-        found: The comparisons of fine-tuning runs.
+        comparisons: The comparisons of fine-tuning runs.
     """
-    everywhere = {arm for comparison in found for arm in comparison.arms}
+    everywhere = {arm for comparison in comparisons for arm in comparison.arms}
     for run in pretrain:
         if run.label not in everywhere:
             why = "pre-trained, but no fine-tuning run of this arm was given: it has no score"
             yield Note(what=run.files.name, why=why)
-    for same in by_place(found):
+    for same in by_place(comparisons):
         where, metric = same[0].where, same[0].metric
         arms = {arm: None for comparison in same for arm in comparison.arms}
         absent = sorted(everywhere - arms.keys())
@@ -75,10 +75,10 @@ def _unscored(comparison: Comparison[Finetune]) -> Iterator[Note]:
 
 def _unlike_subsets(comparison: Comparison[Finetune]) -> Iterator[Note]:
     """Arms of one fraction and seed must have been given the same labelled images."""
-    given: dict[tuple[float, int], set[object]] = {}
+    labelled_images: dict[tuple[float, int], set[object]] = {}
     for run in comparison.every:
-        given.setdefault((run.fraction, run.seed), set()).add(run.labelled)
-    for (fraction, seed), subsets in sorted(given.items()):
+        labelled_images.setdefault((run.fraction, run.seed), set()).add(run.labelled)
+    for (fraction, seed), subsets in sorted(labelled_images.items()):
         if len(subsets) > 1:
             yield Note(
                 what=f"{comparison.clause}: {percent(fraction)}, seed {seed}",
@@ -88,24 +88,24 @@ def _unlike_subsets(comparison: Comparison[Finetune]) -> Iterator[Note]:
 
 
 def prediction_gaps(
-    found: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]
+    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]
 ) -> Iterator[Note]:
     """What rests on predictions and could not be computed.
 
     Args:
-        found: The comparisons of fine-tuning runs.
+        comparisons: The comparisons of fine-tuning runs.
         paired: Name of a comparison -> its paired differences.
     """
-    yield from _unread_predictions(found)
-    for comparison in found:
+    yield from _unread_predictions(comparisons)
+    for comparison in comparisons:
         for family in paired[comparison.name]:
             yield from family.notes
         yield from _lacking_references(comparison)
 
 
-def _unread_predictions(found: Iterable[Comparison[RunT]]) -> Iterator[Note]:
+def _unread_predictions(comparisons: Iterable[Comparison[RunT]]) -> Iterator[Note]:
     """The runs whose predictions were left out; all read-outs of a place name the same."""
-    for same in by_place(found):
+    for same in by_place(comparisons):
         for predictions in list(same[0].read_outs.values())[:1]:
             yield from predictions.notes
 
@@ -152,29 +152,29 @@ def layer_gaps(
         tuned: Those of fine-tuning runs. Every kind is held against the arms of all.
     """
     expected: Expected = {}
-    for comparison in (*tuned, *(one for found in kinds.values() for one in found)):
+    for comparison in (*tuned, *(one for comparisons in kinds.values() for one in comparisons)):
         place = (comparison.task.name, comparison.store.name)
         expected.setdefault(place, {}).update(dict.fromkeys(comparison.arms))
-    for kind, found in kinds.items():
-        yield from _unread_predictions(found)
-        if expected and not found:
+    for kind, comparisons in kinds.items():
+        yield from _unread_predictions(comparisons)
+        if expected and not comparisons:
             yield Note(what=kind, why="no such run was given: this report says nothing about it")
             continue
-        known = {(comparison.task.name, comparison.store.name) for comparison in found}
-        for task, store in sorted(expected.keys() - known):
+        places = {(comparison.task.name, comparison.store.name) for comparison in comparisons}
+        for task, store in sorted(expected.keys() - places):
             yield Note(what=f"{kind}, {task} on {store}", why="no such run was given")
-        for comparison in found:
+        for comparison in comparisons:
             arms = expected[comparison.task.name, comparison.store.name]
             yield from _holes(f"{kind}, {comparison.where}", comparison, arms)
-    for found in kinds.values():
-        for comparison in found:
+    for comparisons in kinds.values():
+        for comparison in comparisons:
             yield from _silent_stages(comparison.every)
 
 
 def _silent_stages(runs: Sequence[EvaluationRun]) -> Iterator[Note]:
     """Stages of which a run says less than others do."""
     for run in runs:
-        for what, stages, have in _told(run, runs):
+        for what, stages, have in _known_stages(run, runs):
             lost = [stage for stage in stages if stage not in have]
             if lost:
                 yield Note(what=run.files.name, why=f"{what} at {listed(lost)}")
@@ -182,7 +182,7 @@ def _silent_stages(runs: Sequence[EvaluationRun]) -> Iterator[Note]:
             yield Note(what=run.files.name, why="no heat map of stage by stage was recorded")
 
 
-def _told(
+def _known_stages(
     run: EvaluationRun, runs: Sequence[EvaluationRun]
 ) -> Iterator[tuple[str, Sequence[str], Iterable[str]]]:
     """What may be lacking, the stages it should be known of, and those it is known of."""

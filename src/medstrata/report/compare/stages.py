@@ -54,9 +54,9 @@ def of_seeds(
         at: The runs of each arm.
         known: What a run knows of each stage.
     """
-    found: dict[tuple[str, str], list[Value]] = {}
+    by_cell: dict[tuple[str, str], list[Value]] = {}
     for arm, runs in at.items():
         for run in runs:
             for stage, one in known(run).items():
-                found.setdefault((arm, stage), []).append(one)
-    return found
+                by_cell.setdefault((arm, stage), []).append(one)
+    return by_cell

@@ -65,10 +65,10 @@ def _defined(value: Any) -> bool:
 
 def read_number(value: Any) -> float:
     """A finite number, or ValueError."""
-    found = float(value)
-    if not math.isfinite(found):
+    number = float(value)
+    if not math.isfinite(number):
         raise ValueError(f"{value} is not a finite number")
-    return found
+    return number
 
 
 _READERS: Mapping[Any, Any] = {float: read_number, Any: lambda value: value}

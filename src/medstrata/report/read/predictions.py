@@ -140,26 +140,26 @@ def read_predictions(evaluations: Sequence[EvaluationRun]) -> dict[str, Predicti
     """
     runs = [run for run in evaluations if isinstance(run, Finetune | Probe)]
     task = evaluations[0].task
-    found: dict[str, _Rows] = {}
-    lacking: dict[str, list[str]] = {}
+    rows_of: dict[str, _Rows] = {}
+    left_out: dict[str, list[str]] = {}
     with progress_bar() as bar:
         for run in bar.track(runs, description="reading predictions"):
             try:
-                found[run.files.name] = _read(run, task)
+                rows_of[run.files.name] = _read(run, task)
             except _UnusableError as reason:
-                lacking.setdefault(str(reason), []).append(run.files.name)
-    common = Counter(rows.digest for rows in found.values()).most_common(1)
-    kept = {name: rows for name, rows in found.items() if rows.digest == common[0][0]}
-    odd = [name for name in found if name not in kept]
+                left_out.setdefault(str(reason), []).append(run.files.name)
+    common = Counter(rows.digest for rows in rows_of.values()).most_common(1)
+    kept = {name: rows for name, rows in rows_of.items() if rows.digest == common[0][0]}
+    odd = [name for name in rows_of if name not in kept]
     if odd:
         why = "its predictions are of other test images, patients or labels than most runs'"
-        lacking[why] = odd
+        left_out[why] = odd
     first = next(iter(kept.values()), None)
     # Numbers, which sort in a fraction of the time.
     patients = np.unique(first.patient_ids, return_inverse=True)[1] if first else np.empty(0)
     notes = tuple(
         Note(what=run_names(names), why=f"{why}: left out of what rests on predictions")
-        for why, names in lacking.items()
+        for why, names in left_out.items()
     )
     return {
         beginning: Predictions(

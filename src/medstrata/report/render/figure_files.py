@@ -107,9 +107,9 @@ def _on_paper(colour: Any) -> Any:
     rows = to_rgba_array(colour)
     changed = False
     for stand_in, real in _ON_PAPER.items():
-        found = (rows[:, :3] == to_rgb(stand_in)).all(axis=1)
-        rows[found, :3] = to_rgb(real)
-        changed |= bool(found.any())
+        is_stand_in = (rows[:, :3] == to_rgb(stand_in)).all(axis=1)
+        rows[is_stand_in, :3] = to_rgb(real)
+        changed |= bool(is_stand_in.any())
     if not changed:
         return None
     return tuple(rows[0]) if len(rows) == 1 else rows

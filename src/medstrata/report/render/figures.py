@@ -117,15 +117,15 @@ def tag_artists(artists: Iterable[Artist], style: Style) -> None:
         artist.set_gid(style.tag)
 
 
-def draw_line(axes: Axes, style: Style, x: Places, y: Values, **look: Any) -> None:
-    """Draw in the colour of an arm, gaps where there is no value; `look` as `Axes.plot` has it."""
+def draw_line(axes: Axes, style: Style, x: Places, y: Values, **properties: Any) -> None:
+    """Draw in the colour of an arm, gaps where there is no value; `properties` of `Axes.plot`."""
     known = np.asarray(y, dtype=np.float64)  # None becomes NaN
-    tag_artists(axes.plot(x, known, **{"color": style.colour, **look}), style)
+    tag_artists(axes.plot(x, known, **{"color": style.colour, **properties}), style)
 
 
-def draw_curve(axes: Axes, style: Style, x: Places, y: Values, **look: Any) -> None:
+def draw_curve(axes: Axes, style: Style, x: Places, y: Values, **properties: Any) -> None:
     """The same with the markers and dashes of the arm."""
-    draw_line(axes, style, x, y, ls=style.dash, marker=style.marker, mec="none", **look)
+    draw_line(axes, style, x, y, ls=style.dash, marker=style.marker, mec="none", **properties)
 
 
 def set_ticks(axis: Axis, locator: Locator, formatter: Formatter | None = None) -> None:

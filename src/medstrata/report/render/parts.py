@@ -20,11 +20,11 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `look` is "lead", "note", "panel" or empty."""
+    """A paragraph; `css_class` is "lead", "note", "panel" or empty."""
 
     kind: ClassVar = "text"
     text: str
-    look: str = ""
+    css_class: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """A picture of images of the data set; `look` is "sheet" or "views"."""
+    """A picture of images of the data set; `css_class` is "sheet" or "views"."""
 
     kind: ClassVar = "sheet"
     image: InlineImage
     alt: str
     caption: str
-    look: str
+    css_class: str
 
 
 @dataclass(frozen=True, kw_only=True)

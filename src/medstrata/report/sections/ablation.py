@@ -53,7 +53,9 @@ class Setting:
     options: str
 
 
-def ablation_section(runs: Sequence[Pretrain], found: Sequence[Comparison[Finetune]]) -> Section:
+def ablation_section(
+    runs: Sequence[Pretrain], comparisons: Sequence[Comparison[Finetune]]
+) -> Section:
     """A table for each comparison with encoders of two settings or more that differ in no other.
 
     Runs that may belong there and cannot be placed are in its notes.
@@ -73,13 +75,15 @@ def ablation_section(runs: Sequence[Pretrain], found: Sequence[Comparison[Finetu
     for settings in groups.values():
         if len(set(settings.values())) < 2:
             continue
-        for comparison in found:
+        for comparison in comparisons:
             name = unique_name(slug("ablation", comparison.name), names)
             table = _table(name, settings, runs, comparison)
             if table is not None:
                 names[name] = None
                 parts += headed(comparison.heading, table)
-        notes += _untraced({run.arm for run in runs if run.files.name in settings}, runs, found)
+        notes += _untraced(
+            {run.arm for run in runs if run.files.name in settings}, runs, comparisons
+        )
     lead = (
         "Encoders whose pre-training differs in the loss on the intermediate stages alone: the "
         "stages that carry it, its weights, its own options. Every other setting is equal, as "
@@ -98,11 +102,11 @@ def ablation_section(runs: Sequence[Pretrain], found: Sequence[Comparison[Finetu
 
 
 def _untraced(
-    arms: set[str], runs: Sequence[Pretrain], found: Sequence[Comparison[Finetune]]
+    arms: set[str], runs: Sequence[Pretrain], comparisons: Sequence[Comparison[Finetune]]
 ) -> list[Note]:
     names = [
         run.files.name
-        for comparison in found
+        for comparison in comparisons
         for run in comparison.every
         if run.arm in arms and source(run, runs) is None
     ]
@@ -113,10 +117,10 @@ def _untraced(
 def _read(run: Pretrain) -> tuple[str, Setting]:
     """Every setting that must be equal, as text, and the intermediate loss."""
     config: Mapping[str, Any] = yaml.safe_load(run.files.settings)
-    given = config["intermediate"]
-    loss = str(given["loss"])
-    weights = {} if loss == "none" else {k: float(v) for k, v in given["weights"].items()}
-    options = {name: given.get(name) for name in _OPTIONS.get(loss, ("options",))}
+    intermediate = config["intermediate"]
+    loss = str(intermediate["loss"])
+    weights = {} if loss == "none" else {k: float(v) for k, v in intermediate["weights"].items()}
+    options = {name: intermediate.get(name) for name in _OPTIONS.get(loss, ("options",))}
     others = {name: value for name, value in config.items() if name not in _FREE}
     setting = Setting(
         loss=loss,
@@ -138,14 +142,14 @@ def source(run: Finetune, runs: Sequence[Pretrain]) -> Pretrain | None:
         named = ()
     shared = [_common_end(named, one.files.folder.parts) for one in runs]
     best = max(shared, default=0)
-    found = [one for one, number in zip(runs, shared, strict=True) if number == best > 0]
-    if len(found) != 1:
-        found = [
+    candidates = [one for one, number in zip(runs, shared, strict=True) if number == best > 0]
+    if len(candidates) != 1:
+        candidates = [
             one
-            for one in found or runs
+            for one in candidates or runs
             if (one.arm, one.backbone, one.store.name) == (run.arm, run.backbone, run.store.name)
         ]
-    return found[0] if len(found) == 1 else None
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
@@ -165,8 +169,8 @@ def _table(
 ) -> Table | None:
     cells: dict[Setting, dict[float, list[Finetune]]] = {}
     arms: dict[Setting, dict[str, None]] = {}
-    for (arm, fraction), given in comparison.runs.items():
-        for run in given:
+    for (arm, fraction), tuned in comparison.runs.items():
+        for run in tuned:
             encoder = source(run, runs)
             if encoder is not None and encoder.files.name in settings:
                 setting = settings[encoder.files.name]

@@ -51,7 +51,7 @@ _MAPS = Markup(
 )
 
 
-def atlas_section(found: Sequence[Comparison[Atlas]], styles: Mapping[str, Style]) -> Section:
+def atlas_section(comparisons: Sequence[Comparison[Atlas]], styles: Mapping[str, Style]) -> Section:
     """Everything about atlases, and a note for each picture or map that cannot be read."""
     notes: list[Note] = []
     return Section(
@@ -61,7 +61,7 @@ def atlas_section(found: Sequence[Comparison[Atlas]], styles: Mapping[str, Style
         lead="What the frozen encoders make of test images, before any label was used: how many "
         "directions their features spread over, which images they hold to be alike, and a map of "
         "all.",
-        parts=[part for one in found for part in _parts(one, styles, notes)],
+        parts=[part for one in comparisons for part in _parts(one, styles, notes)],
         notes=notes,
     )
 
@@ -69,15 +69,15 @@ def atlas_section(found: Sequence[Comparison[Atlas]], styles: Mapping[str, Style
 def _parts(
     comparison: Comparison[Atlas], styles: Mapping[str, Style], notes: list[Note]
 ) -> Iterator[Part]:
-    known = [run.spectrum for run in comparison.every]
+    spectra = [run.spectrum for run in comparison.every]
     images = max(run.images for run in comparison.every)
     name = f"{comparison.place}-atlas"
     yield Heading(comparison.where)
-    yield Text(f"{counted(images, 'image')}. {stages_named(known)}", "note")
+    yield Text(f"{counted(images, 'image')}. {stages_named(spectra)}", "note")
     yield Heading("Collapse and spectrum", 4)
     yield Text(_SPECTRUM, "lead")
-    yield _spectra(comparison, shown_stages(known), styles, name)
-    yield spectrum_table(comparison, shown_stages(known), f"{name}-spectrum")
+    yield _spectra(comparison, shown_stages(spectra), styles, name)
+    yield spectrum_table(comparison, shown_stages(spectra), f"{name}-spectrum")
     yield Heading("Nearest neighbours", 4)
     yield agreement_table(comparison, f"{name}-neighbours")
     # Neighbours and maps are looked at, not averaged: the first seed stands for its arm.
@@ -134,19 +134,19 @@ def _sheet(run: Atlas) -> Sheet | Note:
         f"{shared}",
         caption=f"Each row: an image, then its nearest neighbours, the nearest first. {shared} "
         "These are images of the data set: share the report only where you may share them.",
-        look="sheet",
+        css_class="sheet",
     )
 
 
 def _shared(run: Atlas) -> str:
     """How many of the neighbours shown share the label and the patient of their query."""
-    found = [one for query in run.neighbours.queries for one in query.neighbours]
-    label = Counter(one.same_label for one in found)
-    patients = sum(bool(one.same_patient) for one in found)
+    neighbours = [one for query in run.neighbours.queries for one in query.neighbours]
+    label = Counter(one.same_label for one in neighbours)
+    patients = sum(bool(one.same_patient) for one in neighbours)
     images = counted(len(run.neighbours.queries), "image")
     unknown = f" ({label[None]} unlabelled)" if label[None] else ""
     return (
-        f"Of {counted(len(found), 'neighbour')} of {images}, {label[True]} share the label"
+        f"Of {counted(len(neighbours), 'neighbour')} of {images}, {label[True]} share the label"
         f"{unknown} and {patients} the patient."
     )
 

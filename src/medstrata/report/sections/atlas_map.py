@@ -80,19 +80,19 @@ def colouring(column: str, maps: Sequence[Points], order: Sequence[str] = ()) ->
         maps: Of all arms, so that a colour means the same in each.
         order: Values that come first, in this order, such as the classes of a task.
     """
-    found = Counter(one for points in maps[:1] for one in points.columns[column])
+    counts = Counter(one for points in maps[:1] for one in points.columns[column])
     for points in maps[1:]:
         # The maps show the same images as a rule; what only one holds is counted there.
-        found |= Counter(points.columns[column])
-    unknown = found.pop(None, 0)
-    frequent = sorted(found, key=lambda one: (-found[one], str(one)))
+        counts |= Counter(points.columns[column])
+    unknown = counts.pop(None, 0)
+    frequent = sorted(counts, key=lambda one: (-counts[one], str(one)))
     named = [
-        *(one for one in order if one in found),
+        *(one for one in order if one in counts),
         *(one for one in frequent if one not in order),
     ]
     shown, rest = named[: len(_COLOURS)], named[len(_COLOURS) :]
-    entries = [(colour, one, found[one]) for colour, one in zip(_COLOURS, shown, strict=False)]
-    others = unknown + sum(found[one] for one in rest)
+    entries = [(colour, one, counts[one]) for colour, one in zip(_COLOURS, shown, strict=False)]
+    others = unknown + sum(counts[one] for one in rest)
     if others:
         entries.append((MUTED, None, others))
     return Colouring(column=column, entries=tuple(entries))

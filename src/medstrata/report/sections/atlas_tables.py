@@ -50,14 +50,14 @@ def spectrum_table(comparison: Comparison[Atlas], stages: Sequence[str], name: s
     )
 
 
-def _spectrum(found: Sequence[Spectrum]) -> TableCell:
+def _spectrum(seeds: Sequence[Spectrum]) -> TableCell:
     mean = {
-        key: sum(getattr(one, key) for one in found) / len(found)
+        key: sum(getattr(one, key) for one in seeds) / len(seeds)
         for key in ("effective_rank", "rankme", "feature_norm", "spread")
     }
     return number_cell(
         mean["effective_rank"],
-        f"of {span(one.dimensions for one in found)} dimensions",
+        f"of {span(one.dimensions for one in seeds)} dimensions",
         f"RankMe {mean['rankme']:.1f}",
         f"norm {mean['feature_norm']:.3g}, spread {mean['spread']:.3g}",
         write="{:.1f}".format,
@@ -71,7 +71,7 @@ def agreement_table(comparison: Comparison[Atlas], name: str) -> Table:
         for share, title in _SHARES.items()
         for key, head in ((share, title), (f"{share}_chance", "By chance"))
     }
-    found = of_seeds(comparison.at(1.0), lambda run: run.neighbours.agreement)
+    shares = of_seeds(comparison.at(1.0), lambda run: run.neighbours.agreement)
     k = span(run.neighbours.k for run in comparison.every)
     return arm_table(
         name,
@@ -79,7 +79,7 @@ def agreement_table(comparison: Comparison[Atlas], name: str) -> Table:
         f"{comparison.where}",
         comparison.arms,
         heads,
-        {cell: _agreement(seeds) for cell, seeds in found.items()},
+        {cell: _agreement(seeds) for cell, seeds in shares.items()},
         missing="not recorded",
         note="Nearest by the cosine of the pooled features. By chance: what neighbours drawn at "
         "random would share. Images of one patient are alike and share their label without any "

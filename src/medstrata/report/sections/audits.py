@@ -53,9 +53,9 @@ def audits_section(runs: Sequence[Run]) -> Section:
 def _parts(store: str, facts: Mapping[str, Any]) -> list[Part]:
     """What was found, the checks, how well each cue predicts each label, images of each class."""
     levels = [(str(one["level"]), str(one["what"])) for one in facts["findings"]]
-    found = [("" if level == "note" else level.capitalize(), what) for level, what in levels]
+    findings = [("" if level == "note" else level.capitalize(), what) for level, what in levels]
     nothing = Text("Nothing was found: no copies, no leakage, no shortcut above chance.")
-    parts: list[Part] = [Heading(store), Bullets(found) if found else nothing]
+    parts: list[Part] = [Heading(store), Bullets(findings) if findings else nothing]
     parts.append(_checks_table(store, facts))
     if facts["shortcuts"]:
         parts.append(_shortcuts_table(store, facts["shortcuts"]))
@@ -87,8 +87,8 @@ def _shortcuts_table(store: str, shortcuts: Sequence[Mapping[str, Any]]) -> Tabl
         f"{percent(LEVEL)} interval over patients, {store}",
         heads=text_cells("Label", *(_CUES.get(cue, cue) for cue in cues)),
         rows=tuple(
-            (TableCell(text=label), *(found.get(cue, TableCell(text="–")) for cue in cues))
-            for label, found in labels.items()
+            (TableCell(text=label), *(by_cue.get(cue, TableCell(text="–")) for cue in cues))
+            for label, by_cue in labels.items()
         ),
     )
 

@@ -94,7 +94,7 @@ def _outcomes(target: NDArray[Any], probability: Floats, kind: TaskKind) -> tupl
 
 
 def calibration_section(
-    found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]
+    comparisons: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]
 ) -> Section:
     """Every comparison with calibration scores or predictions."""
     return Section(
@@ -105,7 +105,7 @@ def calibration_section(
         f"between stated probability and frequency over {CALIBRATION_BINS} bins of equal width, "
         "the Brier score the mean squared error of the probabilities; less is better in both. ECE "
         "of few images is never 0, even of a perfect model. Nothing was recalibrated.",
-        parts=[part for one in found for part in _parts(one, styles)],
+        parts=[part for one in comparisons for part in _parts(one, styles)],
     )
 
 
@@ -185,29 +185,29 @@ def _diagrams(
         return plot(figure, PlotWords(name, "Reliability", alt))
 
 
-def _leaning(found: Reliability) -> str:
+def _leaning(binned: Reliability) -> str:
     """Whether probabilities are too high or too low in the mean."""
-    gap = np.average(found.probability - found.frequency, weights=found.counts)
+    gap = np.average(binned.probability - binned.frequency, weights=binned.counts)
     return f"mean probability less frequency {score_text(float(gap))}"
 
 
-def _draw(axes: Axes, found: Reliability | None, style: Style) -> None:
+def _draw(axes: Axes, binned: Reliability | None, style: Style) -> None:
     unit_square(axes)
-    if found is None:
+    if binned is None:
         axes.text(0.5, 0.5, "–", color=MUTED)
         return
     axes.plot([0, 1], [0, 1], color=MUTED, lw=0.6)
-    middles = (found.bins + 0.5) / CALIBRATION_BINS
-    heights = 0.22 * found.counts / found.counts.max()
+    middles = (binned.bins + 0.5) / CALIBRATION_BINS
+    heights = 0.22 * binned.counts / binned.counts.max()
     bars = axes.bar(middles, heights, 0.8 / CALIBRATION_BINS, color=style.colour, alpha=0.3, lw=0)
-    fullest = int(found.counts.argmax())
+    fullest = int(binned.counts.argmax())
     axes.text(
         float(np.clip(middles[fullest], 0.14, 0.86)),
         heights[fullest] + 0.02,
-        f"{found.counts[fullest]:,}",
+        f"{binned.counts[fullest]:,}",
         ha="center",
         fontsize=6.5,
         color=MUTED,
     )
     tag_artists(bars, style)
-    draw_curve(axes, style, found.probability, found.frequency, ms=3.2, lw=1.1)
+    draw_curve(axes, style, binned.probability, binned.frequency, ms=3.2, lw=1.1)

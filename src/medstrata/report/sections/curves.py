@@ -81,8 +81,8 @@ def _row(charts: Iterable[Chart | None], styles: Mapping[str, Style]) -> Iterato
 def _staged(
     curves: Sequence[Curve], styles: Mapping[str, Style], key: str, quantity: str
 ) -> Iterator[Chart | None]:
-    found = [record.get(key) for _, records in curves for record in records]
-    stages = dict.fromkeys(stage for one in found if isinstance(one, Mapping) for stage in one)
+    by_stage = [record.get(key) for _, records in curves for record in records]
+    stages = dict.fromkeys(stage for one in by_stage if isinstance(one, Mapping) for stage in one)
     for i, stage in enumerate(stages, 1):
         name = f"pretraining-{slug(key)}-{i}"
         yield _chart(curves, styles, f"{quantity}, {stage}", name, key, stage)
@@ -90,25 +90,25 @@ def _staged(
 
 def _neighbours(curves: Sequence[Curve], styles: Mapping[str, Style]) -> Iterator[Chart | None]:
     """One chart for each task and metric that some run was looked at with."""
-    asked = dict.fromkeys(
+    questions = dict.fromkeys(
         _question(record)
         for _, records in curves
         for record in records
         if read(record, "knn", "value") is not None
     )
-    for i, question in enumerate(asked, 1):
-        answers = [
+    for i, question in enumerate(questions, 1):
+        readings = [
             (arm, [one if _question(one) == question else {**one, "knn": None} for one in records])
             for arm, records in curves
         ]
         task, metric = question
         title = f"k-NN {metric_name(metric)}, {task}"
-        yield _chart(answers, styles, title, f"pretraining-knn-{i}", "knn", "value")
+        yield _chart(readings, styles, title, f"pretraining-knn-{i}", "knn", "value")
 
 
 def _question(record: Record) -> tuple[str, str]:
-    asked = record.get("knn") or {}
-    return str(asked.get("task")), str(asked.get("metric"))
+    knn = record.get("knn") or {}
+    return str(knn.get("task")), str(knn.get("metric"))
 
 
 def finetune_curves(

@@ -39,14 +39,14 @@ _SEEDS_NAMED = 5  # per-seed differences are listed up to this many, else their 
 
 
 def differences_section(
-    found: Sequence[Comparison[Finetune]],
+    comparisons: Sequence[Comparison[Finetune]],
     paired: Mapping[str, Sequence[Family]],
     styles: Mapping[str, Style],
 ) -> Section:
     """Every family of differences.
 
     Args:
-        found: The comparisons.
+        comparisons: The comparisons.
         paired: Name of a comparison -> its families.
         styles: Arm -> style.
     """
@@ -62,7 +62,7 @@ def differences_section(
         "Holm's, over all differences of its table. Clear: the adjusted p is below "
         f"{ALPHA} and the interval leaves out 0. Interval and p speak of other patients; the "
         "seeds' own differences show how much hangs on the labelled images and the start.",
-        parts=[part for one in found for part in _parts(one, paired[one.name], styles)],
+        parts=[part for one in comparisons for part in _parts(one, paired[one.name], styles)],
     )
 
 
@@ -122,13 +122,13 @@ def _table(name: str, comparison: Comparison[Finetune], family: Family) -> Table
 def _entry(contrast: Contrast | None) -> TableCell:
     if contrast is None:
         return TableCell(text="no pair")
-    found = contrast.difference
+    difference = contrast.difference
     verdict = {1: ", clearly better", -1: ", clearly worse", 0: ""}[contrast.better]
     return number_cell(
-        found.value,
-        f"p {p_text(found.p_value)}, adjusted {p_text(contrast.adjusted)}{verdict}",
-        _seeds(found.per_seed),
-        interval=(found.low, found.high),
+        difference.value,
+        f"p {p_text(difference.p_value)}, adjusted {p_text(contrast.adjusted)}{verdict}",
+        _seeds(difference.per_seed),
+        interval=(difference.low, difference.high),
         write=signed,
     )
 
@@ -184,8 +184,8 @@ def _forest(
 
 
 def _draw(axes: Axes, contrast: Contrast, style: Style, row: float) -> None:
-    found = contrast.difference
-    draw_line(axes, style, [found.low, found.high], [row, row], lw=1.3)
+    difference = contrast.difference
+    draw_line(axes, style, [difference.low, difference.high], [row, row], lw=1.3)
     filled = style.colour if contrast.better else "none"
-    look = {"marker": style.marker, "mfc": filled, "ms": 5.5, "mew": 1.1, "ls": "none"}
-    draw_line(axes, style, [found.value], [row], **look)
+    marks = {"marker": style.marker, "mfc": filled, "ms": 5.5, "mew": 1.1, "ls": "none"}
+    draw_line(axes, style, [difference.value], [row], **marks)

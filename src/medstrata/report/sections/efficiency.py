@@ -17,7 +17,7 @@ from medstrata.report.sections.section import Section
 _REFERENCES = ("scratch", "moco")
 
 
-def efficiency_section(found: Sequence[Comparison[Finetune]]) -> Section:
+def efficiency_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
     """Every comparison with a reference trained on all labels."""
     return Section(
         anchor="efficiency",
@@ -30,7 +30,7 @@ def efficiency_section(found: Sequence[Comparison[Finetune]]) -> Section:
         f"too: such an entry begins with ≤. The {percent(LEVEL)} interval is over patients "
         f"({RESAMPLES:,} resamples, the same for both arms); an open end means that the reference "
         "was not reached in that many of them.",
-        parts=[part for one in found for part in headed(one.heading, _table(one))],
+        parts=[part for one in comparisons for part in headed(one.heading, _table(one))],
     )
 
 
@@ -74,7 +74,7 @@ def _entry(comparison: Comparison[Finetune], arm: str, reference: str) -> TableC
     if len(studied) < 2:
         return TableCell(text="too few shares")
     try:
-        found = label_efficiency(
+        efficiency = label_efficiency(
             {one: predictions.scores(comparison.metric, runs) for one, runs in studied.items()},
             predictions.scores(comparison.metric, comparison.predicted(reference, 1.0)),
             lower_is_better=comparison.metric in LOWER_IS_BETTER,
@@ -82,19 +82,19 @@ def _entry(comparison: Comparison[Finetune], arm: str, reference: str) -> TableC
         )
     except ValueError:  # not defined in any resample: too few patients of a class
         return TableCell(text="undefined")
-    return share_cell(found, min(studied))
+    return share_cell(efficiency, min(studied))
 
 
-def share_cell(found: Efficiency, smallest: float) -> TableCell:
+def share_cell(efficiency: Efficiency, smallest: float) -> TableCell:
     """A share of the labels as it is read, `smallest` being the smallest share studied."""
-    ends = [_share(end, smallest) for end in (found.low, found.high)]
-    notes = [] if found.low is None else [f"{percent(LEVEL)}: {ends[0]} to {ends[1]}"]
-    if found.reached < 1:
-        notes.append(f"reached in {percent(found.reached)} of resamples")
-    if found.fraction is None:
+    ends = [_share(end, smallest) for end in (efficiency.low, efficiency.high)]
+    notes = [] if efficiency.low is None else [f"{percent(LEVEL)}: {ends[0]} to {ends[1]}"]
+    if efficiency.reached < 1:
+        notes.append(f"reached in {percent(efficiency.reached)} of resamples")
+    if efficiency.fraction is None:
         return TableCell(text="not reached", notes=tuple(notes))
     return TableCell(
-        text=_share(found.fraction, smallest), number=found.fraction, notes=tuple(notes)
+        text=_share(efficiency.fraction, smallest), number=efficiency.fraction, notes=tuple(notes)
     )
 
 

@@ -21,15 +21,17 @@ from medstrata.report.render.formatting import (
 )
 
 
-def headline(found: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]) -> str:
+def headline(
+    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]
+) -> str:
     """What is known of the intermediate losses, then of the first comparison's smallest fraction.
 
     Args:
-        found: The comparisons.
+        comparisons: The comparisons.
         paired: Name of a comparison -> its paired differences.
     """
-    several = len(by_place(found)) > 1
-    for comparison in found:
+    several = len(by_place(comparisons)) > 1
+    for comparison in comparisons:
         for fraction in comparison.fractions:
             if len(comparison.column(fraction, comparison.metric)) > 1:
                 help_given = _intermediate_losses([one for its in paired.values() for one in its])
@@ -45,7 +47,7 @@ def headline(found: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequenc
 
 def _intermediate_losses(families: Sequence[Family]) -> str:
     """Whether arms with intermediate losses beat plain MoCo, each at its smallest fraction."""
-    found = [
+    contrasts = [
         family.contrasts[arm, family.fractions[0]]
         for family in families
         if family.name == PLAIN and family.fractions
@@ -53,7 +55,7 @@ def _intermediate_losses(families: Sequence[Family]) -> str:
         if arm.startswith(f"{PLAIN}_") and arm not in family.other_backbone
         if (arm, family.fractions[0]) in family.contrasts
     ]
-    if not found:
+    if not contrasts:
         return ""
     fractions = {family.fractions[0] for family in families if family.name == PLAIN}
     share = (
@@ -61,15 +63,15 @@ def _intermediate_losses(families: Sequence[Family]) -> str:
         if len(fractions) == 1
         else "At the smallest share of labels of each comparison"
     )
-    better = sum(one.better > 0 for one in found)
-    worse = sum(one.better < 0 for one in found)
+    better = sum(one.better > 0 for one in contrasts)
+    worse = sum(one.better < 0 for one in contrasts)
     if not better and not worse:
         return (
             f"{share}, no arm with an intermediate loss is clearly better or worse than plain MoCo "
-            f"({counted(len(found), 'comparison')}). "
+            f"({counted(len(contrasts), 'comparison')}). "
         )
     parts = [
-        f"clearly {word} than plain MoCo in {number} of {counted(len(found), 'comparison')}"
+        f"clearly {word} than plain MoCo in {number} of {counted(len(contrasts), 'comparison')}"
         for word, number in (("better", better), ("worse", worse))
         if number
     ]

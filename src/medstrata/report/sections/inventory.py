@@ -29,9 +29,9 @@ from medstrata.report.sections.curves import read
 from medstrata.report.sections.section import Section
 
 
-def data_section(found: Sequence[Comparison[Finetune]]) -> Section:
+def data_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
     """The data and tasks of every comparison, and the labelled images the arms were given."""
-    places = by_place(found)
+    places = by_place(comparisons)
     parts: list[Part] = [_data_table(places)]
     for same in places:
         store, task, test = same[0].store, same[0].task, same[0].first.test
@@ -94,20 +94,24 @@ def _classes(same: Sequence[Comparison[Finetune]], split: str) -> str:
 
 
 def _audited(files: RunFiles, task: str, split: str) -> Mapping[str, Any]:
-    found: Any = files.audit
+    counts: Any = files.audit
     for key in ("labels", task, "splits", split, "per_class"):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    numbers = isinstance(found, Mapping) and all(isinstance(one, int) for one in found.values())
-    return found if numbers else {}
+        counts = counts.get(key) if isinstance(counts, Mapping) else None
+    all_counts = isinstance(counts, Mapping) and all(
+        isinstance(one, int) for one in counts.values()
+    )
+    return counts if all_counts else {}
 
 
 def _subset_table(same: Sequence[Comparison[Finetune]]) -> Table:
     """How many labelled images, of how many patients and of which classes, the arms were given."""
-    given: dict[float, list[Subset]] = {}
+    subsets_at: dict[float, list[Subset]] = {}
     for run in (run for comparison in same for run in comparison.every):
-        given.setdefault(run.fraction, []).append(run.subset)
-    counted_too = (name for subsets in given.values() for one in subsets for name in one.per_class)
-    classes = tuple(dict.fromkeys((*same[0].task.classes, *counted_too)))
+        subsets_at.setdefault(run.fraction, []).append(run.subset)
+    labelled = (
+        name for subsets in subsets_at.values() for one in subsets for name in one.per_class
+    )
+    classes = tuple(dict.fromkeys((*same[0].task.classes, *labelled)))
     return Table(
         name=f"{same[0].place}-labelled-subsets",
         caption="Labelled training images the arms were given, a range where seeds differ: "
@@ -120,7 +124,7 @@ def _subset_table(same: Sequence[Comparison[Finetune]]) -> Table:
                 _span([one.patients for one in subsets]),
                 *(_span([one.per_class.get(name, 0) for one in subsets]) for name in classes),
             )
-            for fraction, subsets in sorted(given.items())
+            for fraction, subsets in sorted(subsets_at.items())
         ),
     )
 
@@ -146,9 +150,9 @@ def _pretrain_row(run: Pretrain) -> dict[str, TableCell]:
     readings = [one["knn"] for one in run.files.epochs if read(one, "knn", "value") is not None]
     last = TableCell(text="–")
     if readings:
-        asked = readings[-1]
-        judged = f"{metric_name(str(asked.get('metric')))}, {asked.get('task')}"
-        last = number_cell(float(asked["value"]), judged)
+        last_reading = readings[-1]
+        judged = f"{metric_name(str(last_reading.get('metric')))}, {last_reading.get('task')}"
+        last = number_cell(float(last_reading["value"]), judged)
     size = f"{run.backbone}, {run.parameters / 1e6:.1f} million weights"
     return {
         "Arm": arm_cell(run.label),

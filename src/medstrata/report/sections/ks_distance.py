@@ -51,7 +51,7 @@ def _mean(distances: Sequence[KsDistance]) -> KsDistance:
     return KsDistance(value=float(value), low=float(low), high=float(high))
 
 
-def ks_section(found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]) -> Section:
+def ks_section(comparisons: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]) -> Section:
     """Every comparison in which an arm was trained on few labels and on all."""
     return Section(
         anchor="ks-distance",
@@ -65,7 +65,7 @@ def ks_section(found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style
         f"seeds, both tuned on all labels, as the floor. The {percent(LEVEL)} interval is over "
         f"patients ({RESAMPLES:,} resamples), its ends averaged over seeds; chance only adds to a "
         "distance, so the interval lies mostly below the value. Near the floor it is too narrow.",
-        parts=[part for one in found for part in _parts(one, styles)],
+        parts=[part for one in comparisons for part in _parts(one, styles)],
     )
 
 

@@ -21,7 +21,7 @@ from medstrata.report.sections.curves import read
 from medstrata.report.sections.section import Section
 
 
-def legacy_section(found: Sequence[Comparison[Finetune]]) -> Section:
+def legacy_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
     """Every comparison with runs that recorded such figures."""
     return Section(
         anchor="legacy",
@@ -32,7 +32,7 @@ def legacy_section(found: Sequence[Comparison[Finetune]]) -> Section:
         "is the mean ± 1.96 standard deviations / √500 over 500 draws of single images: the "
         "standard deviation of such draws is the standard error already, so the interval is about "
         "22 times too narrow. The right score and interval stand beside them.",
-        parts=[part for one in found for part in headed(one.heading, _table(one))],
+        parts=[part for one in comparisons for part in headed(one.heading, _table(one))],
     )
 
 
@@ -79,5 +79,5 @@ def _row(
 
 def _mean(runs: Sequence[Finetune], *path: str) -> float | None:
     """Mean over runs of the number at a path, None unless every run has it."""
-    found = [value for run in runs if (value := read(run.legacy, *path)) is not None]
-    return float(np.mean(found)) if len(found) == len(runs) else None
+    values = [value for run in runs if (value := read(run.legacy, *path)) is not None]
+    return float(np.mean(values)) if len(values) == len(runs) else None

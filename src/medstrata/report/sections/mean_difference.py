@@ -49,12 +49,12 @@ class Gain:
     parts: Mapping[int, float]
 
 
-def gains_section(found: Sequence[Comparison[Finetune]]) -> Section:
+def gains_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
     """A table for each protocol and baseline, where there are several data sets."""
     parts: list[Part] = []
-    places = list(dict.fromkeys(comparison.place for comparison in found))
-    for protocol in dict.fromkeys(comparison.protocol for comparison in found):
-        sets = {places.index(one.place): one for one in found if one.protocol == protocol}
+    places = list(dict.fromkeys(comparison.place for comparison in comparisons))
+    for protocol in dict.fromkeys(comparison.protocol for comparison in comparisons):
+        sets = {places.index(one.place): one for one in comparisons if one.protocol == protocol}
         baselines = _baselines(sets)
         tables = [
             table
@@ -81,11 +81,11 @@ def gain(sets: Sets, arm: str, baseline: str, fraction: float) -> Gain | None:
     """Average what an arm gains on each data set where it can be paired with the baseline."""
     parts, drawn = {}, []
     for i, comparison in sets.items():
-        found = _on(comparison, arm, baseline, fraction)
-        if found is not None:
-            parts[i] = found[0]
+        on_set = _on(comparison, arm, baseline, fraction)
+        if on_set is not None:
+            parts[i] = on_set[0]
             # In an order of its own, or resample n would draw alike from every set.
-            drawn.append(found[1][permutation(RESAMPLES, Stream.POOLED_RESAMPLES, i)])
+            drawn.append(on_set[1][permutation(RESAMPLES, Stream.POOLED_RESAMPLES, i)])
     if not parts:
         return None
     return Gain(
@@ -145,6 +145,6 @@ def _table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | None:
     )
 
 
-def _entry(found: Gain, met: Sequence[int]) -> TableCell:
-    each = ", ".join(signed(found.parts[i]) if i in found.parts else "–" for i in met)
-    return number_cell(found.value, each, interval=found.interval, write=signed)
+def _entry(gain: Gain, met: Sequence[int]) -> TableCell:
+    each = ", ".join(signed(gain.parts[i]) if i in gain.parts else "–" for i in met)
+    return number_cell(gain.value, each, interval=gain.interval, write=signed)

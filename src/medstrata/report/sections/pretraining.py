@@ -17,11 +17,11 @@ _SHOWN = 6  # warnings of a run that are shown before the rest is counted
 
 def pretraining_section(runs: Sequence[Pretrain], styles: Mapping[str, Style]) -> Section:
     """Everything about the pre-training runs."""
-    said = [part for run in runs for part in _warnings(run)]
+    warnings = [part for run in runs for part in _warnings(run)]
     parts = (
         pretrain_table(runs),
         Heading("What the monitors said"),
-        *(said or [Text("No run raised a warning of collapse.")]),
+        *(warnings or [Text("No run raised a warning of collapse.")]),
         *pretrain_curves(runs, styles),
     )
     return Section(anchor="pretraining", title="Pre-training", short="Pre-training", parts=parts)
@@ -29,17 +29,17 @@ def pretraining_section(runs: Sequence[Pretrain], styles: Mapping[str, Style]) -
 
 def _warnings(run: Pretrain) -> Iterator[Part]:
     """What the monitors said of a run; epochs are counted from 1."""
-    found = [
+    warnings = [
         (int(read(record, "epoch") or 0) + 1, str(message))
         for record in run.files.epochs
         for message in record.get("warnings") or ()
     ]
-    if not found:
+    if not warnings:
         return
-    words = (run.label, run.seed, counted(len(found), "warning"))
+    words = (run.label, run.seed, counted(len(warnings), "warning"))
     yield Text(Markup("<b>{}, seed {}</b>: {}.").format(*words))
-    points = [("", f"After epoch {epoch}: {message}") for epoch, message in found[:_SHOWN]]
-    if len(found) > _SHOWN:
-        rest = counted(len(found) - _SHOWN, "further warning")
-        points.append(("", f"{rest}, the last after epoch {found[-1][0]}"))
+    points = [("", f"After epoch {epoch}: {message}") for epoch, message in warnings[:_SHOWN]]
+    if len(warnings) > _SHOWN:
+        rest = counted(len(warnings) - _SHOWN, "further warning")
+        points.append(("", f"{rest}, the last after epoch {warnings[-1][0]}"))
     yield Bullets(points)

@@ -46,9 +46,11 @@ _NOTE = (
 )
 
 
-def probing_section(found: Sequence[Comparison[Probe]], styles: Mapping[str, Style]) -> Section:
+def probing_section(
+    comparisons: Sequence[Comparison[Probe]], styles: Mapping[str, Style]
+) -> Section:
     """Curves, tables and sentences of every comparison where a stage has a score."""
-    parts = [part for one in found for part in probing_parts(one, styles)]
+    parts = [part for one in comparisons for part in probing_parts(one, styles)]
     return Section(
         anchor="probing",
         title="Layer-wise probing",
@@ -60,8 +62,8 @@ def probing_section(found: Sequence[Comparison[Probe]], styles: Mapping[str, Sty
 
 def probing_parts(comparison: Comparison[Probe], styles: Mapping[str, Style]) -> Iterator[Part]:
     """The same of one comparison."""
-    known = [run.test.stages for run in comparison.every]
-    stages = shown_stages(known)
+    scored_stages = [run.test.stages for run in comparison.every]
+    stages = shown_stages(scored_stages)
     scores = {
         (fraction, read_out): _scores(comparison, fraction, read_out, stages)
         for fraction in comparison.fractions
@@ -75,7 +77,7 @@ def probing_parts(comparison: Comparison[Probe], styles: Mapping[str, Style]) ->
     metric, test = comparison.metric, comparison.first.test
     tested = f"{counted(test.images, 'test image')} of {counted(test.patients, 'patient')}"
     yield Heading(comparison.where)
-    yield Text(f"{metric_name(metric)} on {tested}. {stages_named(known)}", "note")
+    yield Text(f"{metric_name(metric)} on {tested}. {stages_named(scored_stages)}", "note")
     for fraction in comparison.fractions:
         at = {read_out: scores[fraction, read_out] for read_out in READ_OUTS}
         name = f"{comparison.place}-probing-{percent_slug(fraction)}"
@@ -94,7 +96,7 @@ def probing_parts(comparison: Comparison[Probe], styles: Mapping[str, Style]) ->
             "arms and stages. Open circles: single seeds. Arms stand side by side at each stage. "
             "The vertical range is the same at all fractions and does not start at zero.",
         )
-        sentences = list(_said(at["linear"], comparison))
+        sentences = list(_sentences(at["linear"], comparison))
         if sentences:
             yield DefinitionList(sentences)
         yield Collapsible(
@@ -160,7 +162,7 @@ def _arrival(scores: Scores, arm: str, metric: str) -> str | None:
     return level[0] if level else list(of)[-1]
 
 
-def _said(scores: Scores, comparison: Comparison[Probe]) -> Iterator[tuple[str, str]]:
+def _sentences(scores: Scores, comparison: Comparison[Probe]) -> Iterator[tuple[str, str]]:
     """What the linear read-out shows, stage by stage, and where each arm is level with its end."""
     for stage, column in scores.items():
         if len(column) > 1:

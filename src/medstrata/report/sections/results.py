@@ -52,21 +52,24 @@ _ONE_SEED = (
 
 
 def findings_section(
-    found: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]
+    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]
 ) -> Section:
     """What every comparison shows, fraction by fraction.
 
     Args:
-        found: The comparisons.
+        comparisons: The comparisons.
         paired: Name of a comparison -> its paired differences.
     """
     parts: list[Part] = []
-    for comparison in found:
-        said = conclusions(comparison, paired[comparison.name])
+    for comparison in comparisons:
+        by_fraction = conclusions(comparison, paired[comparison.name])
         terms = DefinitionList(
-            [(f"{percent(fraction)} of labels", text) for fraction, text in said]
+            [(f"{percent(fraction)} of labels", text) for fraction, text in by_fraction]
         )
-        parts += [Heading(comparison.heading), terms if said else Text("No run has a score.")]
+        parts += [
+            Heading(comparison.heading),
+            terms if by_fraction else Text("No run has a score."),
+        ]
     note = (
         f"Clearly better or worse: the {percent(LEVEL)} interval of the paired difference leaves "
         "out 0, and its p-value is below 0.05 after Holm's correction over all differences to that "
@@ -78,16 +81,18 @@ def findings_section(
     return Section(anchor="findings", title="Findings", short="Findings", parts=parts)
 
 
-def results_section(found: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]) -> Section:
+def results_section(
+    comparisons: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]
+) -> Section:
     """Figures, tables and training curves of every comparison."""
-    several = len({run.seed for comparison in found for run in comparison.every}) > 1
+    several = len({run.seed for comparison in comparisons for run in comparison.every}) > 1
     reading = Markup(_SEVERAL_SEEDS if several else _ONE_SEED)  # noqa: S704  (both are ours)
     lead = Markup(
         "<b>How to read the tables.</b> {} <b>▲ best</b> marks the best number of a column, "
         "whether or not it lies clear of the others."
     ).format(reading.format(level=percent(LEVEL)))
     parts: list[Part] = []
-    for same in by_place(found):
+    for same in by_place(comparisons):
         parts += [Heading(same[0].where), *_figures(same, styles, several)]
         for comparison in same:
             parts += _results(comparison, styles)

@@ -51,20 +51,20 @@ _CAPTION = (
 )
 
 
-def reuse_section(found: Sequence[Comparison[Reuse]], styles: Mapping[str, Style]) -> Section:
+def reuse_section(comparisons: Sequence[Comparison[Reuse]], styles: Mapping[str, Style]) -> Section:
     """Curves, heat maps, tables and sentences of every comparison where something was measured."""
     return Section(
         anchor="reuse",
         title="Feature reuse",
         short="Feature reuse",
         lead=_LEAD,
-        parts=[part for one in found for part in _parts(one, styles)],
+        parts=[part for one in comparisons for part in _parts(one, styles)],
     )
 
 
 def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterator[Part]:
-    known = [_known(run) for run in comparison.every]
-    stages = shown_stages(known)
+    measured = [_known(run) for run in comparison.every]
+    stages = shown_stages(measured)
     drawn = {
         (fraction, measure): _curves(readings(comparison.at(fraction), measure))
         for fraction in comparison.fractions
@@ -79,12 +79,12 @@ def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterat
     # Chance lies near 0 and must be seen.
     limits = (min(low, -0.03), max(high, 1.02))
     yield Heading(comparison.where)
-    yield Text(f"{_facts(comparison.every)}. {stages_named(known)}", "note")
+    yield Text(f"{_facts(comparison.every)}. {stages_named(measured)}", "note")
     for fraction in comparison.fractions:
         at = comparison.at(fraction)
         name = f"{comparison.place}-reuse-{percent_slug(fraction)}"
         yield Heading(f"Fine-tuned with {percent(fraction)} of the labels", 4)
-        yield from (Text(said) for said in reuse_findings(at, stages))
+        yield from (Text(sentence) for sentence in reuse_findings(at, stages))
         yield Pictures(
             plots=[
                 _picture(readings(at, measure), measure, stages, styles, limits, name)

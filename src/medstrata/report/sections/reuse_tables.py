@@ -99,7 +99,7 @@ def measures_table(
         "Untrained",
     )
     nothing = (TableCell("–"),) * (len(heads) - 1)
-    given = of_seeds(at, lambda run: run.legacy)
+    legacy_values = of_seeds(at, lambda run: run.legacy)
     legacy = [
         (
             arm_cell(arm),
@@ -110,7 +110,7 @@ def measures_table(
         )
         for arm in at
         for stage in stages
-        if (values := given.get((arm, stage)))
+        if (values := legacy_values.get((arm, stage)))
     ]
     return Table(
         name=name,
@@ -146,15 +146,15 @@ def reuse_findings(at: Runs, stages: Sequence[str]) -> Iterator[str]:
             f"Averaged over the stages, {order[0]} keeps most {most}, {order[-1]} least {least}. "
             f"{_apart(kept, meeting(kept, order))}"
         )
-    known = {
+    similarity_and_chance = {
         f"{arm} at {stage}": (over_seeds(seeds).value, max(highs))
         for (arm, stage), seeds in readings(at, MAIN).items()
         if (highs := [one.chance[1] for one in seeds if one.chance])
     }
-    lost = [name for name, (value, chance) in known.items() if value <= chance]
+    lost = [name for name, (value, chance) in similarity_and_chance.items() if value <= chance]
     if lost:
         yield f"No more alike than mismatched images (97.5th percentile): {listed(lost)}."
-    elif known:
+    elif similarity_and_chance:
         yield "All are more alike than mismatched images are (97.5th percentile)."
 
 

@@ -42,7 +42,7 @@ def _sheet(content: bytes, seen_by: Sequence[Pretrain]) -> Sheet:
         caption=f"Two views of the same images, one above the other, as {named} saw them at "
         f"{seen_by[0].store.size} pixels, shown compressed. {several}These are images of the data "
         "set: share the report only where you may share them.",
-        look="views",
+        css_class="views",
     )
 
 
