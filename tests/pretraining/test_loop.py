@@ -185,7 +185,7 @@ def test_evaluation_leaves_training_as_it_was(tiny_store: Store, tmp_path: Path)
     state = {name: value.clone() for name, value in training.model.state_dict().items()}
     queue = {name: value.clone() for name, value in training.queue.state_dict().items()}
     rng = torch.get_rng_state()
-    training.monitor.look(training.model.query_encoder.backbone)
+    training.monitor.evaluate(training.model.query_encoder.backbone)
     assert_equal_states(state, dict(training.model.state_dict()))
     assert_equal_states(queue, dict(training.queue.state_dict()))
     assert torch.equal(rng, torch.get_rng_state())

@@ -39,7 +39,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def defaults(words: Sequence[str]) -> dict[str, Any]:
-    """The settings of the recipe that is named, or of the run that goes on."""
+    """The settings of the recipe that is named, or of the run that goes on.
+
+    They are read before the parser is: to jsonargparse a recipe would be one more `--config`, whose
+    values replace the options to the left of it, and a recipe must not, wherever it is written.
+    """
     first = FirstParser(add_help=False, allow_abbrev=False)
     for option in ("--recipe", "--config", "--out"):
         first.add_argument(option, nargs="?")

@@ -15,7 +15,13 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation.finetune_full import load_tuned
 from medstrata.evaluation.settings import FEWEST_IMAGES, ReuseSettings
 from medstrata.evaluation.setup import open_folder, seeded_encoder
-from medstrata.metrics.cka import MEASURES, Spread, linear_heatmap, measures, subset_measures
+from medstrata.metrics.cka import (
+    MEASURES,
+    SubsetMeasures,
+    linear_heatmap,
+    measures,
+    subset_measures,
+)
 from medstrata.metrics.legacy import rbf_cka as absolute_width_cka
 from medstrata.models.backbones import Backbone, create_backbone
 from medstrata.models.features import extract_features
@@ -250,7 +256,7 @@ def _compare(
     return found
 
 
-def _summary(spread: Spread, name: str) -> dict[str, Any]:
+def _summary(spread: SubsetMeasures, name: str) -> dict[str, Any]:
     values, null = spread.values[name], spread.null[name]
     return {
         "subset_mean": float(values.mean()),

@@ -36,7 +36,7 @@ from medstrata.metrics.kernels import (
 MEASURES = ("linear", "linear_debiased", "rbf", "rbf_debiased")
 
 
-class Spread(NamedTuple):
+class SubsetMeasures(NamedTuple):
     """Every measure on several subsets."""
 
     values: dict[str, NDArray[np.float64]]  # measure -> one value a subset
@@ -105,7 +105,7 @@ def subset_measures(
     mismatches: Sequence[Sequence[NDArray[np.int64]]],
     *,
     scale: float = 0.8,
-) -> Spread:
+) -> SubsetMeasures:
     """All of `MEASURES` on subsets of the samples, with their rows matched and mismatched.
 
     The kernels of a subset are computed once, four matrices of n x n, for all measures and orders.
@@ -139,7 +139,7 @@ def subset_measures(
                 for name, (matrix, kernel) in second.items()
             }
             _append(null, {name: _matched(*first[name], *other[name]) for name in first})
-    return Spread(
+    return SubsetMeasures(
         {name: np.array(numbers) for name, numbers in values.items()},
         {name: np.array(numbers) for name, numbers in null.items()},
     )

@@ -51,7 +51,7 @@ class Monitor:
     bank_rows: NDArray[np.int64]
     query_rows: NDArray[np.int64]
 
-    def look(self, backbone: Backbone) -> dict[str, object]:
+    def evaluate(self, backbone: Backbone) -> dict[str, object]:
         """Norm and effective rank per stage, the k-NN score, and warnings in words."""
         # The images that vote are mostly those of the spectrum: each goes through once.
         rows = np.unique(np.concatenate([self.spectrum_rows, self.bank_rows, self.query_rows]))
