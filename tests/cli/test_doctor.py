@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from medstrata.cli import doctor as checks
-from medstrata.cli.doctor import Check, ChildReport, heard
+from medstrata.cli.doctor import Check, ChildReport, read_report
 from medstrata.cli.main import main
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
@@ -177,7 +177,7 @@ def test_no_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(subprocess, "run", late)
     assert "no answer" in lines(checks.check_device(checks.ask()))
-    assert heard(b"", "No module named medstrata").errors == {
+    assert read_report(b"", "No module named medstrata").errors == {
         "import medstrata": "No module named medstrata"
     }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medstrata.cli import doctor, doctor_child
-from medstrata.cli.doctor import ChildReport, ask, check_store, heard
+from medstrata.cli.doctor import ChildReport, ask, check_store, read_report
 from medstrata.data.store.store import Store
 from support.waiting import PATIENCE_S
 
@@ -50,7 +50,7 @@ def ask_here(
     def answer(store: str) -> ChildReport:
         monkeypatch.setattr(sys, "argv", ["doctor_child", store])
         doctor_child.main()
-        return heard(capsys.readouterr().out.encode(), "")
+        return read_report(capsys.readouterr().out.encode(), "")
 
     return answer
 

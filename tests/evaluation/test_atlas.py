@@ -12,7 +12,7 @@ from PIL import Image
 
 from medstrata.data.store.store import Store
 from medstrata.evaluation.atlas import atlas, neighbour_agreement
-from medstrata.evaluation.neighbour_sheet import SheetImage, SheetNeighbour, SheetQuery, write_sheet
+from medstrata.evaluation.neighbour_sheet import SheetNeighbour, SheetQuery, write_sheet
 from medstrata.evaluation.settings import AtlasSettings
 from medstrata.evaluation.setup import seeded_encoder
 from medstrata.evaluation.tsne import plane
@@ -180,11 +180,13 @@ def test_labels_in_words(
 
 def test_frames_say_what_neighbours_share(tiny_store: Store, tmp_path: Path) -> None:
     def near(same_label: bool, same_patient: bool) -> SheetNeighbour:
-        return SheetNeighbour(SheetImage(1, "b", "1"), 0.5, same_label, same_patient)
+        return SheetNeighbour(1, "1", "b", 0.5, same_label, same_patient)
 
     query = SheetQuery(
-        SheetImage(0, "a", "a label so long that it does not fit below a thumbnail"),
-        (near(False, False), near(True, False), near(True, True), near(False, True)),
+        0,
+        "a label so long that it does not fit below a thumbnail",
+        "a",
+        [near(False, False), near(True, False), near(True, True), near(False, True)],
     )
     write_sheet(tiny_store, [query, query], tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as image:

@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
-# Of the arguments added below, those that go on as they are.
-_EVALUATION = (
-    *("encoder", "task", "out", "kind", "backbone"),
-    *("arm", "features", "resume", "overwrite"),
-)
-
 
 def add_run_options(parser: ArgumentParser) -> None:
     """Options of every command that writes a run folder."""
@@ -70,14 +64,6 @@ def add_fraction_option(parser: ArgumentParser) -> None:
     parser.add_argument("--fraction", type=float, default=1.0, help="Share of the labels, 0 to 1.")
 
 
-def evaluation_arguments(arguments: Namespace) -> dict[str, Any]:
-    """What every function that evaluates an encoder on a task takes, by name."""
-    from medstrata.data.store.open import open_store
-
-    given = {name: getattr(arguments, name) for name in _EVALUATION}
-    return given | {"store": open_store(arguments.store)}
-
-
 def add_source_arguments(parser: ArgumentParser) -> None:
     """Arguments of every command that passes images through a network."""
     add = parser.add_argument
@@ -110,3 +96,22 @@ def pick_settings(kind: type[Settings], arguments: Namespace) -> Settings:
         return kind(**{field.name: getattr(arguments, field.name) for field in fields(kind)})
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def with_settings(kind: type[Settings], arguments: Namespace) -> dict[str, Any]:
+    """The arguments by name, of which the settings are one: `settings`.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+    taken = {"config", *(field.name for field in fields(kind))}
+    others = {name: value for name, value in vars(arguments).items() if name not in taken}
+    return {**others, "settings": pick_settings(kind, arguments)}
+
+
+def on_store(kind: type[Settings], arguments: Namespace) -> dict[str, Any]:
+    """`with_settings`, and the store opened."""
+    options = with_settings(kind, arguments)
+    from medstrata.data.store.open import open_store
+
+    return options | {"store": open_store(options["store"])}

@@ -6,7 +6,7 @@ and a map of them all (map.parquet). Nothing is trained.
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import add_evaluation_arguments, evaluation_arguments, pick_settings
+from medstrata.cli.arguments import add_evaluation_arguments, on_store
 from medstrata.evaluation.settings import AtlasSettings
 
 
@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    settings = pick_settings(AtlasSettings, arguments)
+    options = on_store(AtlasSettings, arguments)
     from medstrata.evaluation.atlas import atlas
 
-    atlas(**evaluation_arguments(arguments), settings=settings)
+    atlas(**options)

@@ -77,10 +77,10 @@ class Command:
 
 def _in_short(message: str) -> str:
     """Of jsonargparse's words on a value the argument, what it may be, and what it was."""
-    found = re.match(r"Parser key \"(.+?)\"", message)
+    argument = re.match(r"Parser key \"(.+?)\"", message)
     allowed = re.findall(r"Expected an? (?:<class '([\w.]+)'>|typing\.Literal\[(.+?)\])", message)
     value = re.search(r"(?:Got|Given) value: (.*)$", message)
-    if not (found and allowed and value):
+    if not (argument and allowed and value):
         return textwrap.shorten(message, _LONGEST)
     kinds = [
         kind or f"one of {choices}".replace("'", "")
@@ -88,7 +88,7 @@ def _in_short(message: str) -> str:
         if kind != "NoneType"
     ]
     wanted = " or ".join(dict.fromkeys(kinds))
-    return textwrap.shorten(f"{found[1]} must be {wanted}, got {value[1]}", _LONGEST)
+    return textwrap.shorten(f"{argument[1]} must be {wanted}, got {value[1]}", _LONGEST)
 
 
 def _underscored(word: str) -> str:

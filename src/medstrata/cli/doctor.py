@@ -103,19 +103,19 @@ def check_machine(store: str | None = None) -> list[Check]:
     Args:
         store: A store to open and spot-check as well.
     """
-    answer = ask(*([] if store is None else [store]))
+    report = ask(*([] if store is None else [store]))
     return [
         check_python(platform.python_version()),
         *check_versions(),
-        *check_imports(answer),
-        *check_device(answer),
-        *check_processor(answer.facts.get("device", {}).get("threads")),
+        *check_imports(report),
+        *check_device(report),
+        *check_processor(report.facts.get("device", {}).get("threads")),
         *check_memory(),
-        *check_formats(answer),
+        *check_formats(report),
         check_folder("disk here", Path.cwd(), "work in another folder"),
         check_folder("cache", cache_folder(), "set MEDSTRATA_CACHE to another folder"),
         *check_extras(),
-        *([] if store is None else check_store(answer)),
+        *([] if store is None else check_store(report)),
     ]
 
 
@@ -128,30 +128,30 @@ def ask(*words: str) -> ChildReport:
             command, capture_output=True, check=False, timeout=_PATIENCE
         )
     except subprocess.TimeoutExpired as late:
-        return heard(late.stdout or b"", f"no answer in {_PATIENCE} s")
+        return read_report(late.stdout or b"", f"no answer in {_PATIENCE} s")
     ending = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
     if done.returncode < 0:
         ending = f"the process was ended by {signal.Signals(-done.returncode).name}"
-    return heard(done.stdout, ending if done.returncode else "")
+    return read_report(done.stdout, ending if done.returncode else "")
 
 
-def heard(said: bytes, ending: str) -> ChildReport:
+def read_report(output: bytes, ending: str) -> ChildReport:
     """What the child's lines mean; what libraries print there besides is passed over."""
-    answer, begun = ChildReport(), ""
-    for line in said.splitlines():
+    report, step_begun = ChildReport(), ""
+    for line in output.splitlines():
         try:
             message = json.loads(line)
             step = message["step"]
         except (ValueError, TypeError, KeyError):
             continue
-        begun = step if len(message) == 1 else ""
+        step_begun = step if len(message) == 1 else ""
         if "facts" in message:
-            answer.facts[step] = message["facts"]
+            report.facts[step] = message["facts"]
         elif "error" in message:
-            answer.errors[step] = message["error"]
-    if begun or ending:
-        answer.errors[begun or "import medstrata"] = ending or "ended in the middle of it"
-    return answer
+            report.errors[step] = message["error"]
+    if step_begun or ending:
+        report.errors[step_begun or "import medstrata"] = ending or "ended in the middle of it"
+    return report
 
 
 def check_python(version: str) -> Check:
@@ -209,9 +209,9 @@ def check_versions() -> Iterator[Check]:
         yield Check("ok", "versions", f"{len(wanted)} libraries that go together ({shown})")
 
 
-def check_imports(answer: ChildReport) -> Iterator[Check]:
+def check_imports(report: ChildReport) -> Iterator[Check]:
     """Whether the libraries load."""
-    names, errors = answer.of("import ")
+    names, errors = report.of("import ")
     for step, why in errors.items():
         mend = "pip install --force-reinstall torch torchvision, or the library that is named"
         yield Check("wrong", step, why, mend)
@@ -219,11 +219,11 @@ def check_imports(answer: ChildReport) -> Iterator[Check]:
         yield Check("ok", "imports", f"{len(names)} libraries load")
 
 
-def check_device(answer: ChildReport) -> Iterator[Check]:
+def check_device(report: ChildReport) -> Iterator[Check]:
     """Whether there is a GPU, and PyTorch can use it."""
-    facts = answer.facts.get("device")
+    facts = report.facts.get("device")
     if facts is None:
-        why = answer.errors.get("device", "PyTorch was not reached: mend what stands above first")
+        why = report.errors.get("device", "PyTorch was not reached: mend what stands above first")
         mend = "set CUDA_VISIBLE_DEVICES= (empty) to do without a GPU"
         yield Check("wrong", "device", why, mend)
         return
@@ -285,9 +285,9 @@ def check_memory() -> Iterator[Check]:
         yield Check("warn", "shared memory", words, mend)
 
 
-def check_formats(answer: ChildReport) -> Iterator[Check]:
+def check_formats(report: ChildReport) -> Iterator[Check]:
     """Whether each image format decodes to what was encoded."""
-    names, errors = answer.of("decode ")
+    names, errors = report.of("decode ")
     for step, why in errors.items():
         library = "'medstrata[dicom]'" if "DICOM" in step else "pillow opencv-python-headless"
         yield Check("wrong", step, why, f"pip install --force-reinstall {library}")
@@ -339,12 +339,12 @@ def check_extras() -> Iterator[Check]:
     yield Check("ok", "extras", words)
 
 
-def check_store(answer: ChildReport) -> Iterator[Check]:
+def check_store(report: ChildReport) -> Iterator[Check]:
     """Whether a store opens and holds what its manifest says."""
     mend = "prepare it again with --overwrite"
-    facts = answer.facts.get("store")
+    facts = report.facts.get("store")
     if facts is None:
-        why = answer.errors.get("store", "it was not reached: mend what stands above first")
+        why = report.errors.get("store", "it was not reached: mend what stands above first")
         yield Check("warn" if "no network call" in why else "wrong", "store", why)
         return
     yield from (Check("wrong", "store", fault, mend) for fault in facts["faults"])

@@ -73,8 +73,8 @@ def _device() -> dict[str, Any]:
 
     from medstrata.runtime.devices import has_native_bf16
 
-    found = torch.cuda.is_available()
-    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count() * found)]
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = [torch.cuda.get_device_properties(number) for number in range(seen)]
     failure = ""
     try:
         if torch.version.cuda or torch.version.hip:

@@ -6,8 +6,7 @@ from medstrata.cli.arguments import (
     add_evaluation_arguments,
     add_fraction_option,
     add_tracker_option,
-    evaluation_arguments,
-    pick_settings,
+    on_store,
 )
 from medstrata.evaluation.settings import FinetuneSettings
 
@@ -22,14 +21,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    settings = pick_settings(FinetuneSettings, arguments)
+    options = on_store(FinetuneSettings, arguments)
     from medstrata.evaluation.finetune import finetune
     from medstrata.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
-    finetune(
-        **evaluation_arguments(arguments),
-        fraction=arguments.fraction,
-        settings=settings,
-        trackers=arguments.track,
-    )
+    finetune(trackers=options.pop("track"), **options)

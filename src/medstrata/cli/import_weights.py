@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import pick_settings
+from medstrata.cli.arguments import with_settings
 from medstrata.models.settings import ImportSettings
 
 
@@ -24,13 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    settings = pick_settings(ImportSettings, arguments)
+    options = with_settings(ImportSettings, arguments)
     from medstrata.models.import_weights import import_weights
 
-    import_weights(
-        arguments.file,
-        arguments.out,
-        backbone=arguments.backbone,
-        settings=settings,
-        overwrite=arguments.overwrite,
-    )
+    import_weights(**options)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import add_allow_leakage, pick_settings
+from medstrata.cli.arguments import add_allow_leakage, with_settings
 from medstrata.data.prepare.settings import PrepareSettings
 
 
@@ -26,15 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    settings = pick_settings(PrepareSettings, arguments)
+    options = with_settings(PrepareSettings, arguments)
     from medstrata.data.prepare.prepare import prepare
 
-    prepare(
-        arguments.source,
-        arguments.out,
-        settings,
-        preview=arguments.preview,
-        workers=arguments.workers,
-        allow_leakage=arguments.allow_leakage,
-        overwrite=arguments.overwrite,
-    )
+    prepare(**options)

@@ -48,11 +48,11 @@ def defaults(words: Sequence[str]) -> dict[str, Any]:
     for option in ("--recipe", "--config", "--out"):
         first.add_argument(option, nargs="?")
     first.add_argument("--resume", action="store_true")
-    given, _ = first.parse_known_args(words)
-    name = given.recipe or _recipe_in(given.config)
-    if name is None and given.resume and given.out:
-        begun = Path(given.out) / "config.yaml"
-        name = str(begun) if begun.is_file() else None
+    options, _ = first.parse_known_args(words)
+    name = options.recipe or _recipe_in(options.config)
+    if name is None and options.resume and options.out:
+        config = Path(options.out) / "config.yaml"
+        name = str(config) if config.is_file() else None
     return asdict(_settings(name or _DEFAULT_RECIPE))
 
 

@@ -6,12 +6,7 @@ image is scored once, with intervals over patients.
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import (
-    add_evaluation_arguments,
-    add_fraction_option,
-    evaluation_arguments,
-    pick_settings,
-)
+from medstrata.cli.arguments import add_evaluation_arguments, add_fraction_option, on_store
 from medstrata.evaluation.settings import ProbeSettings
 
 
@@ -24,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    settings = pick_settings(ProbeSettings, arguments)
+    options = on_store(ProbeSettings, arguments)
     from medstrata.evaluation.probe import probe
 
-    probe(**evaluation_arguments(arguments), fraction=arguments.fraction, settings=settings)
+    probe(**options)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import add_run_options, pick_settings
+from medstrata.cli.arguments import add_run_options, on_store
 from medstrata.evaluation.settings import ReuseSettings
 
 
@@ -20,17 +20,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    settings = pick_settings(ReuseSettings, arguments)
-    from medstrata.data.store.open import open_store
+    options = on_store(ReuseSettings, arguments)
     from medstrata.evaluation.feature_reuse import reuse
     from medstrata.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
-    reuse(
-        arguments.run,
-        open_store(arguments.store),
-        arguments.out,
-        settings,
-        resume=arguments.resume,
-        overwrite=arguments.overwrite,
-    )
+    reuse(options.pop("run"), **options)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
-from medstrata.evaluation.neighbour_sheet import SheetImage, SheetNeighbour, SheetQuery, write_sheet
+from medstrata.evaluation.neighbour_sheet import SheetNeighbour, SheetQuery, write_sheet
 from medstrata.evaluation.rows import labelled_rows
 from medstrata.evaluation.settings import AtlasSettings
 from medstrata.evaluation.setup import Evaluation, EvaluationOptions
@@ -54,8 +54,8 @@ def atlas(
         MedstrataError: the task or the encoder does not exist, or test lacks a class.
     """
     settings, device = settings or AtlasSettings(), evaluation_device()
-    begun = Evaluation.begin(encoder, store, task, out, settings, options)
-    begun = begun.recording(
+    evaluation = Evaluation.begin(encoder, store, task, out, settings, options)
+    evaluation = evaluation.recording(
         {
             "seed": settings.seed,
             "image_size": settings.image_size,
@@ -65,20 +65,20 @@ def atlas(
             "nearest": settings.neighbours,
         }
     )
-    rows = labelled_rows(store, begun.task, "test")
+    rows = labelled_rows(store, evaluation.task, "test")
     if len(rows) < 3:
         raise MedstrataError(f"{task}: {len(rows)} labelled test images; an atlas needs 3 or more")
-    if not begun.open():
-        return begun.out
-    extracted = begun.features(device).at(rows)
-    facts = _facts(store, begun.task, rows)
+    if not evaluation.open():
+        return evaluation.out
+    extracted = evaluation.features(device).at(rows)
+    facts = _facts(store, evaluation.task, rows)
     queries = _find_neighbours(extracted.pooled, facts, settings)
-    with replacing(begun.out / "neighbours.png") as temporary:
+    with replacing(evaluation.out / "neighbours.png") as temporary:
         write_sheet(store, queries, temporary)
-    mapped = _write_map(begun.out, extracted.pooled, facts, settings)
+    mapped = _write_map(evaluation.out, extracted.pooled, facts, settings)
     labels, patients = pd.factorize(facts["label"])[0], facts["patient"].to_numpy()
     agreement = neighbour_agreement(extracted.pooled, labels, patients, settings.neighbours)
-    found = {
+    results = {
         "images": len(rows),
         "spectrum": {stage: _spectrum(values) for stage, values in extracted.layers().items()},
         "neighbours": {
@@ -92,12 +92,13 @@ def atlas(
             "images": mapped,
         },
     }
-    begun.finish("atlas", found, device)
-    say(f"{begun.arm}, {len(rows)} test images: of the nearest images {_told(agreement)}")
-    return begun.out
+    evaluation.finish("atlas", results, device)
+    alike = _agreement_words(agreement)
+    say(f"{evaluation.arm}, {len(rows)} test images: of the nearest images {alike}")
+    return evaluation.out
 
 
-def _told(agreement: dict[str, float]) -> str:
+def _agreement_words(agreement: dict[str, float]) -> str:
     return " and ".join(
         f"{agreement[name]:.1%} the same {name} ({agreement[f'{name}_chance']:.1%} by chance)"
         for name in ("label", "patient")
@@ -179,41 +180,32 @@ def _find_neighbours(
     chosen = order.sort_values(["turn", "size", "label"], kind="stable").index[: settings.queries]
     chosen = facts.loc[chosen.sort_values(), "label"].sort_values(kind="stable").index
     near, cosines = nearest(features, np.arange(len(facts)), settings.neighbours)
+    rows, labels, ids, patients = (facts[name] for name in ("row", "label", "sample_id", "patient"))
     return [
         SheetQuery(
-            image=_sheet_image(facts, int(index)),
-            neighbours=tuple(
+            int(rows[index]),
+            str(labels[index]),
+            str(ids[index]),
+            [
                 SheetNeighbour(
-                    image=_sheet_image(facts, int(other)),
+                    int(rows[other]),
+                    str(labels[other]),
+                    str(ids[other]),
                     cosine=float(cosine),
-                    same_label=bool(facts["label"][other] == facts["label"][index]),
-                    same_patient=bool(facts["patient"][other] == facts["patient"][index]),
+                    same_label=bool(labels[other] == labels[index]),
+                    same_patient=bool(patients[other] == patients[index]),
                 )
                 for other, cosine in zip(near[index], cosines[index], strict=True)
-            ),
+            ],
         )
         for index in chosen
     ]
 
 
-def _sheet_image(facts: pd.DataFrame, index: int) -> SheetImage:
-    row, sample_id, label = (facts[name].iloc[index] for name in ("row", "sample_id", "label"))
-    return SheetImage(int(row), str(sample_id), str(label))
-
-
 def _described(query: SheetQuery) -> dict[str, Any]:
-    return {
-        "sample_id": query.image.sample_id,
-        "neighbours": [
-            {
-                "sample_id": neighbour.image.sample_id,
-                "cosine": neighbour.cosine,
-                "same_label": neighbour.same_label,
-                "same_patient": neighbour.same_patient,
-            }
-            for neighbour in query.neighbours
-        ],
-    }
+    shown = ("sample_id", "cosine", "same_label", "same_patient")
+    neighbours = [{name: getattr(near, name) for name in shown} for near in query.neighbours]
+    return {"sample_id": query.sample_id, "neighbours": neighbours}
 
 
 def _write_map(

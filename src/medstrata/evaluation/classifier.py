@@ -59,19 +59,19 @@ class StoredClassifier:
 
 
 def export_classifier(
-    begun: Evaluation, head: LinearHead, thresholds: dict[str, Any], settings: FinetuneSettings
+    evaluation: Evaluation, head: LinearHead, thresholds: dict[str, Any], settings: FinetuneSettings
 ) -> None:
     """Write a run's `exported/`, all that its predictions need.
 
     Args:
-        begun: The evaluation, its encoder with final weights.
+        evaluation: The evaluation, its encoder with final weights.
         head: The fitted layer.
         thresholds: As `thresholds.choose_thresholds` gives them.
         settings: Of the run; an encoder that was kept frozen is named, not written.
     """
-    store, task, loaded = begun.store, begun.task, begun.loaded
-    encoder = None if settings.protocol == "full" else begun.recorded["encoder"]
-    folder = begun.out / "exported"
+    store, task, loaded = evaluation.store, evaluation.task, evaluation.loaded
+    encoder = None if settings.protocol == "full" else evaluation.recorded["encoder"]
+    folder = evaluation.out / "exported"
     folder.mkdir(exist_ok=True)
     if encoder is None:
         export_backbone(folder, loaded)

@@ -110,8 +110,8 @@ def _read(path: Path, loaded: LoadedEncoder, rows: NDArray[np.int64]) -> StoredF
         return None
     widths = {**loaded.backbone.stage_channels, "pooled": loaded.backbone.embed_dim}
     wanted = {name: ((len(rows), width), np.dtype(np.float32)) for name, width in widths.items()}
-    found = arrays.pop("rows", None)
-    if found is None or not np.array_equal(found, rows):
+    kept = arrays.pop("rows", None)
+    if kept is None or not np.array_equal(kept, rows):
         return None
     if {name: (array.shape, array.dtype) for name, array in arrays.items()} != wanted:
         return None

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from medstrata.data.labels import make_task
-from medstrata.data.splits import is_labelled
 from medstrata.data.store.store import Store
 from medstrata.evaluation.finetune_full import load_tuned
+from medstrata.evaluation.rows import known_rows
 from medstrata.evaluation.settings import FEWEST_IMAGES, ReuseSettings
 from medstrata.evaluation.setup import open_folder, seeded_encoder
 from medstrata.metrics.cka import (
@@ -94,13 +94,13 @@ def reuse(
         for number in range(settings.subsets)
     ]
     orders = _mismatches(store.patients[rows], chosen, seed)
-    found = _compare(before, after, untrained, chosen, orders)
+    similarity = _compare(before, after, untrained, chosen, orders)
     result = {
         "kind": "reuse",
         **described,
         "store": tuned["store"],
         "stages": list(before),
-        "cka": found,
+        "cka": similarity,
         "heatmap": _heatmaps(before, after),
     }
     if settings.legacy:
@@ -108,7 +108,9 @@ def reuse(
     result["seconds"] = time.perf_counter() - started
     result["device"] = device_name(networks.device)
     write_result(out, result)
-    words = ", ".join(f"{stage} {cell['value']:.2f}" for stage, cell in found[_HEATMAP].items())
+    words = ", ".join(
+        f"{stage} {cell['value']:.2f}" for stage, cell in similarity[_HEATMAP].items()
+    )
     say(f"{tuned['arm']}, similarity before and after fine-tuning ({_HEATMAP}): {words}")
     return out
 
@@ -131,9 +133,7 @@ def _tuned_result(run: Path, store: Store) -> dict[str, Any]:
 
 
 def _test_rows(store: Store, task: dict[str, Any], max_images: int, seed: int) -> NDArray[np.int64]:
-    targets = make_task(store, task["name"], task["kind"]).targets
-    rows = store.rows("test")
-    rows = rows[is_labelled(targets[rows])]
+    rows = known_rows(store, make_task(store, task["name"], task["kind"]), "test")
     if len(rows) < FEWEST_IMAGES:
         raise MedstrataError(
             f"{store.location} has {len(rows)} labelled test images; {FEWEST_IMAGES} are needed"
@@ -172,11 +172,11 @@ class _Networks:
         """Stage features of the same images in the same order, by each of the three."""
         with progress_bar() as bar:
             shown = bar.add_task("features", total=3)
-            found = []
+            features = []
             for network in (self._before, self._after, self._untrained):
-                found.append(self._extract(network, rows))
+                features.append(self._extract(network, rows))
                 bar.advance(shown)
-        before, after, untrained = found
+        before, after, untrained = features
         return before, after, untrained
 
     def _extract(self, network: Backbone, rows: NDArray[np.int64]) -> Stages:
@@ -241,19 +241,19 @@ def _compare(
     orders: Sequence[Sequence[NDArray[np.int64]]],
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Measure -> stage -> what `result.json` says of it."""
-    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in MEASURES}
+    similarity: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in MEASURES}
     with progress_bar() as bar:
         for stage in bar.track(list(before), description="similarity of stages"):
             whole = measures(before[stage], after[stage])
             random = measures(untrained[stage], after[stage])
             spread = subset_measures(before[stage], after[stage], chosen, orders)
             for name in MEASURES:
-                found[name][stage] = {
+                similarity[name][stage] = {
                     "value": whole[name],
                     **_summary(spread, name),
                     "random": random[name],
                 }
-    return found
+    return similarity
 
 
 def _summary(spread: SubsetMeasures, name: str) -> dict[str, Any]:

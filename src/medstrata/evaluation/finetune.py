@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-import numpy as np
 import pandas as pd
 
 from medstrata.data.labels import Task
@@ -14,11 +13,13 @@ from medstrata.evaluation.classifier import export_classifier
 from medstrata.evaluation.finetune_full import fit_full
 from medstrata.evaluation.linear_probe import fit_frozen
 from medstrata.evaluation.result_tables import (
+    count,
     describe_subset,
     known_answers,
     predicted_classes,
     save_subset,
     scored,
+    value_and_ends,
 )
 from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import FinetuneSettings
@@ -72,42 +73,42 @@ def finetune(
         settings = replace(settings, shuffle_shards=REMOTE_SHUFFLE_SHARDS)
     require_installed(trackers)
     accelerator = make_accelerator(settings.precision)
-    begun = Evaluation.begin(encoder, store, task, out, settings, options)
-    begun, metric, parts = begun.on_labels(fraction, settings)
-    if not begun.open():
-        return begun.out
-    save_subset(begun.out, store, parts.train)
-    with tracking(trackers, begun.out, begun.recorded, step=0) as track:
+    evaluation = Evaluation.begin(encoder, store, task, out, settings, options)
+    evaluation, metric, parts = evaluation.on_labels(fraction, settings)
+    if not evaluation.open():
+        return evaluation.out
+    save_subset(evaluation.out, store, parts.train)
+    with tracking(trackers, evaluation.out, evaluation.recorded, step=0) as track:
         if settings.protocol == "full":
-            fitted = fit_full(begun, parts, settings, accelerator, track)
+            fitted = fit_full(evaluation, parts, settings, accelerator, track)
         else:
-            extracted = begun.features(accelerator.device)
-            fitted = fit_frozen(extracted, begun.task, parts, metric, begun.out, track)
-    _save_predictions(begun.out, store, begun.task, parts, fitted)
-    thresholds = choose_thresholds(begun.task, parts.val, fitted.val)
-    export_classifier(begun, fitted.head, thresholds, settings)
-    found = {
-        "subset": describe_subset(store, begun.task, parts.train),
-        **_scores(begun, parts, fitted, metric, settings.resamples),
+            extracted = evaluation.features(accelerator.device)
+            fitted = fit_frozen(extracted, evaluation.task, parts, metric, evaluation.out, track)
+    _save_predictions(evaluation.out, store, evaluation.task, parts, fitted)
+    thresholds = choose_thresholds(evaluation.task, parts.val, fitted.val)
+    export_classifier(evaluation, fitted.head, thresholds, settings)
+    results = {
+        "subset": describe_subset(store, evaluation.task, parts.train),
+        **_scores(evaluation, parts, fitted, metric, settings.resamples),
         "thresholds": thresholds,
         # What was computed in; config.yaml has what was asked for. Features are always float32.
         "precision": computed_in(accelerator) if settings.protocol == "full" else "fp32",
     }
     if settings.legacy:
-        found["legacy"] = _legacy_figures(begun.task, parts, fitted)
-    result = begun.finish("finetune", found, accelerator.device)
+        results["legacy"] = _legacy_figures(evaluation.task, parts, fitted)
+    result = evaluation.finish("finetune", results, accelerator.device)
     tested = result["test"]["scores"][metric]
     say(
-        f"{begun.arm}, {len(parts.train)} labelled images: {metric} {tested['value']:.3f} "
+        f"{evaluation.arm}, {len(parts.train)} labelled images: {metric} {tested['value']:.3f} "
         f"({tested['low']:.3f} to {tested['high']:.3f}) on {len(parts.test)} test images"
     )
-    return begun.out
+    return evaluation.out
 
 
 def _scores(
-    begun: Evaluation, parts: SplitRows, fitted: FitResult, metric: str, resamples: int
+    evaluation: Evaluation, parts: SplitRows, fitted: FitResult, metric: str, resamples: int
 ) -> dict[str, Any]:
-    store, task = begun.store, begun.task
+    store, task = evaluation.store, evaluation.task
     scores = {
         name: scored(name, store, task, parts.test, fitted.test, resamples)
         for name in dict.fromkeys((*metrics_for(task.kind), metric))
@@ -118,8 +119,7 @@ def _scores(
         "best_epoch": fitted.best_epoch,
         "val": {"images": len(parts.val), "value": chosen_by},
         "test": {
-            "images": len(parts.test),
-            "patients": len(np.unique(store.patients[parts.test])),
+            **count(store, parts.test),
             "resamples": resamples,
             "scores": scores,
         },
@@ -129,14 +129,10 @@ def _scores(
 def _legacy_figures(task: Task, parts: SplitRows, fitted: FitResult) -> dict[str, Any]:
     """The paper's own figures, each wrong in one thing only: the epoch, or the interval."""
     targets, names = task.targets[parts.test], metrics_for(task.kind)
-    figures: dict[str, Any] = {"interval": {}}
-    for name in names:
-        interval = legacy.interval(name, targets, fitted.test, task.kind)
-        figures["interval"][name] = {
-            "value": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-        }
+    intervals = {name: legacy.interval(name, targets, fitted.test, task.kind) for name in names}
+    figures: dict[str, Any] = {
+        "interval": {name: value_and_ends(one) for name, one in intervals.items()}
+    }
     last = fitted.last_test
     if last is not None:  # the frozen protocol has no epochs
         figures["last_epoch"] = {name: score(name, targets, last, task.kind) for name in names}

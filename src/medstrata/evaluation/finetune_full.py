@@ -24,7 +24,7 @@ from medstrata.evaluation.setup import Evaluation, FitResult
 from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import metric_for
 from medstrata.models.backbones import Backbone, Features
-from medstrata.models.features import forward_all
+from medstrata.models.features import forward_all, whole_output
 from medstrata.models.heads import LinearHead, num_outputs, probabilities, task_loss
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.pretraining.schedule import lr_factor
@@ -63,14 +63,14 @@ class _Best:
 
 
 def fit_full(
-    begun: Evaluation,
+    evaluation: Evaluation,
     parts: SplitRows,
     settings: FinetuneSettings,
     accelerator: Accelerator,
     track: Track,
 ) -> FitResult:
     """Train every weight with Adam; the epoch that validates best is the one that is tested."""
-    store, task, loaded, out = begun.store, begun.task, begun.loaded, begun.out
+    store, task, loaded, out = evaluation.store, evaluation.task, evaluation.loaded, evaluation.out
     device, metric = accelerator.device, metric_for(task.kind, settings.metric)
     outputs = num_outputs(task.kind, len(task.classes))
     model = Classifier(loaded.backbone, outputs).to(device).to(memory_format=torch.channels_last)
@@ -85,7 +85,8 @@ def fit_full(
     best: _Best | None = None
 
     def logits_of(rows: NDArray[np.int64]) -> Tensor:
-        return _predict(model, store, rows, loaded.preprocessing, device)
+        (logits,) = forward_all(model, store, rows, loaded.preprocessing, device, whole_output)
+        return torch.from_numpy(logits)
 
     def probabilities_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         values: NDArray[np.float32] = probabilities(logits_of(rows), task.kind).numpy()
@@ -213,18 +214,3 @@ class _Batches:
 def _require_finite(loss: float, epoch: int, out: Path) -> None:
     if not np.isfinite(loss):
         raise MedstrataError(f"{out}: training loss is {loss} in epoch {epoch}; lower --lr")
-
-
-def _predict(
-    model: nn.Module,
-    store: Store,
-    rows: NDArray[np.int64],
-    preprocessing: Preprocessing,
-    device: torch.device,
-) -> Tensor:
-    def only(output: object) -> list[Tensor]:
-        assert isinstance(output, Tensor)
-        return [output]
-
-    (logits,) = forward_all(model, store, rows, preprocessing, device, only)
-    return torch.from_numpy(logits)

@@ -1,7 +1,7 @@
 """Thumbnails in rows: an image, then its nearest images, framed by what they share."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from medstrata.data.contact_sheet import TILE, ContactSheet
 from medstrata.data.store.store import Store
@@ -19,31 +19,24 @@ _EXPLAINED = (
 )
 
 
-@dataclass(frozen=True)
-class SheetImage:
-    """An image on the sheet."""
-
-    row: int  # sample number
-    sample_id: str
-    label: str
-
-
-@dataclass(frozen=True)
-class SheetNeighbour:
+class SheetNeighbour(NamedTuple):
     """An image near another one."""
 
-    image: SheetImage
+    row: int  # sample number
+    label: str
+    sample_id: str
     cosine: float
     same_label: bool
     same_patient: bool
 
 
-@dataclass(frozen=True)
-class SheetQuery:
+class SheetQuery(NamedTuple):
     """An image and the images near it, the nearest first."""
 
-    image: SheetImage
-    neighbours: tuple[SheetNeighbour, ...]
+    row: int  # sample number
+    label: str
+    sample_id: str
+    neighbours: list[SheetNeighbour]
 
 
 def write_sheet(store: Store, queries: list[SheetQuery], path: Path) -> None:
@@ -59,16 +52,16 @@ def write_sheet(store: Store, queries: list[SheetQuery], path: Path) -> None:
     for number, query in enumerate(queries):
         top = _LEGEND + _GAP + number * (_CELL + _CAPTION + _GAP)
         tiles = [
-            (query.image, query.image.label, _INK),
+            (query.row, query.label, _INK),
             *(
-                (near.image, f"{near.cosine:.4f} {near.image.label}", _colour(near))
+                (near.row, f"{near.cosine:.4f} {near.label}", _colour(near))
                 for near in query.neighbours
             ),
         ]
-        for column, (image, caption, colour) in enumerate(tiles):
+        for column, (row, caption, colour) in enumerate(tiles):
             left = _GAP + column * (_CELL + _GAP) + (_GAP if column else 0)
             sheet.box(left, top, _CELL, _CELL, colour)
-            sheet.thumbnail(left + _FRAME, top + _FRAME, store[image.row])
+            sheet.thumbnail(left + _FRAME, top + _FRAME, store[row])
             sheet.words(left, top + _CELL + 1, caption, _INK, _CELL)
     sheet.save(path)
 

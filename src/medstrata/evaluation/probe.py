@@ -10,6 +10,7 @@ from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.linear_probe import fit_probe
 from medstrata.evaluation.result_tables import (
+    count,
     describe_subset,
     known_answers,
     predicted_classes,
@@ -63,27 +64,26 @@ def probe(
     Source: Alain and Bengio 2016, arXiv:1610.01644 (linear read-outs of every layer).
     """
     settings, device = settings or ProbeSettings(), evaluation_device()
-    begun = Evaluation.begin(encoder, store, task, out, settings, options)
-    begun, metric, parts = begun.on_labels(fraction, settings)
-    if not begun.open():
-        return begun.out
-    save_subset(begun.out, store, parts.train)
-    extracted = begun.features(device)
-    say(f"{begun.arm}, {len(parts.train)} labelled images, probed stage by stage:")
-    read = _read_stages(extracted, begun, parts, metric, settings)
-    _save_predictions(begun.out, store, begun.task, parts.test, read)
-    found = {
-        "subset": describe_subset(store, begun.task, parts.train),
+    evaluation = Evaluation.begin(encoder, store, task, out, settings, options)
+    evaluation, metric, parts = evaluation.on_labels(fraction, settings)
+    if not evaluation.open():
+        return evaluation.out
+    save_subset(evaluation.out, store, parts.train)
+    extracted = evaluation.features(device)
+    say(f"{evaluation.arm}, {len(parts.train)} labelled images, probed stage by stage:")
+    read = _read_stages(extracted, evaluation, parts, metric, settings)
+    _save_predictions(evaluation.out, store, evaluation.task, parts.test, read)
+    results = {
+        "subset": describe_subset(store, evaluation.task, parts.train),
         "metric": metric,
         "test": {
-            "images": len(parts.test),
-            "patients": len(np.unique(store.patients[parts.test])),
+            **count(store, parts.test),
             "resamples": settings.resamples,
             "stages": {stage: one.scores for stage, one in read.items()},
         },
     }
-    begun.finish("probe", found, device)
-    return begun.out
+    evaluation.finish("probe", results, device)
+    return evaluation.out
 
 
 class _ReadOuts(NamedTuple):
@@ -95,7 +95,7 @@ class _ReadOuts(NamedTuple):
 
 def _read_stages(
     extracted: StoredFeatures,
-    begun: Evaluation,
+    evaluation: Evaluation,
     parts: SplitRows,
     metric: str,
     settings: ProbeSettings,
@@ -108,7 +108,7 @@ def _read_stages(
         read[stage] = (
             read[twin]
             if twin is not None
-            else _read_stage(values, extracted.rows, begun, parts, metric, settings)
+            else _read_stage(values, extracted.rows, evaluation, parts, metric, settings)
         )
         say(_line(stage, metric, read[stage].scores))
     return read
@@ -117,34 +117,15 @@ def _read_stages(
 def _read_stage(
     features: NDArray[np.float32],
     rows: NDArray[np.int64],
-    begun: Evaluation,
+    evaluation: Evaluation,
     parts: SplitRows,
     metric: str,
     settings: ProbeSettings,
 ) -> _ReadOuts:
-    trials, best = fit_probe(features, rows, begun.task, parts, metric)
-    chosen = trials[best]
-    test = {
-        "linear": chosen.test,
-        "knn": _by_neighbours(features, rows, begun.task, parts, settings),
-    }
-    scores = {
-        name: scored(metric, begun.store, begun.task, parts.test, values, settings.resamples)
-        for name, values in test.items()
-    }
-    scores["linear"] |= {"penalty": chosen.penalty, "val": chosen.val_score}
-    return _ReadOuts(test, scores)
-
-
-def _by_neighbours(
-    features: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    task: Task,
-    parts: SplitRows,
-    settings: ProbeSettings,
-) -> NDArray[np.float32]:
+    trials, best = fit_probe(features, rows, evaluation.task, parts, metric)
+    chosen, task = trials[best], evaluation.task
     bank, queries = (features[np.searchsorted(rows, part)] for part in (parts.train, parts.test))
-    return knn_probabilities(
+    voted = knn_probabilities(
         bank,
         task.targets[parts.train],
         queries,
@@ -153,6 +134,13 @@ def _by_neighbours(
         neighbours=settings.neighbours,
         temperature=settings.temperature,
     )
+    test = {"linear": chosen.test, "knn": voted}
+    scores = {
+        name: scored(metric, evaluation.store, task, parts.test, values, settings.resamples)
+        for name, values in test.items()
+    }
+    scores["linear"] |= {"penalty": chosen.penalty, "val": chosen.val_score}
+    return _ReadOuts(test, scores)
 
 
 def _line(stage: str, metric: str, scores: dict[str, dict[str, float]]) -> str:

@@ -8,9 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
-from medstrata.data.splits import is_labelled
 from medstrata.data.store.store import Store
-from medstrata.metrics.intervals import bootstrap_interval
+from medstrata.evaluation.rows import known_rows
+from medstrata.metrics.intervals import Interval, bootstrap_interval
 from medstrata.runtime.files import replacing
 
 
@@ -47,32 +47,31 @@ def scored(
     resamples: int,
 ) -> dict[str, float]:
     """A score with its interval over patients, for result.json."""
-    interval = bootstrap_interval(
-        name,
-        task.targets[rows],
-        values,
-        task.kind,
-        store.patients[rows],
-        resamples=resamples,
-        seed=0,
+    targets, patients = task.targets[rows], store.patients[rows]
+    return value_and_ends(
+        bootstrap_interval(name, targets, values, task.kind, patients, resamples=resamples, seed=0)
     )
+
+
+def value_and_ends(interval: Interval) -> dict[str, float]:
+    """A score and its interval, for result.json."""
     return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+def count(store: Store, rows: NDArray[np.int64]) -> dict[str, int]:
+    """How many images there are, of how many patients, for result.json."""
+    return {"images": len(rows), "patients": len(np.unique(store.patients[rows]))}
 
 
 def describe_store(store: Store, task: Task) -> dict[str, Any]:
     """Sizes of a store and its splits, for result.json."""
     splits = {}
     for split in ("train", "val", "test"):
-        rows = store.rows(split)
-        splits[split] = {
-            "images": len(rows),
-            "patients": len(np.unique(store.patients[rows])),
-            "labelled": int(is_labelled(task.targets[rows]).sum()),
-        }
+        labelled = len(known_rows(store, task, split))
+        splits[split] = {**count(store, store.rows(split)), "labelled": labelled}
     return {
         "name": store.path.name,
-        "images": len(store),
-        "patients": len(np.unique(store.patients)),
+        **count(store, store.rows()),
         "size": store.size,
         "channels": store.channels,
         "splits": splits,
@@ -83,11 +82,8 @@ def describe_subset(store: Store, task: Task, rows: NDArray[np.int64]) -> dict[s
     """Images, patients and classes of the training subset, for result.json."""
     targets = task.targets[rows]
     if targets.ndim == 2:
-        counts = np.nansum(targets, axis=0)
+        sums = np.nansum(targets, axis=0)
     else:
-        counts = np.bincount(targets.astype(np.int64), minlength=len(task.classes))
-    return {
-        "images": len(rows),
-        "patients": len(np.unique(store.patients[rows])),
-        "per_class": {name: int(count) for name, count in zip(task.classes, counts, strict=True)},
-    }
+        sums = np.bincount(targets.astype(np.int64), minlength=len(task.classes))
+    per_class = dict(zip(task.classes, map(int, sums), strict=True))
+    return {**count(store, rows), "per_class": per_class}

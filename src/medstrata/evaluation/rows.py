@@ -20,14 +20,19 @@ class SplitRows:
     test: NDArray[np.int64]
 
 
+def known_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
+    """Samples of a split with a known label, ascending, shape (N,); perhaps none."""
+    rows = store.rows(split)
+    return rows[is_labelled(task.targets[rows])]
+
+
 def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
-    """Samples of a split with a known label, ascending, shape (N,).
+    """The `known_rows` of a split, which are to be learnt from or scored.
 
     Raises:
         MedstrataError: they hold fewer than two classes.
     """
-    rows = store.rows(split)
-    rows = rows[is_labelled(task.targets[rows])]
+    rows = known_rows(store, task, split)
     if not len(rows) or (task.kind != "multilabel" and len(np.unique(task.targets[rows])) < 2):
         raise MedstrataError(
             f"{task.name}: the {split} split holds fewer than two classes; prepare the store "

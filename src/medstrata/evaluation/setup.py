@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation.feature_cache import labelled_features
 from medstrata.evaluation.result_tables import describe_store
 from medstrata.evaluation.rows import SplitRows, labelled_parts
-from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
+from medstrata.evaluation.settings import AtlasSettings, FinetuneSettings, ProbeSettings
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import metric_for
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, load_encoder
@@ -111,18 +111,6 @@ class EvaluationOptions(TypedDict, total=False):
     overwrite: bool
 
 
-class _Seeded(Protocol):
-    """What the settings of every evaluation say."""
-
-    @property
-    def seed(self) -> int:
-        """Of weights that are drawn."""
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels, for `scratch` and `imagenet`; 0 takes the store's."""
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """An encoder on a task of a store, and the run folder of what is found.
@@ -156,7 +144,7 @@ class Evaluation:
         store: Store,
         task: str,
         out: Path | str,
-        settings: _Seeded,
+        settings: FinetuneSettings | ProbeSettings | AtlasSettings,
         options: EvaluationOptions,
     ) -> "Evaluation":
         """Resolve the task and load the encoder; nothing is written yet.
@@ -221,14 +209,14 @@ class Evaluation:
         """Features of every labelled image of the store by the encoder as it is."""
         return labelled_features(self.loaded, self.store, device, self.options.get("features"))
 
-    def finish(self, kind: str, found: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    def finish(self, kind: str, results: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
         """Write result.json, and give what it holds."""
         result = {
             "kind": kind,
             **self.recorded,
             "encoder_digest": self.digest,
             "store": describe_store(self.store, self.task),
-            **found,
+            **results,
             "seconds": time.perf_counter() - self.started,
             "device": device_name(device),
         }

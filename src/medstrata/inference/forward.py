@@ -53,20 +53,19 @@ class Quarantine:
             warn(f"others that cannot be read are named in {self.listed} alone")
 
     def write(self) -> None:
-        """List the unreadable images; a list that was there before goes."""
-        if self.listed is None:
-            return
-        if not self.refused:
-            self.listed.unlink(missing_ok=True)
-            return
-        with (
-            replacing(self.listed) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as stream,
-        ):
-            csv.writer(stream).writerows([("source", "reason"), *self.refused])
+        """List the unreadable images; a list that was there before goes.
 
-    def require_some(self) -> None:
-        """Raise MedstrataError where not one image could be read."""
+        Raises:
+            MedstrataError: not one image could be read.
+        """
+        if self.listed is not None and not self.refused:
+            self.listed.unlink(missing_ok=True)
+        elif self.listed is not None:
+            with (
+                replacing(self.listed) as temporary,
+                temporary.open("w", encoding="utf-8", newline="") as stream,
+            ):
+                csv.writer(stream).writerows([("source", "reason"), *self.refused])
         if not self.done and self.refused:
             raise MedstrataError(f"no image could be read{self._where()}")
         if not self.done:

@@ -88,9 +88,9 @@ def find_inputs(source: Store | Path | str) -> Store | Files:
     if is_address(source) or (path / "store.json").is_file() or (path / "parts").is_dir():
         return open_store(source)
     if path.is_dir():
-        found = from_folder(path)
-        named = [ImageFile(name, found.root / name, found.root) for name in found.files]
-        return Files(named, len(named), found.refused)
+        images = from_folder(path)
+        named = [ImageFile(name, images.root / name, images.root) for name in images.files]
+        return Files(named, len(named), images.refused)
     if not path.is_file():
         raise MedstrataError(f"{path} does not exist; give a store, a folder of images or an image")
     return Files([ImageFile(printable(path.name), path)], 1, [])
@@ -130,17 +130,17 @@ def image_batches(
     Args:
         inputs: Which.
         form: What files are brought into; stored images are as they are.
-        batch_size: Images at a time.
+        batch_size: Images at a time; fewer when no other is named for now, or at the end.
         workers: Decoding threads; None is one a core.
     """
     if isinstance(inputs, Store):
-        return ImageBatches(len(inputs), store_batches(inputs, batch_size))
+        return ImageBatches(len(inputs), _store_batches(inputs, batch_size))
     total = None if inputs.total is None else inputs.total + len(inputs.refused)
     threads = workers or default_threads()
-    return ImageBatches(total, file_batches(inputs, form, batch_size, threads))
+    return ImageBatches(total, _file_batches(inputs, form, batch_size, threads))
 
 
-def store_batches(store: Store, batch_size: int) -> Iterator[ImageBatch]:
+def _store_batches(store: Store, batch_size: int) -> Iterator[ImageBatch]:
     """Every image of a store in its order; with patients, if any image has another name for one."""
     frame = store.columns("sample_id", "patient_id")
     has_patients = bool((frame["patient_id"] != frame["sample_id"]).any())
@@ -150,20 +150,10 @@ def store_batches(store: Store, batch_size: int) -> Iterator[ImageBatch]:
         yield ImageBatch(part["sample_id"].tolist(), patients, store, rows)
 
 
-def file_batches(
+def _file_batches(
     files: Files, form: StoreFormat, batch_size: int, workers: int
 ) -> Iterator[ImageBatch | RefusedImage]:
-    """Images of files in their order, decoded ahead in threads, in memory that stays the same.
-
-    Args:
-        files: Which.
-        form: What they are brought into.
-        batch_size: Images at a time; fewer when no other is named for now, or at the end.
-        workers: Threads.
-
-    Yields:
-        Batches of images, and between them those that cannot be read.
-    """
+    """Images of files in their order, decoded ahead in threads, in memory that stays the same."""
     yield from (RefusedImage(name, reason) for name, reason in files.refused)
     ids: list[str] = []
     squares: list[NDArray[Any]] = []

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from medstrata.evaluation.classifier import StoredClassifier, load_classifier
 from medstrata.inference.forward import BatchOutput, Quarantine, forward_batches, quarantine_beside
 from medstrata.inference.inputs import find_inputs, image_batches
 from medstrata.inference.settings import BATCH_SIZE
+from medstrata.models.features import whole_output
 from medstrata.models.heads import LinearHead, probabilities
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
@@ -67,7 +67,7 @@ def predict(
         image_batches(inputs, classifier.form, batch_size, workers),
         _EndToEnd(classifier),
         classifier.loaded.preprocessing,
-        _only,
+        whole_output,
         quarantine,
         title=f"predictions of {Path(run).name}",
     )
@@ -80,7 +80,6 @@ def predict(
             if path is None:
                 stream.flush()  # whoever reads them waits for them
         quarantine.write()
-        quarantine.require_some()
     quarantine.conclude(strict)
     if path is not None:
         say(f"predictions for {quarantine.done} images in {path}")
@@ -119,11 +118,6 @@ class _EndToEnd(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         head = LinearHead(self.weight, self.bias, self.mean, self.std)
         return probabilities(head(self.backbone(images).pooled), self.kind)
-
-
-def _only(output: object) -> list[Tensor]:
-    assert isinstance(output, torch.Tensor)
-    return [output]
 
 
 def _header(classifier: StoredClassifier, batch: BatchOutput) -> list[str]:

@@ -128,8 +128,8 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
             loaded.backbone.to(evaluation_device()).eval()
             kept = self._kept = (wanted, loaded)
-        found: LoadedEncoder = kept[1]
-        return found
+        encoder: LoadedEncoder = kept[1]
+        return encoder
 
     def __getstate__(self) -> dict[str, Any]:
         state = copy.copy(super().__getstate__())

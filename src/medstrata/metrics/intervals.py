@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import check_fit, find_metric
-from medstrata.metrics.resampling import Draws, Floats, patient_draws
+from medstrata.metrics.resampling import Floats, patient_draws
 
 # Rounding of a softmax in low precision.
 _TOLERANCE = 1e-3
@@ -98,7 +98,7 @@ def resampled_scores(
         Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x.
     """
     _check(name, target, probability, kind)
-    draws = checked_draws(patient_ids, len(target), resamples, seed)
+    draws = patient_draws(patient_ids, len(target), resamples, seed)
     return find_metric(name)(target, probability, kind, draws)
 
 
@@ -181,22 +181,6 @@ def percentile_ends(
         )
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2], method=method)
     return float(low), float(high), len(defined)
-
-
-def checked_draws(patient_ids: NDArray[Any], count: int, resamples: int, seed: int) -> Draws:
-    """`patient_draws` for `count` samples.
-
-    Raises:
-        ValueError: The ids do not match the samples, or `resamples` is below 1.
-    """
-    if np.shape(patient_ids) != (count,):
-        raise ValueError(
-            f"patient_ids has shape {np.shape(patient_ids)}: give one id for each of the "
-            f"{count} samples"
-        )
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}: it must be 1 or more")
-    return patient_draws(patient_ids, resamples, seed)
 
 
 def _check(name: str, target: NDArray[Any], probability: NDArray[Any], kind: TaskKind) -> None:

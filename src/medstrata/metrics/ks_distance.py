@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.metrics.intervals import checked_draws, percentile_ends
-from medstrata.metrics.resampling import Draws, Floats, running_sums
+from medstrata.metrics.intervals import percentile_ends
+from medstrata.metrics.resampling import Draws, Floats, patient_draws, running_sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def ks_interval(
             f"probabilities of shapes {np.shape(first)} and {np.shape(second)}: give two (N, M) "
             "arrays of the same samples and classes"
         )
-    draws = checked_draws(patient_ids, len(first), resamples, seed)
+    draws = patient_draws(patient_ids, len(first), resamples, seed)
     columns = list(zip(first.T, second.T, strict=True))
     values = np.array([ks_distance(one, other) for one, other in columns])
     drawn = np.stack([_drawn_distances(one, other, draws) for one, other in columns])  # (M, R)

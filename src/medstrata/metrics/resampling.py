@@ -55,17 +55,28 @@ def each_once(count: int) -> Draws:
     return Draws(np.ones((1, 1), dtype=np.uint8), np.zeros(count, dtype=np.int64))
 
 
-def patient_draws(patient_ids: NDArray[Any], resamples: int, seed: int) -> Draws:
+def patient_draws(patient_ids: NDArray[Any], count: int, resamples: int, seed: int) -> Draws:
     """Patients drawn with replacement, as many as there are, each with all samples.
 
     Args:
         patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
+        count: Samples, N.
         resamples: Draws, 1 or more.
         seed: Of the draws, 0 or more; the same ids and seed give the same draws.
 
     Returns:
         Counts of the patients in sorted order, shape (R, P).
+
+    Raises:
+        ValueError: The ids do not match the samples, or `resamples` is below 1.
     """
+    if np.shape(patient_ids) != (count,):
+        raise ValueError(
+            f"patient_ids has shape {np.shape(patient_ids)}: give one id for each of the "
+            f"{count} samples"
+        )
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}: it must be 1 or more")
     patients, patient = np.unique(patient_ids, return_inverse=True)
     return Draws(_drawn_counts(len(patients), resamples, seed), patient)
 

@@ -103,6 +103,12 @@ def forward_all(
     return [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
 
 
+def whole_output(output: object) -> list[torch.Tensor]:
+    """The output of a network that gives one tensor."""
+    assert isinstance(output, torch.Tensor)
+    return [output]
+
+
 def every_layer(output: object) -> list[torch.Tensor]:
     """Every stage of a backbone's output, globally pooled to (B, C), and last `pooled` (B, D)."""
     assert isinstance(output, Features)

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -31,10 +31,18 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield requested.is_set
         return
-    taken = (signal.SIGINT, *SCHEDULER_SIGNALS)
-    before = {number: signal.signal(number, request) for number in taken}
-    try:
+    with handled(request, (signal.SIGINT, *SCHEDULER_SIGNALS)):
         yield requested.is_set
+
+
+@contextmanager
+def handled(
+    handler: Callable[[int, FrameType | None], None], numbers: Iterable[signal.Signals]
+) -> Iterator[None]:
+    """Let a handler take signals; afterwards they go where they went before."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)

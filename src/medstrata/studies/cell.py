@@ -61,11 +61,11 @@ def run_cell(cell: StudyCell, settings: StudySettings, out: Path, root: Path) ->
 
 def _prepare(folder: Path, data: DataSettings, root: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    given, settings = data.prepare or {}, data.preparing
+    written, settings = data.prepare or {}, data.preparing
     if settings.labels is not None:
         settings = replace(settings, labels=root / settings.labels)
-    options = {name: given[name] for name in PREPARE_OPTIONS if name in given}
-    prepare(root / given["source"], folder, settings, **options)
+    options = {name: written[name] for name in PREPARE_OPTIONS if name in written}
+    prepare(root / written["source"], folder, settings, **options)
 
 
 def _encoder(cell: StudyCell, settings: StudySettings, out: Path, root: Path) -> EncoderSpec:
@@ -101,10 +101,7 @@ def _evaluate(
         return
     assert cell.fraction is not None
     if cell.kind == "probe":
-        probing = settings.probing(cell.data)
-        assert probing is not None
-        probing = replace_settings(probing, seeds)
-        fraction = cell.fraction
+        fraction, probing = cell.fraction, replace_settings(settings.probing(cell.data), seeds)
         probe(encoder, store, data.task, folder, fraction=fraction, settings=probing, **common)
         return
     assert cell.kind in ("full", "frozen")

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 
 from medstrata.data.labels import Task, make_task
-from medstrata.data.splits import is_labelled
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
+from medstrata.evaluation.rows import known_rows
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.models.backbones import Backbone, Features, create_backbone
 from medstrata.runtime.console import duration, say
@@ -86,14 +86,14 @@ class _Costs:
 
     def seconds(self, cell: StudyCell) -> float | None:
         """Seconds of a cell, None where its store is not there yet."""
-        found = self._open(cell.data)
-        if found is None or cell.kind == "prepare":
+        opened = self._open(cell.data)
+        if opened is None or cell.kind == "prepare":
             return None
-        store, task = found
+        store, task = opened
         train, forward = _speed(
             self._backbone(cell), store.size, store.channels, self._precision(cell)
         )
-        split = {name: _labelled(store, task, name) for name in ("train", "val", "test")}
+        split = {name: len(known_rows(store, task, name)) for name in ("train", "val", "test")}
         if cell.kind == "pretrain":
             chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
             assert chosen is not None
@@ -115,8 +115,8 @@ class _Costs:
 
     def bytes(self, cell: StudyCell) -> int:
         """Disk space of a cell, 0 where its store is not there yet."""
-        found = self._open(cell.data)
-        if found is None or cell.kind == "prepare":
+        opened = self._open(cell.data)
+        if opened is None or cell.kind == "prepare":
             return 0
         weights = _parameters(self._backbone(cell)) * _FLOAT
         if cell.kind == "pretrain":
@@ -150,10 +150,6 @@ class _Costs:
                     raise
                 self._stores[data] = None
         return self._stores[data]
-
-
-def _labelled(store: Store, task: Task, split: str) -> int:
-    return int(is_labelled(task.targets[store.rows(split)]).sum())
 
 
 def _steps(settings: FinetuneSettings, images: float) -> int:

@@ -24,17 +24,16 @@ class Ledger:
 
     def finished(self, cell: StudyCell) -> bool:
         """Whether the cell ended well with what is asked for now."""
-        record = self._read(cell)
-        return record is not None and record["config"] == cell.config
+        return self._config(cell) == cell.config
 
     def changed(self, cells: Iterable[StudyCell]) -> dict[StudyCell, str]:
         """Cells that ended well, but with other settings than now: which, before and after."""
-        found = {}
+        differences = {}
         for cell in cells:
-            record = self._read(cell)
-            if record is not None and record["config"] != cell.config:
-                found[cell] = _difference(record["config"], cell.config)
-        return found
+            config = self._config(cell)
+            if config not in (None, cell.config):
+                differences[cell] = _difference(config, cell.config)
+        return differences
 
     def finish(self, cell: StudyCell) -> None:
         """Remember that the cell ended well."""
@@ -55,15 +54,15 @@ class Ledger:
     def _path(self, cell: StudyCell) -> Path:
         return self._out / "cells" / f"{cell.folder}.json"
 
-    def _read(self, cell: StudyCell) -> dict[str, Any] | None:
-        """What was written of a cell whose folder is there."""
+    def _config(self, cell: StudyCell) -> dict[str, Any] | None:
+        """What a finished cell was made with; None where its folder is not there."""
         path = self._path(cell)
         if not path.is_file() or not (self._out / cell.folder).is_dir():
             return None
         if cell.kind != "prepare" and self.result(cell) is None:
             return None
         try:
-            return {"config": json.loads(path.read_text(encoding="utf-8"))["config"]}
+            return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
         except (ValueError, TypeError, KeyError) as error:
             raise MedstrataError(
                 f"{path} is damaged, or of an earlier version: delete it to make the cell again"

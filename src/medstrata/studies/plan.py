@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.studies.settings import AnalysisSettings, Protocol, StudySettings
+from medstrata.studies.settings import AnalysisSettings, StudySettings
 
 CellKind = Literal["prepare", "pretrain", "full", "frozen", "probe", "reuse", "atlas"]
+_ANALYSES: tuple[CellKind, ...] = ("probe", "reuse", "atlas")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +75,9 @@ def input_digests(settings: StudySettings, root: Path) -> dict[str, str]:
     """
     stores = {data.store for data in settings.data.values() if data.store is not None}
     encoders = {arm.encoder_on(data) for arm in settings.arms.values() for data in settings.data}
-    found = {name: _store_digest(root / name) for name in stores if "://" not in name}
-    found |= {str(spec): _encoder_digest(spec.below(root)) for spec in encoders if spec}
-    return {name: digest for name, digest in found.items() if digest is not None}
+    digests = {name: _store_digest(root / name) for name in stores if "://" not in name}
+    digests |= {str(spec): _encoder_digest(spec.below(root)) for spec in encoders if spec}
+    return {name: digest for name, digest in digests.items() if digest is not None}
 
 
 def _store_digest(folder: Path) -> str | None:
@@ -111,7 +112,11 @@ class _Planner:
         self.settings, self.digests = settings, digests
         self.known: dict[str, StudyCell] = {}
         self.tuning = {
-            (data, protocol): asdict(settings.finetune(data, protocol))
+            (data, protocol): {
+                **asdict(settings.finetune(data, protocol)),
+                "grid": settings.protocols[protocol].grid,
+                "legacy": settings.legacy,
+            }
             for data in settings.data
             for protocol in settings.protocols
         }
@@ -142,61 +147,36 @@ class _Planner:
                 for data in self.settings.data:
                     for fraction in self.settings.fractions:
                         for arm in self.settings.arms:
-                            yield self._finetune(protocol, data, arm, fraction, seed)
-
-    def _finetune(
-        self, protocol: Protocol, data: str, arm: str, fraction: float, seed: int
-    ) -> StudyCell:
-        chosen = self.settings.protocols[protocol]
-        config = {
-            **self.tuning[data, protocol],
-            "grid": chosen.grid,
-            "legacy": self.settings.legacy,
-        }
-        return self._cell(
-            protocol, data, arm, fraction, seed, config, self._pretraining(data, arm, seed)
-        )
+                            config = self.tuning[data, protocol]
+                            yield self._cell(protocol, data, arm, fraction, seed, config)
 
     def _analysis_cells(self) -> Iterator[StudyCell]:
-        settings = self.settings
-        for data in settings.data:
-            for arm in settings.arms:
-                for fraction, seed in self._labels_of(settings.probe):
-                    yield self._analysis("probe", settings.probe, data, arm, fraction, seed)
-                if "full" in settings.protocols:
-                    for fraction, seed in self._labels_of(settings.reuse):
-                        yield self._analysis("reuse", settings.reuse, data, arm, fraction, seed)
-                if settings.atlas is not None:
-                    yield self._analysis("atlas", settings.atlas, data, arm, None, 0)
+        for data in self.settings.data:
+            for arm in self.settings.arms:
+                for kind in _ANALYSES:
+                    chosen: AnalysisSettings | None = getattr(self.settings, kind)
+                    tuned = kind != "reuse" or "full" in self.settings.protocols
+                    if chosen is not None and tuned:
+                        config = {**chosen.settings, "legacy": self.settings.legacy}
+                        labels = [(None, 0)] if kind == "atlas" else self._labels_of(chosen)
+                        for fraction, seed in labels:
+                            yield self._cell(kind, data, arm, fraction, seed, config)
 
-    def _labels_of(self, chosen: AnalysisSettings | None) -> Iterator[tuple[float, int]]:
-        if chosen is not None:
-            for fraction in chosen.fractions or self.settings.fractions:
-                for seed in range(min(chosen.seeds or self.settings.seeds, self.settings.seeds)):
-                    yield fraction, seed
+    def _labels_of(self, chosen: AnalysisSettings) -> Iterator[tuple[float, int]]:
+        for fraction in chosen.fractions or self.settings.fractions:
+            for seed in range(min(chosen.seeds or self.settings.seeds, self.settings.seeds)):
+                yield fraction, seed
 
-    def _analysis(
-        self,
-        kind: CellKind,
-        chosen: AnalysisSettings | None,
-        data: str,
-        arm: str,
-        fraction: float | None,
-        seed: int,
-    ) -> StudyCell:
-        assert chosen is not None
-        config = {**chosen.settings, "legacy": self.settings.legacy}
-        needs = self._pretraining(data, arm, seed)
+    def _needs(
+        self, kind: CellKind, data: str, arm: str, fraction: float | None, seed: int
+    ) -> Iterator[str]:
+        """The store that is made first, the pre-training it starts from, the tuned network."""
+        if kind != "prepare" and self.settings.data[data].prepare is not None:
+            yield _folder("prepare", data)
+        if kind not in ("prepare", "pretrain") and self.settings.arms[arm].recipe is not None:
+            yield _folder("pretrain", data, arm, seed=seed % self.settings.pretrain_seeds)
         if kind == "reuse":
-            needs += (_folder("full", data, arm, fraction, seed),)
-        return self._cell(kind, data, arm, fraction, seed, config, needs)
-
-    def _pretraining(self, data: str, arm: str, seed: int) -> tuple[str, ...]:
-        """The pre-training that an arm starts from at a seed, if it has one."""
-        if self.settings.arms[arm].recipe is None:
-            return ()
-        run = seed % self.settings.pretrain_seeds
-        return (_folder("pretrain", data, arm, seed=run),)
+            yield _folder("full", data, arm, fraction, seed)
 
     def _cell(
         self,
@@ -206,7 +186,6 @@ class _Planner:
         fraction: float | None = None,
         seed: int = 0,
         config: dict[str, Any] | None = None,
-        needs: tuple[str, ...] = (),
     ) -> StudyCell:
         """A cell whose `config` also says on which images, by which encoder, and after what."""
         chosen = self.settings.data[data]
@@ -214,7 +193,6 @@ class _Planner:
         if kind != "prepare":
             config["store"] = chosen.store
             config |= self._digest("store", chosen.store)
-            needs = needs if chosen.prepare is None else (_folder("prepare", data), *needs)
         if kind not in ("prepare", "pretrain"):
             arms = self.settings.arms[arm]
             config |= {
@@ -224,6 +202,7 @@ class _Planner:
             if (encoder := arms.encoder_on(data)) is not None:
                 config |= self._digest("encoder", str(encoder))
             config |= {"task": chosen.task, "kind": chosen.kind}
+        needs = tuple(self._needs(kind, data, arm, fraction, seed))
         config["after"] = {one: self.known[one].digest for one in needs}
         cell = StudyCell(
             kind=kind,

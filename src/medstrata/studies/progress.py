@@ -5,7 +5,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
@@ -44,16 +43,11 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
 
-    def found(self, cell: StudyCell, result: Mapping[str, Any] | None) -> None:
+    def finished_before(self, cell: StudyCell, result: Mapping[str, Any] | None) -> None:
         """A cell was finished before."""
         self._done.add(cell)
         self._learn(cell, result)

@@ -1,11 +1,8 @@
 """Running a study: cells in order, each once, whatever happens in between."""
 
 import json
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -15,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from medstrata.runtime.errors import MedstrataError, Stopped
 from medstrata.runtime.files import write_text
-from medstrata.runtime.signals import SCHEDULER_SIGNALS
+from medstrata.runtime.signals import SCHEDULER_SIGNALS, handled
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import StudyCell, input_digests, plan
 from medstrata.studies.progress import Progress
@@ -87,14 +84,14 @@ class _Run:
         for cell in cells:
             if ledger.finished(cell):
                 self._done.add(cell.folder)
-                self._progress.found(cell, ledger.result(cell))
+                self._progress.finished_before(cell, ledger.result(cell))
             else:
                 self._waiting.append(cell)
 
     def until_done(self) -> dict[StudyCell, str]:
         """Run what waits; gives the cells that failed, and why."""
         try:
-            with _termination_as_interrupt(), self._progress:
+            with handled(_interrupt, SCHEDULER_SIGNALS), self._progress:
                 while self._waiting or self._running:
                     self._hand_over()
                     time.sleep(_POLL_SECONDS)
@@ -144,16 +141,6 @@ class _Run:
         self._progress.failed(cell, why)
 
 
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     """A scheduler's signals end a study as Ctrl-C does."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in SCHEDULER_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    raise KeyboardInterrupt

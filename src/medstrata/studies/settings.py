@@ -67,8 +67,8 @@ class DataSettings:
     def preparing(self) -> PrepareSettings:
         """Settings of `prepare`, its paths as they are written."""
         others = ("source", *PREPARE_OPTIONS)
-        given = self.prepare or {}
-        chosen = {name: value for name, value in given.items() if name not in others}
+        written = (self.prepare or {}).items()
+        chosen = {name: value for name, value in written if name not in others}
         return replace_settings(PrepareSettings(), chosen)
 
 
@@ -232,24 +232,20 @@ class StudySettings:
             settings = replace_settings(settings, changes)
         return replace_settings(settings, {"views": self.data[data].views})
 
-    def probing(self, data: str) -> ProbeSettings | None:
-        """Settings of layer-wise probing on one data set, still with seed 0; None without it."""
-        if self.probe is None:
-            return None
-        return replace_settings(ProbeSettings(image_size=self._size(data)), self.probe.settings)
+    def probing(self, data: str) -> ProbeSettings:
+        """Settings of layer-wise probing on one data set, still with seed 0."""
+        settings = ProbeSettings(image_size=self._size(data))
+        return replace_settings(settings, self.probe.settings if self.probe else {})
 
-    def atlas_settings(self, data: str) -> AtlasSettings | None:
-        """Settings of the atlas on one data set; None without it."""
-        if self.atlas is None:
-            return None
-        return replace_settings(AtlasSettings(image_size=self._size(data)), self.atlas.settings)
+    def atlas_settings(self, data: str) -> AtlasSettings:
+        """Settings of the atlas on one data set."""
+        settings = AtlasSettings(image_size=self._size(data))
+        return replace_settings(settings, self.atlas.settings if self.atlas else {})
 
-    def reuse_settings(self, seed: int = 0) -> ReuseSettings | None:
-        """Settings of feature reuse; None without it."""
-        if self.reuse is None:
-            return None
+    def reuse_settings(self, seed: int = 0) -> ReuseSettings:
+        """Settings of feature reuse."""
         settings = ReuseSettings(seed=seed, legacy=self.legacy)
-        return replace_settings(settings, self.reuse.settings)
+        return replace_settings(settings, self.reuse.settings if self.reuse else {})
 
     def _size(self, data: str) -> int:
         """Pixels of the side of a network's input, the same under every protocol."""

@@ -25,11 +25,9 @@ class CellFuture(Protocol):
 
     def done(self) -> bool:
         """Whether it has ended, well or not."""
-        ...
 
     def exception(self) -> BaseException | None:
         """Why it failed, or None; only when it has ended."""
-        ...
 
 
 class Workers(Protocol):
@@ -39,11 +37,9 @@ class Workers(Protocol):
 
     def submit(self, cell: StudyCell) -> CellFuture:
         """Hand a cell over."""
-        ...
 
     def stop(self) -> None:
         """Ask what runs to save and end, and wait for it."""
-        ...
 
 
 def run_logged(cell: StudyCell, settings: StudySettings, out: Path, root: Path) -> None:
@@ -111,9 +107,9 @@ class LocalWorkers:
 
     def _make_pool(self) -> ProcessPoolExecutor:
         context = get_context("spawn")
-        begun = context.Value("i", 0)
+        started = context.Value("i", 0)
         return ProcessPoolExecutor(
-            self.slots, context, _begin, (self.slots, begun, os.getpid(), _gpus())
+            self.slots, context, _begin, (self.slots, started, os.getpid(), _gpus())
         )
 
 
@@ -126,13 +122,13 @@ def _gpus() -> list[str]:
     return every[: torch.cuda.device_count()]
 
 
-def _begin(jobs: int, begun: Any, parent: int, gpus: list[str]) -> None:
+def _begin(jobs: int, started: Any, parent: int, gpus: list[str]) -> None:
     """Set a worker up, before it imports PyTorch: cores, GPU, and an end with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with begun:
-        place = begun.value
-        begun.value += 1
+    with started:
+        place = started.value
+        started.value += 1
     if jobs > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, default_threads() // jobs)))
     if gpus:

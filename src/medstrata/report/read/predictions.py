@@ -57,7 +57,7 @@ class Predictions:
     @cached_property
     def draws(self) -> Draws:
         """The resamples of the patients, the same for every run and metric."""
-        return patient_draws(self.patient_ids, RESAMPLES, seed=0)
+        return patient_draws(self.patient_ids, len(self.patient_ids), RESAMPLES, seed=0)
 
     def cover(self, runs: Sequence[EvaluationRun]) -> bool:
         """Whether there is a run, and every one has predictions."""
