@@ -22,10 +22,15 @@ test: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
+# What the tests write goes with them; a run that was killed leaves gigabytes to the next.
+SCRATCH = $(or $(TMPDIR),/tmp)/medstrata-$(firstword $(shell pwd | cksum))
+
 # One thread: with more, a busy machine makes small sums wait for each other. Stealing work keeps
 # tests that share what takes long to make with one process, but for those at the end.
 tests: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	rm -rf "$(SCRATCH)" && mkdir -p "$(SCRATCH)"
+	OMP_NUM_THREADS=1 TMPDIR="$(SCRATCH)" $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	rm -rf "$(SCRATCH)"
 
 # The oldest versions that pyproject.toml allows; PyTorch of that age has wheels up to Python 3.13.
 test-minimal:

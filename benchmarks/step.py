@@ -115,7 +115,7 @@ def our_step(
         keep_freed_memory()
     mixed = cpu_precision() if device == "cpu" else "bf16"
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
-    training = build(accelerator, settings, open_store(store), Path(tempfile.mkdtemp()))
+    training = build(accelerator, settings, open_store(store), store.parent)
     batches = training.loader.epoch(0)
     batch = next(batches)
     batches.close()  # its threads would compete with the step
