@@ -11,12 +11,12 @@ from support.exported_runs import pretrained_run, tuned_run
 
 @pytest.fixture(scope="session")
 def exported_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`grey` (resnet18, one channel), and `small` (resnet10t, three); each also `-tuned`."""
+    """`grey` (resnet18, one channel), and `small` (test_resnet, three); each also `-tuned`."""
     folder = tmp_path_factory.mktemp("runs")
     pretrained_run(folder / "grey", "resnet18")
     tuned_run(folder / "grey-tuned", "resnet18", encoder="../grey")
-    pretrained_run(folder / "small", "resnet10t", channels=3)
-    tuned_run(folder / "small-tuned", "resnet10t", encoder="../small", channels=3)
+    pretrained_run(folder / "small", "test_resnet", channels=3)
+    tuned_run(folder / "small-tuned", "test_resnet", encoder="../small", channels=3)
     return folder
 
 
@@ -24,8 +24,8 @@ def exported_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluated_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`pre`, and three evaluations of it: `tuned`, `frozen`, `probed`; and one of another."""
     folder = tmp_path_factory.mktemp("runs")
-    pretrained_run(folder / "pre", "resnet10t")
-    tuned_run(folder / "tuned", "resnet10t", encoder="../pre")
+    pretrained_run(folder / "pre", "test_resnet")
+    tuned_run(folder / "tuned", "test_resnet", encoder="../pre")
     tuned = json.loads((folder / "tuned" / "result.json").read_text())
     cell = {"value": 0.625, "low": 0.5, "high": 0.75}
     frozen = {**tuned, "protocol": "frozen", "fraction": 0.01}
@@ -45,7 +45,7 @@ def evaluated_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pretrained_run(tmp_path_factory.mktemp("runs") / "pre", "resnet10t")
+    return pretrained_run(tmp_path_factory.mktemp("runs") / "pre", "test_resnet")
 
 
 @pytest.fixture

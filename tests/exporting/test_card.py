@@ -80,7 +80,7 @@ def test_card_of_a_classifier_says_what_its_logits_are(
 
 def test_ordinal_head_and_absent_encoder(tmp_path: Path) -> None:
     task = {"name": "grade", "kind": "ordinal", "classes": ["0", "1", "2"]}
-    run = tuned_run(tmp_path / "run", "resnet10t", encoder="../gone/mse", task=task, outputs=2)
+    run = tuned_run(tmp_path / "run", "test_resnet", encoder="../gone/mse", task=task, outputs=2)
     folder = ms.export(run, "timm", tmp_path / "out")
     card = (folder / "README.md").read_text()
     assert "logits: 2 (above 0, above 1); the sigmoid of each" in card
@@ -102,7 +102,7 @@ def test_imported_encoder(evaluated_runs: Path, tmp_path: Path) -> None:
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     task = {"name": HOSTILE, "kind": "binary", "classes": ["no", HOSTILE]}
-    run = tuned_run(tmp_path / "run", "resnet10t", encoder="scratch", task=task)
+    run = tuned_run(tmp_path / "run", "test_resnet", encoder="scratch", task=task)
     folder = ms.export(
         run,
         "timm",

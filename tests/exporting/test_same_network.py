@@ -10,5 +10,5 @@ from support.export_check import refused_export
 @pytest.mark.parametrize("to", ["torchvision", "monai"])
 def test_networks_that_the_target_lacks(run: Path, to: str, tmp_path: Path) -> None:
     refused_export(
-        run, to, tmp_path, "no network with the weights of timm's resnet10t; .* --to timm"
+        run, to, tmp_path, "no network with the weights of timm's test_resnet; .* --to timm"
     )

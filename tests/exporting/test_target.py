@@ -77,7 +77,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "averages_pkg").mkdir()
     (tmp_path / "averages_pkg" / "targets.py").write_text(TARGET)
     monkeypatch.syspath_prepend(tmp_path)
-    return pretrained_run(tmp_path / "pre", "resnet10t")
+    return pretrained_run(tmp_path / "pre", "test_resnet")
 
 
 @pytest.mark.parametrize("name", ["Averages", "ready"])
@@ -90,7 +90,9 @@ def test_a_class_or_an_object_writes_and_is_proved(
     card = (tmp_path / "out" / "README.md").read_text()
     assert "import averages" in card
     assert "library_name: averages" in card
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["architecture"] == "resnet10t"
+    assert (
+        json.loads((tmp_path / "out" / "config.json").read_text())["architecture"] == "test_resnet"
+    )
 
 
 def test_one_that_gives_something_else_leaves_nothing(run: Path, tmp_path: Path) -> None:

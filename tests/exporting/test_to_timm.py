@@ -33,7 +33,7 @@ def test_tuned_run_loads_by_its_card(
 def test_runs_as_training_leaves_them(
     tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = ms.recipe("fair/moco_mse", backbone="resnet10t", epochs=1, batch_size=16, seed=0)
+    settings = ms.recipe("fair/moco_mse", backbone="test_resnet", epochs=1, batch_size=16, seed=0)
     run = ms.pretrain(tiny_store, settings, tmp_path / "pre")
     tuned = ms.finetune(
         str(run),
@@ -66,15 +66,15 @@ def test_timm_s_other_ways_of_loading(exported_runs: Path, tmp_path: Path) -> No
     file = str(folder / "model.safetensors")
     options = {"num_classes": 0, "in_chans": 3}
     models = [
-        timm.create_model("resnet10t", checkpoint_path=file, **options),
+        timm.create_model("test_resnet", checkpoint_path=file, **options),
         timm.create_model(
-            "resnet10t",
+            "test_resnet",
             pretrained=True,
             pretrained_cfg_overlay={"file": file, "num_classes": 0},
             **options,
         ),
     ]
-    strict = timm.create_model("resnet10t", **options)
+    strict = timm.create_model("test_resnet", **options)
     strict.load_state_dict(load_file(file), strict=True)
     for model in [*models, strict]:
         for key, value in load_file(file).items():

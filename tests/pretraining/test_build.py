@@ -22,7 +22,7 @@ def test_every_recipe_builds_and_its_loss_is_finite(
     projector = {"projector_size": 16} if name.endswith("bt") else {}
     settings = recipe(
         name,
-        backbone="resnet10t",
+        backbone="test_resnet",
         batch_size=8,
         in_channels=3,
         views={"size": 32},
@@ -39,7 +39,7 @@ def test_every_recipe_builds_and_its_loss_is_finite(
 
 
 def test_ablation_is_a_setting() -> None:
-    backbone = create_backbone("resnet10t", in_channels=1, image_size=32)
+    backbone = create_backbone("test_resnet", in_channels=1, image_size=32)
     weights = {"stage3": 0.5, "stage4": 0.0}
     losses = build_intermediate(
         IntermediateSettings(loss="mse", weights=weights), backbone.stage_channels

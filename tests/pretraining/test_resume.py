@@ -31,7 +31,7 @@ def test_killed_and_resumed_equals_unbroken(
 ) -> None:
     """SIGKILL before an epoch's record is written, and when a checkpoint is half written."""
     out = tmp_path / "run"
-    words = [str(out), str(tiny_store.path), "resnet10t", "auto", "0", end]
+    words = [str(out), str(tiny_store.path), "test_resnet", "auto", "0", end]
     ran = subprocess.run([sys.executable, str(WORKER), *words], check=False, env=ONE_THREAD)
     assert ran.returncode == -signal.SIGKILL
     assert not (out / "result.json").exists()

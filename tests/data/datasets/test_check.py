@@ -16,17 +16,6 @@ from medstrata.data.datasets.registry import DATASETS, find_dataset
 from medstrata.runtime.errors import MedstrataError
 from support.dataset_trees import TREES
 
-# The files without which a data set cannot be indexed.
-TABLES = {
-    "nih-chestxray14": "Data_Entry_2017.csv",
-    "chexpert": "train.csv",
-    "mimic-cxr-jpg": "mimic-cxr-2.0.0-chexpert.csv.gz",
-    "eyepacs": "trainLabels.csv",
-    "aptos-2019": "train.csv",
-    "pcam": "camelyonpatch_level_2_split_valid_y.h5",
-    "medmnist/octmnist": "octmnist.npz",
-}
-
 
 @pytest.fixture(scope="module", params=DATASETS)
 def dataset(request: pytest.FixtureRequest) -> Dataset:
@@ -111,32 +100,6 @@ def test_check_names_what_is_missing_and_empty(name: str, tmp_path: Path) -> Non
     assert f"1 listed files are missing: {gone}" in texts
     assert f"1 files are empty: {empty}" in texts
     assert any(re.fullmatch(r"1 images are not listed: .*stranger\.png", text) for text in texts)
-
-
-@pytest.mark.parametrize(("name", "file"), TABLES.items())
-def test_a_missing_table_is_named_with_its_source(name: str, file: str, tmp_path: Path) -> None:
-    root = TREES[name](tmp_path)
-    (root / file).unlink()
-    (finding,) = check(DATASETS[name], root)
-    assert finding.kind == "table"
-    assert file in finding.text
-    assert DATASETS[name].url in finding.text
-
-
-@pytest.mark.parametrize(("name", "file"), TABLES.items())
-def test_a_broken_table_is_named_with_its_source(name: str, file: str, tmp_path: Path) -> None:
-    root = TREES[name](tmp_path)
-    (root / file).write_bytes((root / file).read_bytes()[:-20] if ".csv" not in file else b"a,b\n1")
-    with pytest.raises(MedstrataError, match=re.escape(file)) as raised:
-        DATASETS[name].table(root)
-    assert str(raised.value).endswith(f": get a sound copy, see {DATASETS[name].url}")
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("name", DATASETS)
-def test_a_missing_root_is_said(name: str, tmp_path: Path) -> None:
-    with pytest.raises(MedstrataError, match="nowhere"):
-        DATASETS[name].index(tmp_path / "nowhere")
 
 
 def test_facts_add_up(dataset: Dataset) -> None:
