@@ -59,7 +59,7 @@ def encoder(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A run of three steps of pre-training on `tiny_store`; no test may change it."""
     settings = recipe(
         "fair/moco_mse",
-        backbone="resnet10t",
+        backbone="test_resnet",
         epochs=1,
         batch_size=8,
         contrastive={"queue_size": 20, "key_sub_batches": 2},

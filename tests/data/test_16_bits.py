@@ -72,6 +72,6 @@ def test_input_is_normalised_from_16_bits(deep_store):
 
 
 def test_pre_training_and_colour(deep_store, tmp_path):
-    settings = recipe("fair/moco_mse", backbone="resnet10t", epochs=1, batch_size=8)
+    settings = recipe("fair/moco_mse", backbone="test_resnet", epochs=1, batch_size=8)
     run = pretrain(deep_store, settings, tmp_path / "run")
     assert (run / "exported" / "backbone.safetensors").is_file()

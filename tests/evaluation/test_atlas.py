@@ -23,7 +23,7 @@ from medstrata.runs.encoder_spec import EncoderSpec
 
 def run(store: Store, out: Path, task: str = "grade", kind: Any = None, **shown: int) -> Path:
     settings = AtlasSettings(**shown)
-    return atlas("scratch", store, task, out, settings, kind=kind, backbone="resnet10t")
+    return atlas("scratch", store, task, out, settings, kind=kind, backbone="test_resnet")
 
 
 def result(run: Path) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def drawn(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def features(tiny_store: Store) -> StoredFeatures:
     loaded = seeded_encoder(
-        EncoderSpec("scratch"), tiny_store, backbone="resnet10t", image_size=0, seed=0
+        EncoderSpec("scratch"), tiny_store, backbone="test_resnet", image_size=0, seed=0
     )
     return extract_features(
         loaded.backbone,

@@ -26,7 +26,7 @@ def test_threshold_and_its_numbers_are_those_of_validation(
     tiny_store: Store, tmp_path: Path
 ) -> None:
     run = finetune(
-        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FULL, backbone="resnet10t"
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FULL, backbone="test_resnet"
     )
     point = json.loads((run / "result.json").read_text())["thresholds"]["values"]["1"]
     model = json.loads((run / "exported" / "model.json").read_text())
@@ -40,13 +40,13 @@ def test_threshold_and_its_numbers_are_those_of_validation(
 
 def test_a_stranger_can_use_what_is_exported(tiny_store: Store, tmp_path: Path) -> None:
     run = finetune(
-        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FULL, backbone="resnet10t"
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FULL, backbone="test_resnet"
     )
     assert not (run / "checkpoints").exists()
     assert NOTICE in (run / "exported" / "README.md").read_text()
-    model = timm.create_model("resnet10t", num_classes=0, in_chans=1).eval()
+    model = timm.create_model("test_resnet", num_classes=0, in_chans=1).eval()
     model.load_state_dict(load_file(run / "exported" / "backbone.safetensors"))
-    head = torch.nn.Linear(512, 1)
+    head = torch.nn.Linear(96, 1)
     head.load_state_dict(load_file(run / "exported" / "head.safetensors"))
     facts = json.loads((run / "exported" / "model.json").read_text())["preprocessing"]
     rows = tiny_store.rows("test")
@@ -59,7 +59,7 @@ def test_a_stranger_can_use_what_is_exported(tiny_store: Store, tmp_path: Path) 
 
 def test_a_run_whose_encoder_has_changed_is_refused(tiny_store: Store, tmp_path: Path) -> None:
     run = finetune(
-        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FROZEN, backbone="resnet10t"
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FROZEN, backbone="test_resnet"
     )
     state = torch.get_rng_state()
     load_classifier(run)

@@ -10,7 +10,7 @@ def test_names_of_classes_are_text_in_the_readme() -> None:
     model = {
         "task": {"name": hostile, "kind": "binary", "classes": ["no", hostile]},
         "head": {"weight": [1, 8]},
-        "architecture": "resnet10t",
+        "architecture": "test_resnet",
         "encoder": "../a`b",
         "preprocessing": {"channels": 1},
         "thresholds": {"values": {hostile: {

@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 def encoder(store: Store, seed: int = 0) -> LoadedEncoder:
     return seeded_encoder(
-        EncoderSpec("scratch"), store, backbone="resnet10t", image_size=0, seed=seed
+        EncoderSpec("scratch"), store, backbone="test_resnet", image_size=0, seed=seed
     )
 
 
@@ -55,7 +55,7 @@ def test_scores_are_the_same_with_and_without(
     frozen = FinetuneSettings(protocol="frozen", resamples=20)
     for name, features in {"without": None, "first": "cache", "second": "cache"}.items():
         folder = None if features is None else tmp_path / features
-        options = {"backbone": "resnet10t", "features": folder}
+        options = {"backbone": "test_resnet", "features": folder}
         finetune(
             "scratch", tiny_store, "grade", fraction, tmp_path / f"tuned-{name}", frozen, **options
         )  # type: ignore[arg-type]

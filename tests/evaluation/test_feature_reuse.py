@@ -60,12 +60,12 @@ def plain_stages(backbone: Backbone, store: Store, ids: list[str]) -> list[plain
 def test_values_are_those_of_the_two_networks_on_the_test_images(
     tiny_store: Store, encoder: Path, tuned: Path, found: Path
 ) -> None:
-    network = create_backbone("resnet10t", in_channels=1, image_size=32)
+    network = create_backbone("test_resnet", in_channels=1, image_size=32)
     predictions = pd.read_parquet(tuned / "predictions.parquet").query("split == 'test'")
     ids = predictions["sample_id"].tolist()
     network.model.load_state_dict(load_file(encoder / "exported" / "backbone.safetensors"))
     before = plain_stages(network, tiny_store, ids)
-    model = timm.create_model("resnet10t", num_classes=0, in_chans=1)
+    model = timm.create_model("test_resnet", num_classes=0, in_chans=1)
     model.load_state_dict(load_file(tuned / "exported" / "backbone.safetensors"))
     network.model = model
     after = plain_stages(network, tiny_store, ids)

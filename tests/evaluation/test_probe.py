@@ -36,7 +36,7 @@ QUICK = ProbeSettings(resamples=20, neighbours=7)
 
 def run(store: Store, task: str, out: Path, **options: Any) -> Path:
     return probe(
-        "scratch", store, task, out, **{"settings": QUICK, "backbone": "resnet10t", **options}
+        "scratch", store, task, out, **{"settings": QUICK, "backbone": "test_resnet", **options}
     )
 
 
@@ -65,7 +65,7 @@ def several_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def features_of(store: Store, rows: NDArray[np.int64], stage: str) -> NDArray[np.float32]:
     loaded = seeded_encoder(
-        EncoderSpec("scratch"), store, backbone="resnet10t", image_size=0, seed=0
+        EncoderSpec("scratch"), store, backbone="test_resnet", image_size=0, seed=0
     )
     features = extract_features(
         loaded.backbone, store, rows, loaded.preprocessing, torch.device("cpu")
@@ -156,7 +156,7 @@ def test_last_read_out_is_that_of_the_frozen_protocol(
 ) -> None:
     frozen = FinetuneSettings(protocol="frozen", resamples=20)
     tuned = finetune(
-        "scratch", tiny_store, "finding", 1.0, tmp_path / "run", frozen, backbone="resnet10t"
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "run", frozen, backbone="test_resnet"
     )
     theirs = pd.read_parquet(tuned / "predictions.parquet").query("split == 'test'")
     ours = predicted(pd.read_parquet(probed / "predictions.parquet"), "pooled.linear")
@@ -168,7 +168,7 @@ def test_a_fraction_holds_what_it_holds_in_fine_tuning(tiny_store: Store, tmp_pa
     frozen = FinetuneSettings(protocol="frozen", resamples=20, subset_seed=3)
     probed = run(tiny_store, "finding", tmp_path / "a", fraction=0.5, settings=settings)
     tuned = finetune(
-        "scratch", tiny_store, "finding", 0.5, tmp_path / "b", frozen, backbone="resnet10t"
+        "scratch", tiny_store, "finding", 0.5, tmp_path / "b", frozen, backbone="test_resnet"
     )
     assert (probed / "subset.csv").read_bytes() == (tuned / "subset.csv").read_bytes()
     assert len(pd.read_csv(probed / "subset.csv")) == result(probed)["subset"]["images"] < 30
@@ -209,7 +209,7 @@ def test_the_encoder_stays_as_it_is(
     tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = seeded_encoder(
-        EncoderSpec("scratch"), tiny_store, backbone="resnet10t", image_size=0, seed=0
+        EncoderSpec("scratch"), tiny_store, backbone="test_resnet", image_size=0, seed=0
     )
     before = {key: value.clone() for key, value in loaded.backbone.state_dict().items()}
     loaded.backbone.train()
@@ -231,7 +231,7 @@ def test_equal_features_are_read_out_once(
 
     monkeypatch.setattr(probing, "fit_probe", counted)
     run(tiny_store, "finding", tmp_path / "run")
-    assert widths == [64, 128, 256, 512]
+    assert widths == [32, 48, 192, 96]
     frame = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     third, fourth, pooled = (
         predicted(frame, f"{one}.linear") for one in ("stage3", "stage4", "pooled")

@@ -49,7 +49,14 @@ def test_predictions_are_those_of_the_run(
     wide_store: Store, tmp_path: Path, task: str, kind: str | None, settings: FinetuneSettings
 ) -> None:
     run = finetune(
-        "scratch", wide_store, task, 1.0, tmp_path / "r", settings, kind=kind, backbone="resnet10t"
+        "scratch",
+        wide_store,
+        task,
+        1.0,
+        tmp_path / "r",
+        settings,
+        kind=kind,
+        backbone="test_resnet",
     )  # type: ignore[arg-type]
     out = predict(run, wide_store, tmp_path / "p.csv")
     found = pd.read_csv(out, dtype={"id": str, "predicted": str}).set_index("id")
@@ -89,7 +96,7 @@ def test_lines_on_standard_output_come_batch_by_batch(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = finetune(
-        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FROZEN, backbone="resnet10t"
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FROZEN, backbone="test_resnet"
     )
     capsys.readouterr()
     written, passed = [], predicting.forward_batches

@@ -15,7 +15,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import peers  # noqa: E402
 
 sys.path.remove(str(BENCHMARKS))
-CASE = peers.Case("resnet10t", 32, 4, 10)
+CASE = peers.Case("test_resnet", 32, 4, 10)
 
 
 def test_plain_moco_has_our_loss_and_moves_its_queue_and_keys() -> None:

@@ -22,7 +22,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = ms.open_store(place / "cxr.store")
     settings = ms.recipe(
         "fair/moco_mse",
-        backbone="resnet10t",
+        backbone="test_resnet",
         epochs=2,
         batch_size=8,
         contrastive={"queue_size": 20, "key_sub_batches": 2},
@@ -39,7 +39,7 @@ def test_snippets_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: dict[str, object] = {}
     for code in snippets("guide/use.md"):
         exec(compile(code, "docs/guide/use.md", "exec"), made)  # noqa: S102
-    assert made["features"].shape == (60, 512)  # type: ignore[attr-defined]
+    assert made["features"].shape == (60, 96)  # type: ignore[attr-defined]
     assert made["metadata"]["encoder"] == "moco_mse"  # type: ignore[index]
     assert isinstance(made["figure"], Figure)
     assert isinstance(made["overview"], Figure)

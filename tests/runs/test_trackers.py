@@ -32,7 +32,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def settings(**changes: object) -> PretrainSettings:
     chosen: dict[str, object] = {
-        "backbone": "resnet10t",
+        "backbone": "test_resnet",
         "epochs": 2,
         "batch_size": 8,
         "views": {"size": 32},
@@ -78,7 +78,7 @@ def test_mlflow_goes_on_with_the_run_that_was_stopped(
     (experiment,) = client.search_experiments(filter_string="name = 'medstrata'")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.run_name == "run"
-    assert run.data.params["backbone"] == "resnet10t"
+    assert run.data.params["backbone"] == "test_resnet"
     shown = {m.step: m.value for m in client.get_metric_history(run.info.run_id, "step/loss")}
     assert shown == pytest.approx({r["step"]: r["loss"] for r in records(out, "step")})
 
@@ -171,7 +171,7 @@ def test_fine_tuning_is_tracked_too(tiny_store: Store, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     few = ms.FinetuneSettings(epochs=2, min_steps=1, resamples=10)
-    task = {"backbone": "resnet10t", "trackers": ["tensorboard"]}
+    task = {"backbone": "test_resnet", "trackers": ["tensorboard"]}
     run = ms.finetune("scratch", tiny_store, "finding", 0.5, tmp_path / "run", few, **task)
     events = EventAccumulator(str(run / "tensorboard" / "medstrata"))
     events.Reload()

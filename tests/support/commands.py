@@ -9,7 +9,7 @@ from medstrata.cli.main import main
 # Pre-training of seconds.
 SMALL = [
     "--backbone",
-    "resnet10t",
+    "test_resnet",
     "--epochs",
     "1",
     "--batch-size",

@@ -25,7 +25,7 @@ from medstrata.runs.metrics_log import MetricsLog
 def train(
     out: Path,
     store: Path | str,
-    backbone: str = "resnet10t",
+    backbone: str = "test_resnet",
     precision: str = "auto",
     shards: int = 0,
 ) -> None:
