@@ -74,7 +74,7 @@ def _target(to: str, settings: ExportSettings) -> Target:
             "package.module:Name"
         )
     # A name is short for the `TARGET` of the file of that name.
-    own = f"medstrata.exporting.to_{to.replace('-', '_')}:TARGET"
+    own = f"{__package__}.to_{to.replace('-', '_')}:TARGET"
     target: Any = _loaded(own if to in TARGETS else to)
     options = {name: True for name in ("stages", "with_preprocessing") if getattr(settings, name)}
     fields = target.__dataclass_fields__ if is_dataclass(target) else {}
