@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from medstrata.evaluation.settings import ProbeSettings as ProbeSettings
     from medstrata.evaluation.settings import ReuseSettings as ReuseSettings
     from medstrata.exporting.export import export as export
+    from medstrata.exporting.settings import CardStatements as CardStatements
     from medstrata.exporting.settings import ExportSettings as ExportSettings
-    from medstrata.exporting.settings import Statements as Statements
     from medstrata.inference.embed import embed as embed
     from medstrata.inference.predict import predict as predict
     from medstrata.inference.settings import EmbedSettings as EmbedSettings
@@ -58,7 +58,7 @@ _PUBLIC = {
     "FinetuneSettings": "medstrata.evaluation.settings",
     "PretrainSettings": "medstrata.pretraining.settings",
     "PrepareSettings": "medstrata.data.prepare.settings",
-    "Statements": "medstrata.exporting.settings",
+    "CardStatements": "medstrata.exporting.settings",
     "atlas": "medstrata.evaluation.atlas",
     "audit": "medstrata.data.audit.audit",
     "demo": "medstrata.studies.demo",

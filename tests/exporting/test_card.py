@@ -28,7 +28,9 @@ def test_card_of_a_backbone(evaluated_runs: Path, tmp_path: Path) -> None:
         "timm",
         tmp_path / "out",
         results=[evaluated_runs / "tuned", evaluated_runs / "frozen", evaluated_runs / "probed"],
-        statements=ms.Statements(licence="Apache-2.0", author="R. Entgen", modality="chest X-ray"),
+        statements=ms.CardStatements(
+            licence="Apache-2.0", author="R. Entgen", modality="chest X-ray"
+        ),
     )
     card = (folder / "README.md").read_text()
     front = front_matter(card)
@@ -107,7 +109,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         run,
         "timm",
         tmp_path / "out",
-        statements=ms.Statements(licence=HOSTILE, author=HOSTILE, modality="\x00\n"),
+        statements=ms.CardStatements(licence=HOSTILE, author=HOSTILE, modality="\x00\n"),
     )
     card = (folder / "README.md").read_text()
     front = front_matter(card)

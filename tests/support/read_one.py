@@ -9,10 +9,10 @@ from medstrata.data.formats.refusals import Refused
 
 
 def read_image(
-    path: Path, reading: ReadSettings | None = None, least: int | None = None
+    path: Path, reading: ReadSettings | None = None, smallest_side: int | None = None
 ) -> DecodedImage:
     """As `read_images`; raises what makes the file unreadable."""
-    (image,) = read_images(path, [None], reading or ReadSettings(), least)
+    (image,) = read_images(path, [None], reading or ReadSettings(), smallest_side)
     if isinstance(image, Refused):
         raise image
     return image

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.arguments import pick_settings
 from medstrata.cli.commands import UsageError
-from medstrata.exporting.settings import GRAPHS, TARGETS, ExportSettings, Statements
+from medstrata.exporting.settings import GRAPHS, TARGETS, CardStatements, ExportSettings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Fine-tuning and probe runs of this encoder, whose scores the model card shows.",
     )
     add("--overwrite", action="store_true", help="Replace an earlier export at --out.")
-    parser.add_class_arguments(Statements)
+    parser.add_class_arguments(CardStatements)
 
 
 def run(arguments: Namespace) -> None:
@@ -60,6 +60,6 @@ def run(arguments: Namespace) -> None:
             head=not arguments.no_head,
         ),
         results=arguments.results,
-        statements=pick_settings(Statements, arguments),
+        statements=pick_settings(CardStatements, arguments),
         overwrite=arguments.overwrite,
     )

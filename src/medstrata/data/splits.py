@@ -176,18 +176,18 @@ def label_subset(task: Task, store: Store, fraction: float, seed: int) -> NDArra
     """
     if not 0 < fraction <= 1:
         raise MedstrataError(f"fraction must be above 0 and at most 1, got {fraction}")
-    rows = store.rows("train")
-    rows = rows[is_labelled(task.targets[rows])]
+    rows = labelled_rows(store, task, "train")
     position = label_order(task.targets, task.kind, store.patients, rows, seed)
     rows = rows[position <= fraction]
     _check_classes(task, rows, fraction)
     return rows
 
 
-def is_labelled(targets: NDArray[np.int64] | NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows of `Task.targets` have a label, at least one of several; shape (N,)."""
-    has = targets >= 0 if targets.ndim == 1 else ~np.isnan(targets).all(axis=1)
-    return np.asarray(has, dtype=np.bool_)
+def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
+    """Samples of a split with a label, at least one of several; ascending, (N,), perhaps none."""
+    rows = store.rows(split)
+    targets = task.targets[rows]
+    return rows[targets >= 0 if targets.ndim == 1 else ~np.isnan(targets).all(axis=1)]
 
 
 def _check_classes(task: Task, rows: NDArray[np.int64], fraction: float) -> None:

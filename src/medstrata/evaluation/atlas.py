@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.neighbour_sheet import SheetNeighbour, SheetQuery, write_sheet
-from medstrata.evaluation.rows import labelled_rows
+from medstrata.evaluation.rows import require_labelled_rows
 from medstrata.evaluation.settings import AtlasSettings
 from medstrata.evaluation.setup import Evaluation, EvaluationOptions
 from medstrata.evaluation.tsne import COMPONENTS, plane
@@ -65,7 +65,7 @@ def atlas(
             "nearest": settings.neighbours,
         }
     )
-    rows = labelled_rows(store, evaluation.task, "test")
+    rows = require_labelled_rows(store, evaluation.task, "test")
     if len(rows) < 3:
         raise MedstrataError(f"{task}: {len(rows)} labelled test images; an atlas needs 3 or more")
     if not evaluation.open():

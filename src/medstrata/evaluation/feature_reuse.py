@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from medstrata.data.labels import make_task
+from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
 from medstrata.evaluation.finetune_full import load_tuned
-from medstrata.evaluation.rows import known_rows
 from medstrata.evaluation.settings import FEWEST_IMAGES, ReuseSettings
 from medstrata.evaluation.setup import open_folder, seeded_encoder
 from medstrata.metrics.cka import (
@@ -133,7 +133,7 @@ def _tuned_result(run: Path, store: Store) -> dict[str, Any]:
 
 
 def _test_rows(store: Store, task: dict[str, Any], max_images: int, seed: int) -> NDArray[np.int64]:
-    rows = known_rows(store, make_task(store, task["name"], task["kind"]), "test")
+    rows = labelled_rows(store, make_task(store, task["name"], task["kind"]), "test")
     if len(rows) < FEWEST_IMAGES:
         raise MedstrataError(
             f"{store.location} has {len(rows)} labelled test images; {FEWEST_IMAGES} are needed"

@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
+from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
-from medstrata.evaluation.rows import known_rows
 from medstrata.metrics.intervals import Interval, bootstrap_interval
 from medstrata.runtime.files import replacing
 
@@ -67,7 +67,7 @@ def describe_store(store: Store, task: Task) -> dict[str, Any]:
     """Sizes of a store and its splits, for result.json."""
     splits = {}
     for split in ("train", "val", "test"):
-        labelled = len(known_rows(store, task, split))
+        labelled = len(labelled_rows(store, task, split))
         splits[split] = {**count(store, store.rows(split)), "labelled": labelled}
     return {
         "name": store.path.name,

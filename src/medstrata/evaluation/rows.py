@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
-from medstrata.data.splits import is_labelled, label_subset
+from medstrata.data.splits import label_subset, labelled_rows
 from medstrata.data.store.store import Store
 from medstrata.runtime.errors import MedstrataError
 
@@ -20,19 +20,13 @@ class SplitRows:
     test: NDArray[np.int64]
 
 
-def known_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
-    """Samples of a split with a known label, ascending, shape (N,); perhaps none."""
-    rows = store.rows(split)
-    return rows[is_labelled(task.targets[rows])]
-
-
-def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
-    """The `known_rows` of a split, which are to be learnt from or scored.
+def require_labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
+    """The `labelled_rows` of a split, which are to be learnt from or scored.
 
     Raises:
         MedstrataError: they hold fewer than two classes.
     """
-    rows = known_rows(store, task, split)
+    rows = labelled_rows(store, task, split)
     if not len(rows) or (task.kind != "multilabel" and len(np.unique(task.targets[rows])) < 2):
         raise MedstrataError(
             f"{task.name}: the {split} split holds fewer than two classes; prepare the store "
@@ -48,5 +42,5 @@ def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> Spli
         MedstrataError: the fraction is out of range, or a part lacks a class.
     """
     train = label_subset(task, store, fraction, seed)
-    val, test = (labelled_rows(store, task, split) for split in ("val", "test"))
+    val, test = (require_labelled_rows(store, task, split) for split in ("val", "test"))
     return SplitRows(train, val, test)

@@ -10,7 +10,7 @@ import yaml
 
 from medstrata.exporting.citations import citations
 from medstrata.exporting.scores import CardScore
-from medstrata.exporting.settings import Statements
+from medstrata.exporting.settings import CardStatements
 from medstrata.exporting.source import ExportSource, base_name, output_names
 from medstrata.exporting.target import Target
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -37,7 +37,7 @@ def model_card(
     target: Target,
     folder: Path,
     scores: Sequence[CardScore],
-    statements: Statements,
+    statements: CardStatements,
 ) -> str:
     """Compose README.md of an export whose other files lie in `folder`."""
     title = f"{base_name(source.architecture)}, {plain(source.arm)}"
@@ -62,7 +62,7 @@ def _front_matter(
     source: ExportSource,
     target: Target,
     scores: Sequence[CardScore],
-    statements: Statements,
+    statements: CardStatements,
     title: str,
 ) -> str:
     fields: dict[str, Any] = {}
@@ -148,7 +148,7 @@ def _output(source: ExportSource) -> str:
     return "".join(lines)
 
 
-def _data(source: ExportSource, statements: Statements) -> str:
+def _data(source: ExportSource, statements: CardStatements) -> str:
     result = source.result
     stated = [
         ["modality", _stated(statements.modality)],
@@ -280,7 +280,7 @@ def _limits(source: ExportSource) -> str:
     )
 
 
-def _rights(statements: Statements) -> str:
+def _rights(statements: CardStatements) -> str:
     rows = [
         ["licence of the weights", _stated(statements.licence)],
         ["author", _stated(statements.author)],

@@ -9,7 +9,7 @@ from typing import Any
 
 from medstrata.exporting.card import model_card
 from medstrata.exporting.scores import scores_of
-from medstrata.exporting.settings import GRAPHS, TARGETS, ExportSettings, Statements
+from medstrata.exporting.settings import GRAPHS, TARGETS, CardStatements, ExportSettings
 from medstrata.exporting.source import ExportSource, expected_outputs, fixed_pixels, open_source
 from medstrata.exporting.target import Target
 from medstrata.runtime.console import say
@@ -29,7 +29,7 @@ def export(
     settings: ExportSettings | None = None,
     *,
     results: Sequence[Path | str] = (),
-    statements: Statements | None = None,
+    statements: CardStatements | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write an encoder for another program, load it there, and compare what both give.
@@ -60,7 +60,7 @@ def export(
     with replacing_folder(out) as folder:
         target.write(source, folder)
         checked = _check(to, target, source, folder)
-        card = model_card(source, target, folder, scores, statements or Statements())
+        card = model_card(source, target, folder, scores, statements or CardStatements())
         write_text(folder / "README.md", card)
     say(checked)
     say(f"exported to {out}")

@@ -22,7 +22,7 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statements:
+class CardStatements:
     """What only the user can know.
 
     Attributes:

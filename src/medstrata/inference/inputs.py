@@ -195,7 +195,7 @@ def _decode(file: ImageFile, form: StoreFormat) -> list[_Decoded]:
     step = form.reading.step
     count = 1 if step is None else count_images(file.path, form.reading.axis)
     frames = range(0, count, step) if step is not None and count > 1 else [-1]
-    images = read_inside(file.root, file.path, frames, form.reading, form.least)
+    images = read_inside(file.root, file.path, frames, form.reading, form.smallest_side)
     squares = (
         str(square) if isinstance(square, Refused) else square.pixels
         for square in resize_images(images, form)

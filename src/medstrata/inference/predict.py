@@ -76,7 +76,7 @@ def predict(
         for number, batch in enumerate(batches):
             if number == 0:
                 writer.writerow(_header(classifier, batch))
-            writer.writerows(_table(classifier, batch))
+            writer.writerows(_csv_rows(classifier, batch))
             if path is None:
                 stream.flush()  # whoever reads them waits for them
         quarantine.write()
@@ -128,7 +128,7 @@ def _header(classifier: StoredClassifier, batch: BatchOutput) -> list[str]:
     return [*names, "predicted"]
 
 
-def _table(classifier: StoredClassifier, batch: BatchOutput) -> Iterator[list[str]]:
+def _csv_rows(classifier: StoredClassifier, batch: BatchOutput) -> Iterator[list[str]]:
     (values,) = batch.values
     ids = zip(batch.ids, *([batch.patients] if batch.patients else []), strict=True)
     for names, row, decided in zip(ids, values, decide(classifier, values), strict=True):

@@ -46,7 +46,7 @@ class Training:
     queue: Queue
     preprocessing: Preprocessing
     monitor: Monitor
-    watched: Backbone  # the query encoder's, or where that is split its unsplit copy
+    monitored_backbone: Backbone  # the query encoder's, or where that is split its unsplit copy
     step: int = 0
 
 
@@ -72,9 +72,9 @@ def build(
     model = _build_model(settings, expected, settings.batch_size // accelerator.num_processes)
     model = model.to(device).to(memory_format=torch.channels_last)
     spare_slow_convolutions(accelerator, model)
-    watched = model.query_encoder.backbone
+    monitored_backbone = model.query_encoder.backbone
     if settings.shard:
-        watched = copy.deepcopy(watched)
+        monitored_backbone = copy.deepcopy(monitored_backbone)
         shard(model, device, accelerator.num_processes)
     optimizer = _make_optimizer(settings, model)
     if settings.compile:
@@ -93,7 +93,7 @@ def build(
         queue=_make_queue(settings, len(rows)).to(device),
         preprocessing=expected,
         monitor=_make_monitor(settings, store, rows, expected, device),
-        watched=watched,
+        monitored_backbone=monitored_backbone,
     )
 
 
@@ -194,10 +194,10 @@ def model_state(training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
     return training.model.state_dict(), training.optimizer.state_dict()
 
 
-def update_watched(training: Training) -> None:
+def update_monitored_backbone(training: Training) -> None:
     """Bring what monitors and exports see up to date; all processes must call this."""
     if training.settings.shard:
-        copy_whole(training.model.query_encoder.backbone, training.watched)
+        copy_whole(training.model.query_encoder.backbone, training.monitored_backbone)
 
 
 def restore(training: Training, state: Mapping[str, Any]) -> None:
@@ -213,4 +213,4 @@ def restore(training: Training, state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch_rng"])
     if state["cuda_rng"]:
         torch.cuda.set_rng_state_all(state["cuda_rng"])
-    update_watched(training)
+    update_monitored_backbone(training)

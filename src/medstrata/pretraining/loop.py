@@ -18,7 +18,7 @@ from medstrata.pretraining.build import (
     build,
     model_state,
     restore,
-    update_watched,
+    update_monitored_backbone,
 )
 from medstrata.pretraining.moco import Loss, update_key_encoder
 from medstrata.pretraining.profile.profile import Watch, profiling, unwatched
@@ -29,7 +29,7 @@ from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettin
 from medstrata.pretraining.view_sheet import save_view_sheet
 from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
-from medstrata.runs.trackers import Track, Tracker, nowhere, require_installed, tracking
+from medstrata.runs.trackers import Track, Tracker, no_tracker, require_installed, tracking
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import computed_in, device_name, make_accelerator
 from medstrata.runtime.distributed import gather
@@ -119,7 +119,7 @@ def train(
     training: Training,
     *,
     metrics_length: int = 0,
-    track: Track = nowhere,
+    track: Track = no_tracker,
     watch: Watch = unwatched,
 ) -> list[dict[str, Any]]:
     """Run from `training.step` to the end.
@@ -145,7 +145,7 @@ def train(
                     batches.close()
                     raise _stopped(t)
             batches.close()
-            update_watched(t)
+            update_monitored_backbone(t)
             recorder.end_epoch(epoch)
             _save(t, recorder)
             if epoch + 1 < t.settings.epochs and _stop_together(t, stopping):
@@ -231,7 +231,7 @@ def _save(t: Training, recorder: Recorder) -> None:
 
 def _finish(t: Training, store: Store, epochs: Sequence[Mapping[str, Any]]) -> None:
     """Export the query encoder's backbone and write result.json."""
-    settings, arm, backbone = t.settings, arm_of(t.settings), t.watched
+    settings, arm, backbone = t.settings, arm_of(t.settings), t.monitored_backbone
     trained = LoadedEncoder(arm, settings.backbone, backbone, t.preprocessing)
     export_backbone(t.folder / "exported", trained)
     seconds = sum(record["time"]["seconds"] for record in epochs)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
-from medstrata.data.splits import is_labelled
+from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
 from medstrata.metrics.intervals import score
 from medstrata.metrics.knn import knn_probabilities
@@ -111,8 +111,7 @@ def make_monitor(
         return set() if task is None else set(np.unique(task.targets[rows]).tolist())
 
     def labelled(split: str) -> NDArray[np.int64]:
-        candidates = store.rows(split)
-        return candidates[is_labelled(task.targets[candidates])] if task else candidates[:0]
+        return labelled_rows(store, task, split) if task else store.rows(split)[:0]
 
     return Monitor(
         store=store,

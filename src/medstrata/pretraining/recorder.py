@@ -161,7 +161,7 @@ class Recorder:
                 stage: float(np.mean([r["intermediate"][stage] for r in records]))
                 for stage in records[0]["intermediate"]
             },
-            **self._training.monitor.evaluate(self._training.watched),
+            **self._training.monitor.evaluate(self._training.monitored_backbone),
             "time": {
                 "seconds": seconds,
                 "samples_per_s": len(records) * self._batch_size / seconds,

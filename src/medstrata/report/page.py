@@ -13,7 +13,7 @@ from markupsafe import Markup
 from medstrata.report.compare.comparison import Comparison, arm_order, comparisons
 from medstrata.report.compare.differences import paired_differences
 from medstrata.report.compare.gaps import layer_gaps, prediction_gaps, score_gaps
-from medstrata.report.read.facts import Note, Run, RunFiles
+from medstrata.report.read.facts import ReportNote, Run, RunFiles
 from medstrata.report.read.results import Atlas, Finetune, Pretrain, Probe, Reuse
 from medstrata.report.read.runs import Collection, collect
 from medstrata.report.render.contents import Contents
@@ -133,7 +133,7 @@ def _render(
 
 def _sections(
     collection: Collection, styles: Mapping[str, Style]
-) -> tuple[str, list[Section], list[Note]]:
+) -> tuple[str, list[Section], list[ReportNote]]:
     """What is shown in one sentence or two, then in sections; and what is missing."""
     pretrain = collection.of(Pretrain)
     tuned, notes = comparisons(collection.of(Finetune))

@@ -22,7 +22,7 @@ _PROJECT = "medstrata"
 _IDENTITY = "trackers.json"
 
 
-def nowhere(_values: Mapping[str, float], _step: int) -> None:
+def no_tracker(_values: Mapping[str, float], _step: int) -> None:
     """The tracker of a run that has none."""
 
 

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 
 from medstrata.data.labels import Task, make_task
+from medstrata.data.splits import labelled_rows
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
-from medstrata.evaluation.rows import known_rows
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.models.backbones import Backbone, Features, create_backbone
 from medstrata.runtime.console import duration, say
@@ -93,7 +93,7 @@ class _Costs:
         train, forward = _speed(
             self._backbone(cell), store.size, store.channels, self._precision(cell)
         )
-        split = {name: len(known_rows(store, task, name)) for name in ("train", "val", "test")}
+        split = {name: len(labelled_rows(store, task, name)) for name in ("train", "val", "test")}
         if cell.kind == "pretrain":
             chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
             assert chosen is not None

@@ -74,13 +74,13 @@ def test_large_jpeg_may_be_decoded_small(tmp_path):
     exif = Pillow.Exif()
     exif[0x0112] = 6
     path = save(tmp_path, encode(big, "JPEG", quality=95, exif=exif))
-    image = read_image(path, least=100)
+    image = read_image(path, smallest_side=100)
     assert image.pixels.shape == (160, 120)  # 1/4 of both sides, turned; 1/8 would be below 100
     assert (image.width, image.height) == (480, 640)
     assert image.conversion == "decoded at 1/4; EXIF orientation 6 applied"
     whole = np.kron(np.rot90(SMOOTH, -1), np.ones((2, 2)))
     assert np.abs(image.pixels - whole).mean() < 2
-    assert read_image(path, least=481).pixels.shape == (640, 480)
+    assert read_image(path, smallest_side=481).pixels.shape == (640, 480)
 
 
 def test_equal_channels_are_grey(tmp_path):

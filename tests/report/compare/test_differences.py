@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from medstrata.report.compare.conclusions import conclusions
-from medstrata.report.compare.differences import Family, families
+from medstrata.report.compare.differences import ContrastFamily, families
 from medstrata.report.sections.headline import headline
 from support.predicted_runs import comparison_in, seeds
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 
 
-def families_of(folder: Path) -> tuple[Family, ...]:
+def families_of(folder: Path) -> tuple[ContrastFamily, ...]:
     return families(comparison_in(folder))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from medstrata.report.compare.differences import paired_differences
 from medstrata.report.compare.gaps import prediction_gaps, score_gaps
-from medstrata.report.read.facts import Note
+from medstrata.report.read.facts import ReportNote
 from medstrata.report.read.results import Pretrain
 from medstrata.report.read.runs import collect
 from support.layer_runs import probe_run, reuse_run
@@ -16,11 +16,11 @@ from support.report_page import write
 from support.report_runs import STORE, TASK, finetune_run, pretrain_run
 
 
-def gaps_in(folder: Path) -> list[Note]:
+def gaps_in(folder: Path) -> list[ReportNote]:
     return list(score_gaps(collect([folder]).of(Pretrain), comparisons_in(folder)))
 
 
-def prediction_gaps_in(folder: Path) -> list[Note]:
+def prediction_gaps_in(folder: Path) -> list[ReportNote]:
     found = comparisons_in(folder)
     return list(prediction_gaps(found, paired_differences(found)))
 

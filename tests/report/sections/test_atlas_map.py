@@ -6,13 +6,13 @@ import pandas as pd
 from medstrata.report.read.results import Atlas
 from medstrata.report.read.runs import collect
 from medstrata.report.render.figures import PlotWords
-from medstrata.report.sections.atlas_map import LIMIT, Points, colouring, map_figure, read_points
+from medstrata.report.sections.atlas_map import LIMIT, MapPoints, colouring, map_figure, read_points
 from support.layer_runs import atlas_run
 
 
 def test_colours_go_to_the_frequent_and_grey_to_the_rest():
     values = [str(i) for i in range(9) for _ in range(20 - i)] + [None, None]
-    points = Points(places=np.zeros((len(values), 2)), columns={"site": tuple(values)})
+    points = MapPoints(places=np.zeros((len(values), 2)), columns={"site": tuple(values)})
     entries = colouring("site", [points, points]).entries
     assert [name for _, name, _ in entries] == ["0", "1", "2", "3", "4", "5", "6", None]
     assert [images for *_, images in entries] == [20, 19, 18, 17, 16, 15, 14, 13 + 12 + 2]
@@ -20,7 +20,7 @@ def test_colours_go_to_the_frequent_and_grey_to_the_rest():
 
 
 def test_classes_keep_the_order_of_the_task():
-    points = Points(places=np.zeros((5, 2)), columns={"label": ("b", "b", "b", "a", "c")})
+    points = MapPoints(places=np.zeros((5, 2)), columns={"label": ("b", "b", "b", "a", "c")})
     entries = colouring("label", [points], order=("a", "b")).entries
     assert [name for _, name, _ in entries] == ["a", "b", "c"]
 
@@ -29,7 +29,7 @@ def test_map_draws_every_point_once_up_to_a_limit():
     draw = np.random.default_rng(0)
     for images in (50, LIMIT + 500):
         values = tuple("ab"[i % 2] for i in range(images))
-        points = Points(places=draw.normal(size=(images, 2)), columns={"label": values})
+        points = MapPoints(places=draw.normal(size=(images, 2)), columns={"label": values})
         drawn = map_figure(points, colouring("label", [points]), PlotWords("m", "", ""))
         paths = [patch.get_path() for patch in drawn.figure.axes[0].patches]
         assert sum(len(path) for path in paths) == 2 * min(images, LIMIT)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medstrata.report.sections.mean_difference import gain, gains_section
+from medstrata.report.sections.mean_difference import gains_section, mean_difference
 from support.predicted_runs import Patients, comparisons_in, seeds
 from support.report_runs import STORE
 
@@ -25,16 +25,18 @@ def test_gain_is_the_mean_of_the_sets(tmp_path):
     for comparison in found:
         column = comparison.column(0.1, "macro_auroc")
         expected.append(column["moco"].value - column["scratch"].value)
-    mean = gain(dict(enumerate(found)), "moco", "scratch", 0.1)
+    mean = mean_difference(dict(enumerate(found)), "moco", "scratch", 0.1)
     assert mean is not None
     assert mean.value == pytest.approx(np.mean(expected))
     assert dict(mean.parts) == pytest.approx(dict(enumerate(expected)))
     assert mean.interval[0] < mean.value < mean.interval[1]
-    alone = [gain({i: one}, "moco", "scratch", 0.1).interval for i, one in enumerate(found)]
+    alone = [
+        mean_difference({i: one}, "moco", "scratch", 0.1).interval for i, one in enumerate(found)
+    ]
     # Sets drawn apart: the interval of their mean is narrower than the mean of theirs.
     assert mean.interval[1] - mean.interval[0] < 0.9 * np.mean([b - a for a, b in alone])
     # The same set twice is drawn apart too: else the interval would be that of one.
-    twice = gain(dict.fromkeys((0, 1), found[0]), "moco", "scratch", 0.1).interval
+    twice = mean_difference(dict.fromkeys((0, 1), found[0]), "moco", "scratch", 0.1).interval
     assert (twice[1] - twice[0]) / (alone[0][1] - alone[0][0]) == pytest.approx(0.71, abs=0.1)
     table = gains_section(found).parts[1]
     shown = entries(table)

@@ -57,7 +57,11 @@ def count_pages(data: bytes, name: str) -> int:
 
 
 def read_photographs(
-    data: bytes, name: str, pages: Sequence[int | None], reading: ReadSettings, least: int | None
+    data: bytes,
+    name: str,
+    pages: Sequence[int | None],
+    reading: ReadSettings,
+    smallest_side: int | None,
 ) -> Iterator[DecodedImage]:
     """Decode images of a file.
 
@@ -66,8 +70,8 @@ def read_photographs(
         name: Its format, one of `PHOTOGRAPHS`.
         pages: Of a TIFF, from 0, ascending; None for the first.
         reading: Window and depth.
-        least: Sides in pixels that suffice. A large JPEG is then decoded at 1/2, 1/4 or 1/8, as
-            long as both sides are not below it, which takes a fraction of the time.
+        smallest_side: Sides in pixels that suffice. A large JPEG is then decoded at 1/2, 1/4 or
+            1/8, as long as both sides are not below it, which takes a fraction of the time.
 
     Yields:
         Pixels of each, upright, and their record.
@@ -84,7 +88,7 @@ def read_photographs(
             decoded = _open(data, name)
         if page is not None:
             decoded.seek(page)
-        yield _read(decoded, data, name, page, reading, least)
+        yield _read(decoded, data, name, page, reading, smallest_side)
 
 
 def _read(
@@ -93,15 +97,15 @@ def _read(
     name: str,
     page: int | None,
     reading: ReadSettings,
-    least: int | None,
+    smallest_side: int | None,
 ) -> DecodedImage:
     notes = list[str]()
     mode, (width, height) = opened.mode, opened.size
     refuse_too_large(width, height)
     if name == "TIFF":
         _refuse_gaps(opened)
-    if least is not None:
-        opened.draft(None, (least, least))  # does nothing where the format has no such way
+    if smallest_side is not None:
+        opened.draft(None, (smallest_side, smallest_side))  # nothing in other formats
         if opened.size != (width, height):
             notes.append(f"decoded at 1/{opened.decoderconfig[0]}")
     decoded = _decode_png(opened, data) if name == "PNG" else opened

@@ -50,7 +50,10 @@ _DICOM_NAMES = (".dcm", ".dicom", ".ima")
 
 
 def read_images(
-    path: Path, frames: Sequence[int | None], reading: ReadSettings, least: int | None = None
+    path: Path,
+    frames: Sequence[int | None],
+    reading: ReadSettings,
+    smallest_side: int | None = None,
 ) -> Iterator[DecodedImage | Refused]:
     """Read some images of a file, each with its own fate.
 
@@ -58,7 +61,7 @@ def read_images(
         path: A file, or an array in a container as `arrays` explains.
         frames: Numbers from 0, ascending; None for the one that stands for the file.
         reading: Window, depth, axis; which frame stands for the file is said there.
-        least: Sides in pixels that suffice, which lets a large JPEG be decoded smaller.
+        smallest_side: Sides in pixels that suffice, which lets a large JPEG be decoded smaller.
 
     Yields:
         One result a frame, in their order: its pixels and their record, or why there are none. The
@@ -70,7 +73,7 @@ def read_images(
     """
     done = 0
     try:
-        for image in _images(path, frames, reading, least):
+        for image in _images(path, frames, reading, smallest_side):
             yield image if _varies(image.pixels) else Refused(_constant(image.pixels))
             done += 1
     except Refused as refused:
@@ -112,7 +115,7 @@ def count_images(path: Path, axis: str) -> int:
 
 
 def _images(
-    path: Path, frames: Sequence[int | None], reading: ReadSettings, least: int | None
+    path: Path, frames: Sequence[int | None], reading: ReadSettings, smallest_side: int | None
 ) -> Iterator[DecodedImage]:
     if (inside := split_container(path)) is not None:
         name = "npz" if inside[0].suffix.lower() == ".npz" else "HDF5"
@@ -129,7 +132,7 @@ def _images(
     elif name == "DICOM":
         images = read_frames(data, frames, reading)
     else:
-        images = read_photographs(data, name, frames, reading, least)
+        images = read_photographs(data, name, frames, reading, smallest_side)
     for frame, image in zip(frames, images, strict=True):
         own = digest.copy()
         if frame is not None:

@@ -28,7 +28,7 @@ class Annotations:
     """What is known of each image file or sample, in their order.
 
     Attributes:
-        rows: A row each, as `known_rows` makes it.
+        rows: A row each, as `rows_table` makes it.
         columns: What the values of each label column mean.
         unmatched: Pairs of name and reason of the table's rows without a file.
     """
@@ -42,7 +42,7 @@ class Annotations:
         return replace(self, rows=self.rows.take(indices).reset_index(drop=True))
 
 
-def known_rows(
+def rows_table(
     index: pd.Index,
     known: Mapping[str, pd.Series | None],
     labels: Mapping[str, pd.Series],
@@ -146,7 +146,7 @@ def annotate(
     known_values = {name: aligned[column] for name, column in known.items() if column}
     listed = np.isin(np.arange(len(names)), matches)
     return Annotations(
-        known_rows(aligned.index, known_values, labels, listed),
+        rows_table(aligned.index, known_values, labels, listed),
         described,
         _unmatched(files[matches < 0], sources),
     )

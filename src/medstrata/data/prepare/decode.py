@@ -50,13 +50,13 @@ class StoreFormat:
         return np.uint8 if self.reading.bits == 8 else np.uint16
 
     @property
-    def rows(self) -> int:
-        """Samples a run."""
+    def rows_per_shard(self) -> int:
+        """Samples in a shard, of which the last may have fewer."""
         image = self.size**2 * self.channels * self.reading.bits // 8
         return min(SHARD_ROWS, max(1, SHARD_BYTES // image))
 
     @property
-    def least(self) -> int | None:
+    def smallest_side(self) -> int | None:
         """Sides in pixels that a decoded image needs; None for all that the file has.
 
         Twice the size leaves the last step of shrinking to area resampling; a fundus is about as
@@ -82,7 +82,11 @@ def decoding_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def read_inside(
-    root: Path | None, path: Path, frames: Sequence[int], reading: ReadSettings, least: int | None
+    root: Path | None,
+    path: Path,
+    frames: Sequence[int],
+    reading: ReadSettings,
+    smallest_side: int | None,
 ) -> Iterator[DecodedImage | Refused]:
     """As `read_images`, of a file that must lie in a root, if any; frame -1 stands for the file."""
     try:
@@ -91,7 +95,9 @@ def read_inside(
         return repeat(Refused("link that leads nowhere"), len(frames))
     if not inside:
         return repeat(Refused(OUTSIDE), len(frames))
-    return read_images(path, [None if frame < 0 else frame for frame in frames], reading, least)
+    return read_images(
+        path, [None if frame < 0 else frame for frame in frames], reading, smallest_side
+    )
 
 
 def resize_images(

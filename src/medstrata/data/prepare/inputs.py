@@ -13,7 +13,7 @@ import pandas as pd
 
 from medstrata.data.datasets.dataset import SPLIT, Dataset, choose_split
 from medstrata.data.datasets.registry import find_dataset
-from medstrata.data.prepare.annotations import Annotations, annotate, file_names, known_rows
+from medstrata.data.prepare.annotations import Annotations, annotate, file_names, rows_table
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.prepare.split_rules import SplitRule, parse_rule
 from medstrata.data.sources import (
@@ -97,7 +97,7 @@ def find_inputs(source: Path, settings: PrepareSettings, workers: int) -> InputT
             raise MedstrataError(
                 f"split {settings.split!r} names a column: give the table with --labels"
             )
-        unknown = known_rows(pd.RangeIndex(len(sources)), {}, {}, listed=False)
+        unknown = rows_table(pd.RangeIndex(len(sources)), {}, {}, listed=False)
         return InputTable(sources, rule, None, lambda: Annotations(unknown, {}, []))
 
     def describe() -> Annotations:
@@ -131,7 +131,7 @@ def _index(dataset: Dataset, root: Path, settings: PrepareSettings) -> InputTabl
     values = {name: _values(dataset, table[name], settings.uncertain) for name in labels}
     columns = {name: _column(dataset, name, values[name]) for name in labels}
     known = {"patient_id": table.get("patient_id"), "split": table.get(column)}
-    rows = known_rows(table.index, known, values, listed=True)
+    rows = rows_table(table.index, known, values, listed=True)
     decisive = rows[[*(f"label.{name}" for name in labels), "patient_id", "split"]]
     digest = hashlib.blake2b(digest_size=16)
     digest.update(pd.util.hash_pandas_object(decisive, index=False).to_numpy().tobytes())

@@ -61,8 +61,8 @@ def write_shards(
     """
     with decoding_threads(workers) as executor, progress_bar() as bar:
         task = bar.add_task("decode", total=len(sources))
-        for number, start in enumerate(range(0, len(sources), form.rows)):
-            stop = min(start + form.rows, len(sources))
+        for number, start in enumerate(range(0, len(sources), form.rows_per_shard)):
+            stop = min(start + form.rows_per_shard, len(sources))
             if _part_path(store, number).is_file():
                 bar.advance(task, stop - start)
                 continue
@@ -94,7 +94,7 @@ def _by_file(file_index: NDArray[np.int64], start: int, stop: int) -> list[tuple
 
 def read_parts(store: Path, samples: int, form: StoreFormat) -> pd.DataFrame:
     """All parts of a store as one table, a row a sample: `reason` is null for what was read."""
-    runs = range(-(-samples // form.rows))
+    runs = range(-(-samples // form.rows_per_shard))
     return pd.concat(
         [pd.read_parquet(_part_path(store, number)) for number in runs], ignore_index=True
     )
@@ -105,7 +105,9 @@ def _decode(
 ) -> Iterator[dict[str, Any]]:
     """Fill in the pixels of samples of one file; gives their rows of the part."""
     frames = sources.frames[first : first + len(targets)].tolist()
-    images = read_inside(sources.root, sources.path(first), frames, form.reading, form.least)
+    images = read_inside(
+        sources.root, sources.path(first), frames, form.reading, form.smallest_side
+    )
     for target, square in zip(targets, resize_images(images, form), strict=True):
         if isinstance(square, Refused):
             yield {"reason": str(square)}

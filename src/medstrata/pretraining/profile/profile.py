@@ -134,7 +134,7 @@ class _Observer:
         }
         path = self._training.folder / "profile.json"
         write_text(path, json.dumps(record, indent=2) + "\n")
-        show(_table(seen))
+        show(_shares_table(seen))
         for sentence in sentences:
             say(sentence)
         say(f"profile in {path}")
@@ -174,7 +174,7 @@ class _Observer:
         return {WAITING: waiting, **inside, LOOP: 1.0 - waiting - in_step}
 
 
-def _table(seen: StepMeasurements) -> Table:
+def _shares_table(seen: StepMeasurements) -> Table:
     title = f"a step takes {seen.step_seconds:.3g} s, {seen.samples_per_s:.0f} two-view samples/s"
     table = Table("part", "share", title=title)
     for name, share in seen.shares.items():

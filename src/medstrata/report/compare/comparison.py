@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Generic, TypeVar
 
 from medstrata.metrics.metric import LOWER_IS_BETTER
-from medstrata.report.read.facts import EvaluationRun, Note, Score, StoreFacts, TaskFacts
+from medstrata.report.read.facts import EvaluationRun, ReportNote, Score, StoreFacts, TaskFacts
 from medstrata.report.read.predictions import Predictions, read_predictions
 from medstrata.report.read.results import TUNED, Finetune, Probe
 from medstrata.report.render.formatting import protocol_clause, protocol_name, score_text, slug
@@ -185,7 +185,7 @@ def best(column: Mapping[str, Summary], metric: str) -> set[str]:
     return {arm for arm, summary in column.items() if score_text(summary.value) == top}
 
 
-def comparisons(runs: Sequence[RunT]) -> tuple[tuple[Comparison[RunT], ...], list[Note]]:
+def comparisons(runs: Sequence[RunT]) -> tuple[tuple[Comparison[RunT], ...], list[ReportNote]]:
     """Group runs of one kind so that only what can be compared stands together.
 
     Returns:
@@ -202,12 +202,14 @@ def comparisons(runs: Sequence[RunT]) -> tuple[tuple[Comparison[RunT], ...], lis
                 f"the same arm, task, protocol, fraction and seed as {earlier.files.name}: left "
                 "out; give its arm another name or another seed to see both"
             )
-            notes.append(Note(what=run.files.name, why=why))
+            notes.append(ReportNote(what=run.files.name, why=why))
     groups = [list(group) for _, group in groupby(sorted(kept.values(), key=_alike), key=_alike)]
     # What was studied most comes first; the headline is about it.
     groups.sort(key=lambda group: -len(group))
     places = unique_names(slug(group[0].task.name, group[0].store.name) for group in groups)
-    compared = [one for runs, place in zip(groups, places, strict=True) for one in _of(runs, place)]
+    compared = [
+        one for runs, place in zip(groups, places, strict=True) for one in _by_protocol(runs, place)
+    ]
     return tuple(compared), notes
 
 
@@ -223,7 +225,7 @@ def _alike(run: EvaluationRun) -> tuple[str, ...]:
     return tuple(map(str, (*facts, run.store_digest, *run.tested)))
 
 
-def _of(runs: Sequence[RunT], place: str) -> list[Comparison[RunT]]:
+def _by_protocol(runs: Sequence[RunT], place: str) -> list[Comparison[RunT]]:
     """A comparison for each protocol."""
     main_metrics = {run.metric for run in runs if isinstance(run, Finetune | Probe)}
     other_metrics = {

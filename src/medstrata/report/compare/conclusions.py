@@ -9,7 +9,7 @@ over seeds touch, which is stricter.
 from collections.abc import Mapping, Sequence
 
 from medstrata.report.compare.comparison import Comparison, best, ranked
-from medstrata.report.compare.differences import Contrast, Family
+from medstrata.report.compare.differences import Contrast, ContrastFamily
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import (
     listed,
@@ -22,7 +22,7 @@ PLAIN = "moco"  # the arm without an intermediate loss
 
 
 def conclusions(
-    comparison: Comparison[Finetune], families: Sequence[Family] = ()
+    comparison: Comparison[Finetune], families: Sequence[ContrastFamily] = ()
 ) -> list[tuple[float, str]]:
     """What each fraction with a score shows: (fraction, sentences).
 
@@ -64,7 +64,7 @@ def places_taken(column: Mapping[str, Summary], metric: str, paired: str = "") -
     return f"{text} {paired or standing(column, order)}"
 
 
-def _against(families: Sequence[Family], fraction: float) -> str:
+def _against(families: Sequence[ContrastFamily], fraction: float) -> str:
     """How arms stand to each baseline; empty where no difference could be paired."""
     against = []
     for family in families:
@@ -82,7 +82,7 @@ def _against(families: Sequence[Family], fraction: float) -> str:
     return " ".join(against)
 
 
-def leader(families: Sequence[Family], fraction: float, leaders: Sequence[str]) -> str:
+def leader(families: Sequence[ContrastFamily], fraction: float, leaders: Sequence[str]) -> str:
     """How the leading arm stands to the baselines; how all do where several or a baseline lead."""
     contrasts = {
         _named(family): one
@@ -109,7 +109,7 @@ def _with_differences(contrasts: Mapping[str, Contrast], better: int) -> list[st
     ]
 
 
-def _named(family: Family) -> str:
+def _named(family: ContrastFamily) -> str:
     return "plain MoCo" if family.baseline == PLAIN else family.baseline
 
 
@@ -130,8 +130,8 @@ def standing(column: Mapping[str, Summary], order: Sequence[str]) -> str:
     if not clear:
         return f"{owner} overlaps {_of_all(others)}, so which arm is best is not settled."
     return (
-        f"{owner} overlaps {_of(overlapping)}, so the order among these is not settled; it lies "
-        f"clear of {_of(clear)}."
+        f"{owner} overlaps {_of_arms(overlapping)}, so the order among these is not settled; it "
+        f"lies clear of {_of_arms(clear)}."
     )
 
 
@@ -143,11 +143,11 @@ def meeting(column: Mapping[str, Summary], order: Sequence[str]) -> list[str]:
     ]
 
 
-def _of(names: Sequence[str]) -> str:
+def _of_arms(names: Sequence[str]) -> str:
     return f"{'that' if len(names) == 1 else 'those'} of {listed(names)}"
 
 
 def _of_all(others: Sequence[str]) -> str:
     if len(others) == 1:
-        return _of(others)
+        return _of_arms(others)
     return f"those of {'both' if len(others) == 2 else f'all {len(others)}'} other arms"

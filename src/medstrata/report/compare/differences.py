@@ -11,7 +11,7 @@ from medstrata.metrics.paired_difference import (
     permutation_test,
 )
 from medstrata.report.compare.comparison import Comparison
-from medstrata.report.read.facts import Note
+from medstrata.report.read.facts import ReportNote
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import listed, percent
@@ -43,7 +43,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
+class ContrastFamily:
     """Every arm against one baseline under one protocol: what Holm's correction goes over.
 
     Attributes:
@@ -60,7 +60,7 @@ class Family:
     contrasts: Mapping[tuple[str, float], Contrast]
     arms: tuple[str, ...]
     other_backbone: frozenset[str]
-    notes: tuple[Note, ...]
+    notes: tuple[ReportNote, ...]
 
     @property
     def fractions(self) -> tuple[float, ...]:
@@ -74,9 +74,9 @@ def identity(comparison: Comparison[Finetune], arm: str) -> tuple[str, str]:
     return run.start, run.backbone
 
 
-def families(comparison: Comparison[Finetune]) -> tuple[Family, ...]:
+def families(comparison: Comparison[Finetune]) -> tuple[ContrastFamily, ...]:
     """Hold every arm against each baseline there is; two arms meet once."""
-    families: list[Family] = []
+    families: list[ContrastFamily] = []
     for name in BASELINES:
         for baseline in comparison.arms:
             if identity(comparison, baseline)[0] == name:
@@ -88,7 +88,7 @@ def families(comparison: Comparison[Finetune]) -> tuple[Family, ...]:
 
 def paired_differences(
     comparisons: Sequence[Comparison[Finetune]],
-) -> dict[str, tuple[Family, ...]]:
+) -> dict[str, tuple[ContrastFamily, ...]]:
     """The families of differences of each comparison, by its name; with a progress bar."""
     paired = {}
     with progress_bar() as bar:
@@ -114,7 +114,9 @@ def matched(
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
-def _family(comparison: Comparison[Finetune], baseline: str, others: Sequence[str]) -> Family:
+def _family(
+    comparison: Comparison[Finetune], baseline: str, others: Sequence[str]
+) -> ContrastFamily:
     pairs: dict[tuple[str, float], tuple[list[Finetune], list[Finetune]]] = {}
     notes = []
     for arm in others:
@@ -130,9 +132,9 @@ def _family(comparison: Comparison[Finetune], baseline: str, others: Sequence[st
                 f"no paired difference at {listed(lost)} of the labels: no seed of both has "
                 "predictions and the same labelled images"
             )
-            notes.append(Note(what=f"{comparison.clause}: {arm} against {baseline}", why=why))
+            notes.append(ReportNote(what=f"{comparison.clause}: {arm} against {baseline}", why=why))
     name, backbone = identity(comparison, baseline)
-    return Family(
+    return ContrastFamily(
         baseline=baseline,
         name=name,
         contrasts=_contrasts(comparison, pairs),

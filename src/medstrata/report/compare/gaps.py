@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from medstrata.report.compare.comparison import Comparison, RunT, by_place
-from medstrata.report.compare.differences import BASELINES, Family, identity
+from medstrata.report.compare.differences import BASELINES, ContrastFamily, identity
 from medstrata.report.compare.stages import stage_order
-from medstrata.report.read.facts import EvaluationRun, Note
+from medstrata.report.read.facts import EvaluationRun, ReportNote
 from medstrata.report.read.results import READ_OUTS, Atlas, Finetune, Pretrain, Probe, Reuse
 from medstrata.report.render.formatting import listed, metric_name, percent
 
@@ -16,7 +16,7 @@ Expected = dict[tuple[str, str], dict[str, None]]
 
 def score_gaps(
     pretrain: Sequence[Pretrain], comparisons: Sequence[Comparison[Finetune]]
-) -> Iterator[Note]:
+) -> Iterator[ReportNote]:
     """What keeps scores from being compared.
 
     Args:
@@ -27,60 +27,62 @@ def score_gaps(
     for run in pretrain:
         if run.label not in everywhere:
             why = "pre-trained, but no fine-tuning run of this arm was given: it has no score"
-            yield Note(what=run.files.name, why=why)
+            yield ReportNote(what=run.files.name, why=why)
     for same in by_place(comparisons):
         where, metric = same[0].where, same[0].metric
         arms = {arm: None for comparison in same for arm in comparison.arms}
         absent = sorted(everywhere - arms.keys())
         if absent:
             why = "scored on another task or store only: not comparable here"
-            yield Note(what=f"{where}: {listed(absent)}", why=why)
+            yield ReportNote(what=f"{where}: {listed(absent)}", why=why)
         if len({run.metric for comparison in same for run in comparison.every}) > 1:
             why = f"runs name different main metrics; {metric_name(metric)} is shown first"
-            yield Note(what=where, why=why)
+            yield ReportNote(what=where, why=why)
         for comparison in same:
             yield from _holes(comparison.clause, comparison, arms)
             yield from _unscored(comparison)
             yield from _unlike_subsets(comparison)
 
 
-def _holes(what: str, comparison: Comparison[RunT], arms: Iterable[str]) -> Iterator[Note]:
+def _holes(what: str, comparison: Comparison[RunT], arms: Iterable[str]) -> Iterator[ReportNote]:
     """Arms without a run, and cells of fraction and seed that one arm lacks and another has."""
     absent = [arm for arm in arms if arm not in comparison.arms]
     if absent:
-        yield Note(what=f"{what}: {listed(absent)}", why="no finished run")
+        yield ReportNote(what=f"{what}: {listed(absent)}", why="no finished run")
     seeds = {run.seed for run in comparison.every}
     for arm in comparison.arms:
         named, cells = f"{what}: {arm}", comparison.of(arm)
         empty = [percent(one) for one in comparison.fractions if one not in cells]
         if empty:
-            yield Note(what=named, why=f"no finished run at {listed(empty)} of the labels")
+            yield ReportNote(what=named, why=f"no finished run at {listed(empty)} of the labels")
         for fraction, runs in cells.items():
             lost = [str(seed) for seed in sorted(seeds - {run.seed for run in runs})]
             if lost:
                 # An atlas uses no labels.
                 at = "" if isinstance(runs[0], Atlas) else f" at {percent(fraction)} of the labels"
                 of = f"seed{'' if len(lost) == 1 else 's'} {listed(lost)}"
-                yield Note(what=named, why=f"no finished run of {of}{at}; the mean is of the rest")
+                yield ReportNote(
+                    what=named, why=f"no finished run of {of}{at}; the mean is of the rest"
+                )
 
 
-def _unscored(comparison: Comparison[Finetune]) -> Iterator[Note]:
+def _unscored(comparison: Comparison[Finetune]) -> Iterator[ReportNote]:
     metric = comparison.metric
     for (arm, fraction), runs in comparison.runs.items():
         names = [run.files.name for run in runs if metric not in run.test.scores]
         if names:
             why = f"no {metric_name(metric)} at {percent(fraction)}: {listed(names)}"
-            yield Note(what=f"{comparison.clause}: {arm}", why=why)
+            yield ReportNote(what=f"{comparison.clause}: {arm}", why=why)
 
 
-def _unlike_subsets(comparison: Comparison[Finetune]) -> Iterator[Note]:
+def _unlike_subsets(comparison: Comparison[Finetune]) -> Iterator[ReportNote]:
     """Arms of one fraction and seed must have been given the same labelled images."""
     labelled_images: dict[tuple[float, int], set[object]] = {}
     for run in comparison.every:
         labelled_images.setdefault((run.fraction, run.seed), set()).add(run.labelled)
     for (fraction, seed), subsets in sorted(labelled_images.items()):
         if len(subsets) > 1:
-            yield Note(
+            yield ReportNote(
                 what=f"{comparison.clause}: {percent(fraction)}, seed {seed}",
                 why="arms were given different labelled images: their difference is not the "
                 "encoder's alone",
@@ -88,8 +90,8 @@ def _unlike_subsets(comparison: Comparison[Finetune]) -> Iterator[Note]:
 
 
 def prediction_gaps(
-    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]
-) -> Iterator[Note]:
+    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[ContrastFamily]]
+) -> Iterator[ReportNote]:
     """What rests on predictions and could not be computed.
 
     Args:
@@ -103,14 +105,14 @@ def prediction_gaps(
         yield from _lacking_references(comparison)
 
 
-def _unread_predictions(comparisons: Iterable[Comparison[RunT]]) -> Iterator[Note]:
+def _unread_predictions(comparisons: Iterable[Comparison[RunT]]) -> Iterator[ReportNote]:
     """The runs whose predictions were left out; all read-outs of a place name the same."""
     for same in by_place(comparisons):
         for predictions in list(same[0].read_outs.values())[:1]:
             yield from predictions.notes
 
 
-def _lacking_references(comparison: Comparison[Finetune]) -> Iterator[Note]:
+def _lacking_references(comparison: Comparison[Finetune]) -> Iterator[ReportNote]:
     """What could not be computed for want of runs, where several arms have predictions."""
     full = {arm: comparison.predicted(arm, 1.0) for arm in comparison.arms}
     arms = [
@@ -122,11 +124,11 @@ def _lacking_references(comparison: Comparison[Finetune]) -> Iterator[Note]:
         return
     if not {identity(comparison, arm)[0] for arm in comparison.arms} & set(BASELINES):
         why = f"no arm named {' or '.join(BASELINES)}: no paired difference to a baseline"
-        yield Note(what=comparison.clause, why=why)
+        yield ReportNote(what=comparison.clause, why=why)
     if comparison.fractions == (1.0,):
         return
     if not any(full.values()):
-        yield Note(
+        yield ReportNote(
             what=comparison.clause,
             why="no run on all labels with predictions: neither label efficiency nor a KS "
             "distance is known",
@@ -135,16 +137,16 @@ def _lacking_references(comparison: Comparison[Finetune]) -> Iterator[Note]:
     absent = [arm for arm in arms if not full[arm]]
     if absent:
         why = "no run on all labels with predictions: its KS distance is not known"
-        yield Note(what=f"{comparison.clause}: {listed(absent)}", why=why)
+        yield ReportNote(what=f"{comparison.clause}: {listed(absent)}", why=why)
     lone = [arm for arm in arms if len(full[arm]) == 1]
     if lone:
         why = "one seed on all labels: the floor of the KS distance is not known"
-        yield Note(what=f"{comparison.clause}: {listed(lone)}", why=why)
+        yield ReportNote(what=f"{comparison.clause}: {listed(lone)}", why=why)
 
 
 def layer_gaps(
     kinds: Mapping[str, Sequence[Comparison[Any]]], tuned: Sequence[Comparison[Finetune]]
-) -> Iterator[Note]:
+) -> Iterator[ReportNote]:
     """Arms, fractions, seeds and stages that runs looking into layers say nothing about.
 
     Args:
@@ -158,11 +160,13 @@ def layer_gaps(
     for kind, comparisons in kinds.items():
         yield from _unread_predictions(comparisons)
         if expected and not comparisons:
-            yield Note(what=kind, why="no such run was given: this report says nothing about it")
+            yield ReportNote(
+                what=kind, why="no such run was given: this report says nothing about it"
+            )
             continue
         places = {(comparison.task.name, comparison.store.name) for comparison in comparisons}
         for task, store in sorted(expected.keys() - places):
-            yield Note(what=f"{kind}, {task} on {store}", why="no such run was given")
+            yield ReportNote(what=f"{kind}, {task} on {store}", why="no such run was given")
         for comparison in comparisons:
             arms = expected[comparison.task.name, comparison.store.name]
             yield from _holes(f"{kind}, {comparison.where}", comparison, arms)
@@ -171,15 +175,15 @@ def layer_gaps(
             yield from _silent_stages(comparison.every)
 
 
-def _silent_stages(runs: Sequence[EvaluationRun]) -> Iterator[Note]:
+def _silent_stages(runs: Sequence[EvaluationRun]) -> Iterator[ReportNote]:
     """Stages of which a run says less than others do."""
     for run in runs:
         for what, stages, have in _known_stages(run, runs):
             lost = [stage for stage in stages if stage not in have]
             if lost:
-                yield Note(what=run.files.name, why=f"{what} at {listed(lost)}")
+                yield ReportNote(what=run.files.name, why=f"{what} at {listed(lost)}")
         if isinstance(run, Reuse) and run.heatmap is None:
-            yield Note(what=run.files.name, why="no heat map of stage by stage was recorded")
+            yield ReportNote(what=run.files.name, why="no heat map of stage by stage was recorded")
 
 
 def _known_stages(

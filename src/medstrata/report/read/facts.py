@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
+class ReportNote:
     """Something a reader must know: a gap, a broken file, a reason for care."""
 
     what: str

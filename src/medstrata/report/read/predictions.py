@@ -19,7 +19,7 @@ from medstrata.metrics.intervals import mean_of_models, percentile_ends, score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import METRICS, metrics_for
 from medstrata.metrics.resampling import Draws, Floats, patient_draws
-from medstrata.report.read.facts import EvaluationRun, Note, TaskFacts
+from medstrata.report.read.facts import EvaluationRun, ReportNote, TaskFacts
 from medstrata.report.read.results import Finetune, Probe
 from medstrata.report.render.formatting import metric_name, run_names, score_text
 from medstrata.runtime.console import progress_bar
@@ -49,7 +49,7 @@ class Predictions:
     target: NDArray[Any]
     patient_ids: NDArray[Any]
     probability: Mapping[str, Floats]
-    notes: tuple[Note, ...]
+    notes: tuple[ReportNote, ...]
     _resampled: dict[tuple[str, str], Floats] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -158,7 +158,7 @@ def read_predictions(evaluations: Sequence[EvaluationRun]) -> dict[str, Predicti
     # Numbers, which sort in a fraction of the time.
     patients = np.unique(first.patient_ids, return_inverse=True)[1] if first else np.empty(0)
     notes = tuple(
-        Note(what=run_names(names), why=f"{why}: left out of what rests on predictions")
+        ReportNote(what=run_names(names), why=f"{why}: left out of what rests on predictions")
         for why, names in left_out.items()
     )
     return {

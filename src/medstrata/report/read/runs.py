@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from medstrata.report.read.facts import Note, Run, RunFiles
+from medstrata.report.read.facts import ReportNote, Run, RunFiles
 from medstrata.report.read.from_json import read_record
 from medstrata.report.read.results import KINDS, Finetune, Pretrain
 from medstrata.runs.metrics_log import read_metrics
@@ -26,7 +26,7 @@ class Collection:
     """Everything found in the given folders, in the order of their names, kind by kind."""
 
     runs: tuple[Run, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[ReportNote, ...]
 
     def of(self, kind: type[Kind]) -> tuple[Kind, ...]:
         """The runs of one kind."""
@@ -57,7 +57,7 @@ def collect(runs: Sequence[Path]) -> Collection:
             "when finished, a result.json"
         )
     top = Path(os.path.commonpath([run.resolve().parent for run in runs]))
-    notes: list[Note] = []
+    notes: list[ReportNote] = []
     found = [_read_run(folder, folder.relative_to(top).as_posix(), notes) for folder in folders]
     kinds = list(KINDS.values())
     read = sorted((run for run in found if run), key=lambda run: kinds.index(type(run)))
@@ -75,10 +75,10 @@ def _run_folders(folder: Path) -> list[Path]:
     return inner
 
 
-def _read_run(folder: Path, name: str, notes: list[Note]) -> Run | None:
+def _read_run(folder: Path, name: str, notes: list[ReportNote]) -> Run | None:
     result_path = folder / "result.json"
     if not result_path.is_file():
-        notes.append(Note(what=name, why=_unfinished(folder)))
+        notes.append(ReportNote(what=name, why=_unfinished(folder)))
         return None
     try:
         result = json.loads(result_path.read_text(encoding="utf-8"), parse_constant=_refuse)
@@ -94,7 +94,7 @@ def _read_run(folder: Path, name: str, notes: list[Note]) -> Run | None:
         why = f"result.json lacks {error.args[0]}: left out"
     except (ValueError, TypeError, AttributeError, OSError, MedstrataError) as error:
         why = f"result.json cannot be read ({' '.join(str(error).split())}): left out"
-    notes.append(Note(what=name, why=why))
+    notes.append(ReportNote(what=name, why=why))
     return None
 
 
@@ -116,7 +116,7 @@ def _unfinished(folder: Path) -> str:
         return f"unfinished: there is no result.json; {len(records)} epochs are done"
 
 
-def _read_files(folder: Path, name: str, notes: list[Note], *, trained: bool) -> RunFiles:
+def _read_files(folder: Path, name: str, notes: list[ReportNote], *, trained: bool) -> RunFiles:
     settings, environment, lost = "", {}, []
     try:
         settings = (folder / "config.yaml").read_text(encoding="utf-8")
@@ -131,7 +131,7 @@ def _read_files(folder: Path, name: str, notes: list[Note], *, trained: bool) ->
         why = (
             f"{', '.join(lost)} missing or not readable: the result stands, what they say does not"
         )
-        notes.append(Note(what=name, why=why))
+        notes.append(ReportNote(what=name, why=why))
     return RunFiles(
         name=name,
         folder=folder,
@@ -142,13 +142,13 @@ def _read_files(folder: Path, name: str, notes: list[Note], *, trained: bool) ->
     )
 
 
-def _read_audit(path: Path, name: str, notes: list[Note]) -> Mapping[str, Any] | None:
+def _read_audit(path: Path, name: str, notes: list[ReportNote]) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse))
     except (OSError, ValueError, TypeError):
-        notes.append(Note(what=name, why="audit.json is not readable"))
+        notes.append(ReportNote(what=name, why="audit.json is not readable"))
         return None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from medstrata.report.compare.comparison import Comparison
-from medstrata.report.read.facts import Note
+from medstrata.report.read.facts import ReportNote
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune, Pretrain
 from medstrata.report.render.formatting import (
@@ -67,7 +67,7 @@ def ablation_section(
             others, setting = _read(run)
         except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
             why = "its config.yaml does not tell the intermediate loss: not in the ablation"
-            notes.append(Note(what=run.files.name, why=why))
+            notes.append(ReportNote(what=run.files.name, why=why))
             continue
         groups.setdefault(others, {})[run.files.name] = setting
     parts: list[Part] = []
@@ -77,7 +77,7 @@ def ablation_section(
             continue
         for comparison in comparisons:
             name = unique_name(slug("ablation", comparison.name), names)
-            table = _table(name, settings, runs, comparison)
+            table = _settings_table(name, settings, runs, comparison)
             if table is not None:
                 names[name] = None
                 parts += headed(comparison.heading, table)
@@ -103,7 +103,7 @@ def ablation_section(
 
 def _untraced(
     arms: set[str], runs: Sequence[Pretrain], comparisons: Sequence[Comparison[Finetune]]
-) -> list[Note]:
+) -> list[ReportNote]:
     names = [
         run.files.name
         for comparison in comparisons
@@ -111,7 +111,7 @@ def _untraced(
         if run.arm in arms and source(run, runs) is None
     ]
     why = "which pre-training run its encoder came from is not plain: not in the ablation"
-    return [Note(what=run_names(names), why=why)] if names else []
+    return [ReportNote(what=run_names(names), why=why)] if names else []
 
 
 def _read(run: Pretrain) -> tuple[str, Setting]:
@@ -161,7 +161,7 @@ def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
     return number
 
 
-def _table(
+def _settings_table(
     name: str,
     settings: Mapping[str, Setting],
     runs: Sequence[Pretrain],
@@ -191,7 +191,7 @@ def _table(
         rows=tuple(
             (
                 *_described(setting, tuple(arms[setting]), order),
-                *(_entry(comparison, cells[setting].get(one, ())) for one in fractions),
+                *(_score_cell(comparison, cells[setting].get(one, ())) for one in fractions),
             )
             for setting in order
         ),
@@ -230,7 +230,7 @@ def _differing(setting: Setting, options: set[str]) -> tuple[str, ...]:
     )
 
 
-def _entry(comparison: Comparison[Finetune], runs: Sequence[Finetune]) -> TableCell:
+def _score_cell(comparison: Comparison[Finetune], runs: Sequence[Finetune]) -> TableCell:
     summary = comparison.summarise(runs, comparison.metric)
     number = len(summary.seeds) if summary else 0
     return summary_cell(summary, counted(number, "run"))

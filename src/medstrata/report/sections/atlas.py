@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.stages import shown_stages, stage_marks, stages_named
-from medstrata.report.read.facts import Note
+from medstrata.report.read.facts import ReportNote
 from medstrata.report.read.results import Atlas
 from medstrata.report.render.figures import PAGE_COLOURS, PlotWords, Style
 from medstrata.report.render.formatting import counted, listed, slug
@@ -26,7 +26,7 @@ from medstrata.report.render.tables import unique_names
 from medstrata.report.sections.atlas_map import (
     LIMIT,
     Colouring,
-    Points,
+    MapPoints,
     colouring,
     map_figure,
     read_points,
@@ -53,7 +53,7 @@ _MAPS = Markup(
 
 def atlas_section(comparisons: Sequence[Comparison[Atlas]], styles: Mapping[str, Style]) -> Section:
     """Everything about atlases, and a note for each picture or map that cannot be read."""
-    notes: list[Note] = []
+    notes: list[ReportNote] = []
     return Section(
         anchor="atlas",
         title="Atlas of the features",
@@ -67,7 +67,7 @@ def atlas_section(comparisons: Sequence[Comparison[Atlas]], styles: Mapping[str,
 
 
 def _parts(
-    comparison: Comparison[Atlas], styles: Mapping[str, Style], notes: list[Note]
+    comparison: Comparison[Atlas], styles: Mapping[str, Style], notes: list[ReportNote]
 ) -> Iterator[Part]:
     spectra = [run.spectrum for run in comparison.every]
     images = max(run.images for run in comparison.every)
@@ -83,11 +83,11 @@ def _parts(
     # Neighbours and maps are looked at, not averaged: the first seed stands for its arm.
     first = {arm: runs[0] for arm, runs in comparison.at(1.0).items()}
     maps = {arm: read_points(run) for arm, run in first.items()}
-    points = {arm: one for arm, one in maps.items() if isinstance(one, Points)}
-    notes += [one for one in maps.values() if isinstance(one, Note)]
+    points = {arm: one for arm, one in maps.items() if isinstance(one, MapPoints)}
+    notes += [one for one in maps.values() if isinstance(one, ReportNote)]
     for arm, run in first.items():
         sheet = _sheet(run)
-        if isinstance(sheet, Note):
+        if isinstance(sheet, ReportNote):
             notes.append(sheet)
         else:
             title = f"Neighbours as {arm} (seed {run.seed}) finds them"
@@ -118,15 +118,17 @@ def _spectra(
     )
 
 
-def _sheet(run: Atlas) -> Sheet | Note:
+def _sheet(run: Atlas) -> Sheet | ReportNote:
     path = run.files.folder / "neighbours.png"
     if not path.is_file():
-        return Note(what=run.files.name, why="no neighbours.png: its neighbours are not shown")
+        return ReportNote(
+            what=run.files.name, why="no neighbours.png: its neighbours are not shown"
+        )
     try:
         image = inline_image(open_png(path.read_bytes()))
     except UNREADABLE:
         why = "neighbours.png cannot be read: its neighbours are not shown"
-        return Note(what=run.files.name, why=why)
+        return ReportNote(what=run.files.name, why=why)
     shared = _shared(run)
     return Sheet(
         image=image,
@@ -152,7 +154,7 @@ def _shared(run: Atlas) -> str:
 
 
 def _maps(
-    points: Mapping[str, Points], classes: Sequence[str], method: str, images: int, name: str
+    points: Mapping[str, MapPoints], classes: Sequence[str], method: str, images: int, name: str
 ) -> Iterator[Part]:
     """The maps of all arms, coloured by label and by what may be a shortcut."""
     maps = list(points.values())
@@ -166,7 +168,7 @@ def _maps(
         yield _map(points, colours, name, some)
 
 
-def _map(points: Mapping[str, Points], colours: Colouring, name: str, some: str) -> Pictures:
+def _map(points: Mapping[str, MapPoints], colours: Colouring, name: str, some: str) -> Pictures:
     by = _COLUMNS[colours.column]
     names = [one for _, one, _ in colours.entries if one is not None]
     unnamed = "other or unknown" if names else "unknown"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from numpy.typing import NDArray
 
-from medstrata.report.read.facts import Note
+from medstrata.report.read.facts import ReportNote
 from medstrata.report.read.results import Atlas
 from medstrata.report.render.figures import (
     BLUE,
@@ -34,7 +34,7 @@ _LAYERS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Points:
+class MapPoints:
     """A map as it was stored; the columns of words hold None where nothing is known."""
 
     places: NDArray[np.float64]  # (N, 2)
@@ -52,27 +52,29 @@ class Colouring:
     entries: tuple[tuple[str, str | None, int], ...]
 
 
-def read_points(run: Atlas) -> Points | Note:
+def read_points(run: Atlas) -> MapPoints | ReportNote:
     """Read map.parquet of a run, or say why it cannot be shown."""
     path = run.files.folder / "map.parquet"
     if not path.is_file():
-        return Note(what=run.files.name, why="no map.parquet: its map is not shown")
+        return ReportNote(what=run.files.name, why="no map.parquet: its map is not shown")
     try:
         table = pq.read_table(path)
         places = np.stack([table[axis].to_numpy().astype(np.float64) for axis in ("x", "y")], 1)
         columns = {name: _words(table[name]) for name in ("label", "patient_id", "site")}
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        return Note(what=run.files.name, why="map.parquet cannot be read: its map is not shown")
+        return ReportNote(
+            what=run.files.name, why="map.parquet cannot be read: its map is not shown"
+        )
     if not len(places) or not np.isfinite(places).all():
-        return Note(what=run.files.name, why="map.parquet has no usable places: left out")
-    return Points(places=places, columns=columns)
+        return ReportNote(what=run.files.name, why="map.parquet has no usable places: left out")
+    return MapPoints(places=places, columns=columns)
 
 
 def _words(column: pa.ChunkedArray) -> tuple[str | None, ...]:
     return tuple(None if one is None or one != one else str(one) for one in column.to_pylist())
 
 
-def colouring(column: str, maps: Sequence[Points], order: Sequence[str] = ()) -> Colouring:
+def colouring(column: str, maps: Sequence[MapPoints], order: Sequence[str] = ()) -> Colouring:
     """Give the most frequent values of a column a colour each; grey is left for the others.
 
     Args:
@@ -98,7 +100,7 @@ def colouring(column: str, maps: Sequence[Points], order: Sequence[str] = ()) ->
     return Colouring(column=column, entries=tuple(entries))
 
 
-def map_figure(points: Points, colours: Colouring, words: PlotWords) -> Plot:
+def map_figure(points: MapPoints, colours: Colouring, words: PlotWords) -> Plot:
     """Draw a map, one dot an image."""
     of = {value: colour for colour, value, _ in colours.entries}
     values = points.columns[colours.column]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medstrata.report.read.facts import Note, Run
+from medstrata.report.read.facts import ReportNote, Run
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.render.formatting import counted, listed, percent, slug
 from medstrata.report.render.parts import Bullets, Heading, Part, Text
@@ -22,7 +22,7 @@ _CUES = {
 def audits_section(runs: Sequence[Run]) -> Section:
     """Each audit once, in the order of the stores' names; a note where none can be read."""
     audits: dict[str, list[Part]] = {}
-    lacking: dict[str, Note] = {}
+    lacking: dict[str, ReportNote] = {}
     for run in sorted(runs, key=lambda run: (run.store.name, run.files.name)):
         store, facts = run.store.name, run.files.audit
         if facts is None:
@@ -30,14 +30,14 @@ def audits_section(runs: Sequence[Run]) -> Section:
                 "no data audit in some of its run folders: whether an image stands in two splits "
                 "is not known here; `medstrata audit` looks"
             )
-            lacking[store] = Note(what=store, why=why)
+            lacking[store] = ReportNote(what=store, why=why)
             continue
         try:
             key = str(facts["store_digest"])
             if key not in audits:
                 audits[key] = _parts(store, facts)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-            lacking[store] = Note(what=store, why="the data audit of its runs cannot be read")
+            lacking[store] = ReportNote(what=store, why="the data audit of its runs cannot be read")
     return Section(
         anchor="audit",
         title="Data audit",

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison
-from medstrata.report.compare.differences import ALPHA, Contrast, Family
+from medstrata.report.compare.differences import ALPHA, Contrast, ContrastFamily
 from medstrata.report.read.predictions import LEVEL, RESAMPLES
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.figures import (
@@ -40,7 +40,7 @@ _SEEDS_NAMED = 5  # per-seed differences are listed up to this many, else their 
 
 def differences_section(
     comparisons: Sequence[Comparison[Finetune]],
-    paired: Mapping[str, Sequence[Family]],
+    paired: Mapping[str, Sequence[ContrastFamily]],
     styles: Mapping[str, Style],
 ) -> Section:
     """Every family of differences.
@@ -67,7 +67,9 @@ def differences_section(
 
 
 def _parts(
-    comparison: Comparison[Finetune], families: Sequence[Family], styles: Mapping[str, Style]
+    comparison: Comparison[Finetune],
+    families: Sequence[ContrastFamily],
+    styles: Mapping[str, Style],
 ) -> Iterator[Part]:
     named = {
         f"{comparison.name}-differences-{i}": family
@@ -82,7 +84,7 @@ def _parts(
     drawn = {arm for family in named.values() for arm in family.arms}
     side = "left" if comparison.metric in LOWER_IS_BETTER else "right"
     yield Heading(comparison.heading)
-    yield from (_table(name, comparison, family) for name, family in named.items())
+    yield from (_contrasts_table(name, comparison, family) for name, family in named.items())
     yield Pictures(
         plots=[
             _forest(name, comparison.metric, family, styles, limits)
@@ -96,7 +98,7 @@ def _parts(
     )
 
 
-def _table(name: str, comparison: Comparison[Finetune], family: Family) -> Table:
+def _contrasts_table(name: str, comparison: Comparison[Finetune], family: ContrastFamily) -> Table:
     number = counted(len(family.contrasts), "difference")
     permutations = f"p-values are Holm-adjusted over the {number} of this table."
     if len(family.contrasts) == 1:
@@ -111,7 +113,7 @@ def _table(name: str, comparison: Comparison[Finetune], family: Family) -> Table
         rows=tuple(
             (
                 arm_cell(arm, *(("other backbone",) if arm in other else ())),
-                *(_entry(family.contrasts.get((arm, one))) for one in family.fractions),
+                *(_contrast_cell(family.contrasts.get((arm, one))) for one in family.fractions),
             )
             for arm in family.arms
         ),
@@ -119,7 +121,7 @@ def _table(name: str, comparison: Comparison[Finetune], family: Family) -> Table
     )
 
 
-def _entry(contrast: Contrast | None) -> TableCell:
+def _contrast_cell(contrast: Contrast | None) -> TableCell:
     if contrast is None:
         return TableCell(text="no pair")
     difference = contrast.difference
@@ -145,7 +147,7 @@ def _seeds(per_seed: Sequence[float]) -> str:
 def _forest(
     name: str,
     metric: str,
-    family: Family,
+    family: ContrastFamily,
     styles: Mapping[str, Style],
     limits: tuple[float, float],
 ) -> Plot:

@@ -30,11 +30,11 @@ def efficiency_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
         f"too: such an entry begins with ≤. The {percent(LEVEL)} interval is over patients "
         f"({RESAMPLES:,} resamples, the same for both arms); an open end means that the reference "
         "was not reached in that many of them.",
-        parts=[part for one in comparisons for part in headed(one.heading, _table(one))],
+        parts=[part for one in comparisons for part in headed(one.heading, _efficiency_table(one))],
     )
 
 
-def _table(comparison: Comparison[Finetune]) -> Table | None:
+def _efficiency_table(comparison: Comparison[Finetune]) -> Table | None:
     column = comparison.column(1.0, comparison.metric)
     references = [
         arm
@@ -45,7 +45,9 @@ def _table(comparison: Comparison[Finetune]) -> Table | None:
     if not comparison.predictions.knows(comparison.metric):
         return None
     cells = {
-        (arm, one): _entry(comparison, arm, one) for one in references for arm in comparison.arms
+        (arm, one): _efficiency_cell(comparison, arm, one)
+        for one in references
+        for arm in comparison.arms
     }
     if not any(cell.number is not None for cell in cells.values()):
         return None
@@ -63,7 +65,7 @@ def _table(comparison: Comparison[Finetune]) -> Table | None:
     )
 
 
-def _entry(comparison: Comparison[Finetune], arm: str, reference: str) -> TableCell:
+def _efficiency_cell(comparison: Comparison[Finetune], arm: str, reference: str) -> TableCell:
     predictions = comparison.predictions
     studied = {
         one: runs for one in comparison.fractions if (runs := comparison.predicted(arm, one))

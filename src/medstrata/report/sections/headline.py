@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison, best, by_place, ranked
 from medstrata.report.compare.conclusions import PLAIN, leader, standing
-from medstrata.report.compare.differences import Family
+from medstrata.report.compare.differences import ContrastFamily
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune, Pretrain
 from medstrata.report.read.runs import Collection
@@ -22,7 +22,7 @@ from medstrata.report.render.formatting import (
 
 
 def headline(
-    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]
+    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[ContrastFamily]]
 ) -> str:
     """What is known of the intermediate losses, then of the first comparison's smallest fraction.
 
@@ -45,7 +45,7 @@ def headline(
     )
 
 
-def _intermediate_losses(families: Sequence[Family]) -> str:
+def _intermediate_losses(families: Sequence[ContrastFamily]) -> str:
     """Whether arms with intermediate losses beat plain MoCo, each at its smallest fraction."""
     contrasts = [
         family.contrasts[arm, family.fractions[0]]
@@ -78,7 +78,9 @@ def _intermediate_losses(families: Sequence[Family]) -> str:
     return f"{share}, arms with an intermediate loss are {' and '.join(parts)}. "
 
 
-def _headline(comparison: Comparison[Finetune], fraction: float, families: Sequence[Family]) -> str:
+def _headline(
+    comparison: Comparison[Finetune], fraction: float, families: Sequence[ContrastFamily]
+) -> str:
     """What follows "With"."""
     metric = comparison.metric
     column = comparison.column(fraction, metric)

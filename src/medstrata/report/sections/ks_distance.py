@@ -102,7 +102,7 @@ def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Ite
     classes = task.classes[1:] if task.kind == "binary" else task.classes
     several = len(classes) > 1
     yield Heading(comparison.heading)
-    yield _table(comparison, distances, few)
+    yield _distances_table(comparison, distances, few)
     shown = _most_distant(distances, few[0])
     arms = [arm for arm in distances if few[0] in distances[arm]]
     yield Pictures(
@@ -129,7 +129,7 @@ def _most_distant(distances: Mapping[str, KsByFraction], fraction: float) -> int
     return int(np.mean(per_class, axis=0).argmax())
 
 
-def _table(
+def _distances_table(
     comparison: Comparison[Finetune],
     distances: Mapping[str, KsByFraction],
     few: Sequence[float],
@@ -143,7 +143,7 @@ def _table(
         distances,
         heads,
         {
-            (arm, one): _distance(of.mean, counted(of.pairs, "seed" if one < 1 else "pair"))
+            (arm, one): _distance_cell(of.mean, counted(of.pairs, "seed" if one < 1 else "pair"))
             for arm, by_fraction in distances.items()
             for one, of in by_fraction.items()
         },
@@ -151,7 +151,7 @@ def _table(
     )
 
 
-def _distance(distance: KsDistance, *notes: str) -> TableCell:
+def _distance_cell(distance: KsDistance, *notes: str) -> TableCell:
     return number_cell(distance.value, *notes, interval=(distance.low, distance.high))
 
 
@@ -174,7 +174,7 @@ def _class_table(
         at_fraction,
         dict(enumerate(map(TableCell, classes))),
         {
-            (arm, i): _distance(one)
+            (arm, i): _distance_cell(one)
             for arm, of in at_fraction.items()
             for i, one in enumerate(of.per_class)
         },

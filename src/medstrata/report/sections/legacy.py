@@ -32,11 +32,11 @@ def legacy_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
         "is the mean ± 1.96 standard deviations / √500 over 500 draws of single images: the "
         "standard deviation of such draws is the standard error already, so the interval is about "
         "22 times too narrow. The right score and interval stand beside them.",
-        parts=[part for one in comparisons for part in headed(one.heading, _table(one))],
+        parts=[part for one in comparisons for part in headed(one.heading, _legacy_table(one))],
     )
 
 
-def _table(comparison: Comparison[Finetune]) -> Table | None:
+def _legacy_table(comparison: Comparison[Finetune]) -> Table | None:
     rows = [
         row
         for arm in comparison.arms

@@ -35,7 +35,7 @@ Sets = Mapping[int, Comparison[Finetune]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gain:
+class MeanDifference:
     """An arm's gain over a baseline at one fraction, averaged over data sets.
 
     Attributes:
@@ -59,7 +59,7 @@ def gains_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
         tables = [
             table
             for i, baseline in enumerate(baselines)
-            if (table := _table(sets, baseline, baselines[:i])) is not None
+            if (table := _gains_table(sets, baseline, baselines[:i])) is not None
         ]
         if tables:
             parts += [Heading(protocol_name(protocol)), *tables]
@@ -77,7 +77,7 @@ def gains_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
     )
 
 
-def gain(sets: Sets, arm: str, baseline: str, fraction: float) -> Gain | None:
+def mean_difference(sets: Sets, arm: str, baseline: str, fraction: float) -> MeanDifference | None:
     """Average what an arm gains on each data set where it can be paired with the baseline."""
     parts, drawn = {}, []
     for i, comparison in sets.items():
@@ -88,7 +88,7 @@ def gain(sets: Sets, arm: str, baseline: str, fraction: float) -> Gain | None:
             drawn.append(on_set[1][permutation(RESAMPLES, Stream.POOLED_RESAMPLES, i)])
     if not parts:
         return None
-    return Gain(
+    return MeanDifference(
         value=float(np.mean(list(parts.values()))),
         interval=ends(np.mean(drawn, axis=0)),
         parts=parts,
@@ -116,7 +116,7 @@ def _baselines(sets: Sets) -> list[str]:
     return [arm for name in BASELINES for arm, start in starts.items() if start == name]
 
 
-def _table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | None:
+def _gains_table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | None:
     """The arms that have not met the baseline in an earlier table."""
     passed = (baseline, *earlier)
     arms = arm_order(arm for one in sets.values() for arm in one.arms if arm not in passed)
@@ -125,7 +125,7 @@ def _table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | None:
         (arm, fraction): one
         for fraction in fractions
         for arm in arms
-        if (one := gain(sets, arm, baseline, fraction)) is not None
+        if (one := mean_difference(sets, arm, baseline, fraction)) is not None
     }
     met = sorted({i for one in gains.values() for i in one.parts})
     if len(met) < 2:
@@ -139,12 +139,12 @@ def _table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | None:
         f"Gain over {baseline}, averaged over data sets, {protocol_clause(protocol)}",
         [arm for arm in arms if any(arm == one for one, _ in gains)],
         {fraction: labels_head(fraction) for fraction in fractions},
-        {key: _entry(one, met) for key, one in gains.items()},
+        {key: _gain_cell(one, met) for key, one in gains.items()},
         missing="no pair",
         note=f"Small numbers: the gain on each data set, in this order: {'; '.join(named)}.",
     )
 
 
-def _entry(gain: Gain, met: Sequence[int]) -> TableCell:
+def _gain_cell(gain: MeanDifference, met: Sequence[int]) -> TableCell:
     each = ", ".join(signed(gain.parts[i]) if i in gain.parts else "–" for i in met)
     return number_cell(gain.value, each, interval=gain.interval, write=signed)

@@ -100,7 +100,7 @@ def probing_parts(comparison: Comparison[Probe], styles: Mapping[str, Style]) ->
         if sentences:
             yield DefinitionList(sentences)
         yield Collapsible(
-            title=f"The numbers at {share}", parts=[_table(comparison, at, share, name)]
+            title=f"The numbers at {share}", parts=[_read_outs_table(comparison, at, share, name)]
         )
 
 
@@ -125,7 +125,9 @@ def _picture(
     return stage_figure(curves, stage_marks(list(scores)), styles, words, limits=limits)
 
 
-def _table(comparison: Comparison[Probe], at: Mapping[str, Scores], share: str, name: str) -> Table:
+def _read_outs_table(
+    comparison: Comparison[Probe], at: Mapping[str, Scores], share: str, name: str
+) -> Table:
     metric, stages = comparison.metric, list(at["linear"])
     rows = []
     for read_out, title in READ_OUTS.items():

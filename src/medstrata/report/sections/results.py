@@ -7,7 +7,7 @@ from markupsafe import Markup
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison, arm_order, best, by_place
 from medstrata.report.compare.conclusions import conclusions
-from medstrata.report.compare.differences import Family
+from medstrata.report.compare.differences import ContrastFamily
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.figures import PlotWords, Style
@@ -52,7 +52,7 @@ _ONE_SEED = (
 
 
 def findings_section(
-    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[Family]]
+    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[ContrastFamily]]
 ) -> Section:
     """What every comparison shows, fraction by fraction.
 
@@ -138,7 +138,7 @@ def _results(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> I
     yield Heading(protocol_name(comparison.protocol), 4)
     scored = [metric for metric in comparison.metrics if comparison.columns(metric)]
     files = unique_names(f"{comparison.name}-{slug(metric)}" for metric in scored)
-    tables = [_table(comparison, *one) for one in zip(scored, files, strict=True)]
+    tables = [_scores_table(comparison, *one) for one in zip(scored, files, strict=True)]
     if tables:
         yield tables[0]
     else:
@@ -151,7 +151,7 @@ def _results(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> I
         yield Collapsible(title="Training curves", parts=curves)
 
 
-def _table(comparison: Comparison[Finetune], metric: str, name: str) -> Table:
+def _scores_table(comparison: Comparison[Finetune], metric: str, name: str) -> Table:
     better = "less" if metric in LOWER_IS_BETTER else "more"
     tested = counted(comparison.first.test.patients, "test patient")
     heads: dict[float, TableCell] = {}

@@ -65,12 +65,12 @@ def reuse_table(
         f"{comparison.where}",
         dict.fromkeys(arm for arm, _ in read),
         {stage: TableCell(stage) for stage in stages},
-        {cell: _entry(seeds) for cell, seeds in read.items()},
+        {cell: _similarity_cell(seeds) for cell, seeds in read.items()},
         missing="not measured",
     )
 
 
-def _entry(seeds: Sequence[Similarity]) -> TableCell:
+def _similarity_cell(seeds: Sequence[Similarity]) -> TableCell:
     summary = over_seeds(seeds)
     sd = mean_of_known(one.subset_sd for one in seeds)
     subsets = [] if sd is None else [f"± {score_text(sd)} over subsets"]

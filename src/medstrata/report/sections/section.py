@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medstrata.report.read.facts import Note
+from medstrata.report.read.facts import ReportNote
 from medstrata.report.render.parts import Part
 
 
@@ -25,4 +25,4 @@ class Section:
     short: str
     lead: str = ""
     parts: Sequence[Part]
-    notes: Sequence[Note] = ()
+    notes: Sequence[ReportNote] = ()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from medstrata.report.read.facts import Note
+from medstrata.report.read.facts import ReportNote
 from medstrata.report.read.results import Pretrain
 from medstrata.report.render.inline_images import UNREADABLE, inline_image, open_png
 from medstrata.report.render.parts import Sheet
@@ -20,14 +20,18 @@ def views_section(runs: Sequence[Pretrain]) -> Section:
         if path.is_file():
             sheets.setdefault(path.read_bytes(), []).append(run)
         else:
-            notes.append(Note(what=run.files.name, why="no views.png: what it saw is not shown"))
+            notes.append(
+                ReportNote(what=run.files.name, why="no views.png: what it saw is not shown")
+            )
     parts = []
     for content, seen_by in sheets.items():
         try:
             parts.append(_sheet(content, seen_by))
         except UNREADABLE:
             names = ", ".join(run.files.name for run in seen_by)
-            notes.append(Note(what=names, why="views.png cannot be read: what it saw is not shown"))
+            notes.append(
+                ReportNote(what=names, why="views.png cannot be read: what it saw is not shown")
+            )
     title = "Views the encoder saw"
     return Section(anchor="views", title=title, short="Views", parts=parts, notes=notes)
 

@@ -62,7 +62,7 @@ class GreyLevels:
         tables = self._dataset.get("ModalityLUTSequence")
         if tables:
             notes.append("modality table applied")
-            return _table(tables[0])
+            return _lookup_table(tables[0])
         slope, intercept = self._rescale()
         if (slope, intercept) == (1.0, 0.0):
             return lambda stored: stored
@@ -87,7 +87,7 @@ class GreyLevels:
         if tables:
             notes.append("table of the file")
             highest = 2 ** int(tables[0].LUTDescriptor[2]) - 1
-            table = _table(tables[0])
+            table = _lookup_table(tables[0])
             return lambda values: np.clip(table(values) / highest, 0, 1)
         place = self._window_place(wanted)
         if place is None and self._is_displayed_as_stored():
@@ -165,7 +165,7 @@ def _windowed(function: str, center: float, width: float, notes: list[str]) -> T
     raise Refused(f"window of width {width:g} with function {name}")
 
 
-def _table(item: "Dataset") -> Transfer:
+def _lookup_table(item: "Dataset") -> Transfer:
     """A look-up table: values below its first and above its last entry take these."""
     count, first, bits = (int(value) for value in item.LUTDescriptor)
     if not 1 <= bits <= 16:
