@@ -41,6 +41,7 @@ from medstrata.data.views import make_views
 from medstrata.metrics.cka import linear_heatmap
 from medstrata.metrics.intervals import resampled_scores
 from medstrata.metrics.knn import knn_probabilities
+from medstrata.runtime.signals import leaves_on_sigterm
 
 TURNS = 5
 ALLOWED = 0.5  # of the recorded ratio; a busy machine moves a ratio by far less
@@ -148,7 +149,7 @@ def pairs(folder: Path) -> dict[str, tuple[Task, Task]]:
 def measure() -> dict[str, float]:
     """time(peer) / time(ours), the median over turns."""
     ratios = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with leaves_on_sigterm(), tempfile.TemporaryDirectory() as folder:
         for name, (peer, ours) in pairs(Path(folder)).items():
             seconds = interleave({"peer": peer, "ours": ours}, TURNS, clock=time.process_time)
             turns = zip(seconds["peer"], seconds["ours"], strict=True)

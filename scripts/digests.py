@@ -10,6 +10,7 @@ last bits between machines and versions of PyTorch: digests are no part of the r
 
 import argparse
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -29,6 +30,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow.parquet
 import safetensors.numpy
 import torch
@@ -336,10 +338,11 @@ def compute(groups: set[str], root: Path, jobs: int) -> dict[str, str]:
         return digests(step, root)
 
     # Steps start in order, so what a step waits for has started.
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    with stoppable(concurrent.futures.ThreadPoolExecutor(jobs)) as pool:
         for step in every:
             if step.name in needed:
                 futures[step.name] = pool.submit(perform, step)
+        concurrent.futures.wait(futures.values())
     found: dict[str, str] = {}
     for name, future in futures.items():
         if error := future.exception():
@@ -347,6 +350,21 @@ def compute(groups: set[str], root: Path, jobs: int) -> dict[str, str]:
         if in_groups(name, groups):
             found |= {name: FAILED} if error else future.result()
     return found
+
+
+@contextlib.contextmanager
+def stoppable(
+    pool: concurrent.futures.ThreadPoolExecutor,
+) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
+    """The pool, whose commands end with it where Ctrl-C or SIGTERM ends the block."""
+    with pool:
+        try:
+            yield pool
+        except (KeyboardInterrupt, SystemExit):
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in psutil.Process().children():
+                child.kill()
+            raise
 
 
 def in_groups(entry: str, groups: set[str]) -> bool:
@@ -381,6 +399,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="new folder that keeps all files, to look into")
     options = parser.parse_args()
     groups = set(filter(None, options.only.split(",")))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory() as folder:
         found = compute(groups, (options.keep or Path(folder)).absolute(), options.jobs)
     before = json.loads(options.compare.read_text()) if options.compare else found

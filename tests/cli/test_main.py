@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from medstrata.cli.commands import Command
 from medstrata.cli.main import main
 from support.commands import SMALL, leave, one_line
 from support.tiny import make_folder
+from support.waiting import PATIENCE_S, started, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize(
     ("command", "how"),
     [
@@ -142,15 +145,33 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         ("report", "stopped; the same"),
     ],
 )
-def test_ctrl_c_says_how_to_go_on(
-    command: str, how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_is_stopped_says_how_to_go_on(
+    command: str,
+    how: str,
+    number: signal.Signals,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Command, "run", interrupted)
-    assert leave(command) == 130
+    # Where the tests run in the background, SIGINT is ignored.
+    monkeypatch.setattr(Command, "run", lambda *_: signal.raise_signal(number))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert leave(command) == status
+    signal.signal(signal.SIGINT, before)
     assert how in one_line(capsys)
+
+
+def test_sigterm_leaves_no_temporary_files(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "medstrata", "bench", "--backbone", "test_resnet"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with started(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: any(tmp_path.rglob("*.png")), process)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 143
+    assert told.splitlines()[-1].startswith("medstrata bench: stopped; the same command")
+    assert "Traceback" not in told
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_the_system_refuses_is_one_line(

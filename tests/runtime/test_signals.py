@@ -5,7 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from medstrata.runtime.signals import SCHEDULER_SIGNALS, stop_requests
+from medstrata.runtime.signals import (
+    SCHEDULER_SIGNALS,
+    Terminated,
+    leaves_on_sigterm,
+    stop_requests,
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, *SCHEDULER_SIGNALS])
@@ -24,6 +29,31 @@ def test_only_ctrl_c_loses_patience() -> None:
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_sigterm_runs_the_ends_of_blocks_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    cleaned = []
+
+    def work() -> None:
+        with leaves_on_sigterm():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                cleaned.append("all of it")
+
+    with pytest.raises(Terminated) as left:
+        work()
+    assert left.value.code == 143
+    assert cleaned == ["all of it"]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_what_takes_sigterm_itself_does_so_still() -> None:
+    with leaves_on_sigterm(), stop_requests() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop()
 
 
 def _handler_within() -> object:

@@ -1,6 +1,6 @@
 """The command line: find the command, run it, leave with an exit status.
 
-Exit status 0, 1 failed, 2 usage, 75 stopped as asked with all of it saved.
+Exit status 0, 1 failed, 2 usage, 75 stopped as asked with all of it saved, 130 Ctrl-C, 143 SIGTERM.
 
 Only the command in hand is imported, and the library once its arguments have been understood, so
 that help and usage errors are quick.
@@ -13,7 +13,9 @@ from typing import NoReturn
 from medstrata.cli.commands import COMMANDS, UsageError
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError, Stopped
+from medstrata.runtime.signals import TERMINATED, Terminated, leaves_on_sigterm
 
+INTERRUPTED = 130  # 128 and the number of the signal, as shells give it
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
 
 _RESUMABLE = ("pretrain", "finetune", "probe", "reuse", "atlas")
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         there = f"no command {name!r}; there are {', '.join(COMMANDS)}"
         _leave(2, f"medstrata: {there} (see medstrata --help)")
     try:
-        COMMANDS[name].run(words[1:])
+        with leaves_on_sigterm():
+            COMMANDS[name].run(words[1:])
     except UsageError as error:
         _leave(2, f"medstrata {name}: {_one_line(error)} (see medstrata {name} --help)")
     except Stopped as stopped:
@@ -60,9 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         _leave(1, f"medstrata {name}: {_one_line(error)}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as stop:
+        status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
         how = "with --resume " if name in _RESUMABLE else ""
-        _leave(130, f"medstrata {name}: stopped; {how}the same command goes on or starts again")
+        _leave(status, f"medstrata {name}: stopped; {how}the same command goes on or starts again")
 
 
 def _leave(status: int, line: str) -> NoReturn:

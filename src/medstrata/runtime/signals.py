@@ -10,6 +10,11 @@ from types import FrameType
 SCHEDULER_SIGNALS = [signal.SIGTERM]
 if sys.platform != "win32":
     SCHEDULER_SIGNALS.append(signal.SIGUSR1)
+TERMINATED = 128 + signal.SIGTERM  # exit status, as shells give it
+
+
+class Terminated(SystemExit):
+    """SIGTERM came; nothing but the ends of blocks is run until the process leaves."""
 
 
 @contextmanager
@@ -18,8 +23,6 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
     SIGTERM and SIGUSR1 ask likewise: schedulers send them before they take a node away. They may
     come several times, so only Ctrl-C loses patience.
-
-    Outside the main thread, where Python takes no signals, nothing is caught.
     """
     requested = threading.Event()
 
@@ -28,18 +31,41 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         requested.set()
 
-    if threading.current_thread() is not threading.main_thread():
-        yield requested.is_set
-        return
     with handled(request, (signal.SIGINT, *SCHEDULER_SIGNALS)):
         yield requested.is_set
+
+
+@contextmanager
+def leaves_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end what runs as an error would, so that it cleans up after itself.
+
+    Without this the process is gone at once, and its temporary files stay. What takes the signal
+    itself (`stop_requests`) does so still. Only the first counts: a second does not cut the
+    cleaning short.
+
+    Raises:
+        Terminated: SIGTERM came.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Terminated(TERMINATED)
+
+    with handled(leave, [signal.SIGTERM]):
+        yield
 
 
 @contextmanager
 def handled(
     handler: Callable[[int, FrameType | None], None], numbers: Iterable[signal.Signals]
 ) -> Iterator[None]:
-    """Let a handler take signals; afterwards they go where they went before."""
+    """Let a handler take signals; afterwards they go where they went before.
+
+    Outside the main thread, where Python takes no signals, nothing is caught.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
