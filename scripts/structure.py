@@ -2,7 +2,8 @@
 
     python scripts/structure.py [--list]
 
---list names the places behind each figure that misses, worst first. Everything is read from the
+--list names the places behind each figure that misses, worst first. The exit status is 1 where one
+misses a bound; an aim may be missed, and says so. Everything is read from the
 source as text: nothing is imported or run. The docstring of the function behind a figure says what
 it counts; docs/how/architecture.md says what the figures once were.
 """
@@ -11,6 +12,7 @@ import argparse
 import ast
 import io
 import keyword
+import sys
 import tokenize
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +37,7 @@ class Figure(NamedTuple):
     aim: float
     places: list[str]
     more_is_better: bool = False
+    bound: bool = True  # the aim must not be missed
 
     def met(self) -> bool:
         """Whether the aim is reached."""
@@ -255,27 +258,29 @@ def figures() -> list[Figure]:
         Figure("files at the top of the package", len(top), 2, top),
         Figure("levels of imports between rooms", len(storeys), 9, [", ".join(s) for s in storeys]),
         Figure("files that import themselves in a circle", len(going_round), 0, going_round),
-        Figure("lines of src", lines(SOURCE), 30_000, []),
+        Figure("lines of src", lines(SOURCE), 30_000, [], bound=False),
         Figure("lines of benchmarks", lines(ROOT / "benchmarks"), 2_500, []),
         Figure("lines of the longest function body", bodies[0][0], 60, long),
         Figure("parameters of the widest public function", public[0][0], 8, wide),
         Figure(f"pairs of places that share {_RUN} lines", len(pairs), 11, pairs),
-        Figure("modules with a test file of their name, %", share, 60, without, True),
+        Figure("modules with a test file of their name, %", share, 75, without, True),
     ]
 
 
-def main() -> None:
-    """Print the table."""
+def main() -> int:
+    """Print the table; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--list", action="store_true", help="name the places behind each miss")
     listed = parser.parse_args().list
-    for figure in figures():
+    found = figures()
+    for figure in found:
         sign = "at least" if figure.more_is_better else "at most"
-        verdict = "" if figure.met() else "   MISSED"
+        verdict = "" if figure.met() else "   MISSED" if figure.bound else "   missed, an aim"
         print(f"{figure.what:46} {figure.value:8,.0f}   {sign} {figure.aim:,.0f}{verdict}")
         if listed and not figure.met():
             print(*(f"    {place}" for place in figure.places), sep="\n")
+    return int(any(figure.bound and not figure.met() for figure in found))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

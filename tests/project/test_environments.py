@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
+WORKFLOW = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -30,3 +31,23 @@ def test_image_copies_and_installs_what_is_there() -> None:
     torch = next(one for one in PROJECT["dependencies"] if one.startswith("torch"))
     assert any(f'"{torch}"' in line for line in lines)
     assert "USER 1000" in lines
+
+
+def test_checks_make_what_the_makefile_has() -> None:
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    job = yaml.safe_load(WORKFLOW)["jobs"]["make"]
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["make ${{ matrix.target }}"]
+    runs = job["strategy"]["matrix"]["include"]
+    assert {run["target"] for run in runs} <= set(phony.split())
+    versions = re.findall(r"Python :: (3\.\d+)", " ".join(PROJECT["classifiers"]))
+    tested = [run["python"] for run in runs if run["target"] == "test"]
+    assert tested == [versions[0], versions[-1]]
+    assert PROJECT["requires-python"] == f">={versions[0]}"
+
+
+def test_checks_are_given_nothing_secret_and_use_official_actions_alone() -> None:
+    assert re.findall(r"uses: (.*)", WORKFLOW) == re.findall(
+        r"actions/[\w-]+@v\d+$", WORKFLOW, re.MULTILINE
+    )
+    assert yaml.safe_load(WORKFLOW)["permissions"] == {"contents": "read"}
+    assert "secrets" not in WORKFLOW

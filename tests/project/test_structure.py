@@ -1,8 +1,10 @@
-"""What the script on the structure takes for a copy, and what not."""
+"""The code is built as it should be; what the script on that takes for a copy, and what not."""
 
 import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,8 +34,40 @@ CALL = "\nplot(\n" + "".join(f"    key{i}={{first}}.value,\n" for i in range(9))
 
 
 @pytest.fixture(scope="module")
-def repeated() -> Callable[[list[Path]], list[str]]:
-    return runpy.run_path(str(SCRIPT))["repeated"]  # type: ignore[no-any-return]
+def script() -> dict[str, Any]:
+    return runpy.run_path(str(SCRIPT))
+
+
+@pytest.fixture(scope="module")
+def repeated(script: dict[str, Any]) -> Callable[[list[Path]], list[str]]:
+    return script["repeated"]  # type: ignore[no-any-return]
+
+
+def test_no_figure_misses_a_bound(
+    script: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--list"])
+    assert script["main"]() == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "status", "said"),
+    [(2, True, 0, "at most 2"), (3, True, 1, "MISSED"), (3, False, 0, "missed, an aim")],
+)
+def test_an_aim_may_be_missed_and_a_bound_may_not(
+    value: float,
+    bound: bool,
+    status: int,
+    said: str,
+    script: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    figure = script["Figure"]("files", value, 2, ["one.py"], bound=bound)
+    monkeypatch.setitem(script["main"].__globals__, "figures", lambda: [figure])
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT)])
+    assert script["main"]() == status
+    assert capsys.readouterr().out.rstrip().endswith(said)
 
 
 @pytest.mark.parametrize(
