@@ -99,6 +99,8 @@ def test_the_whole_job(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         ),
         (["atlas", "r", "s", "--task", "t", "--out", "r", "--queries", "0"], "queries must be 1"),
         (["prepare", "s", "--out", "r", "--size", "big"], "size must be int, got big"),
+        (["embed", "r", "s", "--out", "f.npz", "--fit", "odd"], "fit must be one of pad, crop"),
+        (["embed", "r", "s", "--out", "f.npz", "--stage", "stage9"], "stages must be one or more"),
         (["completion", "csh"], "shell must be one of bash, zsh, fish, tcsh, got csh"),
         (["finetune", "r", "s", "--task", "t", "--out", "r", "--kind", "x"], "one of binary, mul"),
         (["demo", "--data", "images"], "--data and --labels go together"),

@@ -236,8 +236,9 @@ def test_wrong_words_are_errors(folder: Path, encoder: Path, tmp_path: Path) -> 
             embed(encoder, source, tmp_path / out, EmbedSettings(**options))  # type: ignore[arg-type]
 
     refused("must end in .parquet or .npz", out="f.csv")
-    refused("no stage stage9; there are stage1, ", stages=("stage9",))
-    refused("fit 'odd' must be one of", fit="odd")
+    refused("stages must be one or more of stage1, .*, pooled, all, got", stages=("stage9",))
+    refused("stages must be one or more of", stages=())
+    refused("seed must be 0 or more, got -1", seed=-1)
     refused("does not exist; give a store", source=tmp_path / "none")
     refused("batch_size must be 1 or more, got 0", batch_size=0)
     assert not list(tmp_path.iterdir())

@@ -119,5 +119,7 @@ def test_errors_name_the_image(encoder: Encoder, tmp_path: Path) -> None:
         encoder.transform(np.zeros((2, 8, 8)))
     with pytest.raises(MedstrataError, match="give uint8"):
         encoder.transform(np.zeros((2, 8, 8, 2), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"fit must be one of pad, .*, got 'odd'"):
+        clone(encoder).set_params(fit_images="odd").transform([])
     with pytest.raises(MedstrataError, match="no stage stage7"):
         encoder.set_params(stage="stage7").get_feature_names_out()

@@ -165,7 +165,7 @@ def test_a_refused_file_leaves_nothing_and_status_1(
     assert run("import-weights", file, "--backbone", "resnot", "--out", out) == 1
     assert (
         run("import-weights", file, "--backbone", "test_resnet", "--out", out, "--in-channels", 2)
-        == 1
+        == 2
     )
 
 
@@ -249,21 +249,17 @@ def test_channels_that_no_image_has_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ({"std": [0.0]}, "std 0 is not of values in 0..1"),
+        ({"std": [0.0]}, "std must be above 0, of values in 0..1"),
         ({"std": [58.4]}, "divide by 255"),
-        ({"mean": [123.7, 116.3, 103.5]}, "mean 123.7, 116.3, 103.5 is not"),
-        ({"mean": [float("nan")]}, "mean nan is not"),
-        ({"image_size": -5}, "image_size must be 1 or more"),
+        ({"mean": [123.7, 116.3, 103.5]}, "mean must be of values in 0..1"),
+        ({"mean": [float("nan")]}, "mean must be of values in 0..1"),
+        ({"image_size": -5}, "image_size must be 1 or more, or none, got -5"),
+        ({"in_channels": 7}, "in_channels must be one of 1, 3, none, got 7"),
     ],
 )
-def test_impossible_numbers_are_refused(
-    file: Path, tmp_path: Path, option: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(MedstrataError, match=words):
-        import_weights(
-            file, tmp_path / "out", backbone="test_resnet", settings=ImportSettings(**option)
-        )
-    assert not (tmp_path / "out").exists()
+def test_impossible_numbers_are_refused(option: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ImportSettings(**option)
 
 
 def test_the_half_that_is_assumed_is_said(

@@ -1,9 +1,16 @@
-"""Changed settings: groups, plain values, what is wrong."""
+"""Settings: groups, plain values, what is wrong, and words that no setting of any class has."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from importlib import import_module
+from inspect import getmembers
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 
+import medstrata
+from medstrata.data.prepare.decode import StoreFormat
 from medstrata.runtime.settings import parse_settings, replace_settings
 
 
@@ -60,3 +67,32 @@ def test_what_is_wrong_is_said_in_one_line(changes: dict[str, object], message: 
 def test_plain_values_become_settings() -> None:
     assert parse_settings(Outer, {"inner": {"rate": 0.3}}) == Outer(inner=Inner(rate=0.3))
     assert parse_settings(Outer, {}, {"name": "given"}) == Outer(name="given")
+
+
+def of_given_values() -> Iterator[Any]:
+    """Class and name of each setting that is one of some values, in the whole package."""
+    root = Path(medstrata.__file__).parent
+    yield pytest.param(StoreFormat, "fit", id="StoreFormat.fit")
+    for path in sorted(root.rglob("*settings.py")):
+        name = ".".join(("medstrata", *path.relative_to(root).with_suffix("").parts))
+        for _, kind in getmembers(import_module(name), is_dataclass):
+            for setting, hint in get_type_hints(kind).items():
+                # A mapping from given words is a setting of its own kind.
+                if kind.__module__ == name and "Literal[" in str(hint) and "dict[" not in str(hint):
+                    yield pytest.param(kind, setting, id=f"{kind.__name__}.{setting}")
+
+
+@pytest.mark.parametrize(("kind", "name"), list(of_given_values()))
+def test_a_setting_of_given_values_takes_no_other(kind: Any, name: str) -> None:
+    needed = {
+        one.name: None
+        for one in fields(kind)
+        if one.default is MISSING and one.default_factory is MISSING
+    }
+    with pytest.raises(ValueError, match=rf"{kind.__name__}\.{name} must be .*got 'no such word'"):
+        kind(**{**needed, name: "no such word"})
+
+
+def test_such_settings_are_found() -> None:
+    found = {param.id for param in of_given_values()}
+    assert found >= {"FinetuneSettings.protocol", "ImportSettings.in_channels", "DataSettings.kind"}

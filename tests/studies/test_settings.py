@@ -24,6 +24,8 @@ from support.small_study import tiny
         ({"protocols": {"full": {"settings": {"epoch": 1}}}}, "no setting 'epoch'"),
         ({"protocols": {"full": {"grid": {"lr": []}}}}, "grid.lr lists no value"),
         ({"pretrain": {"epochs": 0}}, "epochs must be 1 or more"),
+        ({"probe": {"fractions": [-0.1]}}, "AnalysisSettings.fractions must be above 0"),
+        ({"probe": {"seeds": -1}}, "AnalysisSettings.seeds must be 1 or more, or none, got -1"),
         ({"probe": {"fractions": [0.2]}}, "probe.fractions: 0.2 is not among"),
         ({"reuse": {"settings": {"subset": 5}}}, "no setting 'subset'; there are subsets"),
         ({"atlas": {"settings": {"queries": 0}}}, "AtlasSettings.queries must be 1"),

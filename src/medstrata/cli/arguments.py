@@ -2,13 +2,14 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.commands import UsageError
 from medstrata.inference.settings import BATCH_SIZE
 from medstrata.metrics.kinds import TaskKind
+from medstrata.runs.tracker_names import Tracker
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,7 +30,7 @@ def add_tracker_option(parser: ArgumentParser) -> None:
     """Where the numbers of metrics.jsonl go as well."""
     parser.add_argument(
         "--track",
-        type=Literal["tensorboard", "wandb", "mlflow"],
+        type=Tracker,
         nargs="+",
         default=[],
         help="Trackers to write to as well; on this machine unless WANDB_MODE=online or "

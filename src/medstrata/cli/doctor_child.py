@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 
 _LIBRARIES = (
     *("torch", "torchvision", "timm", "accelerate", "safetensors", "numpy", "cv2", "PIL.Image"),
@@ -42,8 +42,7 @@ def main() -> None:
         except MedstrataError as error:
             _say(step=step, error=str(error))
         except BaseException as error:  # noqa: BLE001  (libraries even leave the program)
-            words = " ".join(str(error).split())
-            _say(step=step, error=f"{type(error).__name__}: {words}"[:400])
+            _say(step=step, error=one_line(error, named=True, limit=400))
 
 
 def _say(**message: Any) -> None:

@@ -9,6 +9,10 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.arguments import add_source_arguments
+from medstrata.cli.commands import UsageError
+from medstrata.data.formats.read_settings import Axis, ReadSettings
+from medstrata.data.prepare.settings import Fit
+from medstrata.inference.settings import EmbedSettings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -25,29 +29,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--backbone", type=str | None, help="timm name, for scratch and imagenet.")
     add("--image_size", type=int, default=0, help="Pixels, for scratch and imagenet; 0: store's.")
-    add("--fit", type=str, default="pad", help="As in prepare, for files.")
+    add("--fit", type=Fit, default="pad", help="As in prepare, for files.")
     add("--window", type=str, default="first", help="As in prepare, for files.")
     add("--frames", type=str, default="middle", help="As in prepare, for files.")
-    add("--axis", type=str, default="axial", help="As in prepare, for files.")
+    add("--axis", type=Axis, default="axial", help="As in prepare, for files.")
     add("--seed", type=int, default=0, help="Decides scratch's weights.")
 
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    from medstrata.data.formats.read_settings import ReadSettings
+    settings = _settings(arguments)
     from medstrata.inference.embed import embed
-    from medstrata.inference.settings import EmbedSettings
 
-    settings = EmbedSettings(
-        stages=tuple(name.strip() for name in arguments.stage.split(",")),
-        image_size=arguments.image_size,
-        fit=arguments.fit,
-        reading=ReadSettings(window=arguments.window, frames=arguments.frames, axis=arguments.axis),
-        seed=arguments.seed,
-        batch_size=arguments.batch_size,
-        strict=arguments.strict,
-        workers=arguments.workers,
-    )
     embed(
         arguments.encoder,
         arguments.source,
@@ -55,3 +48,20 @@ def run(arguments: Namespace) -> None:
         settings,
         backbone=arguments.backbone,
     )
+
+
+def _settings(arguments: Namespace) -> EmbedSettings:
+    reading = {name: getattr(arguments, name) for name in ("window", "frames", "axis")}
+    try:
+        return EmbedSettings(
+            stages=tuple(name.strip() for name in arguments.stage.split(",")),
+            image_size=arguments.image_size,
+            fit=arguments.fit,
+            reading=ReadSettings(**reading),
+            seed=arguments.seed,
+            batch_size=arguments.batch_size,
+            strict=arguments.strict,
+            workers=arguments.workers,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from medstrata.cli.commands import COMMANDS, UsageError
 from medstrata.runtime.console import say
-from medstrata.runtime.errors import MedstrataError, Stopped
+from medstrata.runtime.errors import MedstrataError, Stopped, one_line
 from medstrata.runtime.signals import TERMINATED, Terminated, leaves_on_sigterm
 
 INTERRUPTED = 130  # 128 and the number of the signal, as shells give it
@@ -56,13 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with leaves_on_sigterm():
             COMMANDS[name].run(words[1:])
     except UsageError as error:
-        _leave(2, f"medstrata {name}: {_one_line(error)} (see medstrata {name} --help)")
+        _leave(2, f"medstrata {name}: {_briefly(error)} (see medstrata {name} --help)")
     except Stopped as stopped:
         _leave(UNFINISHED, f"medstrata {name}: {stopped}")
     except (MedstrataError, ValueError, OSError) as error:
         if debug:
             raise
-        _leave(1, f"medstrata {name}: {_one_line(error)}")
+        _leave(1, f"medstrata {name}: {_briefly(error)}")
     except (KeyboardInterrupt, Terminated) as stop:
         status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
         how = "with --resume " if name in _RESUMABLE else ""
@@ -74,8 +74,8 @@ def _leave(status: int, line: str) -> NoReturn:
     sys.exit(status)
 
 
-def _one_line(error: Exception) -> str:
+def _briefly(error: Exception) -> str:
     """Of the system's errors what it could not do and where, without their number."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    return one_line(error)

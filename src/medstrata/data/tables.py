@@ -71,7 +71,7 @@ def read_table(path: Path) -> pd.DataFrame:
             )
     except (ValueError, OSError) as error:  # ParserError, UnicodeDecodeError, ArrowInvalid
         raise MedstrataError(
-            f"{path} is not a UTF-8 CSV or Parquet table: {one_line(error)}"
+            f"{path} is not a UTF-8 CSV or Parquet table: {one_line(error, limit=120)}"
         ) from error
     if table.empty:
         raise MedstrataError(f"{path} has no rows")

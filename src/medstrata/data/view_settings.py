@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from medstrata.runtime.errors import require
+from medstrata.runtime.errors import require, require_choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ class ViewSettings:
     blur_sigma: tuple[float, float] = (0.1, 2.0)
 
     def __post_init__(self) -> None:
+        require_choices(self)
         require(self.size >= 0, self, "size", "0 or more")
         for name, highest in _HIGHEST.items():
             value = getattr(self, name)

@@ -2,7 +2,7 @@
 
 Shape letters: B batch, V views of each image, C channels, H W height and width. Pixels stay what
 they are stored as, uint8 or (grey alone) uint16. OpenCV does the pixel work outside Python's lock,
-so threads add up; call `cv2.setNumThreads(1)` once at the start, or its own threads compete.
+so the threads of `runtime/threads.py:image_threads` add up.
 """
 
 from collections.abc import Callable, Sequence

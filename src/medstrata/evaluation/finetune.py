@@ -30,7 +30,8 @@ from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import metrics_for
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.trackers import Tracker, require_installed, tracking
+from medstrata.runs.tracker_names import Tracker
+from medstrata.runs.trackers import require_installed, tracking
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import computed_in, make_accelerator
 from medstrata.runtime.files import replacing

@@ -5,8 +5,11 @@ from typing import Literal
 
 from medstrata.data.view_settings import ViewSettings, mild, require_shuffle_shards
 from medstrata.metrics.knn_defaults import NEIGHBOURS, TEMPERATURE
-from medstrata.runtime.errors import require
+from medstrata.pretraining.settings import Schedule
+from medstrata.runtime.errors import require, require_choices
+from medstrata.runtime.precision import Precision
 
+FinetuneProtocol = Literal["full", "frozen"]
 # Of feature reuse: debiased CKA takes four, and subsets are of half of the images at the most.
 FEWEST_IMAGES = 8
 
@@ -38,18 +41,18 @@ class FinetuneSettings:
         views: How training images are varied.
     """
 
-    protocol: Literal["full", "frozen"] = "full"
+    protocol: FinetuneProtocol = "full"
     epochs: int = 20
     min_steps: int = 10
     batch_size: int = 32
     lr: float = 1e-3
     weight_decay: float = 0.0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     seed: int = 0
     shuffle_shards: int | None = None
     subset_seed: int = 0
     metric: str | None = None
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     resamples: int = 1000
     legacy: bool = False
     views: ViewSettings = field(default_factory=lambda: mild(0))
@@ -60,6 +63,7 @@ class FinetuneSettings:
         return self.views.size
 
     def __post_init__(self) -> None:
+        require_choices(self)
         for name in ("epochs", "min_steps", "batch_size", "resamples"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
         require(self.lr > 0, self, "lr", "above 0")
@@ -91,6 +95,7 @@ class ProbeSettings:
     resamples: int = 1000
 
     def __post_init__(self) -> None:
+        require_choices(self)
         for name in ("neighbours", "resamples"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
         for name in ("seed", "subset_seed", "image_size"):
@@ -117,6 +122,7 @@ class AtlasSettings:
     image_size: int = 0
 
     def __post_init__(self) -> None:
+        require_choices(self)
         for name in ("images", "queries", "neighbours"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
         for name in ("seed", "image_size"):
@@ -142,6 +148,7 @@ class ReuseSettings:
     legacy: bool = False
 
     def __post_init__(self) -> None:
+        require_choices(self)
         require(self.seed >= 0, self, "seed", "0 or more")
         require(self.subsets >= 2, self, "subsets", "2 or more")
         require(self.subset_size >= 4, self, "subset_size", "4 or more")

@@ -8,7 +8,7 @@ from typing import Any
 
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
-from medstrata.data.prepare.settings import FITS
+from medstrata.data.prepare.settings import Fit
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import load_classifier
 from medstrata.evaluation.setup import ImageFacts, seeded_encoder
@@ -117,14 +117,8 @@ def open_encoder(
     )
 
 
-def form_for(preprocessing: Preprocessing, fit: str, reading: ReadSettings) -> StoreFormat:
-    """The form of a store of the encoder's own image size and channels.
-
-    Raises:
-        MedstrataError: there is no such fit.
-    """
-    if fit not in FITS:
-        raise MedstrataError(f"fit {fit!r} must be one of {', '.join(FITS)}")
+def form_for(preprocessing: Preprocessing, fit: Fit, reading: ReadSettings) -> StoreFormat:
+    """The form of a store of the encoder's own image size and channels."""
     return StoreFormat(preprocessing.image_size, preprocessing.channels, fit, reading)
 
 

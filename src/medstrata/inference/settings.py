@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field
 
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.runtime.errors import require
+from medstrata.data.prepare.settings import Fit
+from medstrata.models.stages import STAGES
+from medstrata.runtime.errors import require, require_choices
 
 BATCH_SIZE = 256  # images at a time
+_LAYERS = (*STAGES, "pooled", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class EmbedSettings:
 
     stages: tuple[str, ...] = ("pooled",)
     image_size: int = 0
-    fit: str = "pad"
+    fit: Fit = "pad"
     reading: ReadSettings = field(default_factory=ReadSettings)
     batch_size: int = BATCH_SIZE
     strict: bool = False
@@ -35,7 +38,10 @@ class EmbedSettings:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        require(bool(self.stages), self, "stages", "one stage or more")
+        require_choices(self)
+        known = bool(self.stages) and set(self.stages) <= set(_LAYERS)
+        require(known, self, "stages", f"one or more of {', '.join(_LAYERS)}")
+        require(self.seed >= 0, self, "seed", "0 or more")
         require(self.image_size >= 0, self, "image_size", "0 or more")
         require(self.batch_size >= 1, self, "batch_size", "1 or more")
         require(self.workers is None or self.workers >= 1, self, "workers", "1 or more, or none")

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.resize import fit_square
+from medstrata.data.prepare.settings import Fit
 from medstrata.inference.embed import form_for, layer_widths, open_encoder, pick_layers
 from medstrata.inference.inputs import Files, ImageBatch, ImageFile, RefusedImage, image_batches
 from medstrata.models.encoders import LoadedEncoder
@@ -49,7 +50,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         stage: str = "pooled",
         backbone: str | None = None,
         image_size: int = 0,
-        fit_images: str = "pad",
+        fit_images: Fit = "pad",
         window: str = "first",
         batch_size: int = 256,
         seed: int = 0,

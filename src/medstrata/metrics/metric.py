@@ -23,7 +23,7 @@ from medstrata.metrics.scores import (
     quadratic_kappa,
     sensitivity_at_90,
 )
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.import_path import load_object
 
 # A score for every resample: (target, probability, kind, draws) -> (R,), NaN where nothing is
@@ -123,7 +123,7 @@ def _by_resample(name: str, function: Callable[..., Any]) -> _Compute:
                 for counts in draws.counts
             ]
         except Exception as error:  # whatever the user's code raises
-            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            cause = one_line(error, named=True)
             raise MedstrataError(f"metric {name} failed ({cause}); mend it there") from error
         return np.array(scores)
 

@@ -1,6 +1,6 @@
 """Networks: backbones with taps on their stages, heads, weights on disk, features of stored images.
 
-Read: backbones, pooling, heads, preprocessing, encoders, features, importing, settings,
+Read: stages, backbones, pooling, heads, preprocessing, encoders, features, importing, settings,
 import_weights.
 Imports: runtime, metrics, runs, data.
 """

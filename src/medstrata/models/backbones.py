@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from medstrata.models.importing.conversions import timm_config
 from medstrata.models.importing.find_encoder import EncoderInFile
 from medstrata.models.importing.match import Match, match
+from medstrata.models.stages import STAGES
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
-
-NUM_STAGES = 4
 
 
 class Features(NamedTuple):
@@ -54,10 +53,11 @@ def stage_taps(model: Any) -> tuple[dict[str, int], dict[str, int]]:
         model.feature_info.info if hasattr(model.feature_info, "info") else model.feature_info
     )
     if len({entry["reduction"] for entry in info}) == 1:
-        indices = [len(info) * (quarter + 1) // NUM_STAGES - 1 for quarter in range(NUM_STAGES)]
+        quarters = range(1, len(STAGES) + 1)
+        indices = [len(info) * quarter // len(STAGES) - 1 for quarter in quarters]
     else:
-        indices = list(range(len(info)))[-NUM_STAGES:]
-    names = [f"stage{number + 1}" for number in range(len(indices))]
+        indices = list(range(len(info)))[-len(STAGES) :]
+    names = STAGES[: len(indices)]
     return dict(zip(names, indices, strict=True)), {
         name: info[index]["num_chs"] for name, index in zip(names, indices, strict=True)
     }

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -148,8 +147,6 @@ def load_foreign(
     said = described_input(found.path, backbone)
     if image_size is None:
         image_size = (said and said.image_size) or _usual_size(backbone)
-    if image_size < 1:
-        raise MedstrataError(f"image_size must be 1 or more, got {image_size}")
     channels = in_channels or max(own or 3, least_channels)
     network = create_backbone(backbone, in_channels=channels, image_size=image_size)
     matched = take_weights(network, found)
@@ -195,12 +192,6 @@ def _per_channel(
         return usual
     if len(given) not in (1, len(usual)):
         raise MedstrataError(f"{name} has {len(given)} values; give one, or one of {len(usual)}")
-    least = 0.0 if name == "mean" else math.nextafter(0.0, 1.0)  # a deviation of 0 divides by 0
-    if not all(least <= value <= 1 for value in given):
-        shown = ", ".join(f"{value:g}" for value in given)
-        raise MedstrataError(
-            f"{name} {shown} is not of values in 0..1; divide by 255 what is of values in 0..255"
-        )
     return tuple(float(value) for value in given) * (len(usual) // len(given))
 
 

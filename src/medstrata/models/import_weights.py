@@ -40,8 +40,6 @@ def import_weights(
     """
     file, out = Path(file), Path(out)
     chosen = settings or ImportSettings()
-    if chosen.in_channels not in (None, 1, 3):
-        raise MedstrataError(f"in_channels must be 1 or 3, got {chosen.in_channels}")
     _require_room(file, out, overwrite=overwrite)
     found = find_encoder(file, prefix=chosen.prefix, encoder=chosen.encoder)
     loaded, matched = load_foreign(

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from medstrata.models.backbones import stage_taps
+from medstrata.models.stages import STAGES
 from medstrata.pretraining.losses import IntermediateLoss, IntermediateLosses, build_intermediate
-from medstrata.pretraining.settings import STAGES, IntermediateSettings
+from medstrata.pretraining.settings import IntermediateSettings
 from medstrata.runtime.errors import MedstrataError
 
 

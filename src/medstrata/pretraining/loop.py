@@ -29,7 +29,8 @@ from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettin
 from medstrata.pretraining.view_sheet import save_view_sheet
 from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
-from medstrata.runs.trackers import Track, Tracker, no_tracker, require_installed, tracking
+from medstrata.runs.tracker_names import Tracker
+from medstrata.runs.trackers import Track, no_tracker, require_installed, tracking
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import computed_in, device_name, make_accelerator
 from medstrata.runtime.distributed import gather

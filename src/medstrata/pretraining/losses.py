@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from medstrata.models.pooling import global_average_pool
 from medstrata.pretraining.settings import IntermediateSettings
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.import_path import load_object
 
 
@@ -225,7 +225,7 @@ def _build_foreign(settings: IntermediateSettings, channels: int) -> nn.Module:
     try:
         loss = make(channels, **settings.options)
     except Exception as error:  # whatever the user's code raises
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        cause = one_line(error, named=True)
         raise MedstrataError(
             f"intermediate loss {settings.loss} cannot be built for {channels} channels with "
             f"options {settings.options}: {cause}"

@@ -20,8 +20,8 @@ from medstrata.data.view_settings import (
     paper_histopathology,
     paper_retina,
 )
+from medstrata.models.stages import STAGES
 from medstrata.pretraining.settings import (
-    STAGES,
     ContrastiveSettings,
     IntermediateSettings,
     OptimizerSettings,

@@ -1,12 +1,12 @@
 """Learning-rate schedules: pure functions of the step."""
 
 import math
-from typing import Literal
+from typing import assert_never
+
+from medstrata.pretraining.settings import Schedule
 
 
-def lr_factor(
-    step: int, *, steps: int, warmup_steps: int, schedule: Literal["cosine", "constant"]
-) -> float:
+def lr_factor(step: int, *, steps: int, warmup_steps: int, schedule: Schedule) -> float:
     """Factor on the learning rate at a step.
 
     Args:
@@ -21,7 +21,11 @@ def lr_factor(
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
-    if schedule == "constant":
-        return 1.0
-    progress = (step - warmup_steps) / max(1, steps - warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * progress))
+    match schedule:
+        case "cosine":
+            progress = (step - warmup_steps) / max(1, steps - warmup_steps)
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        case "constant":
+            return 1.0
+        case _:
+            assert_never(schedule)

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from medstrata.data.view_settings import ViewSettings, moco_v2, require_shuffle_shards
-from medstrata.runtime.errors import require
+from medstrata.models.stages import STAGES
+from medstrata.runtime.errors import require, require_choices
+from medstrata.runtime.precision import Precision
 
 # Of a remote store, shards that are mixed at a time if nothing is said.
 REMOTE_SHUFFLE_SHARDS = 8
-STAGES = ("stage1", "stage2", "stage3", "stage4")
 LossName = Literal["none", "mse", "barlow_twins", "centered_cosine"]
+Schedule = Literal["cosine", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,7 @@ class ContrastiveSettings:
     key_sub_batches: int = 4
 
     def __post_init__(self) -> None:
+        require_choices(self)
         require(self.head_size >= 1, self, "head_size", "1 or more")
         require(self.temperature > 0, self, "temperature", "above 0")
         require(0 <= self.momentum <= 1, self, "momentum", "between 0 and 1")
@@ -73,6 +76,7 @@ class IntermediateSettings:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require_choices(self)
         names, foreign = get_args(LossName), ":" in self.loss
         require(
             foreign or self.loss in names,
@@ -108,10 +112,11 @@ class OptimizerSettings:
     lr_batch: int = 256
     sgd_momentum: float = 0.9
     weight_decay: float = 1e-4
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     warmup_epochs: float = 1.0
 
     def __post_init__(self) -> None:
+        require_choices(self)
         require(self.lr > 0, self, "lr", "above 0")
         require(self.lr_batch >= 0, self, "lr_batch", "0 or more")
         require(0 <= self.sgd_momentum < 1, self, "sgd_momentum", "0 or more and below 1")
@@ -164,7 +169,7 @@ class PretrainSettings:
     accumulate: int = 1
     seed: int = 0
     shuffle_shards: int | None = None
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     compile: bool = False
     shard: bool = False
     knn_task: str = ""
@@ -176,6 +181,7 @@ class PretrainSettings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
 
     def __post_init__(self) -> None:
+        require_choices(self)
         for name in ("epochs", "batch_size", "accumulate", "keep_checkpoints"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
         require(self.seed >= 0, self, "seed", "0 or more")
@@ -208,6 +214,7 @@ class BenchSettings:
     epochs: int | None = None
 
     def __post_init__(self) -> None:
+        require_choices(self)
         for name in ("size", "batch_size", "steps", "images", "epochs"):
             value = getattr(self, name)
             require(value is None or value >= 1, self, name, "1 or more")

@@ -7,19 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracker, WandBTracker
 
 from medstrata.runs.folder import flat
+from medstrata.runs.tracker_names import Tracker
 from medstrata.runtime.console import say, warn
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.files import write_text
 
-Tracker = Literal["tensorboard", "wandb", "mlflow"]
 Track = Callable[[Mapping[str, float], int], None]  # numbers by name, and their step
 _PROJECT = "medstrata"
 _IDENTITY = "trackers.json"
+_LONGEST = 200  # characters that a tracker may say of its troubles
 
 
 def no_tracker(_values: Mapping[str, float], _step: int) -> None:
@@ -58,7 +59,8 @@ def tracking(
                 try:
                     running[name].log(dict(values), step=at)
                 except Exception as error:  # noqa: BLE001  (a server's troubles must not end a run)
-                    warn(f"{name} failed ({_first_line(error)}); the run goes on without it")
+                    cause = one_line(error, limit=_LONGEST)
+                    warn(f"{name} failed ({cause}); the run goes on without it")
                     _finish(name, running.pop(name))
 
         yield track
@@ -71,7 +73,8 @@ def _finish(name: Tracker, tracker: GeneralTracker) -> None:
     try:
         tracker.finish()
     except Exception as error:  # noqa: BLE001  (what was trained must still be written)
-        warn(f"{name} did not end well ({_first_line(error)}); metrics.jsonl has all numbers")
+        cause = one_line(error, limit=_LONGEST)
+        warn(f"{name} did not end well ({cause}); metrics.jsonl has all numbers")
 
 
 def require_installed(names: Sequence[Tracker]) -> None:
@@ -94,7 +97,8 @@ def _start(name: Tracker, folder: Path, settings: Mapping[str, Any], step: int) 
         if name != "tensorboard":  # its table of settings wants final scores; config.yaml has them
             started.store_init_configuration(_shown(settings))
     except Exception as error:
-        raise MedstrataError(f"the tracker {name} does not start: {_first_line(error)}") from error
+        cause = one_line(error, limit=_LONGEST)
+        raise MedstrataError(f"the tracker {name} does not start: {cause}") from error
     if isinstance(started, MLflowTracker):
         _remember(folder, name, started.tracker.info.run_id)
     return started
@@ -172,7 +176,3 @@ def _shown(settings: Mapping[str, Any]) -> dict[str, Any]:
         name: value if isinstance(value, plain) else str(value)
         for name, value in flat(settings).items()
     }
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

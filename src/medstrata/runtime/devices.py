@@ -1,7 +1,7 @@
 """Where the work runs, and the precision that the hardware has."""
 
 from types import MethodType
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 from accelerate import Accelerator
@@ -9,11 +9,10 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from medstrata.runtime.machine import processor_flags
+from medstrata.runtime.precision import Precision
 
 
-def make_accelerator(
-    precision: Literal["auto", "fp32", "bf16"], accumulate: int = 1
-) -> Accelerator:
+def make_accelerator(precision: Precision, accumulate: int = 1) -> Accelerator:
     """The device and precision of a call: a GPU where there is one, else the CPU.
 
     A public function that calls this gives the caller's state back by `process_state_kept`.
@@ -32,11 +31,17 @@ def evaluation_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def mixed_precision(wanted: Literal["auto", "fp32", "bf16"]) -> Literal["no", "bf16"]:
+def mixed_precision(wanted: Precision) -> Literal["no", "bf16"]:
     """What Accelerate is told: bf16 when wanted, or when the hardware computes it natively."""
-    if wanted == "auto":
-        return "bf16" if has_native_bf16() else "no"
-    return "bf16" if wanted == "bf16" else "no"
+    match wanted:
+        case "auto":
+            return "bf16" if has_native_bf16() else "no"
+        case "bf16":
+            return "bf16"
+        case "fp32":
+            return "no"
+        case _:
+            assert_never(wanted)
 
 
 def has_native_bf16() -> bool:

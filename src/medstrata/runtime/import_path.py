@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 
 
 def load_object(path: str, what: str) -> Any:
@@ -41,5 +41,5 @@ def load_object(path: str, what: str) -> Any:
 def _failed(
     what: str, path: str, module_name: str, error: Exception | SystemExit
 ) -> MedstrataError:
-    cause = " ".join(f"{type(error).__name__}: {error}".split())
+    cause = one_line(error, named=True)
     return MedstrataError(f"{what} {path}: importing {module_name} failed ({cause}); mend it there")

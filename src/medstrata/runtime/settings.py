@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jsonargparse import ArgumentParser
 
+from medstrata.runtime.errors import one_line
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -55,7 +57,7 @@ def parse_settings(
         # The parser writes into what it is given.
         typed = parser.instantiate(parser.parse_object(deepcopy(dict(values))))
     except (ArgumentError, TypeError, KeyError, ValueError) as error:
-        words = " ".join(str(error).split())
+        words = one_line(error)
         raise ValueError(re.sub(r"Problem with given class_path '[^']*': ", "", words)) from error
     return kind(**{name: getattr(typed, name) for name in known})
 

@@ -4,7 +4,6 @@ import math
 import time
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -17,13 +16,12 @@ from medstrata.models.backbones import Backbone, Features, create_backbone
 from medstrata.runtime.console import duration, say
 from medstrata.runtime.devices import device_name, make_accelerator, spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.precision import Precision
 from medstrata.runtime.process_state import process_state_kept
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import StudyCell, input_digests, plan, store_path
 from medstrata.studies.progress import CellDurations
 from medstrata.studies.settings import StudySettings
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 _FLOAT = 4  # bytes
 _TIMED_BATCH = 16

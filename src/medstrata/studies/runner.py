@@ -10,7 +10,7 @@ from types import FrameType
 import yaml
 from filelock import FileLock, Timeout
 
-from medstrata.runtime.errors import MedstrataError, Stopped
+from medstrata.runtime.errors import MedstrataError, Stopped, one_line
 from medstrata.runtime.files import write_text
 from medstrata.runtime.signals import SCHEDULER_SIGNALS, handled
 from medstrata.studies.ledger import Ledger
@@ -127,7 +127,7 @@ class _Run:
             return
         if isinstance(error, Stopped | KeyboardInterrupt):
             raise KeyboardInterrupt
-        why = " ".join(str(error).split()) or type(error).__name__
+        why = one_line(error)
         self._attempts[cell] += 1
         # What a user must mend does not mend itself by another try.
         if isinstance(error, MedstrataError) or self._attempts[cell] == _ATTEMPTS:

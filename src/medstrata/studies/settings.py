@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import yaml
 
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.evaluation.settings import (
     AtlasSettings,
+    FinetuneProtocol,
     FinetuneSettings,
     ProbeSettings,
     ReuseSettings,
@@ -22,10 +23,8 @@ from medstrata.metrics.kinds import TaskKind
 from medstrata.pretraining.recipes import RECIPES, recipe
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, require, require_choices
 from medstrata.runtime.settings import parse_settings, replace_settings
-
-Protocol = Literal["full", "frozen"]
 
 # What a study's `prepare` may hold beside the source and the settings.
 PREPARE_OPTIONS = ("preview", "workers", "allow_leakage", "overwrite")
@@ -57,6 +56,7 @@ class DataSettings:
     finetune: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require_choices(self)
         if (self.store is None) == (self.prepare is None):
             raise ValueError("a data set has either store or prepare")
         if self.prepare is not None and "source" not in self.prepare:
@@ -90,6 +90,7 @@ class ArmSettings:
     pretrain: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require_choices(self)
         if (self.encoder is None) == (self.recipe is None):
             raise ValueError("an arm has either encoder or recipe")
         if self.recipe is not None and self.recipe not in RECIPES:
@@ -119,6 +120,7 @@ class ProtocolSettings:
     grid: dict[str, list[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require_choices(self)
         empty = [name for name, values in self.grid.items() if not values]
         if empty:
             raise ValueError(f"grid.{empty[0]} lists no value")
@@ -137,6 +139,12 @@ class AnalysisSettings:
     fractions: list[float] | None = None
     seeds: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        sound = all(0 < fraction <= 1 for fraction in self.fractions or ())
+        require(sound, self, "fractions", "above 0 and at most 1, or none")
+        require(self.seeds is None or self.seeds >= 1, self, "seeds", "1 or more, or none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +176,7 @@ class StudySettings:
     seeds: int = 3
     pretrain_seeds: int = 1
     pretrain: dict[str, Any] = field(default_factory=dict)
-    protocols: dict[Protocol, ProtocolSettings] = field(
+    protocols: dict[FinetuneProtocol, ProtocolSettings] = field(
         default_factory=lambda: {"full": ProtocolSettings(), "frozen": ProtocolSettings()}
     )
     probe: AnalysisSettings | None = field(default_factory=AnalysisSettings)
@@ -177,21 +185,21 @@ class StudySettings:
     legacy: bool = False
 
     def __post_init__(self) -> None:
+        require_choices(self)
         for name in ("data", "arms", "fractions", "protocols"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty")
         for name in (*self.data, *self.arms):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"name {name!r} may hold letters, digits and _ - + . only")
-        if unknown := sorted(self.protocols.keys() - set(get_args(Protocol))):
+        if unknown := sorted(self.protocols.keys() - set(get_args(FinetuneProtocol))):
             raise ValueError(
-                f"no protocol {unknown[0]!r}; there are {', '.join(get_args(Protocol))}"
+                f"no protocol {unknown[0]!r}; there are {', '.join(get_args(FinetuneProtocol))}"
             )
         if wrong := [one for one in self.fractions if not 0 < one <= 1]:
             raise ValueError(f"fractions must be above 0 and at most 1, got {wrong[0]}")
         for name in ("seeds", "pretrain_seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+            require(getattr(self, name) >= 1, self, name, "1 or more")
         self._check_cells()
 
     def _check_cells(self) -> None:
@@ -225,7 +233,7 @@ class StudySettings:
         settings = replace_settings(settings, {"views": self.data[data].views})
         return replace(settings, knn_task=settings.knn_task or self.data[data].task)
 
-    def finetune(self, data: str, protocol: Protocol) -> FinetuneSettings:
+    def finetune(self, data: str, protocol: FinetuneProtocol) -> FinetuneSettings:
         """Settings of fine-tuning on one data set, still with seed 0."""
         settings = FinetuneSettings(protocol=protocol)
         for changes in (self.protocols[protocol].settings, self.data[data].finetune):

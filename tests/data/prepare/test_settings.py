@@ -17,7 +17,7 @@ from medstrata.studies.settings import DataSettings
     [
         ({"size": 7}, "PrepareSettings.size must be 8 to 4096 pixels, or none, got 7"),
         ({"size": 5000}, "size must be 8 to 4096"),
-        ({"channels": 2}, "channels must be 1 \\(grey\\), 3 \\(colour\\) or none, got 2"),
+        ({"channels": 2}, "PrepareSettings.channels must be one of 1, 3, none, got 2"),
         ({"fit": "squash"}, "fit must be one of pad, crop, stretch, keep, fundus"),
         ({"uncertain": "maybe"}, "uncertain must be one of unknown, negative, positive"),
         ({"max_quarantine": 1.5}, "max_quarantine must be 0 to 1"),

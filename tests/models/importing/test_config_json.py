@@ -131,6 +131,7 @@ def test_what_is_no_description_is_passed_over(
         {"std": ["wide"]},
         {"input_size": ["large"]},
         {"input_size": []},
+        {"input_size": [3, 0, 0]},
         {"input_size": float("inf")},
     ],
 )

@@ -69,7 +69,7 @@ def read_columns(
             encoding="utf-8-sig",
         )
     except (ValueError, OSError, EOFError) as error:  # ParserError, UnicodeDecodeError, BadGzipFile
-        raise DamagedCopy(f"{path} cannot be read ({one_line(error)})") from error
+        raise DamagedCopy(f"{path} cannot be read ({one_line(error, limit=120)})") from error
     table.columns = [str(name).strip() for name in table.columns]
     lacking = [name for name in needed if name not in table.columns]
     if lacking:

@@ -183,7 +183,7 @@ def _find_signature(signatures: Sequence[tuple[int, bytes, str]], data: bytes) -
 def _fault(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {os.strerror(error.errno)}"
-    text = one_line(error) or type(error).__name__
+    text = one_line(error, limit=120)
     return f"{'truncated' if 'truncated' in text.lower() else 'damaged'}: {text}"
 
 

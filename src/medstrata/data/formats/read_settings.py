@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from medstrata.runtime.errors import require
+from medstrata.runtime.errors import require, require_choices
 
 Axis = Literal["axial", "coronal", "sagittal"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -43,6 +43,7 @@ class ReadSettings:
     bits: Literal[8, 16] = 8
 
     def __post_init__(self) -> None:
+        require_choices(self)
         start = self.window.strip()[:1]
         looks_numeric = start in tuple("+-.0123456789")
         require(
@@ -58,8 +59,6 @@ class ReadSettings:
             "frames",
             "middle, all or every:N, N above 0",
         )
-        require(self.axis in AXES, self, "axis", f"one of {', '.join(AXES)}")
-        require(self.bits in (8, 16), self, "bits", "8 or 16")
 
     @property
     def step(self) -> int | None:

@@ -23,8 +23,10 @@ from medstrata.data.formats.read import read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import Refused
 from medstrata.data.prepare.resize import fit_square
+from medstrata.data.prepare.settings import Fit
 from medstrata.data.sources import OUTSIDE
 from medstrata.data.store.layout import SHARD_BYTES, SHARD_ROWS
+from medstrata.runtime.errors import require_choices
 from medstrata.runtime.threads import image_threads
 
 
@@ -41,8 +43,11 @@ class StoreFormat:
 
     size: int
     channels: int
-    fit: str
+    fit: Fit
     reading: ReadSettings
+
+    def __post_init__(self) -> None:
+        require_choices(self)
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.formats.refusals import Refused
+from medstrata.data.prepare.settings import Fit
 
 _LIT = 0.06  # of the full range: what is brighter than this belongs to the fundus
 
 
 def fit_square(
-    pixels: NDArray[Any], size: int, channels: int, fit: str
+    pixels: NDArray[Any], size: int, channels: int, fit: Fit
 ) -> tuple[NDArray[Any], str]:
     """Bring an image to a square of a given size and number of channels.
 

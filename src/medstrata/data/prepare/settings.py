@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from medstrata.data.formats.read_settings import Axis, ReadSettings
-from medstrata.runtime.errors import require
+from medstrata.runtime.errors import require, require_choices
 
 Fit = Literal["pad", "crop", "stretch", "keep", "fundus"]
 Uncertain = Literal["unknown", "negative", "positive"]
-FITS: tuple[Fit, ...] = get_args(Fit)
 SMALLEST, LARGEST_KEPT = 8, 4096  # sides of stored images in pixels
 
 
@@ -24,7 +23,7 @@ class PrepareSettings:
         labels: CSV or Parquet table; the source itself if that is a list.
         size: Side of the stored images in pixels, 8 to 4096; none takes the longest side among
             some images, at most 256.
-        channels: 1 or 3; none takes 1 if the images looked at are all grey.
+        channels: 1 (grey) or 3 (colour); none takes 1 if the images looked at are all grey.
         fit: `pad` with black, `crop` to the middle or `stretch` images that are not square; `keep`
             patches at their size, or cut out the lit circle of a `fundus`.
         window: How deep grey values become grey levels: `first` (of the DICOM file, else
@@ -72,13 +71,10 @@ class PrepareSettings:
         return ReadSettings(window=self.window, frames=self.frames, axis=self.axis, bits=self.bits)
 
     def __post_init__(self) -> None:
+        require_choices(self)
         sizes = f"{SMALLEST} to {LARGEST_KEPT} pixels, or none"
         sound = self.size is None or SMALLEST <= self.size <= LARGEST_KEPT
         require(sound, self, "size", sizes)
-        require(self.channels in (None, 1, 3), self, "channels", "1 (grey), 3 (colour) or none")
-        require(self.fit in FITS, self, "fit", f"one of {', '.join(FITS)}")
-        words = get_args(Uncertain)
-        require(self.uncertain in words, self, "uncertain", f"one of {', '.join(words)}")
         require(0 <= self.max_quarantine <= 1, self, "max_quarantine", "0 to 1")
         _ = self.reading  # which checks its own part
         if self.bits == 16 and self.channels == 3:

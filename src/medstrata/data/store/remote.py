@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.files import replacing
 from medstrata.runtime.optional import import_optional
 
@@ -46,7 +46,7 @@ class Remote:
             self._store = obstore.store.from_url(self.address, **options)
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise MedstrataError(
-                f"{address} is no address of object storage ({_first_line(error)}): write it as "
+                f"{address} is no address of object storage ({_happened(error)}): write it as "
                 "s3://bucket/cxr.store"
             ) from error
 
@@ -124,17 +124,16 @@ class Remote:
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
             raise MedstrataError(
                 f"{self.address}/{name} could not be {done}, access was denied "
-                f"({_first_line(error)}): check the credentials in the environment, such as "
+                f"({_happened(error)}): check the credentials in the environment, such as "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             ) from error
         except (exceptions.BaseError, OSError) as error:
             raise MedstrataError(
-                f"{self.address}/{name} could not be {done} ({_first_line(error)}): check address, "
+                f"{self.address}/{name} could not be {done} ({_happened(error)}): check address, "
                 "credentials and network, then give the same command again, with --resume for a run"
             ) from error
 
 
-def _first_line(error: Exception) -> str:
+def _happened(error: Exception) -> str:
     """What happened, without the debugging output below it."""
-    lines = [line.strip() for line in str(error).partition("Debug source")[0].splitlines()]
-    return " ".join(filter(None, lines))[:300]
+    return one_line(error).partition("Debug source")[0].strip()[:300]

@@ -82,4 +82,6 @@ def _size(said: Mapping[str, Any]) -> int | None:
     size = said.get("image_size", said.get("input_size"))
     if isinstance(size, list | tuple):
         size = size[-1]
+    if size is not None and int(size) < 1:
+        raise ValueError("not a side in pixels")
     return None if size is None else int(size)

@@ -187,7 +187,8 @@ def _read(run: Finetune | Probe, task: TaskFacts) -> _Rows:
         rows = _test_rows(path, task, tuple(run.read_outs))
     # pyarrow's errors are OSError, ValueError and KeyError.
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _UnusableError(f"predictions.parquet cannot be read ({one_line(error)})") from error
+        cause = one_line(error, limit=120)
+        raise _UnusableError(f"predictions.parquet cannot be read ({cause})") from error
     if len(rows.target) != run.test.images:
         raise _UnusableError(
             "predictions.parquet holds another number of test images than result.json"

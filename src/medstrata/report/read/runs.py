@@ -13,7 +13,7 @@ from medstrata.report.read.facts import ReportNote, Run, RunFiles
 from medstrata.report.read.from_json import read_record
 from medstrata.report.read.results import KINDS, Finetune, Pretrain
 from medstrata.runs.metrics_log import read_metrics
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 
 Kind = TypeVar("Kind", bound=Run)
 
@@ -93,7 +93,7 @@ def _read_run(folder: Path, name: str, notes: list[ReportNote]) -> Run | None:
     except KeyError as error:
         why = f"result.json lacks {error.args[0]}: left out"
     except (ValueError, TypeError, AttributeError, OSError, MedstrataError) as error:
-        why = f"result.json cannot be read ({' '.join(str(error).split())}): left out"
+        why = f"result.json cannot be read ({one_line(error)}): left out"
     notes.append(ReportNote(what=name, why=why))
     return None
 
