@@ -118,7 +118,7 @@ def test_no_checkpoint_is_without_its_epochs_record(tiny_store: Store, tmp_path:
         return save_checkpoint(folder, step, state, keep)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medstrata.pretraining.loop.save_checkpoint", keeping)
+        patch.setattr("medstrata.pretraining.checkpoint.save_checkpoint", keeping)
         settings = small("fair/moco_mse", epochs=2, checkpoint_every=1)
         run = pretrain(tiny_store, settings, tmp_path / "run")
     ends = [record["step"] for record in records(run, "epoch")]

@@ -1,7 +1,6 @@
 """What a pre-training run is made of, put together from its settings and a store."""
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from medstrata.models import preprocessing as preprocess
 from medstrata.models.backbones import Backbone, create_backbone, take_weights
 from medstrata.models.importing.find_encoder import find_encoder
 from medstrata.models.preprocessing import Preprocessing
-from medstrata.pretraining.fsdp import copy_whole, put_back, shard, whole_state
+from medstrata.pretraining.fsdp import copy_whole, shard
 from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.moco import EncoderWithHead, MoCo, Queue
 from medstrata.pretraining.monitors import Monitor, make_monitor
@@ -187,30 +186,7 @@ def base_lr(settings: PretrainSettings) -> float:
     return optimizer.lr * images / optimizer.lr_batch if optimizer.lr_batch else optimizer.lr
 
 
-def model_state(training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
-    """State of model and optimizer for a checkpoint; all processes must call this."""
-    if training.settings.shard:
-        return whole_state(training.model, training.optimizer.optimizer)
-    return training.model.state_dict(), training.optimizer.state_dict()
-
-
 def update_monitored_backbone(training: Training) -> None:
     """Bring what monitors and exports see up to date; all processes must call this."""
     if training.settings.shard:
         copy_whole(training.model.query_encoder.backbone, training.monitored_backbone)
-
-
-def restore(training: Training, state: Mapping[str, Any]) -> None:
-    """Put a checkpoint's state back; all processes must call this."""
-    training.step = state["step"]
-    training.queue.load_state_dict(state["queue"])
-    if training.settings.shard:
-        optimizer = training.optimizer.optimizer
-        put_back(training.model, optimizer, state["model"], state["optimizer"])
-    else:
-        training.model.load_state_dict(state["model"])
-        training.optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["torch_rng"])
-    if state["cuda_rng"]:
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
-    update_monitored_backbone(training)

@@ -12,14 +12,8 @@ from torch import Tensor
 from medstrata.data.loader import Batch
 from medstrata.data.store.store import Store
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
-from medstrata.pretraining.build import (
-    Training,
-    base_lr,
-    build,
-    model_state,
-    restore,
-    update_monitored_backbone,
-)
+from medstrata.pretraining.build import Training, base_lr, build, update_monitored_backbone
+from medstrata.pretraining.checkpoint import restore_training, save_training
 from medstrata.pretraining.moco import Loss, update_key_encoder
 from medstrata.pretraining.profile.profile import Watch, profiling, unwatched
 from medstrata.pretraining.recipes import arm_of
@@ -27,7 +21,6 @@ from medstrata.pretraining.recorder import Recorder
 from medstrata.pretraining.schedule import lr_factor
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
 from medstrata.pretraining.view_sheet import save_view_sheet
-from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
 from medstrata.runs.tracker_names import Tracker
 from medstrata.runs.trackers import Track, no_tracker, require_installed, tracking
@@ -85,18 +78,15 @@ def pretrain(
     if read_result(out) is not None:
         say(f"{out} is finished already; nothing to do")
         return out
-    saved = checkpoints(out / "checkpoints")
-    state = load_checkpoint(saved[-1]) if saved else None
-    if state is not None:
-        restore(training, state)
-        say(f"resuming {out} at step {training.step}")
+    metrics_length = restore_training(training)
     if accelerator.is_main_process and not (out / "views.png").is_file():
         save_view_sheet(out / "views.png", training.loader)
     named = trackers if accelerator.is_main_process else ()
-    with tracking(named, out, described, step=training.step) as track:
-        length = state["metrics_length"] if state else 0
-        with profiling(training, wanted=profile) as watch:
-            epochs = train(training, metrics_length=length, track=track, watch=watch)
+    with (
+        tracking(named, out, described, step=training.step) as track,
+        profiling(training, wanted=profile) as watch,
+    ):
+        epochs = train(training, metrics_length=metrics_length, track=track, watch=watch)
     if accelerator.is_main_process:
         _finish(training, store, epochs)
     accelerator.wait_for_everyone()
@@ -171,6 +161,10 @@ def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
 def training_step(t: Training, batch: Batch) -> Loss:
     """One step of momentum contrast (He et al. 2020, algorithm 1) with intermediate losses."""
     with t.accelerator.accumulate(t.wrapped):
+        # NOTE: algorithm 1 moves the key encoder at the end of a step; here it moves before the
+        # next pass, as in its authors' code. All losses are the same: nothing changes the weights
+        # in between, and before the first step both encoders are equal, so it stays where it is.
+        # Only the key encoder that is saved last is one move behind, and nothing is read from it.
         if t.step % t.settings.accumulate == 0:
             update_key_encoder(t.model, t.settings.contrastive.momentum)
         query_view, key_view = (t.preprocessing(view) for view in batch.views)
@@ -213,21 +207,8 @@ def _set_lr(t: Training) -> float:
 
 
 def _save(t: Training, recorder: Recorder) -> None:
-    """Everything a run needs to go on as if it had never stopped."""
     recorder.flush()
-    model, optimizer = model_state(t)
-    if t.accelerator.is_main_process:
-        state = {
-            "step": t.step,
-            "model": model,
-            "queue": t.queue.state_dict(),
-            "optimizer": optimizer,
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "metrics_length": recorder.length,
-        }
-        save_checkpoint(t.folder / "checkpoints", t.step, state, t.settings.keep_checkpoints)
-    t.accelerator.wait_for_everyone()
+    save_training(t, recorder.length)
 
 
 def _finish(t: Training, store: Store, epochs: Sequence[Mapping[str, Any]]) -> None:

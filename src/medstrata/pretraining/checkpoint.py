@@ -1,0 +1,74 @@
+"""What a checkpoint of pre-training holds, and how a run goes on from it."""
+
+from typing import Any
+
+import torch
+
+from medstrata.pretraining.build import Training, update_monitored_backbone
+from medstrata.pretraining.fsdp import put_back, whole_state
+from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkpoint
+from medstrata.runtime.console import say
+
+
+def save_training(training: Training, metrics_length: int) -> None:
+    """Write everything a run needs to go on as if it had never stopped; all processes call this.
+
+    Args:
+        training: As it is after a step.
+        metrics_length: Bytes of metrics.jsonl that belong to the steps so far.
+    """
+    model, optimizer = _model_state(training)
+    if training.accelerator.is_main_process:
+        # Whatever is added here is put back by `restore_training`.
+        state = {
+            "step": training.step,
+            "model": model,
+            "queue": training.queue.state_dict(),
+            "optimizer": optimizer,
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "metrics_length": metrics_length,
+        }
+        keep = training.settings.keep_checkpoints
+        save_checkpoint(training.folder / "checkpoints", training.step, state, keep)
+    training.accelerator.wait_for_everyone()
+
+
+def restore_training(training: Training) -> int:
+    """Put the newest checkpoint of the run's folder back, if there is one; all processes call this.
+
+    Returns:
+        As `save_training` was given `metrics_length`; 0 for a run that has just begun.
+
+    Raises:
+        MedstrataError: the checkpoint is damaged, or of a version that draws otherwise.
+    """
+    saved = checkpoints(training.folder / "checkpoints")
+    if not saved:
+        return 0
+    state = load_checkpoint(saved[-1])
+    training.step = state["step"]
+    _put_model_back(training, state["model"], state["optimizer"])
+    training.queue.load_state_dict(state["queue"])
+    torch.set_rng_state(state["torch_rng"])
+    if state["cuda_rng"]:
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    say(f"resuming {training.folder} at step {training.step}")
+    return int(state["metrics_length"])
+
+
+def _model_state(training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
+    """State of model and optimizer, whole tensors; of split weights in the main process alone."""
+    if training.settings.shard:
+        return whole_state(training.model, training.optimizer.optimizer)
+    return training.model.state_dict(), training.optimizer.state_dict()
+
+
+def _put_model_back(training: Training, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
+    """Put back what `_model_state` gave."""
+    if training.settings.shard:
+        put_back(training.model, training.optimizer.optimizer, model, optimizer)
+    else:
+        training.model.load_state_dict(model)
+        training.optimizer.load_state_dict(optimizer)
+    update_monitored_backbone(training)
