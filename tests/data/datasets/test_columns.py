@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from medstrata.data.datasets.check import check
+from medstrata.data.datasets.columns import walk_files
 from medstrata.data.datasets.registry import DATASETS
 from medstrata.runtime.errors import MedstrataError
 from support.dataset_trees import TREES
@@ -46,3 +47,16 @@ def test_a_broken_table_is_named_with_its_source(name: str, file: str, tmp_path:
 def test_a_missing_root_is_said(name: str, tmp_path: Path) -> None:
     with pytest.raises(MedstrataError, match="nowhere"):
         DATASETS[name].index(tmp_path / "nowhere")
+
+
+def test_files_of_a_folder_come_before_those_below_it(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for file in ("b.png", "a/2.png", "a/1.png", ".hidden.png", ".git/3.png", "c.png"):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    elsewhere.mkdir()
+    (elsewhere / "4.png").touch()
+    (root / "link").symlink_to(elsewhere)
+    own = ["b.png", "c.png", "a/1.png", "a/2.png"]
+    assert list(walk_files(root, follow_links=False)) == own
+    assert list(walk_files(root, follow_links=True)) == [*own, "link/4.png"]

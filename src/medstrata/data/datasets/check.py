@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from medstrata.data.datasets.columns import visible
+from medstrata.data.datasets.columns import walk_files
 from medstrata.data.datasets.dataset import SPLIT, Dataset
 from medstrata.data.splits import torn_patients
 from medstrata.runtime.console import progress_bar, say
@@ -101,7 +101,10 @@ def _labels(dataset: Dataset, table: pd.DataFrame) -> Iterator[Discrepancy]:
 
 def _files(table: pd.DataFrame, folder: Path) -> Iterator[Discrepancy]:
     listed = pd.Index(table["file"].unique())
-    sizes = pd.Series(dict(_walk(folder)), dtype="int64")
+    found = ((name, folder / name) for name in walk_files(folder, follow_links=True))
+    sizes = pd.Series(
+        {name: path.stat().st_size for name, path in found if path.is_file()}, dtype="int64"
+    )
     missing = listed.difference(sizes.index)
     if len(missing):
         yield Discrepancy(
@@ -115,15 +118,6 @@ def _files(table: pd.DataFrame, folder: Path) -> Iterator[Discrepancy]:
     unlisted = images.difference(listed)
     if len(unlisted):
         yield Discrepancy("note", f"{len(unlisted):,} images are not listed: {first_few(unlisted)}")
-
-
-def _walk(root: Path, below: str = "") -> Iterator[tuple[str, int]]:
-    """Visible files with their bytes; names are relative to the root. Links are followed."""
-    for entry in visible(root / below):
-        if entry.is_dir():
-            yield from _walk(root, f"{below}{entry.name}/")
-        elif entry.is_file():
-            yield below + entry.name, entry.stat().st_size
 
 
 def _checksums(dataset: Dataset, table: pd.DataFrame, folder: Path) -> Iterator[Discrepancy]:

@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +148,7 @@ def text_table(columns: Mapping[str, pd.Series] | pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def visible(folder: Path) -> list[os.DirEntry[str]]:
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
     """The visible files and folders in a folder, in order of their names; none without it."""
     if not folder.is_dir():
         return []
@@ -157,9 +157,26 @@ def visible(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(visible, key=lambda entry: entry.name)
 
 
+def walk_files(root: Path, *, follow_links: bool) -> Iterator[str]:
+    """Visible files below a folder, as POSIX paths relative to it, in an order that stays.
+
+    A folder's own files come first, then those of the folders in it, each in order of their names.
+
+    Args:
+        root: The folder.
+        follow_links: Whether folders that are links are entered.
+    """
+    for folder, folders, names in os.walk(root, followlinks=follow_links):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(folder).relative_to(root).as_posix()
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield name if here == "." else f"{here}/{name}"
+
+
 def folders_in(folder: Path) -> list[str]:
     """Names of the visible folders in a folder, sorted; none if it is not there."""
-    return [entry.name for entry in visible(folder) if entry.is_dir()]
+    return [entry.name for entry in _visible(folder) if entry.is_dir()]
 
 
 def files_in(root: Path, folders: Sequence[str], suffix: str) -> pd.Series:
@@ -167,7 +184,7 @@ def files_in(root: Path, folders: Sequence[str], suffix: str) -> pd.Series:
     paths = [
         posixpath.join(folder, entry.name)
         for folder in folders
-        for entry in visible(root / folder)
+        for entry in _visible(root / folder)
         if entry.name.lower().endswith(suffix)
     ]
     return pd.Series(paths, dtype="string")

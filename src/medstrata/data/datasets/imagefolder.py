@@ -1,14 +1,12 @@
 """Hugging Face's imagefolder: folders as splits and classes, or a metadata file."""
 
 import json
-import os
 import posixpath
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from medstrata.data.datasets.columns import require_folder, text_table
+from medstrata.data.datasets.columns import require_folder, text_table, walk_files
 from medstrata.data.datasets.dataset import Dataset
 from medstrata.data.sources import clean_name
 from medstrata.data.splits import SPLIT_WORDS
@@ -27,7 +25,7 @@ def index(root: Path) -> pd.DataFrame:
     With metadata files, the images are those that they list; else all that are there.
     """
     require_folder(root)
-    paths = list(_walk(root))
+    paths = list(walk_files(root, follow_links=False))
     metadata = [path for path in paths if posixpath.basename(path) in _METADATA]
     if metadata:
         parts = [_listed(root, path) for path in metadata]
@@ -45,16 +43,6 @@ def index(root: Path) -> pd.DataFrame:
     if split.notna().any():
         table["split.folder"] = split
     return text_table(table)
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Visible files below the root, as sorted POSIX paths relative to it."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = Path(folder).relative_to(root).as_posix()
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield name if here == "." else f"{here}/{name}"
 
 
 def _folder_classes(files: pd.Series, split: pd.Series) -> pd.Series:
