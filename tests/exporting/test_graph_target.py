@@ -39,7 +39,7 @@ def test_other_networks_load_by_their_cards(
 
 def test_absent_onnx_is_said(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "medstrata.exporting.graph_target.find_spec", lambda name: None if name == "onnx" else name
+        "medstrata.runtime.optional.find_spec", lambda name: None if name == "onnx" else name
     )
     refused_export(
         run, "onnx", tmp_path, "writing ONNX needs onnx: pip install 'medstrata\\[onnx\\]'"

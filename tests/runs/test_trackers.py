@@ -160,8 +160,8 @@ def test_a_tracker_that_fails_does_not_end_the_run(
 def test_a_tracker_that_is_not_installed_leaves_no_folder(
     tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackers, "find_spec", lambda _name: None)
-    with pytest.raises(MedstrataError, match=r"wandb is not installed: pip install 'medstrata\[w"):
+    monkeypatch.setattr("medstrata.runtime.optional.find_spec", lambda _name: None)
+    with pytest.raises(MedstrataError, match=r"by wandb needs wandb: pip install 'medstrata\[w"):
         ms.pretrain(tiny_store, settings(), tmp_path / "run", trackers=["wandb"])
     assert not (tmp_path / "run").exists()
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from medstrata.exporting.source import ExportSource, describe, fixed_pixels
 from medstrata.exporting.target import Loaded, result_name, save_config
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.optional import require_optional
 
 _TRACED = 2  # images a batch when tracing; not 1, which would be taken for a constant
 
@@ -82,12 +81,7 @@ class GraphTarget:
 
     def require(self, source: ExportSource) -> None:  # noqa: ARG002  (any encoder can be traced)
         """See `Target.require`."""
-        absent = [name for name in self.needs if find_spec(name) is None]
-        if absent:
-            raise MedstrataError(
-                f"writing {self.library.upper()} needs {' and '.join(absent)}: "
-                f"pip install 'medstrata[{self.library}]'"
-            )
+        require_optional(self.needs, f"writing {self.library.upper()}", self.library)
 
     def write(self, source: ExportSource, folder: Path) -> None:
         """See `Target.write`."""

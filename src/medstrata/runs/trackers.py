@@ -5,7 +5,6 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from medstrata.runs.tracker_names import Tracker
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.files import write_text
+from medstrata.runtime.optional import require_optional
 
 Track = Callable[[Mapping[str, float], int], None]  # numbers by name, and their step
 _PROJECT = "medstrata"
@@ -84,10 +84,7 @@ def require_installed(names: Sequence[Tracker]) -> None:
         MedstrataError: one is missing.
     """
     for name in names:
-        if find_spec(name) is None:
-            raise MedstrataError(
-                f"the tracker {name} is not installed: pip install 'medstrata[{name}]'"
-            )
+        require_optional([name], f"tracking by {name}", name)
 
 
 def _start(name: Tracker, folder: Path, settings: Mapping[str, Any], step: int) -> GeneralTracker:
