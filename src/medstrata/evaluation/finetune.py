@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-import pandas as pd
-
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import export_classifier
@@ -15,8 +13,7 @@ from medstrata.evaluation.linear_probe import fit_frozen
 from medstrata.evaluation.result_tables import (
     count,
     describe_subset,
-    known_answers,
-    predicted_classes,
+    save_predictions,
     save_subset,
     scored,
     value_and_ends,
@@ -34,7 +31,6 @@ from medstrata.runs.tracker_names import Tracker
 from medstrata.runs.trackers import require_installed, tracking
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import computed_in, make_accelerator
-from medstrata.runtime.files import replacing
 from medstrata.runtime.process_state import process_state_kept
 
 
@@ -85,7 +81,11 @@ def finetune(
         else:
             extracted = evaluation.features(accelerator.device)
             fitted = fit_frozen(extracted, evaluation.task, parts, metric, evaluation.out, track)
-    _save_predictions(evaluation.out, store, evaluation.task, parts, fitted)
+    predicted = {
+        "val": (parts.val, {"probability": fitted.val}),
+        "test": (parts.test, {"probability": fitted.test}),
+    }
+    save_predictions(evaluation.out, store, evaluation.task, predicted)
     thresholds = choose_thresholds(evaluation.task, parts.val, fitted.val)
     export_classifier(evaluation, fitted.head, thresholds, settings)
     results = {
@@ -138,16 +138,3 @@ def _legacy_figures(task: Task, parts: SplitRows, fitted: FitResult) -> dict[str
     if last is not None:  # the frozen protocol has no epochs
         figures["last_epoch"] = {name: score(name, targets, last, task.kind) for name in names}
     return figures
-
-
-def _save_predictions(
-    out: Path, store: Store, task: Task, parts: SplitRows, fitted: FitResult
-) -> None:
-    frames = []
-    for split, rows, values in (("val", parts.val, fitted.val), ("test", parts.test, fitted.test)):
-        frame = known_answers(store, task, rows, split)
-        for column, name in enumerate(predicted_classes(task)):
-            frame[f"probability.{name}"] = values[:, column]
-        frames.append(frame)
-    with replacing(out / "predictions.parquet") as temporary:
-        pd.concat(frames, ignore_index=True).to_parquet(temporary, index=False)

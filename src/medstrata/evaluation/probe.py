@@ -6,14 +6,12 @@ from typing import NamedTuple, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.linear_probe import fit_probe
 from medstrata.evaluation.result_tables import (
     count,
     describe_subset,
-    known_answers,
-    predicted_classes,
+    save_predictions,
     save_subset,
     scored,
 )
@@ -25,7 +23,6 @@ from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import evaluation_device
-from medstrata.runtime.files import replacing
 from medstrata.runtime.process_state import process_state_kept
 
 
@@ -72,7 +69,12 @@ def probe(
     extracted = evaluation.features(device)
     say(f"{evaluation.arm}, {len(parts.train)} labelled images, probed stage by stage:")
     read = _read_stages(extracted, evaluation, parts, metric, settings)
-    _save_predictions(evaluation.out, store, evaluation.task, parts.test, read)
+    outputs = {
+        f"{stage}.{name}": values
+        for stage, one in read.items()
+        for name, values in one.test.items()
+    }
+    save_predictions(evaluation.out, store, evaluation.task, {"test": (parts.test, outputs)})
     results = {
         "subset": describe_subset(store, evaluation.task, parts.train),
         "metric": metric,
@@ -149,22 +151,3 @@ def _line(stage: str, metric: str, scores: dict[str, dict[str, float]]) -> str:
         for name, score in scores.items()
     ]
     return f"  {stage:<7} {metric}  " + "  ".join(columns)
-
-
-def _save_predictions(
-    out: Path,
-    store: Store,
-    task: Task,
-    rows: NDArray[np.int64],
-    read: dict[str, _ReadOuts],
-) -> None:
-    """A column `<stage>.<linear|knn>.<class>` for each read-out of each stage."""
-    columns = {
-        f"{stage}.{name}.{label}": values[:, column]
-        for stage, one in read.items()
-        for name, values in one.test.items()
-        for column, label in enumerate(predicted_classes(task))
-    }
-    frame = known_answers(store, task, rows, "test").assign(**columns)
-    with replacing(out / "predictions.parquet") as temporary:
-        frame.to_parquet(temporary, index=False)

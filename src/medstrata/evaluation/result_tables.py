@@ -1,5 +1,6 @@
 """The tables of an evaluation's run folder, and its words on store, subset and scores."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def save_subset(out: Path, store: Store, rows: NDArray[np.int64]) -> None:
         store.columns("sample_id", "patient_id").loc[rows].to_csv(temporary, index=False)
 
 
-def known_answers(store: Store, task: Task, rows: NDArray[np.int64], split: str) -> pd.DataFrame:
+def _known_answers(store: Store, task: Task, rows: NDArray[np.int64], split: str) -> pd.DataFrame:
     """The columns that predictions begin with: ids, split and targets, a row for each image."""
     frame = store.columns("sample_id", "patient_id").loc[rows].reset_index(drop=True)
     frame["split"] = split
@@ -36,6 +37,33 @@ def known_answers(store: Store, task: Task, rows: NDArray[np.int64], split: str)
 def predicted_classes(task: Task) -> tuple[str, ...]:
     """The classes that have a column of probability: of a binary task, the second."""
     return task.classes[1:] if task.kind == "binary" else task.classes
+
+
+def save_predictions(
+    out: Path,
+    store: Store,
+    task: Task,
+    splits: Mapping[str, tuple[NDArray[np.int64], Mapping[str, NDArray[np.float32]]]],
+) -> None:
+    """Write predictions.parquet: a row an image, a column `<output>.<class>` a probability.
+
+    Args:
+        out: The run folder.
+        store: Has the images.
+        task: Has their labels.
+        splits: Split -> its samples, (N,), and what columns begin with -> probabilities of
+            `predicted_classes`, (N, L).
+    """
+    frames = []
+    for split, (rows, outputs) in splits.items():
+        columns = {
+            f"{output}.{name}": values[:, column]
+            for output, values in outputs.items()
+            for column, name in enumerate(predicted_classes(task))
+        }
+        frames.append(_known_answers(store, task, rows, split).assign(**columns))
+    with replacing(out / "predictions.parquet") as temporary:
+        pd.concat(frames, ignore_index=True).to_parquet(temporary, index=False)
 
 
 def scored(
