@@ -97,8 +97,3 @@ class Collapsible:
 
 
 Part = Heading | Text | DefinitionList | Bullets | Table | Pictures | Sheet | Collapsible
-
-
-def headed(heading: str, table: Table | None) -> tuple[Part, ...]:
-    """A table alone under a heading; nothing without it."""
-    return () if table is None else (Heading(heading), table)

@@ -21,7 +21,7 @@ from medstrata.report.render.formatting import (
     sentence,
     slug,
 )
-from medstrata.report.render.parts import Part, headed
+from medstrata.report.render.parts import Heading, Part
 from medstrata.report.render.tables import (
     Table,
     TableCell,
@@ -80,7 +80,7 @@ def ablation_section(
             table = _settings_table(name, settings, runs, comparison)
             if table is not None:
                 names[name] = None
-                parts += headed(comparison.heading, table)
+                parts += [Heading(comparison.heading), table]
         notes += _untraced(
             {run.arm for run in runs if run.files.name in settings}, runs, comparisons
         )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from markupsafe import Markup
 
@@ -32,7 +33,7 @@ from medstrata.report.sections.atlas_map import (
     read_points,
 )
 from medstrata.report.sections.atlas_tables import agreement_table, spectrum_curves, spectrum_table
-from medstrata.report.sections.section import Section
+from medstrata.report.sections.section import Section, headed_parts
 
 _COLUMNS = {"label": "label", "patient_id": "patient", "site": "site"}
 _SPECTRUM = Markup(
@@ -61,7 +62,7 @@ def atlas_section(comparisons: Sequence[Comparison[Atlas]], styles: Mapping[str,
         lead="What the frozen encoders make of test images, before any label was used: how many "
         "directions their features spread over, which images they hold to be alike, and a map of "
         "all.",
-        parts=[part for one in comparisons for part in _parts(one, styles, notes)],
+        parts=headed_parts(comparisons, partial(_parts, styles=styles, notes=notes)),
         notes=notes,
     )
 
@@ -72,7 +73,6 @@ def _parts(
     spectra = [run.spectrum for run in comparison.every]
     images = max(run.images for run in comparison.every)
     name = f"{comparison.place}-atlas"
-    yield Heading(comparison.where)
     yield Text(f"{counted(images, 'image')}. {stages_named(spectra)}", "note")
     yield Heading("Collapse and spectrum", 4)
     yield Text(_SPECTRUM, "lead")

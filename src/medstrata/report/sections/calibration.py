@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,9 @@ from medstrata.report.render.figures import (
     unit_square,
 )
 from medstrata.report.render.formatting import percent, score_text
-from medstrata.report.render.parts import Heading, Part, Pictures
+from medstrata.report.render.parts import Part, Pictures
 from medstrata.report.render.tables import TableCell, arm_table, summary_cell
-from medstrata.report.sections.section import Section
+from medstrata.report.sections.section import Section, headed_parts
 
 _SCORES = {"ece": "ECE", "brier": "Brier"}
 
@@ -105,7 +106,7 @@ def calibration_section(
         f"between stated probability and frequency over {CALIBRATION_BINS} bins of equal width, "
         "the Brier score the mean squared error of the probabilities; less is better in both. ECE "
         "of few images is never 0, even of a perfect model. Nothing was recalibrated.",
-        parts=[part for one in comparisons for part in _parts(one, styles)],
+        parts=headed_parts(comparisons, partial(_parts, styles=styles)),
     )
 
 
@@ -122,8 +123,6 @@ def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Ite
         for metric in _SCORES
         for fraction, column in comparison.columns(metric).items()
     }
-    if cells or scored:
-        yield Heading(comparison.heading)
     if scored:
         yield arm_table(
             f"{comparison.name}-calibration",

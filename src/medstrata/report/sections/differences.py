@@ -31,9 +31,9 @@ from medstrata.report.render.formatting import (
     sentence,
     signed,
 )
-from medstrata.report.render.parts import Heading, Part, Pictures
+from medstrata.report.render.parts import Part, Pictures
 from medstrata.report.render.tables import Table, TableCell, arm_cell, labels_head, number_cell
-from medstrata.report.sections.section import Section
+from medstrata.report.sections.section import Section, headed_parts
 
 _SEEDS_NAMED = 5  # per-seed differences are listed up to this many, else their range is given
 
@@ -62,7 +62,7 @@ def differences_section(
         "Holm's, over all differences of its table. Clear: the adjusted p is below "
         f"{ALPHA} and the interval leaves out 0. Interval and p speak of other patients; the "
         "seeds' own differences show how much hangs on the labelled images and the start.",
-        parts=[part for one in comparisons for part in _parts(one, paired[one.name], styles)],
+        parts=headed_parts(comparisons, lambda one: _parts(one, paired[one.name], styles)),
     )
 
 
@@ -83,7 +83,6 @@ def _parts(
     limits = (min(reach) - margin, max(reach) + margin)
     drawn = {arm for family in named.values() for arm in family.arms}
     side = "left" if comparison.metric in LOWER_IS_BETTER else "right"
-    yield Heading(comparison.heading)
     yield from (_contrasts_table(name, comparison, family) for name, family in named.items())
     yield Pictures(
         plots=[

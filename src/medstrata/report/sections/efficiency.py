@@ -1,6 +1,6 @@
 """Label efficiency: with which share of the labels an arm scores as a reference does with all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from medstrata.metrics.label_efficiency import Efficiency, label_efficiency
 from medstrata.metrics.metric import LOWER_IS_BETTER
@@ -9,9 +9,8 @@ from medstrata.report.compare.differences import identity
 from medstrata.report.read.predictions import LEVEL, RESAMPLES
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import metric_name, percent, score_text
-from medstrata.report.render.parts import headed
 from medstrata.report.render.tables import Table, TableCell, arm_table
-from medstrata.report.sections.section import Section
+from medstrata.report.sections.section import Section, headed_parts
 
 # Arms whose score with all labels is to be reached.
 _REFERENCES = ("scratch", "moco")
@@ -30,11 +29,12 @@ def efficiency_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
         f"too: such an entry begins with ≤. The {percent(LEVEL)} interval is over patients "
         f"({RESAMPLES:,} resamples, the same for both arms); an open end means that the reference "
         "was not reached in that many of them.",
-        parts=[part for one in comparisons for part in headed(one.heading, _efficiency_table(one))],
+        parts=headed_parts(comparisons, _efficiency_tables),
     )
 
 
-def _efficiency_table(comparison: Comparison[Finetune]) -> Table | None:
+def _efficiency_tables(comparison: Comparison[Finetune]) -> Iterator[Table]:
+    """One, or none where no arm can be held against a reference."""
     column = comparison.column(1.0, comparison.metric)
     references = [
         arm
@@ -43,15 +43,15 @@ def _efficiency_table(comparison: Comparison[Finetune]) -> Table | None:
         if identity(comparison, arm)[0] == word and comparison.predicted(arm, 1.0) and arm in column
     ]
     if not comparison.predictions.knows(comparison.metric):
-        return None
+        return
     cells = {
         (arm, one): _efficiency_cell(comparison, arm, one)
         for one in references
         for arm in comparison.arms
     }
     if not any(cell.number is not None for cell in cells.values()):
-        return None
-    return arm_table(
+        return
+    yield arm_table(
         f"{comparison.name}-efficiency",
         f"Share of the labels with which each arm reaches the {metric_name(comparison.metric)} of "
         f"a reference with all labels: {comparison.clause}",

@@ -16,7 +16,7 @@ from medstrata.report.render.formatting import (
     percent,
     span,
 )
-from medstrata.report.render.parts import Collapsible, DefinitionList, Heading, Part, Text, headed
+from medstrata.report.render.parts import Collapsible, DefinitionList, Heading, Part, Text
 from medstrata.report.render.tables import (
     Table,
     TableCell,
@@ -181,7 +181,7 @@ def environments(runs: Sequence[RunFiles]) -> list[Part]:
             heads=text_cells("What", "Recorded"),
             rows=tuple(text_cells(*fact) for fact in facts),
         )
-        parts += headed("Environment" if alone else f"Environment {i}", table)
+        parts += [Heading("Environment" if alone else f"Environment {i}"), table]
         if not alone:
             parts.append(Collapsible(title="The runs", parts=[Text(", ".join(names), "note")]))
     return parts

@@ -1,6 +1,7 @@
 """KS distance between the probabilities of models with few labels and those with all."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -22,9 +23,9 @@ from medstrata.report.render.figures import (
     unit_square,
 )
 from medstrata.report.render.formatting import counted, percent
-from medstrata.report.render.parts import Collapsible, Heading, Part, Pictures
+from medstrata.report.render.parts import Collapsible, Part, Pictures
 from medstrata.report.render.tables import Table, TableCell, arm_table, number_cell
-from medstrata.report.sections.section import Section
+from medstrata.report.sections.section import Section, headed_parts
 
 # Fraction below 1 -> distance from models on all labels; at 1 the floor.
 KsByFraction = Mapping[float, KsDistances]
@@ -65,7 +66,7 @@ def ks_section(comparisons: Sequence[Comparison[Finetune]], styles: Mapping[str,
         f"seeds, both tuned on all labels, as the floor. The {percent(LEVEL)} interval is over "
         f"patients ({RESAMPLES:,} resamples), its ends averaged over seeds; chance only adds to a "
         "distance, so the interval lies mostly below the value. Near the floor it is too narrow.",
-        parts=[part for one in comparisons for part in _parts(one, styles)],
+        parts=headed_parts(comparisons, partial(_parts, styles=styles)),
     )
 
 
@@ -101,7 +102,6 @@ def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Ite
     task = comparison.task
     classes = task.classes[1:] if task.kind == "binary" else task.classes
     several = len(classes) > 1
-    yield Heading(comparison.heading)
     yield _distances_table(comparison, distances, few)
     shown = _most_distant(distances, few[0])
     arms = [arm for arm in distances if few[0] in distances[arm]]

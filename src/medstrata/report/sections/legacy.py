@@ -1,6 +1,6 @@
 """Figures as the paper's published code computes them, beside the right ones and never alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -8,7 +8,6 @@ from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import metric_name, percent, sentence
-from medstrata.report.render.parts import headed
 from medstrata.report.render.tables import (
     Table,
     TableCell,
@@ -18,7 +17,7 @@ from medstrata.report.render.tables import (
     text_cells,
 )
 from medstrata.report.sections.curves import read
-from medstrata.report.sections.section import Section
+from medstrata.report.sections.section import Section, headed_parts
 
 
 def legacy_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
@@ -32,11 +31,12 @@ def legacy_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
         "is the mean ± 1.96 standard deviations / √500 over 500 draws of single images: the "
         "standard deviation of such draws is the standard error already, so the interval is about "
         "22 times too narrow. The right score and interval stand beside them.",
-        parts=[part for one in comparisons for part in headed(one.heading, _legacy_table(one))],
+        parts=headed_parts(comparisons, _legacy_tables),
     )
 
 
-def _legacy_table(comparison: Comparison[Finetune]) -> Table | None:
+def _legacy_tables(comparison: Comparison[Finetune]) -> Iterator[Table]:
+    """One, or none where no run recorded such figures."""
     rows = [
         row
         for arm in comparison.arms
@@ -44,8 +44,8 @@ def _legacy_table(comparison: Comparison[Finetune]) -> Table | None:
         if (row := _row(comparison, [run for run in runs if run.legacy], arm, fraction))
     ]
     if not rows:
-        return None
-    return Table(
+        return
+    yield Table(
         name=f"{comparison.name}-legacy",
         caption=f"{sentence(metric_name(comparison.metric))} as it should be and as the paper's "
         f"code has it, mean over seeds: {comparison.clause}",

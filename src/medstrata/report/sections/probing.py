@@ -1,6 +1,7 @@
 """Layer-wise probing: what can be read out at each stage of the frozen encoders."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from markupsafe import Markup
 
@@ -24,7 +25,7 @@ from medstrata.report.render.seed_summary import Summary
 from medstrata.report.render.summary_figures import common_limits, stage_figure
 from medstrata.report.render.tables import Table, TableCell, arm_cell, text_cells
 from medstrata.report.sections.results import summary_cells
-from medstrata.report.sections.section import Section
+from medstrata.report.sections.section import Section, headed_parts
 
 # Stage -> arm -> its score.
 Scores = Mapping[str, Mapping[str, Summary]]
@@ -50,7 +51,7 @@ def probing_section(
     comparisons: Sequence[Comparison[Probe]], styles: Mapping[str, Style]
 ) -> Section:
     """Curves, tables and sentences of every comparison where a stage has a score."""
-    parts = [part for one in comparisons for part in probing_parts(one, styles)]
+    parts = headed_parts(comparisons, partial(probing_parts, styles=styles))
     return Section(
         anchor="probing",
         title="Layer-wise probing",
@@ -76,7 +77,6 @@ def probing_parts(comparison: Comparison[Probe], styles: Mapping[str, Style]) ->
     limits = common_limits(every)
     metric, test = comparison.metric, comparison.first.test
     tested = f"{counted(test.images, 'test image')} of {counted(test.patients, 'patient')}"
-    yield Heading(comparison.where)
     yield Text(f"{metric_name(metric)} on {tested}. {stages_named(scored_stages)}", "note")
     for fraction in comparison.fractions:
         at = {read_out: scores[fraction, read_out] for read_out in READ_OUTS}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import matplotlib
 from markupsafe import Markup
@@ -32,7 +33,7 @@ from medstrata.report.sections.reuse_tables import (
     reuse_findings,
     reuse_table,
 )
-from medstrata.report.sections.section import Section
+from medstrata.report.sections.section import Section, headed_parts
 
 _DRAWN = ("linear_debiased", "rbf_debiased")
 _LEAD = Markup(
@@ -58,7 +59,7 @@ def reuse_section(comparisons: Sequence[Comparison[Reuse]], styles: Mapping[str,
         title="Feature reuse",
         short="Feature reuse",
         lead=_LEAD,
-        parts=[part for one in comparisons for part in _parts(one, styles)],
+        parts=headed_parts(comparisons, partial(_parts, styles=styles)),
     )
 
 
@@ -78,7 +79,6 @@ def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterat
     low, high = common_limits(every)
     # Chance lies near 0 and must be seen.
     limits = (min(low, -0.03), max(high, 1.02))
-    yield Heading(comparison.where)
     yield Text(f"{_facts(comparison.every)}. {stages_named(measured)}", "note")
     for fraction in comparison.fractions:
         at = comparison.at(fraction)

@@ -1,10 +1,11 @@
 """A section of the page, whatever it is about."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from medstrata.report.compare.comparison import Comparison, RunT
 from medstrata.report.read.facts import ReportNote
-from medstrata.report.render.parts import Part
+from medstrata.report.render.parts import Heading, Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +27,11 @@ class Section:
     lead: str = ""
     parts: Sequence[Part]
     notes: Sequence[ReportNote] = ()
+
+
+def headed_parts(
+    comparisons: Sequence[Comparison[RunT]], make: Callable[[Comparison[RunT]], Iterable[Part]]
+) -> list[Part]:
+    """What `make` gives of each comparison, under its heading; nothing of one that gives none."""
+    made = ((one.heading, list(make(one))) for one in comparisons)
+    return [part for heading, parts in made if parts for part in (Heading(heading), *parts)]
