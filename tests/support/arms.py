@@ -14,7 +14,7 @@ from support.plain_metrics import predictions
 def noisy_arms(kind: TaskKind) -> tuple[Any, list[Any], list[Any]]:
     """Targets, two seeds of a good arm and two of one near chance."""
     target, good = predictions(kind)
-    first, second = [good], []
+    first, second = [good], list[Any]()
     for seed in range(3):
         noise = np.random.default_rng(seed + 10).random(good.shape)
         other = 0.5 * good + 0.5 * noise if seed == 0 else 0.1 * good + 0.9 * noise

@@ -14,6 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import h5py
 import nibabel
@@ -120,6 +121,7 @@ _LANDMARKS = (
 )
 _EXTREMES = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1]
 
+Edit = tuple[str, tuple[int, int], Any]  # what, where, and how much or with what
 places = st.tuples(st.integers(0, 12), st.integers(0, 2**20))
 edits = st.one_of(
     st.tuples(st.just("flip"), places, st.integers(0, 7)),
@@ -146,7 +148,7 @@ def place_in(data: bytearray, anchors: list[int], place: tuple[int, int]) -> int
     return min(anchors[(anchor + offset) % len(anchors)] + offset % 64, max(0, len(data) - 1))
 
 
-def damaged(valid: bytes, changes: list[tuple]) -> bytes:
+def damaged(valid: bytes, changes: list[Edit]) -> bytes:
     data, anchors = bytearray(valid), find_anchors(valid)
     for kind, place, value in changes:
         at = place_in(data, anchors, place)
@@ -174,7 +176,7 @@ def damaged(valid: bytes, changes: list[tuple]) -> bytes:
     return bytes(data)
 
 
-def check(path: Path, depth: int) -> None:
+def check(path: Path, depth: Literal[8, 16]) -> None:
     """Read a file as `prepare` does; whatever it is, the answer is an image or a reason."""
     start = time.process_time()
     count = count_images(path, "axial")
@@ -209,7 +211,7 @@ def run(folder: Path, form: str, number: int, examples: int) -> None:
         suppress_health_check=list(HealthCheck),
     )
     @given(st.lists(edits, min_size=1, max_size=5), st.sampled_from([8, 8, 16]))
-    def survive(changes: list[tuple], depth: int) -> None:
+    def survive(changes: list[Edit], depth: Literal[8, 16]) -> None:
         faulthandler.dump_traceback_later(HANGS_S, exit=True)
         container.write_bytes(finish(damaged(valid, changes)))
         check(path, depth)

@@ -64,7 +64,7 @@ def chexpert_small(root: Path, *, test: bool = False) -> Path:
                 name = f"{part}/patient{patient:05d}/study1/{view}.jpg"
                 marks = ("1.0", "0.0", "", "-1.0") if part == "train" else ("1.0", "0.0")
                 row = {"Path": name if part == "test" else f"CheXpert-v1.0-small/{name}"}
-                row |= {"Sex": "Female", "Age": 60, "Frontal/Lateral": view[6:].title()}
+                row |= {"Sex": "Female", "Age": "60", "Frontal/Lateral": view[6:].title()}
                 row |= {
                     label: marks[(patient + place) % len(marks)]
                     for place, label in enumerate(chexpert.OBSERVATIONS)
@@ -80,7 +80,8 @@ def chexpert_small(root: Path, *, test: bool = False) -> Path:
 def mimic(root: Path, *, packed: bool = True) -> Path:
     """16 patients of one study with two images, one study without labels."""
     parts = {"train": range(10), "validate": range(10, 12), "test": range(12, 16)}
-    images, studies = [], []
+    images: list[tuple[object, ...]] = []
+    studies: list[tuple[object, ...]] = []
     for part, patients in parts.items():
         for number in patients:
             subject, study = 10000032 + number * 500_000, 50414267 + number
@@ -96,12 +97,12 @@ def mimic(root: Path, *, packed: bool = True) -> Path:
     names = ["dicom_id", "study_id", "subject_id", "split", "ViewPosition"]
     table = pd.DataFrame(images, columns=names)
     labels = pd.DataFrame(studies[1:], columns=["subject_id", "study_id", *mimic_cxr_jpg.FINDINGS])
-    for what, part in {
+    for what, columns in {
         "split": table[["dicom_id", "study_id", "subject_id", "split"]],
         "metadata": table[["dicom_id", "subject_id", "study_id", "ViewPosition"]],
         "chexpert": labels,
     }.items():
-        text = part.to_csv(index=False).encode()
+        text = columns.to_csv(index=False).encode()
         name = f"mimic-cxr-2.0.0-{what}.csv"
         (root / f"{name}.gz" if packed else root / name).write_bytes(
             gzip.compress(text) if packed else text
@@ -210,7 +211,8 @@ def medmnist(name: str, root: Path, *, size: int = 28) -> Path:
         answers = rows % classes if classes else (rows + np.arange(len(labels))) % 2
         arrays[f"{split}_images"] = noise(number, count, size, size, *colour)
         arrays[f"{split}_labels"] = answers.astype(np.uint8)
-    np.savez_compressed(root / f"{name}{'' if size == 28 else f'_{size}'}.npz", **arrays)
+    file = root / f"{name}{'' if size == 28 else f'_{size}'}.npz"
+    np.savez_compressed(file, allow_pickle=False, **arrays)
     return root
 
 
@@ -245,7 +247,7 @@ def own_arrays(root: Path) -> Path:
     for number, (split, count) in enumerate({"train": 16, "val": 6, "test": 6}.items()):
         arrays[f"{split}_images"] = noise(number, count, 20, 20)
         arrays[f"{split}_labels"] = np.arange(count) % 2
-    np.savez(root / "mine.npz", **arrays)
+    np.savez(root / "mine.npz", allow_pickle=False, **arrays)
     return root
 
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from medstrata.data.formats.dicom.read import read_frames
 from medstrata.data.formats.image import DecodedImage
@@ -27,7 +27,7 @@ def make(pixels: NDArray[Any], **attributes: Any) -> Dataset:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
     dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3.4"
     dataset.Modality = "OT"
     colour = pixels.ndim == 3 and pixels.shape[-1] == 3
@@ -72,11 +72,11 @@ def read(dataset: Dataset, frame: int | None = None, **reading: Any) -> DecodedI
     return picture
 
 
-def scaled(values, low, high, top=255):
+def scaled(values: NDArray[Any], low: float, high: float, top: float = 255) -> NDArray[Any]:
     return np.rint(np.clip((values - low) / (high - low), 0, 1) * top)
 
 
-def refusal(dataset, frame=None, **reading):
+def refusal(dataset: Dataset, frame: int | None = None, **reading: Any) -> str:
     with pytest.raises(Refused) as caught:
         read(dataset, frame, **reading)
     return str(caught.value)

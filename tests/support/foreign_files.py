@@ -27,7 +27,7 @@ class Foreign(NamedTuple):
     backbone: str
     said: str  # of the layout
     channels: int = 3
-    pooled: Callable[[nn.Module, Tensor], Tensor] = lambda network, image: network(image)
+    pooled: Callable[[Any, Tensor], Tensor] = lambda network, image: network(image)
     size: int = 64
 
 
@@ -124,7 +124,7 @@ def monai_names() -> Foreign:
 
 def monai_biases() -> Foreign:
     """A ResNet with biases before BatchNorm, as MONAI's has them in its short cuts."""
-    network = resnet(2)
+    network: Any = resnet(2)
     for stage in (network.layer2, network.layer3, network.layer4):
         plain = stage[0].downsample[0]
         stage[0].downsample[0] = nn.Conv2d(plain.in_channels, plain.out_channels, 1, stride=2)
@@ -249,7 +249,7 @@ def xray_densenet() -> Foreign:
         import torchxrayvision
 
         with torch.random.fork_rng(devices=[]):
-            network = torchxrayvision.models.DenseNet(weights=None, op_threshs=torch.rand(18))
+            network: Any = torchxrayvision.models.DenseNet(weights=None, op_threshs=torch.rand(18))
     randomised(network)
     return Foreign(
         dict(network.state_dict()),

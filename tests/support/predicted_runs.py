@@ -156,7 +156,9 @@ def change_result(folder: Path, **changes: Any) -> None:
     (folder / "result.json").write_text(json.dumps(result | changes))
 
 
-def seeds(folder: Path, patients: Patients, arm: str, skill: float, own: int, **changes) -> None:
+def seeds(
+    folder: Path, patients: Patients, arm: str, skill: float, own: int, **changes: Any
+) -> None:
     """Two seeds of an arm at 10 % of the labels."""
     for seed in (0, 1):
         probability = patients.predictions(skill, 10 * own + seed)

@@ -15,4 +15,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def read_grey(path: Path) -> np.ndarray:
-    return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert image is not None
+    return image

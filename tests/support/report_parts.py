@@ -1,5 +1,7 @@
 """A small table and a small figure of a report, to be named and written."""
 
+from typing import Any
+
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
@@ -18,9 +20,9 @@ from medstrata.report.render.figures import (
 from medstrata.report.render.tables import Table, text_cells
 
 
-def table(*rows, heads=("Arm", "Score"), **changes) -> Table:
+def table(*rows: Any, heads: tuple[str, ...] = ("Arm", "Score"), **changes: Any) -> Table:
     """A table of these rows."""
-    facts = {"name": "scores", "caption": "Scores", "note": ""} | changes
+    facts: dict[str, Any] = {"name": "scores", "caption": "Scores", "note": ""} | changes
     return Table(heads=text_cells(*heads), rows=rows, **facts)
 
 

@@ -1,6 +1,7 @@
 """Images and single views for the tests of the augmentation."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,17 +22,15 @@ def textured(size: int, channels: int, seed: int = 0) -> Pixels:
         noise = generator.normal(size=(cells, cells, channels)) + generator.normal(
             size=(cells, cells, 1)
         )
-        total += (
-            cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC).reshape(total.shape)
-            / cells**0.6
-        )
+        larger: Any = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
+        total += larger.reshape(total.shape) / cells**0.6
     return np.clip(125 + 35 * total, 0, 255).astype(np.uint8)
 
 
 def parameters_of(
     settings: ViewSettings, image_size: int, count: int = 1, **changes: object
 ) -> ViewParameters:
-    arrays = {name: np.array([value] * count) for name, value in changes.items()}
+    arrays: dict[str, Any] = {name: np.array([value] * count) for name, value in changes.items()}
     return replace(draw(settings, image_size, 0, 0, np.arange(count), 0), **arrays)
 
 
@@ -41,6 +40,6 @@ def view_of(image: Pixels, parameters: ViewParameters, i: int = 0) -> Pixels:
     return out
 
 
-def changed(image: Pixels, **changes: object) -> Pixels:
+def changed(image: Pixels, **changes: Any) -> Pixels:
     size = len(image)
     return view_of(image, parameters_of(view_settings.evaluation(size), size, **changes))
