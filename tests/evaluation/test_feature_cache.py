@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.evaluation import feature_cache
-from medstrata.evaluation.feature_cache import labelled_features
+from medstrata.evaluation.feature_cache import evaluation_features
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.probe import probe
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
@@ -79,27 +79,29 @@ def test_scores_are_the_same_with_and_without(
 
 
 def test_features_are_those_of_all_labelled_images(tiny_store: Store, tmp_path: Path) -> None:
-    features = labelled_features(encoder(tiny_store), tiny_store, CPU, None)
+    features = evaluation_features(encoder(tiny_store), tiny_store, CPU, None)
     assert features.rows.tolist() == tiny_store.rows().tolist()
     shutil.copytree(tiny_store.path, tmp_path / "fewer.store")
     frame = tiny_store.manifest.copy()
     for number, column in enumerate(name for name in frame if name.startswith("label.")):
         frame.loc[[number, 7], column] = pd.NA  # image 7 knows nothing, 0 and 1 know one thing
     frame.to_parquet(tmp_path / "fewer.store" / "manifest.parquet", index=False)
-    fewer = labelled_features(encoder(tiny_store), open_store(tmp_path / "fewer.store"), CPU, None)
+    fewer = evaluation_features(
+        encoder(tiny_store), open_store(tmp_path / "fewer.store"), CPU, None
+    )
     assert fewer.rows.tolist() == [row for row in range(60) if row != 7]
 
 
 def test_nothing_is_extracted_twice(
     tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path / "new" / "cache")
+    first = evaluation_features(encoder(tiny_store), tiny_store, CPU, tmp_path / "new" / "cache")
 
     def refused(*_: object, **__: object) -> StoredFeatures:
         raise AssertionError("extracted again")
 
     monkeypatch.setattr(feature_cache, "extract_features", refused)
-    again = labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path / "new" / "cache")
+    again = evaluation_features(encoder(tiny_store), tiny_store, CPU, tmp_path / "new" / "cache")
     assert_same(first, again)
 
 
@@ -155,12 +157,12 @@ def test_a_damaged_file_is_made_again(
     capsys: pytest.CaptureFixture[str],
     damage: Callable[[Path], None],
 ) -> None:
-    sound = labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path)
+    sound = evaluation_features(encoder(tiny_store), tiny_store, CPU, tmp_path)
     (file,) = kept(tmp_path)
     damage(file)
-    assert_same(sound, labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path))
+    assert_same(sound, evaluation_features(encoder(tiny_store), tiny_store, CPU, tmp_path))
     assert f"warning: {file} is damaged" in capsys.readouterr().err
-    assert_same(sound, labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path))
+    assert_same(sound, evaluation_features(encoder(tiny_store), tiny_store, CPU, tmp_path))
     assert not capsys.readouterr().err
 
 
@@ -173,10 +175,10 @@ def test_an_interrupted_extraction_leaves_nothing(
 
     monkeypatch.setattr(feature_cache, "save_file", cut_short)
     with pytest.raises(KeyboardInterrupt):
-        labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path)
+        evaluation_features(encoder(tiny_store), tiny_store, CPU, tmp_path)
     assert [path.suffix for path in tmp_path.iterdir()] in ([], [".lock"])
     monkeypatch.undo()
-    labelled_features(encoder(tiny_store), tiny_store, CPU, tmp_path)
+    evaluation_features(encoder(tiny_store), tiny_store, CPU, tmp_path)
     assert len(kept(tmp_path)) == 1
 
 
@@ -202,7 +204,7 @@ def test_of_two_at_once_one_extracts_and_the_other_waits(
     loaded = [encoder(tiny_store), encoder(tiny_store)]
     with ThreadPoolExecutor(2) as executor:
         first, second = executor.map(
-            lambda one: labelled_features(one, tiny_store, CPU, tmp_path), loaded
+            lambda one: evaluation_features(one, tiny_store, CPU, tmp_path), loaded
         )
     assert len(calls) == 1
     assert_same(first, second)
@@ -212,7 +214,7 @@ def test_statistics_and_mode_stay(tiny_store: Store, tmp_path: Path) -> None:
     loaded = encoder(tiny_store)
     loaded.backbone.train()
     before = {key: value.clone() for key, value in loaded.backbone.state_dict().items()}
-    labelled_features(loaded, tiny_store, CPU, tmp_path)
+    evaluation_features(loaded, tiny_store, CPU, tmp_path)
     assert loaded.backbone.training
     for key, value in loaded.backbone.state_dict().items():
         assert torch.equal(before[key], value), key

@@ -25,8 +25,12 @@ from medstrata.runtime.errors import MedstrataError
 from support import plain_similarity as plain
 
 # A network without BatchNorm, whose running statistics would move at any learning rate.
-STILL = FinetuneSettings(epochs=1, min_steps=1, batch_size=8, lr=1e-9, resamples=10, seed=3)
-TUNED = FinetuneSettings(epochs=1, min_steps=6, batch_size=8, lr=3e-3, resamples=10)
+STILL = FinetuneSettings(
+    epochs=1, min_steps=1, batch_size=8, lr=1e-9, head="zero", resamples=10, seed=3
+)
+TUNED = FinetuneSettings(
+    epochs=1, min_steps=6, batch_size=8, lr=3e-3, head="zero", keep_statistics_below=0, resamples=10
+)
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 

@@ -20,7 +20,7 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation import probe as probing
 from medstrata.evaluation import setup
 from medstrata.evaluation.finetune import finetune
-from medstrata.evaluation.linear_probe import fit_probe
+from medstrata.evaluation.linear_probe import ProbeData, fit_probe
 from medstrata.evaluation.probe import probe
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.evaluation.setup import seeded_encoder
@@ -94,8 +94,7 @@ def test_linear_read_out_against_scikit_learn(
     train, test = (values.astype(np.float64) for values in (train, test))
     mean, std = train.mean(0), train.std(0).clip(1e-6)
     targets = make_task(tiny_store, task).targets[tiny_store.rows("train")]
-    # scikit-learn minimises the sum of losses + |w|^2 / (2 C); ours the mean + penalty / 2 |w|^2.
-    other = LogisticRegression(C=1 / (penalty * len(targets)), tol=1e-10, max_iter=10_000)
+    other = LogisticRegression(C=1 / penalty, tol=1e-10, max_iter=10_000)
     expected = other.fit((train - mean) / std, targets).predict_proba((test - mean) / std)
     ours = predicted(pd.read_parquet(out / "predictions.parquet"), f"{stage}.linear")
     np.testing.assert_allclose(ours, expected[:, 1:] if kind == "binary" else expected, atol=5e-3)
@@ -154,7 +153,7 @@ def test_reported_scores_are_those_of_the_saved_predictions(probed: Path) -> Non
 def test_last_read_out_is_that_of_the_frozen_protocol(
     tiny_store: Store, probed: Path, tmp_path: Path
 ) -> None:
-    frozen = FinetuneSettings(protocol="frozen", resamples=20)
+    frozen = FinetuneSettings(protocol="frozen", layer="pooled", resamples=20)
     tuned = finetune(
         "scratch", tiny_store, "finding", 1.0, tmp_path / "run", frozen, backbone="test_resnet"
     )
@@ -225,9 +224,9 @@ def test_equal_features_are_read_out_once(
 ) -> None:
     widths = []
 
-    def counted(features: NDArray[np.float32], *others: Any) -> Any:
-        widths.append(features.shape[1])
-        return fit_probe(features, *others)
+    def counted(data: ProbeData, *others: Any) -> Any:
+        widths.append(data.train.shape[1])
+        return fit_probe(data, *others)
 
     monkeypatch.setattr(probing, "fit_probe", counted)
     run(tiny_store, "finding", tmp_path / "run")

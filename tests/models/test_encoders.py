@@ -65,7 +65,14 @@ def test_what_was_written_loads_is_tuned_and_exported(
     assert torch.equal(*pooled)
 
     settings = FinetuneSettings(  # two steps: a head that starts at zero sends no gradient back
-        epochs=1, min_steps=1, batch_size=15, precision="fp32", resamples=10, views=mild(32)
+        epochs=1,
+        min_steps=1,
+        batch_size=15,
+        head="zero",
+        lr=1e-3,
+        precision="fp32",
+        resamples=10,
+        views=mild(32),
     )
     tuned = finetune(tmp_path, tiny_store, "finding", 1.0, tmp_path / "tuned", settings)
     assert encoder_digest(load_run(tuned)) != encoder_digest(written)

@@ -2,12 +2,16 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from medstrata.evaluation.linear_probe import fit_linear
-from medstrata.models.heads import LinearHead, num_outputs, probabilities, task_loss
+from medstrata.models.heads import (
+    LinearHead,
+    class_weights,
+    num_outputs,
+    probabilities,
+    task_loss,
+)
 
 
 def test_outputs_of_each_kind() -> None:
@@ -69,34 +73,33 @@ def test_probabilities_have_the_metrics_shape(kind: str, width: int) -> None:
     assert ((values >= 0) & (values <= 1)).all()
 
 
-def test_linear_fit_matches_scikit_learn() -> None:
-    from sklearn.linear_model import LogisticRegression
-
-    generator = np.random.default_rng(0)
-    features = generator.normal(size=(200, 5))
-    targets = (features @ [1, -2, 0.5, 0, 0] + generator.normal(size=200) > 0).astype(np.int64)
-    penalty = 0.01
-    head, _ = fit_linear(
-        torch.tensor(features, dtype=torch.float32), torch.from_numpy(targets), "binary", 1, penalty
-    )
-    # scikit-learn minimises the sum of losses + |w|^2 / (2 C); ours the mean + penalty / 2 |w|^2.
-    other = LogisticRegression(C=1 / (penalty * len(targets)), tol=1e-10).fit(features, targets)
-    np.testing.assert_allclose(head.weight.detach().numpy(), other.coef_, atol=2e-3)
-    np.testing.assert_allclose(head.bias.detach().numpy(), other.intercept_, atol=2e-3)
-
-
-def test_stronger_penalty_gives_smaller_weights() -> None:
-    features, targets = torch.randn(40, 6), torch.arange(40) % 3
-    norms = [
-        fit_linear(features, targets, "multiclass", 3, penalty)[0].weight.norm().item()
-        for penalty in (1e-3, 1e-1, 10.0)
-    ]
-    assert norms == sorted(norms, reverse=True)
-
-
 def test_head_standardises() -> None:
     weight, bias = torch.tensor([[2.0, -1.0]]), torch.tensor([0.5])
     features = torch.tensor([[3.0, 4.0]])
     assert LinearHead(weight, bias)(features).item() == 2.5
     mean, std = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0])
     assert LinearHead(weight, bias, mean, std)(features).item() == 2 * 1 - 0.5 + 0.5
+    folded = LinearHead(weight, bias, mean, std).folded()
+    assert folded.mean is None
+    assert folded(features).item() == pytest.approx(2 * 1 - 0.5 + 0.5)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "ordinal"])
+def test_balanced_weights_count_every_class_alike(kind: str) -> None:
+    """The weighted loss of a skewed batch is the mean over classes of the plain loss of each."""
+    targets = torch.tensor([0] * 9 + [1])
+    logits = torch.randn(10, {"binary": 1, "multiclass": 2, "ordinal": 1}[kind])
+    weights = class_weights(targets, kind, 2)  # type: ignore[arg-type]
+    by_class = [
+        task_loss(logits[targets == value], targets[targets == value], kind)  # type: ignore[arg-type]
+        for value in (0, 1)
+    ]
+    weighted = task_loss(logits, targets, kind, weights)  # type: ignore[arg-type]
+    torch.testing.assert_close(weighted, torch.stack(by_class).mean())
+
+
+def test_balanced_weights_of_several_labels_are_each_labels_own() -> None:
+    targets = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, math.nan], [0.0, 1.0]])
+    weights = class_weights(targets, "multilabel", 2)
+    torch.testing.assert_close(weights, torch.tensor([[4 / 6, 2.0], [0.75, 1.5]]))
+    assert class_weights(torch.zeros(3, 1), "multilabel", 1).tolist() == [[1.0, 0.0]]

@@ -112,6 +112,7 @@ def _write_classifier(
         "thresholds": {"values": {}},
         "architecture": architecture,
         "encoder": None,
+        "layer": "pooled",
         "encoder_digest": encoder_digest(loaded),
         "seed": 7,
         "image_size": SIZE,

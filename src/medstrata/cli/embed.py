@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="pooled, stage1 to stage4, several with commas, or all.",
     )
     add("--backbone", type=str | None, help="timm name, for scratch and imagenet.")
-    add("--image_size", type=int, default=0, help="Pixels, for scratch and imagenet; 0: store's.")
+    add("--image_size", type=int, default=0, help="Pixels; 0: the run's, or the store's.")
     add("--fit", type=Fit, default="pad", help="As in prepare, for files.")
     add("--window", type=str, default="first", help="As in prepare, for files.")
     add("--frames", type=str, default="middle", help="As in prepare, for files.")

@@ -2,8 +2,9 @@
 
 exported/
   model.json            everything but the numbers
-  head.safetensors      weight (outputs, D) and bias (outputs,) on the D pooled features; after
-                        the frozen protocol also mean and std (D,), which standardise these
+  head.safetensors      weight (outputs, D) and bias (outputs,) on the D features of the layer that
+                        model.json names; after the frozen protocol also mean and std (D,), which
+                        standardise these
   backbone.safetensors  of the full protocol; the frozen one names its encoder in model.json
   config.json           likewise, as an encoder's
   README.md             what it is, and how to load it without this package
@@ -22,7 +23,7 @@ from medstrata.data.prepare.decode import StoreFormat
 from medstrata.evaluation.classifier_card import NOTICE, classifier_card
 from medstrata.evaluation.result_tables import predicted_classes
 from medstrata.evaluation.settings import FinetuneSettings
-from medstrata.evaluation.setup import Evaluation, ImageFacts, seeded_encoder
+from medstrata.evaluation.setup import Evaluation, FitResult, ImageFacts, seeded_encoder
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
 from medstrata.models.heads import LinearHead
@@ -32,7 +33,7 @@ from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
 from medstrata.runtime.process_state import process_state_kept
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class StoredClassifier:
 
     Attributes:
         loaded: The encoder.
-        head: On its pooled features.
+        head: On the features of its layer.
+        layer: `pooled`, a stage, or `all` of them; see `features.read_layer`.
         kind: Of the labels.
         classes: All of them, or the labels of a multi-label task.
         columns: The classes that have a column of probability: of a binary task, the second.
@@ -51,6 +53,7 @@ class StoredClassifier:
 
     loaded: LoadedEncoder
     head: LinearHead
+    layer: str
     kind: TaskKind
     classes: tuple[str, ...]
     columns: tuple[str, ...]
@@ -59,13 +62,16 @@ class StoredClassifier:
 
 
 def export_classifier(
-    evaluation: Evaluation, head: LinearHead, thresholds: dict[str, Any], settings: FinetuneSettings
+    evaluation: Evaluation,
+    fitted: FitResult,
+    thresholds: dict[str, Any],
+    settings: FinetuneSettings,
 ) -> None:
     """Write a run's `exported/`, all that its predictions need.
 
     Args:
         evaluation: The evaluation, its encoder with final weights.
-        head: The fitted layer.
+        fitted: Has the fitted layer and what it reads.
         thresholds: As `thresholds.choose_thresholds` gives them.
         settings: Of the run; an encoder that was kept frozen is named, not written.
     """
@@ -75,7 +81,7 @@ def export_classifier(
     folder.mkdir(exist_ok=True)
     if encoder is None:
         export_backbone(folder, loaded)
-    tensors = {name: value for name, value in head._asdict().items() if value is not None}
+    tensors = {name: value for name, value in fitted.head._asdict().items() if value is not None}
     with replacing(folder / "head.safetensors") as temporary:
         temporary.write_bytes(save({name: one.contiguous() for name, one in tensors.items()}))
     plan = store.plan
@@ -91,6 +97,7 @@ def export_classifier(
         "seed": settings.seed,
         "image_size": settings.image_size,
         "preprocessing": asdict(loaded.preprocessing),
+        "layer": fitted.layer,
         "head": {name: list(value.shape) for name, value in tensors.items()},
         "preparation": {
             "size": store.size,
@@ -135,6 +142,7 @@ def load_classifier(run: Path | str) -> StoredClassifier:
         kept = EncoderSpec("path", run)
         spec = kept if encoder is None else EncoderSpec.parse(encoder).below(run)
         described = {
+            "layer": str(model["layer"]),
             "kind": model["task"]["kind"],
             "classes": tuple(model["task"]["classes"]),
             "columns": tuple(model["columns"]),

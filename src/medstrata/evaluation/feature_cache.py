@@ -1,4 +1,4 @@
-"""Features of a store's labelled images by one encoder, extracted once and kept in a folder."""
+"""Features of the images an evaluation needs by one encoder, extracted once, kept in a folder."""
 
 import hashlib
 import json
@@ -12,22 +12,23 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from medstrata.data.store.store import Store
+from medstrata.evaluation.rows import standardising_rows
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.models.features import StoredFeatures, extract_features
 from medstrata.runtime.console import progress_bar, say, warn
 from medstrata.runtime.files import replacing
 
 # To be raised when the same encoder and store give other features.
-_FORMAT = 1
+_FORMAT = 2
 _PATIENCE_S = 2.0
 
 
-def labelled_features(
+def evaluation_features(
     loaded: LoadedEncoder, store: Store, device: torch.device, folder: Path | str | None
 ) -> StoredFeatures:
-    """Features of every image that has a label of any kind, by an encoder that does not change.
+    """Features of every image with a label of any kind, and of those that standardise them.
 
-    They are those of all labelled images, whichever of them the caller needs: a batch of another
+    They are those of all such images, whichever of them the caller needs: a batch of another
     make-up may differ in the last bit, and a score would depend on whether the folder was used.
 
     Args:
@@ -40,7 +41,7 @@ def labelled_features(
     Returns:
         Features in float32, sample numbers ascending.
     """
-    rows = _labelled(store)
+    rows = _rows(store)
     if folder is None:
         return _extract(loaded, store, rows, device)
     name = _digest(loaded, store, device)
@@ -69,9 +70,10 @@ def labelled_features(
     return features
 
 
-def _labelled(store: Store) -> NDArray[np.int64]:
+def _rows(store: Store) -> NDArray[np.int64]:
     labels = store.columns(*(f"label.{name}" for name in store.label_columns))
-    return np.flatnonzero(labels.notna().any(axis=1)).astype(np.int64)
+    labelled = np.flatnonzero(labels.notna().any(axis=1)).astype(np.int64)
+    return np.union1d(labelled, standardising_rows(store))
 
 
 def _extract(

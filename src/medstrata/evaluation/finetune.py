@@ -80,18 +80,23 @@ def finetune(
             fitted = fit_full(evaluation, parts, settings, accelerator, track)
         else:
             extracted = evaluation.features(accelerator.device)
-            fitted = fit_frozen(extracted, evaluation.task, parts, metric, evaluation.out, track)
+            layers = extracted.layers_of(settings.layer)
+            fitted = fit_frozen(
+                extracted, evaluation.task, parts, metric, layers, evaluation.out, track
+            )
     predicted = {
         "val": (parts.val, {"probability": fitted.val}),
         "test": (parts.test, {"probability": fitted.test}),
     }
     save_predictions(evaluation.out, store, evaluation.task, predicted)
     thresholds = choose_thresholds(evaluation.task, parts.val, fitted.val)
-    export_classifier(evaluation, fitted.head, thresholds, settings)
+    export_classifier(evaluation, fitted, thresholds, settings)
     results = {
         "subset": describe_subset(store, evaluation.task, parts.train),
         **_scores(evaluation, parts, fitted, metric, settings.resamples),
         "thresholds": thresholds,
+        # What validation chose; config.yaml has what it could choose from.
+        "chosen": {"layer": fitted.layer, "lr": fitted.lr},
         # What was computed in; config.yaml has what was asked for. Features are always float32.
         "precision": computed_in(accelerator) if settings.protocol == "full" else "fp32",
     }

@@ -1,8 +1,14 @@
-"""A ridge-penalised linear layer on frozen features: a probe, and the frozen protocol."""
+"""A ridge-penalised linear layer on frozen features: a probe, the frozen protocol, a first head.
 
+Which features are read and how strong the penalty is, validation chooses, the same way for every
+encoder.
+"""
+
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,36 +24,68 @@ from medstrata.models.features import StoredFeatures
 from medstrata.models.heads import LinearHead, num_outputs, probabilities, task_loss
 from medstrata.runs.metrics_log import MetricsLog
 from medstrata.runs.trackers import Track
+from medstrata.runtime.console import warn
 
-# Ridge strengths; validation picks one.
-_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+# Ridge strengths, strongest first: of the summed loss, so that one value means the same prior at
+# 20 images and at 20,000 (scikit-learn's 1 / C).
+PENALTIES = tuple(10.0 ** (half / 2) for half in range(11, -3, -1))
 
 
 @dataclass(frozen=True)
 class PenaltyTrial:
-    """One ridge strength: what it gives."""
+    """One ridge strength on the features of one layer: what it gives."""
 
+    layer: str
     penalty: float
     train_loss: float
     val_loss: float
     val_score: float
     val: NDArray[np.float32]  # probabilities, (N, L)
-    test: NDArray[np.float32]
     head: LinearHead
 
 
+class ProbeData(NamedTuple):
+    """The features of one layer in the parts of an evaluation, each (N, D)."""
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+    mean: Tensor  # (D,), of every training image, with a label or without
+    std: Tensor  # (D,), likewise
+
+
 def fit_frozen(
-    features: StoredFeatures, task: Task, parts: SplitRows, metric: str, out: Path, track: Track
+    features: StoredFeatures,
+    task: Task,
+    parts: SplitRows,
+    metric: str,
+    layers: Sequence[str],
+    out: Path,
+    track: Track,
 ) -> FitResult:
-    """The frozen protocol: a probe of the pooled features, written down like epochs."""
-    trials, best = fit_probe(features.pooled, features.rows, task, parts, metric)
+    """The frozen protocol: the best probe of some layers, every trial written down like an epoch.
+
+    Args:
+        features: Of all images that `parts` names.
+        task: What to predict.
+        parts: Trained on, chosen by, tested on.
+        metric: What chooses layer and penalty.
+        layers: Which of the features; more than one lets validation choose.
+        out: The run folder.
+        track: Where the numbers go as well.
+    """
+    trials = []
+    for layer in distinct_layers(features, layers):
+        values = features.layer(layer)
+        trials += fit_probe(probe_data(values, features.rows, parts), layer, task, parts, metric)
     with closing(MetricsLog(out, track=track)) as metrics:
-        for epoch, trial in enumerate(trials):
+        for number, trial in enumerate(trials):
             metrics.write(
                 {
                     "event": "epoch",
-                    "epoch": epoch,
-                    "step": epoch,
+                    "epoch": number,
+                    "step": number,
+                    "layer": trial.layer,
                     "penalty": trial.penalty,
                     "train_loss": trial.train_loss,
                     "val_loss": trial.val_loss,
@@ -56,78 +94,158 @@ def fit_frozen(
                     "time": {},
                 }
             )
-    return FitResult(best, trials[best].val, trials[best].test, trials[best].head)
+    best = best_trial(trials)
+    warn_of_ends(trials[best])
+    chosen = trials[best]
+    test = probe_data(features.layer(chosen.layer), features.rows, parts).test
+    tested = read_out(chosen.head, test, task.kind)
+    return FitResult(best, chosen.val, tested, chosen.head, chosen.layer)
+
+
+def distinct_layers(features: StoredFeatures, layers: Sequence[str]) -> list[str]:
+    """The layers without those that repeat another: pooled is most often the last stage."""
+    distinct: list[str] = []
+    for layer in layers:
+        values = features.layer(layer)
+        if not any(np.array_equal(features.layer(other), values) for other in distinct):
+            distinct.append(layer)
+    return distinct
+
+
+def probe_data(values: NDArray[np.float32], rows: NDArray[np.int64], parts: SplitRows) -> ProbeData:
+    """The features of one layer, by part, and what standardises them.
+
+    Mean and deviation are those of every training image, with a label or without: twenty labelled
+    images tell a deviation badly, and no label is needed for it.
+
+    Args:
+        values: Of all images that `parts` names, and perhaps of others, shape (N, D).
+        rows: Their sample numbers, ascending, shape (N,).
+        parts: Which images are for what.
+    """
+
+    def of(chosen: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values[np.searchsorted(rows, chosen)])
+
+    every = of(parts.unlabelled)
+    std = every.std(0, correction=0).clamp_min(1e-6)
+    return ProbeData(of(parts.train), of(parts.val), of(parts.test), every.mean(0), std)
 
 
 def fit_probe(
-    features: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    task: Task,
-    parts: SplitRows,
-    metric: str,
-) -> tuple[list[PenaltyTrial], int]:
-    """Fit a linear layer at each penalty, on features standardised by the training images.
+    data: ProbeData, layer: str, task: Task, parts: SplitRows, metric: str
+) -> list[PenaltyTrial]:
+    """Fit a linear layer at each of `PENALTIES`, the strongest first.
 
     Args:
-        features: Of all images that `parts` names, and perhaps of others, shape (N, D).
-        rows: Their sample numbers, ascending, shape (N,).
+        data: The features.
+        layer: Their name.
         task: What to predict.
         parts: Trained on, chosen by, tested on.
-        metric: What chooses the penalty.
-
-    Returns:
-        A trial for each penalty, and the place of the one with the best score on validation.
+        metric: What is scored on validation.
     """
-    train, val, test = (
-        torch.from_numpy(features[np.searchsorted(rows, part)])
-        for part in (parts.train, parts.val, parts.test)
-    )
-    mean, std = train.mean(0), train.std(0, correction=0).clamp_min(1e-6)
-    train, val, test = ((values - mean) / std for values in (train, val, test))
+    train, val = ((values - data.mean) / data.std for values in (data.train, data.val))
     train_targets, val_targets = (
         torch.from_numpy(task.targets[part]) for part in (parts.train, parts.val)
     )
     outputs = num_outputs(task.kind, len(task.classes))
     trials = []
-    for penalty in _PENALTIES:
-        layer, train_loss = fit_linear(train, train_targets, task.kind, outputs, penalty)
-        with torch.no_grad():
-            logits = layer(val)
-            values = probabilities(logits, task.kind).numpy()
-            tested = probabilities(layer(test), task.kind).numpy()
-        val_loss = float(task_loss(logits, val_targets, task.kind))
-        val_score = score(metric, task.targets[parts.val], values, task.kind)
-        head = LinearHead(layer.weight.detach(), layer.bias.detach(), mean, std)
-        trials.append(PenaltyTrial(penalty, train_loss, val_loss, val_score, values, tested, head))
-    return trials, int(np.argmax([trial.val_score for trial in trials]))
+    for penalty, fitted, train_loss in fit_linear(
+        train, train_targets, task.kind, outputs, PENALTIES
+    ):
+        logits = fitted(val)
+        values = probabilities(logits, task.kind).numpy()
+        trials.append(
+            PenaltyTrial(
+                layer,
+                penalty,
+                train_loss,
+                float(task_loss(logits, val_targets, task.kind)),
+                score(metric, task.targets[parts.val], values, task.kind),
+                values,
+                fitted._replace(mean=data.mean, std=data.std),
+            )
+        )
+    return trials
+
+
+def best_trial(trials: Sequence[PenaltyTrial]) -> int:
+    """The place of the trial with the best score on validation, of equals the strongest penalty."""
+    return max(
+        range(len(trials)), key=lambda place: (trials[place].val_score, trials[place].penalty)
+    )
+
+
+def read_out(head: LinearHead, features: Tensor, kind: TaskKind) -> NDArray[np.float32]:
+    """Probabilities of images by a fitted layer, shape (N, L)."""
+    values: NDArray[np.float32] = probabilities(head(features), kind).numpy()
+    return values
+
+
+def warn_of_ends(chosen: PenaltyTrial) -> None:
+    """Say when the chosen penalty is the strongest or the weakest on offer."""
+    if chosen.penalty in (PENALTIES[0], PENALTIES[-1]):
+        end = "strongest" if chosen.penalty == PENALTIES[0] else "weakest"
+        warn(
+            f"validation chose the {end} penalty on offer ({chosen.penalty:g}, {chosen.layer}): "
+            "the features may say little of this task, or validation is too small to choose by"
+        )
 
 
 def fit_linear(
-    features: Tensor, targets: Tensor, kind: TaskKind, outputs: int, penalty: float
-) -> tuple[nn.Linear, float]:
-    """Fit a linear layer by L-BFGS: mean task loss + penalty / 2 x sum of squared weights.
+    features: Tensor,
+    targets: Tensor,
+    kind: TaskKind,
+    outputs: int,
+    penalties: Sequence[float],
+) -> list[tuple[float, LinearHead, float]]:
+    """Fit linear layers by L-BFGS: summed task loss + penalty / 2 x sum of squared weights.
+
+    Where there are fewer images than features, the weights lie in the span of the images, so the
+    problem is solved in as many dimensions as there are images (one factorisation for all
+    penalties), which changes nothing: the basis is orthonormal and keeps the penalty. Each fit
+    starts from the one before.
 
     Args:
         features: Standardised features, shape (N, D).
         targets: As for `heads.task_loss`.
         kind: Label kind.
         outputs: Logits.
-        penalty: Ridge strength, 0 or more; the objective is convex, so the start does not matter.
+        penalties: Ridge strengths, 0 or more, the strongest first.
 
     Returns:
-        The layer and the mean task loss at the optimum.
+        For each penalty itself, the layer and the mean task loss at the optimum.
     """
-    head = nn.Linear(features.shape[1], outputs)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+    values, basis = features.double(), None
+    if len(values) < values.shape[1]:
+        left, scale, basis = torch.linalg.svd(values, full_matrices=False)
+        values = left * scale
+    layer = nn.Linear(values.shape[1], outputs, dtype=torch.float64)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    fitted = []
+    for penalty in penalties:
+        loss = _minimise(layer, values, targets, kind, penalty / len(values))
+        weight = layer.weight.detach() if basis is None else layer.weight.detach() @ basis
+        head = LinearHead(weight.float(), layer.bias.detach().float())
+        fitted.append((penalty, head, loss))
+    return fitted
+
+
+def _minimise(
+    layer: nn.Linear, features: Tensor, targets: Tensor, kind: TaskKind, penalty: float
+) -> float:
+    """Bring a layer to the optimum; gives the mean task loss there."""
+    optimizer = torch.optim.LBFGS(
+        layer.parameters(), max_iter=200, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
+    )
 
     def objective() -> Tensor:
         optimizer.zero_grad()
-        loss = task_loss(head(features), targets, kind) + penalty / 2 * head.weight.square().sum()
+        loss = task_loss(layer(features), targets, kind) + penalty / 2 * layer.weight.square().sum()
         loss.backward()
         return loss
 
     optimizer.step(objective)
     with torch.no_grad():
-        return head, float(task_loss(head(features), targets, kind))
+        return float(task_loss(layer(features), targets, kind))

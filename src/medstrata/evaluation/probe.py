@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.store.store import Store
-from medstrata.evaluation.linear_probe import fit_probe
+from medstrata.evaluation.linear_probe import best_trial, fit_probe, probe_data, read_out
 from medstrata.evaluation.result_tables import (
     count,
     describe_subset,
@@ -40,7 +40,7 @@ def probe(
     """Read a task out of every stage of a frozen encoder, by a linear layer and by neighbours.
 
     The linear layer is that of the frozen protocol of `finetune`: globally pooled features,
-    standardised by the training images, a ridge penalty chosen on validation. The training images
+    standardised by all training images, a ridge penalty chosen on validation. The training images
     are those that `finetune` takes at the same fraction and `subset_seed`.
 
     Args:
@@ -110,13 +110,14 @@ def _read_stages(
         read[stage] = (
             read[twin]
             if twin is not None
-            else _read_stage(values, extracted.rows, evaluation, parts, metric, settings)
+            else _read_stage(stage, values, extracted.rows, evaluation, parts, metric, settings)
         )
         say(_line(stage, metric, read[stage].scores))
     return read
 
 
 def _read_stage(
+    stage: str,
     features: NDArray[np.float32],
     rows: NDArray[np.int64],
     evaluation: Evaluation,
@@ -124,8 +125,10 @@ def _read_stage(
     metric: str,
     settings: ProbeSettings,
 ) -> _ReadOuts:
-    trials, best = fit_probe(features, rows, evaluation.task, parts, metric)
-    chosen, task = trials[best], evaluation.task
+    task = evaluation.task
+    data = probe_data(features, rows, parts)
+    trials = fit_probe(data, stage, task, parts, metric)
+    chosen = trials[best_trial(trials)]
     bank, queries = (features[np.searchsorted(rows, part)] for part in (parts.train, parts.test))
     voted = knn_probabilities(
         bank,
@@ -136,7 +139,7 @@ def _read_stage(
         neighbours=settings.neighbours,
         temperature=settings.temperature,
     )
-    test = {"linear": chosen.test, "knn": voted}
+    test = {"linear": read_out(chosen.head, data.test, task.kind), "knn": voted}
     scores = {
         name: scored(metric, evaluation.store, task, parts.test, values, settings.resamples)
         for name, values in test.items()

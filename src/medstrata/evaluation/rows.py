@@ -9,15 +9,28 @@ from medstrata.data.labels import Task
 from medstrata.data.splits import label_subset, labelled_rows
 from medstrata.data.store.store import Store
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.randomness import Stream, permutation
+
+# More change a mean and a deviation by less than a hundredth of a deviation.
+_STANDARDISING_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
 class SplitRows:
-    """Sample numbers with a known label: the training subset, validation and test."""
+    """Sample numbers: labelled ones of the training subset, validation and test, and others.
+
+    Attributes:
+        train: Labelled, of the training split.
+        val: Labelled, of validation.
+        test: Labelled, of test.
+        unlabelled: Of the training split, labelled or not, see `standardising_rows`; none of their
+            labels is read.
+    """
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]
     test: NDArray[np.int64]
+    unlabelled: NDArray[np.int64]
 
 
 def require_labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
@@ -43,4 +56,16 @@ def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> Spli
     """
     train = label_subset(task, store, fraction, seed)
     val, test = (require_labelled_rows(store, task, split) for split in ("val", "test"))
-    return SplitRows(train, val, test)
+    return SplitRows(train, val, test, standardising_rows(store))
+
+
+def standardising_rows(store: Store) -> NDArray[np.int64]:
+    """Training images whose features are standardised by, labelled or not, ascending.
+
+    All of them, or of more than 10,000 as many drawn at random.
+    """
+    rows = store.rows("train")
+    if len(rows) > _STANDARDISING_IMAGES:
+        order = permutation(len(rows), Stream.STANDARDISING_IMAGES)
+        rows = np.sort(rows[order[:_STANDARDISING_IMAGES]])
+    return rows

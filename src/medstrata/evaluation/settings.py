@@ -21,33 +21,53 @@ class FinetuneSettings:
     Attributes:
         protocol: `full` trains every weight; `frozen` trains a linear layer on the features of
             the encoder in evaluation mode.
-        epochs: Validations; the one with the best score gives the weights that are tested.
+        layer: What the frozen protocol reads: `pooled`, a stage such as `stage3`, `all` stages side
+            by side, or `best`, which lets validation choose among these.
+        head: What the head of the full protocol starts from: the frozen protocol's own layer on
+            the pooled features, or zero. The read-out is a candidate too: it is what is tested
+            where no training of the network validates better.
+        epochs: Validations of a learning rate at the most.
+        patience: Validations without a better one that end a learning rate; 0 never does.
         min_steps: Steps between validations are those of one pass, but no fewer than this, so
             that 1 % of the labels is not trained for a handful of steps.
         batch_size: Images a step.
-        lr: Learning rate of Adam.
-        weight_decay: L2 penalty of Adam.
+        lr: Learning rate, or several: the network is trained with each from the same start, and
+            validation chooses.
+        optimizer: Of the full protocol.
+        weight_decay: L2 penalty of Adam, decoupled decay of AdamW.
+        layer_decay: Factor of the learning rate from a layer to the one below it; below 1, lower
+            layers change less. AdamW only.
         schedule: Of the learning rate.
-        seed: Decides the head's start, the order and the views.
+        keep_statistics_below: Labelled training images below which BatchNorm of an encoder that
+            was trained keeps its statistics; 0 never, random encoders never.
+        class_weights: `balanced` gives every class the same part in the loss.
+        seed: Decides the order and the views, and the weights of `scratch`.
         shuffle_shards: As in pre-training.
         subset_seed: Decides which labels a fraction holds; keep it equal over arms.
-        metric: What chooses the epoch or the penalty and heads the report: one of the metrics, or
+        metric: What chooses by validation and heads the report: one of the metrics, or
             the import path of a function of your own, `package.module:function`; by default that
             of the kind of task. See `metrics/metric.py:find_metric`.
         precision: `auto` is bf16 where the hardware has it, else fp32.
         resamples: Draws of the patients behind each interval.
         legacy: Write also the figures of the paper's published code, to compare with: the score of
             the last epoch, and an interval that is far too narrow.
-        views: How training images are varied.
+        views: How training images are varied; `size`, if not 0, is the side of the encoder's input.
     """
 
     protocol: FinetuneProtocol = "full"
+    layer: str = "best"
+    head: Literal["read-out", "zero"] = "read-out"
     epochs: int = 20
+    patience: int = 0
     min_steps: int = 10
     batch_size: int = 32
-    lr: float = 1e-3
+    lr: float | tuple[float, ...] = (1e-4, 1e-3)
+    optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = 0.0
+    layer_decay: float = 1.0
     schedule: Schedule = "cosine"
+    keep_statistics_below: int = 500
+    class_weights: Literal["equal", "balanced"] = "equal"
     seed: int = 0
     shuffle_shards: int | None = None
     subset_seed: int = 0
@@ -59,16 +79,30 @@ class FinetuneSettings:
 
     @property
     def image_size(self) -> int:
-        """Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's."""
+        """Side of the input in pixels; 0 takes the encoder's own, or the store's."""
         return self.views.size
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """`lr` as several, if it is one."""
+        return (self.lr,) if isinstance(self.lr, float | int) else tuple(self.lr)
 
     def __post_init__(self) -> None:
         require_choices(self)
         for name in ("epochs", "min_steps", "batch_size", "resamples"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
-        require(self.lr > 0, self, "lr", "above 0")
-        for name in ("weight_decay", "seed", "subset_seed"):
+        rates = self.learning_rates
+        require(
+            bool(rates) and min(rates) > 0 and len(set(rates)) == len(rates),
+            self,
+            "lr",
+            "one learning rate or more, each above 0 and named once",
+        )
+        for name in ("weight_decay", "seed", "subset_seed", "patience", "keep_statistics_below"):
             require(getattr(self, name) >= 0, self, name, "0 or more")
+        require(0 < self.layer_decay <= 1, self, "layer_decay", "above 0 up to 1")
+        if self.optimizer == "adam":
+            require(self.layer_decay == 1, self, "layer_decay", "1 with adam; take adamw")
         require_shuffle_shards(self.shuffle_shards, self)
 
 
@@ -79,7 +113,7 @@ class ProbeSettings:
     Attributes:
         seed: Decides the weights of `scratch`, as it does in fine-tuning.
         subset_seed: Decides which labels a fraction holds, as it does in fine-tuning.
-        image_size: Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's.
+        image_size: Side of the input in pixels; 0 takes the encoder's own, or the store's.
         neighbours: Nearest labelled images that vote on an image.
         temperature: A vote weighs exp(cosine / temperature).
         metric: What is scored and chooses the penalty, as in fine-tuning.
@@ -112,7 +146,7 @@ class AtlasSettings:
         queries: Images whose neighbours are shown, drawn from each class in turn.
         neighbours: Nearest images of each image, by cosine of the pooled features.
         seed: Decides the weights of `scratch`, the queries and the images on the map.
-        image_size: Side of the input in pixels for `scratch` and `imagenet`; 0 takes the store's.
+        image_size: Side of the input in pixels; 0 takes the encoder's own, or the store's.
     """
 
     images: int = 2000

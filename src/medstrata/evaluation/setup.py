@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from medstrata.data.labels import Task, make_task
 from medstrata.data.store.store import Store
-from medstrata.evaluation.feature_cache import labelled_features
+from medstrata.evaluation.feature_cache import evaluation_features
 from medstrata.evaluation.result_tables import describe_store
 from medstrata.evaluation.rows import SplitRows, labelled_parts
 from medstrata.evaluation.settings import AtlasSettings, FinetuneSettings, ProbeSettings
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import metric_for
-from medstrata.models.encoders import LoadedEncoder, encoder_digest, load_encoder
+from medstrata.models.encoders import LoadedEncoder, at_size, encoder_digest, load_encoder
 from medstrata.models.features import StoredFeatures
 from medstrata.models.heads import LinearHead
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -57,7 +57,9 @@ class FitResult:
     val: NDArray[np.float32]  # probabilities, (N, L)
     test: NDArray[np.float32]
     head: LinearHead  # on the CPU
+    layer: str = "pooled"  # what the head reads, as `StoredFeatures.layer` names it
     last_test: NDArray[np.float32] | None = None  # of the last epoch, for the legacy figures
+    lr: float | None = None  # the learning rate that was chosen, of a full fine-tuning
 
 
 def seeded_encoder(
@@ -74,20 +76,22 @@ def seeded_encoder(
         encoder: Which encoder.
         images: The store they lie in, or what is known of them.
         backbone: timm's name, for all but runs.
-        image_size: Side in pixels, for `scratch` and `imagenet`; 0 takes the store's.
+        image_size: Side of the input in pixels; 0 takes that which a run was trained with, for
+            other encoders the images'.
         seed: Of random weights; sets torch's generator, which initialises them.
 
     Raises:
         MedstrataError: nothing can be loaded from what is named.
     """
     seed_initial_weights(Stream.EVALUATED_WEIGHTS, seed)
-    return load_encoder(
+    loaded = load_encoder(
         encoder,
         backbone=backbone,
         image_size=image_size or images.size,
         channels=images.channels,
         store_stats=(images.mean, images.std),
     )
+    return at_size(loaded, image_size) if image_size else loaded
 
 
 class EvaluationOptions(TypedDict, total=False):
@@ -119,6 +123,7 @@ class Evaluation:
         out: The run folder.
         store: Images and labels.
         task: What is predicted.
+        encoder: Which encoder was asked for.
         loaded: The encoder.
         arm: Its name in tables.
         digest: Of the encoder as it was loaded.
@@ -130,6 +135,7 @@ class Evaluation:
     out: Path
     store: Store
     task: Task
+    encoder: EncoderSpec
     loaded: LoadedEncoder
     arm: str
     digest: str
@@ -177,7 +183,7 @@ class Evaluation:
             },
         }
         digest = encoder_digest(loaded)
-        return cls(out, store, resolved, loaded, arm, digest, recorded, options, started)
+        return cls(out, store, resolved, spec, loaded, arm, digest, recorded, options, started)
 
     def recording(self, settings: Mapping[str, Any]) -> "Evaluation":
         """The same with the settings that decide the run, by the names they are recorded under."""
@@ -207,7 +213,7 @@ class Evaluation:
 
     def features(self, device: torch.device) -> StoredFeatures:
         """Features of every labelled image of the store by the encoder as it is."""
-        return labelled_features(self.loaded, self.store, device, self.options.get("features"))
+        return evaluation_features(self.loaded, self.store, device, self.options.get("features"))
 
     def finish(self, kind: str, results: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
         """Write result.json, and give what it holds."""

@@ -17,7 +17,7 @@ from medstrata.evaluation.classifier import StoredClassifier, load_classifier
 from medstrata.inference.forward import BatchOutput, Quarantine, forward_batches, quarantine_beside
 from medstrata.inference.inputs import find_inputs, image_batches
 from medstrata.inference.settings import BATCH_SIZE
-from medstrata.models.features import whole_output
+from medstrata.models.features import read_layer, whole_output
 from medstrata.models.heads import LinearHead, probabilities
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
@@ -112,12 +112,13 @@ class _EndToEnd(nn.Module):
         super().__init__()
         self.backbone = classifier.loaded.backbone
         self.kind = classifier.kind
+        self.layer = classifier.layer
         for name, tensor in classifier.head._asdict().items():
             self.register_buffer(name, tensor)
 
     def forward(self, images: Tensor) -> Tensor:
         head = LinearHead(self.weight, self.bias, self.mean, self.std)
-        return probabilities(head(self.backbone(images).pooled), self.kind)
+        return probabilities(head(read_layer(self.backbone(images), self.layer)), self.kind)
 
 
 def _header(classifier: StoredClassifier, batch: BatchOutput) -> list[str]:

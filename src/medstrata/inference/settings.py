@@ -18,7 +18,7 @@ class EmbedSettings:
     Attributes:
         stages: "pooled" (what a classifier reads), "stage1" to "stage4" (globally averaged), or
             "all" of them.
-        image_size: Side in pixels, for `scratch` and `imagenet`; 0 takes the store's, else 224.
+        image_size: Side in pixels; 0 takes that of a run, for others the store's, else 224.
         fit: For files, as in `prepare`.
         reading: For files, as in `prepare`; of several images of a file, ids end in "#" and the
             number.

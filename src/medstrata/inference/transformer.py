@@ -36,7 +36,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         encoder: A run of `pretrain` or `finetune`, `scratch`, `imagenet`, or `imagenet=FILE`.
         stage: "pooled", "stage1" to "stage4", or "all" side by side.
         backbone: timm's name, for `scratch` and `imagenet`.
-        image_size: Side in pixels, for `scratch` and `imagenet`; 0 is 224.
+        image_size: Side in pixels; 0 is that of a run, for others 224.
         fit_images: How images that are not square are made so: `fit` of `prepare`.
         window: Of deep grey values in files, as in `prepare`.
         batch_size: Images at a time.

@@ -113,6 +113,24 @@ def load_encoder(
     return LoadedEncoder(encoder.kind, backbone, network, preprocessing)
 
 
+def at_size(loaded: LoadedEncoder, image_size: int) -> LoadedEncoder:
+    """The same encoder for input of a side in pixels, which need not be what it was trained with.
+
+    Raises:
+        MedstrataError: the network takes one size of input only.
+    """
+    own = loaded.preprocessing
+    if own.image_size == image_size:
+        return loaded
+    config = timm_config(loaded.architecture)
+    if config is not None and config.fixed_input_size:
+        raise MedstrataError(
+            f"{loaded.arm} is a {loaded.architecture}, which takes images of {own.image_size} "
+            f"pixels only; leave out the {image_size} asked for"
+        )
+    return loaded._replace(preprocessing=replace(own, image_size=image_size))
+
+
 def load_foreign(
     found: EncoderInFile,
     backbone: str,

@@ -14,6 +14,12 @@ from medstrata.data.views import Images, make_views
 from medstrata.models.backbones import Backbone, Features
 from medstrata.models.pooling import global_average_pool
 from medstrata.models.preprocessing import Preprocessing
+from medstrata.runtime.errors import MedstrataError
+
+# The stages put side by side, as one layer to read from.
+ALL_STAGES = "all"
+# Any of the layers, as validation chooses.
+BEST_LAYER = "best"
 
 # What is kept of a network's output.
 Select = Callable[[object], list[torch.Tensor]]
@@ -36,6 +42,25 @@ class StoredFeatures(NamedTuple):
     def layers(self) -> dict[str, NDArray[np.float32]]:
         """Every stage by its name, and `pooled`."""
         return {**self.stages, "pooled": self.pooled}
+
+    def layers_of(self, choice: str) -> list[str]:
+        """The layers that a choice names: itself, or with `best` all there are.
+
+        Raises:
+            MedstrataError: there is no such layer.
+        """
+        every = ["pooled", *reversed(self.stages), ALL_STAGES]
+        if choice not in (*every, BEST_LAYER):
+            raise MedstrataError(
+                f"no layer {choice!r}; there are {', '.join(every)} and {BEST_LAYER}"
+            )
+        return every if choice == BEST_LAYER else [choice]
+
+    def layer(self, name: str) -> NDArray[np.float32]:
+        """One of `layers()`, or all stages side by side: shape (N, D)."""
+        if name == ALL_STAGES:
+            return np.concatenate(list(self.stages.values()), axis=1)
+        return self.layers()[name]
 
 
 @torch.no_grad()
@@ -107,6 +132,14 @@ def whole_output(output: object) -> list[torch.Tensor]:
     """The output of a network that gives one tensor."""
     assert isinstance(output, torch.Tensor)
     return [output]
+
+
+def read_layer(features: Features, name: str) -> torch.Tensor:
+    """What `StoredFeatures.layer` holds, of a batch: shape (B, D)."""
+    if name == "pooled":
+        return features.pooled
+    chosen = features.stages if name == ALL_STAGES else {name: features.stages[name]}
+    return torch.cat([global_average_pool(maps) for maps in chosen.values()], dim=1)
 
 
 def every_layer(output: object) -> list[torch.Tensor]:

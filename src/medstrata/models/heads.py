@@ -20,6 +20,13 @@ class LinearHead(NamedTuple):
     mean: Tensor | None = None  # (D,), subtracted from the features first; None is 0
     std: Tensor | None = None  # (D,), divides them afterwards; None is 1
 
+    def folded(self) -> "LinearHead":
+        """The same layer on the features themselves: mean and std within weight and bias."""
+        if self.mean is None or self.std is None:
+            return self
+        weight = self.weight / self.std
+        return LinearHead(weight, self.bias - weight @ self.mean)
+
     def __call__(self, features: Tensor) -> Tensor:
         """Logits, shape (B, outputs), of features of shape (B, D)."""
         if self.mean is not None and self.std is not None:
@@ -38,7 +45,9 @@ def num_outputs(kind: TaskKind, classes: int) -> int:
             return classes
 
 
-def task_loss(logits: Tensor, targets: Tensor, kind: TaskKind) -> Tensor:
+def task_loss(
+    logits: Tensor, targets: Tensor, kind: TaskKind, weights: Tensor | None = None
+) -> Tensor:
     """Mean loss in nats over the known labels.
 
     Args:
@@ -46,24 +55,52 @@ def task_loss(logits: Tensor, targets: Tensor, kind: TaskKind) -> Tensor:
         targets: Classes (B,) as int64; for multi-label 0, 1 or NaN (unknown), shape (B, L).
         kind: Binary and multi-label take sigmoids, multi-class a softmax, ordinal one sigmoid for
             each "is the grade above k" (Niu et al. 2016, CVPR, section 3.2).
+        weights: As `class_weights` gives them; None weighs all alike.
 
     Returns:
         Scalar; 0 with no gradient effect when every label of a multi-label batch is unknown.
     """
-    match kind:
-        case "binary":
-            return F.binary_cross_entropy_with_logits(logits[:, 0], targets.float())
-        case "multiclass":
-            return F.cross_entropy(logits, targets)
-        case "ordinal":
-            above = targets[:, None] > torch.arange(logits.shape[1], device=logits.device)
-            return F.binary_cross_entropy_with_logits(logits, above.float())
-        case "multilabel":
-            known = ~torch.isnan(targets)
-            each = F.binary_cross_entropy_with_logits(
-                logits, torch.nan_to_num(targets), reduction="none"
-            )
-            return (each * known).sum() / known.sum().clamp_min(1)
+    if kind == "multiclass":
+        each = F.cross_entropy(logits, targets, reduction="none")
+    else:
+        wanted = targets.to(logits.dtype)
+        if kind == "ordinal":
+            steps = torch.arange(logits.shape[1], device=logits.device)
+            wanted = (targets[:, None] > steps).to(logits.dtype)
+        elif kind == "binary":
+            wanted = wanted[:, None]
+        each = F.binary_cross_entropy_with_logits(
+            logits, torch.nan_to_num(wanted), reduction="none"
+        )
+        if kind != "multilabel":
+            each = each.mean(dim=1)
+    if kind != "multilabel":
+        return each.mean() if weights is None else (each * weights.to(each)[targets]).mean()
+    known = ~torch.isnan(targets)
+    if weights is not None:
+        each = each * torch.where(targets == 1, weights[:, 1].to(each), weights[:, 0].to(each))
+    return (each * known).sum() / known.sum().clamp_min(1)
+
+
+def class_weights(targets: Tensor, kind: TaskKind, classes: int) -> Tensor:
+    """Weights that give every class the same part in the loss, of mean 1 over the images.
+
+    Args:
+        targets: As for `task_loss`, of all training images.
+        kind: As for `task_loss`.
+        classes: Classes, or the labels of a multi-label task.
+
+    Returns:
+        Shape (classes,), or for multi-label (L, 2): of a 0 and of a 1 of each label. A class
+        without an image weighs 0.
+    """
+    if kind == "multilabel":
+        counts = torch.stack([(targets == value).sum(0) for value in (0, 1)], dim=1).double()
+    else:
+        counts = torch.bincount(targets, minlength=classes).double()
+    present = (counts > 0).sum(-1, keepdim=True).clamp_min(1)
+    total = counts.sum(-1, keepdim=True)
+    return torch.where(counts > 0, total / (present * counts.clamp_min(1)), 0.0).float()
 
 
 def probabilities(logits: Tensor, kind: TaskKind) -> Tensor:

@@ -61,6 +61,7 @@ class Stream(IntEnum):
     SYNTHETIC_CROSSING = 36
     SYNTHETIC_GRAIN = 37
     SYNTHETIC_NOISE = 38
+    STANDARDISING_IMAGES = 39
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

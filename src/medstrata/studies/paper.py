@@ -137,7 +137,14 @@ def reproduction(
     }
     tuning: dict[str, Any] = {"epochs": chosen.tuning_epochs or (100 if papers else 20)}
     if papers:
-        tuning |= {"batch_size": 16, "lr": 1e-3, "schedule": "constant", "min_steps": 1}
+        tuning |= {
+            "batch_size": 16,
+            "lr": 1e-3,
+            "schedule": "constant",
+            "min_steps": 1,
+            "head": "zero",
+            "keep_statistics_below": 0,
+        }
     return {
         "title": f"Intermediate layers in momentum contrast: {modality}, preset {preset}",
         "backbone": chosen.backbone,
@@ -150,7 +157,10 @@ def reproduction(
         "fractions": list(chosen.fractions or _LABEL_FRACTIONS[preset]),
         "seeds": chosen.seeds,
         "pretrain": {name: value for name, value in pretrain.items() if value is not None},
-        "protocols": {"full": {"settings": tuning}, "frozen": {"settings": {}}},
+        "protocols": {
+            "full": {"settings": tuning},
+            "frozen": {"settings": {"layer": "pooled"} if papers else {}},
+        },
         "legacy": papers,
     }
 

@@ -52,7 +52,7 @@ class Finetune(EvaluationRun):
     """A finished fine-tuning run.
 
     `legacy` holds figures as the paper's code computes them, empty unless the run was asked for
-    them.
+    them; `chosen` what validation chose, by the names it has in the records of the run.
     """
 
     protocol: str = field()
@@ -63,6 +63,7 @@ class Finetune(EvaluationRun):
     seconds: float
     device: str
     legacy: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def start(self) -> str:

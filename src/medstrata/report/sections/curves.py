@@ -111,6 +111,16 @@ def _question(record: Record) -> tuple[str, str]:
     return str(knn.get("task")), str(knn.get("metric"))
 
 
+def chosen_records(run: Finetune) -> list[Record]:
+    """The records of the learning rate or the layer that validation chose, and their start."""
+    return [
+        record
+        for record in run.files.epochs
+        if record.get("epoch_of_lr") == 0
+        or all(record.get(name, value) == value for name, value in run.chosen.items())
+    ]
+
+
 def finetune_curves(
     comparison: Comparison[Finetune], styles: Mapping[str, Style]
 ) -> Iterator[Part]:
@@ -118,7 +128,7 @@ def finetune_curves(
     for fraction in comparison.fractions:
         at = comparison.at(fraction)
         runs = [run for runs in at.values() for run in runs]
-        curves: list[Curve] = [(arm, run.files.epochs) for arm, runs in at.items() for run in runs]
+        curves = [(arm, chosen_records(run)) for arm, runs in at.items() for run in runs]
         name = f"{comparison.name}-training-{percent_slug(fraction)}"
         share = f"{percent(fraction)} of the labels"
         title = f"training loss, {share}"
@@ -161,5 +171,7 @@ def _place(record: Record, number: int, by_penalty: bool) -> float:
     penalty, epoch = read(record, "penalty"), read(record, "epoch")
     if by_penalty and penalty is not None:
         return penalty
+    if (validation := read(record, "epoch_of_lr")) is not None:
+        return validation
     # Epochs are counted from 0 in the records and from 1 for readers.
     return (number if epoch is None else epoch) + 1
