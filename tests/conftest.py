@@ -1,5 +1,6 @@
 """Small image folders and stores, and an encoder trained on one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,14 @@ from medstrata.data.store.store import Store
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
 from support.tiny import make_store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what commands cache out of the user's own cache, and out of the next run of tests."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MEDSTRATA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture
