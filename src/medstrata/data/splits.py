@@ -13,7 +13,7 @@ from medstrata.data.labels import Task
 from medstrata.data.store.store import SPLITS, Store
 from medstrata.metrics.kinds import TaskKind
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.randomness import Stream, permutation
+from medstrata.runtime.randomness import Stream, hashed, uniforms
 
 # What splits are called in tables and folders.
 SPLIT_WORDS = {
@@ -21,26 +21,28 @@ SPLIT_WORDS = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+_LABELS_OF = {"train": "training", "val": "validation"}
 
 
 def assign_splits(
     patient_ids: ArrayLike,
-    strata: ArrayLike | None,
     fractions: Sequence[float] = (0.7, 0.1, 0.2),
     seed: int = 0,
+    groups: ArrayLike | None = None,
 ) -> NDArray[np.str_]:
     """Divide samples into train, val and test, all samples of a patient together.
 
-    Patients are sorted by stratum, in random order within each, and each goes to the split that is
-    furthest behind its share by then. So every stratum and the whole have the shares asked for, up
-    to about one patient.
+    Where a patient goes is a function of seed and id: a number drawn for the two falls into one of
+    the shares. So samples that are added, left out or put in another order move no other patient,
+    and the shares hold on average, not exactly.
 
     Args:
         patient_ids: Shape (N,).
-        strata: Class numbers (N,), -1 unknown; a patient belongs to the rarest of its classes.
-            None for one stratum.
-        fractions: Shares of train, val and test among the images; 0 or more, sum 1.
+        fractions: Shares of train, val and test among the patients; 0 or more, sum 1.
         seed: Any integer; another gives another division.
+        groups: What must stay together beyond patients, equal numbers or names, shape (N,): the
+            patient whose id has the lowest hash decides for all of its group, so that only a new
+            link between patients can move one. None for nothing.
 
     Returns:
         "train", "val" or "test", shape (N,).
@@ -49,19 +51,13 @@ def assign_splits(
         MedstrataError: the fractions are not three shares with sum 1.
     """
     check_fractions(fractions)
-    shares = np.asarray(fractions, dtype=np.float64)
-    patient, images = _patients(patient_ids)
-    targets = np.zeros(len(patient), np.int64) if strata is None else np.asarray(strata)
-    _, _, order = stratify(targets, patient, Stream.SPLIT, seed)
-    chosen = np.empty(len(images), dtype=np.int64)
-    behind = np.zeros(3)
-    for each in order:
-        # The choice looks at the past alone, so large patients are in no split more often.
-        split = int(np.argmax(behind + 1e-9 * shares))
-        behind += shares * images[each]
-        behind[split] -= images[each]
-        chosen[each] = split
-    return np.asarray(SPLITS)[chosen[patient]]
+    patient, _, hashes = _patients(patient_ids)
+    deciding = hashes[patient]
+    if groups is not None:
+        deciding = pd.Series(deciding).groupby(np.asarray(groups)).transform("min").to_numpy()
+    drawn = uniforms(1, Stream.SPLIT, seed, deciding)[:, 0]
+    ends = np.cumsum(np.asarray(fractions, dtype=np.float64))
+    return np.asarray(SPLITS)[np.searchsorted(ends[:2] / ends[2], drawn, side="right")]
 
 
 def check_fractions(fractions: Sequence[float]) -> None:
@@ -78,31 +74,25 @@ def check_fractions(fractions: Sequence[float]) -> None:
         )
 
 
-def stratify(
-    targets: NDArray[np.int64] | NDArray[np.float32],
-    patient: NDArray[np.int64],
-    stream: Stream,
-    seed: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Put P patients in order by the rarest class that each has, at random within a class.
+def rarest_classes(
+    targets: NDArray[np.int64] | NDArray[np.float32], patient: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The stratum of each of P patients: which of its classes has the fewest samples of all.
 
     Args:
         targets: As `Task.targets`, shape (N,) or (N, L).
         patient: Number of each sample's patient, 0 to P - 1, shape (N,).
-        stream: What the order is drawn for.
-        seed: Any integer.
 
     Returns:
-        Stratum of each patient, its class with fewest samples, or one more than all if it has
-        none; the patients in random order; and the same sorted by stratum: shape (P,) each.
+        Rank of the class, 0 the rarest; for a patient that has none, one more than all others.
+        Shape (P,).
     """
     holds = _holds(targets)
     rank = np.argsort(np.argsort(holds.sum(axis=0), kind="stable"), kind="stable")
     none = holds.shape[1]
     stratum = np.full(int(patient.max(initial=-1)) + 1, none, dtype=np.int64)
     np.minimum.at(stratum, patient, np.where(holds, rank, none).min(axis=1, initial=none))
-    shuffled = permutation(len(stratum), stream, seed)
-    return stratum, shuffled, shuffled[np.argsort(stratum[shuffled], kind="stable")]
+    return stratum
 
 
 def torn_patients(patient_ids: pd.Series, split: pd.Series) -> list[str]:
@@ -127,10 +117,11 @@ def label_order(
     """Positions whose lower ends are nested, stratified, patient-aware subsets.
 
     A patient's stratum is the rarest class that it has, so that a rare class is not left to
-    chance. The patients of each stratum stand in random order, and a patient's position is the
-    share of the stratum's images up to and including its own. So the subset at a fraction holds at
-    most that share of each stratum; only the first patient of each, and of each class that would
-    else be missing, is in all subsets.
+    chance. Within a stratum patients stand in the order of a number drawn for seed and id, which
+    no other patient changes; the strata are merged so that every beginning holds equal shares of
+    them. A patient's position is the share of all images at the middle of its own: the subset at a
+    fraction is the beginning whose size is nearest to that share, up to half a patient. The first
+    patient of each stratum, and of each class that would else be missing, is in all subsets.
 
     Args:
         task_targets: As `Task.targets`, for all N samples.
@@ -143,30 +134,45 @@ def label_order(
         Shape (R,), above 0 to 1; the samples with a position of at most f are the subset at f.
     """
     assert (task_targets.ndim == 2) == (kind == "multilabel")
-    patient, images = _patients(np.asarray(patient_ids)[rows])
+    patient, images, hashes = _patients(np.asarray(patient_ids)[rows])
     targets = task_targets[rows]
-    stratum, shuffled, order = stratify(targets, patient, Stream.LABEL_FRACTION, seed)
-    total = pd.Series(images[order]).groupby(stratum[order])
-    position = np.empty(len(images))
-    position[order] = total.cumsum() / total.transform("sum")
+    stratum = rarest_classes(targets, patient)
+    drawn = uniforms(1, Stream.LABEL_FRACTION, seed, hashes)[:, 0]
+    order = np.lexsort((drawn, stratum))
     always = order[np.unique(stratum[order], return_index=True)[1]].tolist()
     for column in _holds(targets).T:
         holders = np.unique(patient[column])
         if len(holders) and not np.isin(holders, always).any():
-            always.append(shuffled[np.isin(shuffled, holders)][0])
+            always.append(holders[np.argmin(drawn[holders])])
+    by_stratum = pd.Series(images[order]).groupby(stratum[order])
+    within = np.empty(len(images))
+    within[order] = by_stratum.transform(_middles)
+    within[always] = 0
+    merged = np.lexsort((drawn, within))
+    position = np.empty(len(images))
+    position[merged] = _middles(pd.Series(images[merged]))
     position[always] = np.finfo(np.float64).tiny
     return position[patient]
 
 
-def label_subset(task: Task, store: Store, fraction: float, seed: int) -> NDArray[np.int64]:
-    """Labelled training samples that stand for having only a fraction of the labels.
+def _middles(images: pd.Series) -> pd.Series:
+    """The share of all images up to the middle of each patient's, in their order."""
+    middles: pd.Series = (images.cumsum() - images / 2) / images.sum()
+    return middles
+
+
+def label_subset(
+    task: Task, store: Store, fraction: float, seed: int, split: str = "train"
+) -> NDArray[np.int64]:
+    """Labelled samples of a split that stand for having only a fraction of the labels.
 
     Args:
         task: Has the labels.
-        store: Has train split and patients.
-        fraction: Share of the labelled training images, above 0 to 1. Patients are whole and every
+        store: Has splits and patients.
+        fraction: Share of the split's labelled images, above 0 to 1. Patients are whole and every
             class is kept, so a very small fraction gives a few images more than asked for.
         seed: Subsets of one seed are nested: a smaller fraction's lies in a larger one's.
+        split: "train", or "val" where labels to choose by are few too.
 
     Returns:
         Sample numbers, ascending.
@@ -176,10 +182,10 @@ def label_subset(task: Task, store: Store, fraction: float, seed: int) -> NDArra
     """
     if not 0 < fraction <= 1:
         raise MedstrataError(f"fraction must be above 0 and at most 1, got {fraction}")
-    rows = labelled_rows(store, task, "train")
-    position = label_order(task.targets, task.kind, store.patients, rows, seed)
+    rows = labelled_rows(store, task, split)
+    position = label_order(task.targets, task.kind, store.patient_ids, rows, seed)
     rows = rows[position <= fraction]
-    _check_classes(task, rows, fraction)
+    _check_classes(task, rows, fraction, _LABELS_OF[split])
     return rows
 
 
@@ -190,14 +196,14 @@ def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
     return rows[targets >= 0 if targets.ndim == 1 else ~np.isnan(targets).all(axis=1)]
 
 
-def _check_classes(task: Task, rows: NDArray[np.int64], fraction: float) -> None:
+def _check_classes(task: Task, rows: NDArray[np.int64], fraction: float, labels: str) -> None:
     targets = task.targets[rows]
     if task.kind == "multilabel":
         both = (targets == 0).any(axis=0) & (targets == 1).any(axis=0)
         lacking = [name for name, has in zip(task.classes, both, strict=True) if not has]
         if len(lacking) == len(task.classes):
             raise MedstrataError(
-                f"{task.name}: at fraction {fraction:g} of the training labels no label has both "
+                f"{task.name}: at fraction {fraction:g} of the {labels} labels no label has both "
                 "0 and 1; take a larger fraction"
             )
         return
@@ -205,15 +211,17 @@ def _check_classes(task: Task, rows: NDArray[np.int64], fraction: float) -> None
     if len(present) < 2:
         only = f"only class {task.classes[present[0]]!r} is" if len(present) else "no class is"
         raise MedstrataError(
-            f"{task.name}: {only} among the {len(rows)} labelled training images at fraction "
+            f"{task.name}: {only} among the {len(rows)} labelled {labels} images at fraction "
             f"{fraction:g}; two are needed: check the labels and the split"
         )
 
 
-def _patients(patient_ids: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number of each sample's patient, in order of first appearance, and images of each patient."""
-    patient, _ = pd.factorize(np.asarray(patient_ids))
-    return patient.astype(np.int64), np.bincount(patient)
+def _patients(
+    patient_ids: ArrayLike,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Number of each sample's patient; images of each patient, and a hash of its id's text."""
+    patient, names = pd.factorize(np.asarray(patient_ids))
+    return patient.astype(np.int64), np.bincount(patient), hashed(map(str, names))
 
 
 def _holds(targets: NDArray[np.int64] | NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -26,7 +26,7 @@ from medstrata.runs.folder import keep_audit, open_run, read_result, settings_di
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name
 from medstrata.runtime.process_state import seed_initial_weights
-from medstrata.runtime.randomness import Stream
+from medstrata.runtime.randomness import DRAWS, Stream
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,8 @@ class Evaluation:
         """
         metric = metric_for(self.task.kind, settings.metric)
         parts = labelled_parts(self.store, self.task, fraction, settings.subset_seed)
-        return self.recording({"fraction": fraction, **settings_dict(settings)}), metric, parts
+        decided = {"fraction": fraction, "draws": DRAWS, **settings_dict(settings)}
+        return self.recording(decided), metric, parts
 
     def open(self) -> bool:
         """Make the run folder, or take up one that was not finished; see `open_folder`."""

@@ -5,6 +5,8 @@ applied to a chained hash of the coordinates. NumPy's own distributions may chan
 releases; these numbers cannot, so a run made today is resumed exactly by next year's NumPy.
 """
 
+import hashlib
+from collections.abc import Iterable
 from enum import IntEnum
 
 import numpy as np
@@ -13,8 +15,8 @@ from numpy.typing import NDArray
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-# Goes up when equal seeds draw anew, so that a run is not finished with draws of another kind.
-DRAWS = 2
+# Goes up when equal seeds draw anew, so that nothing is finished with draws of another kind.
+DRAWS = 3
 
 
 class Stream(IntEnum):
@@ -97,6 +99,15 @@ def uniforms(
         1, count + 1, dtype=np.uint64
     )
     return np.asarray(_mix(words) >> np.uint64(11), dtype=np.float64) * 2.0**-53
+
+
+def hashed(texts: Iterable[str]) -> NDArray[np.int64]:
+    """A stable 64-bit hash of each text, shape (N,): the coordinate of what has a name."""
+    digests = (
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        for text in texts
+    )
+    return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
 
 
 def permutation(length: int, stream: Stream, *coordinates: int) -> NDArray[np.int64]:

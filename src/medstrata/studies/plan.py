@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.runtime.randomness import DRAWS
 from medstrata.studies.settings import AnalysisSettings, StudySettings
 
 CellKind = Literal["prepare", "pretrain", "full", "frozen", "probe", "reuse", "atlas"]
@@ -189,7 +190,7 @@ class _Planner:
     ) -> StudyCell:
         """A cell whose `config` also says on which images, by which encoder, and after what."""
         chosen = self.settings.data[data]
-        config = dict(config or {})
+        config = {**(config or {}), "draws": DRAWS}
         if kind != "prepare":
             config["store"] = chosen.store
             config |= self._digest("store", chosen.store)

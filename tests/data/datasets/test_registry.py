@@ -10,6 +10,7 @@ from medstrata.data.datasets.registry import DATASETS, find_dataset
 from medstrata.data.labels import make_task
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
+from medstrata.data.splits import assign_splits
 from medstrata.data.store.store import Store
 from medstrata.runtime.errors import MedstrataError
 from support import dataset_trees as catalog_trees
@@ -92,7 +93,8 @@ def test_ready_made_and_drawn_splits(tmp_path):
     )
     assert len(official.rows("test")) == 10
     assert [len(paper.rows(split)) for split in ("train", "val", "test")] == [24, 4, 12]
-    assert [len(drawn.rows(split)) for split in ("train", "val", "test")] == [20, 8, 12]
+    expected = assign_splits(drawn.patient_ids, (0.5, 0.2, 0.3), seed=0)
+    assert (drawn.manifest["split"] == expected).all()
     with pytest.raises(MedstrataError, match=r"no split 'papers'.*official"):
         prepare(root, tmp_path / "d", PrepareSettings(dataset="nih-chestxray14", split="papers"))
     with pytest.raises(MedstrataError, match="did you mean nih-chestxray14"):

@@ -125,7 +125,11 @@ def _labels(name: str, label: Mapping[str, Any]) -> Iterator[Finding]:
         if few:
             yield Finding("note", f"label {name}: few images in {split}: {', '.join(few)}")
         if none and len(none) < len(counts):
-            yield Finding("caution", f"label {name}: no image in {split} of {', '.join(none)}")
+            yield Finding(
+                "caution",
+                f"label {name}: no image in {split} of {', '.join(none)}: draw otherwise with "
+                "another --seed of prepare, or name a column with the splits (--split)",
+            )
     if label["patients_of_several_images"] and not label["patients_of_several_classes"]:
         yield Finding(
             "note",

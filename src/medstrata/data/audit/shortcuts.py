@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.audit.counts import plain_conversions
 from medstrata.data.labels import Task
-from medstrata.data.splits import stratify
+from medstrata.data.splits import rarest_classes
 from medstrata.data.store.store import Store
 from medstrata.metrics.intervals import Interval, bootstrap_interval
 from medstrata.metrics.kinds import TaskKind
@@ -222,7 +222,9 @@ def _folds(target: Rows, patient_ids: NDArray[np.str_], seed: int) -> Rows:
     """A fold for each sample, patients whole, each class's patients dealt out in turn."""
     _, patient = np.unique(patient_ids, return_inverse=True)
     # A patient is dealt with those of its rarest class, so that no fold goes without.
-    _, _, order = stratify(target, patient, Stream.SHORTCUT_FOLDS, seed)
+    stratum = rarest_classes(target, patient)
+    shuffled = permutation(len(stratum), Stream.SHORTCUT_FOLDS, seed)
+    order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
     fold = np.empty(len(order), dtype=np.int64)
     fold[order] = np.arange(len(order)) % _FOLDS
     return fold[patient]

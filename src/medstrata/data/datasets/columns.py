@@ -12,7 +12,6 @@ from medstrata.data.datasets.dataset import DamagedCopy
 from medstrata.data.splits import assign_splits
 from medstrata.runtime.errors import MedstrataError, one_line
 
-# An eighth is exact in binary, so the part without a share never wins by rounding.
 _HELD_OUT = (0.875, 0.125, 0.0)
 
 
@@ -191,9 +190,10 @@ def files_in(root: Path, folders: Sequence[str], suffix: str) -> pd.Series:
 
 
 def held_out(patients: pd.Series, drawn: pd.Series) -> pd.Series:
-    """Draw validation images by patient, an eighth of those that would train; the same each time.
+    """Draw validation images by patient, about an eighth of those that would train.
 
-    Patients stand in an order drawn by counters with seed 0 (`splits.assign_splits`).
+    Each patient's split is drawn by its id with seed 0 (`splits.assign_splits`), the same each
+    time.
 
     Args:
         patients: Patient of each image, shape (N,).
@@ -204,7 +204,7 @@ def held_out(patients: pd.Series, drawn: pd.Series) -> pd.Series:
     """
     split = pd.Series(pd.NA, index=patients.index, dtype="string")
     if drawn.any():
-        split[drawn] = assign_splits(patients[drawn], None, _HELD_OUT, seed=0)
+        split[drawn] = assign_splits(patients[drawn], _HELD_OUT, seed=0)
     return split
 
 

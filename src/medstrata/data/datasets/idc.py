@@ -36,9 +36,7 @@ def index(root: Path) -> pd.DataFrame:
             "patient_id": parts[0],
             "idc": parts[1],
             **_paper_split(root, parts[0]),
-            "split.seeded": pd.Series(
-                assign_splits(parts[0], parts[1].astype("int64"), _SHARES, seed=0)
-            ),
+            "split.seeded": pd.Series(assign_splits(parts[0], _SHARES, seed=0)),
         }
     )
 
@@ -82,7 +80,7 @@ IDC = Dataset(
 10253/1/10253_idx5_x501_y351_class1.png ...
 splits/{{val,test}}_patients.txt                 split `paper`, if wanted""",
     note=(
-        "Split `seeded` draws 60/20/20 by patient with seed 0, balanced by class. Patches whose "
+        "Split `seeded` draws 60/20/20 by patient with seed 0. Patches whose "
         "borders touch the slide's are smaller than 50 px."
     ),
     index=index,

@@ -22,7 +22,7 @@ from medstrata.data.prepare.annotations import Annotations
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.preview import write_preview
 from medstrata.data.prepare.shards import DICOM_COLUMNS, read_parts
-from medstrata.data.prepare.split_rules import SplitRule, apply_rule
+from medstrata.data.prepare.split_rules import DRAW_OTHERWISE, SplitRule, apply_rule
 from medstrata.data.sources import Sources, without_suffix
 from medstrata.data.store.shards import Shards
 from medstrata.data.store.store import FORMAT, SPLITS, LabelColumn
@@ -80,8 +80,8 @@ def assemble(
     manifest["split"] = apply_rule(
         rule,
         rows["split"],
-        _bound(patients, duplicates) if rule.column is None else patients,
-        _strata(manifest, annotations.columns),
+        patients,
+        _bound(patients, duplicates) if rule.column is None else None,
         rows["listed"].to_numpy(),
         int(plan["seed"]),
     )
@@ -105,10 +105,11 @@ def assemble(
     write_text(out / "store.json", json.dumps(header, indent=2))
     shutil.rmtree(out / "parts")
     _say_summary(out, header, manifest, bad)
+    _say_splits(rule, header["splits"], manifest["patient_id"].nunique())
     return duplicates
 
 
-def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> pd.Series:
+def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> NDArray[np.int64]:
     """What drawn splits keep together: patients, and those that share an image."""
     bound, left_out = bound_patients(patient_ids, duplicates)
     joined = patient_ids.nunique() - len(np.unique(bound))
@@ -119,7 +120,7 @@ def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> pd.Series:
             "near-identical images chain more than 5 % of the images together: these pairs do not "
             "steer the split"
         )
-    return pd.Series(bound)
+    return bound
 
 
 def channel_statistics(
@@ -153,12 +154,15 @@ def _manifest(sources: Sources, parts: pd.DataFrame, known: pd.DataFrame) -> pd.
     files = pd.Series(sources.files, dtype="string")
     bare = files.map(without_suffix).astype("string")
     source = _of_samples(files, sources)
-    sample = source if bare.duplicated().any() else _of_samples(bare, sources)
+    bare_sample = _of_samples(bare, sources)
+    sample = source if bare.duplicated().any() else bare_sample
     dicom = [name for name in DICOM_COLUMNS if parts[name].notna().any()]
     return pd.DataFrame(
         {
             "sample_id": sample,
-            "patient_id": known["patient_id"].fillna(parts["patient"]).fillna(sample),
+            # Where nothing says it, each name is a patient: without its suffix, so that no other
+            # file can change it.
+            "patient_id": known["patient_id"].fillna(parts["patient"]).fillna(bare_sample),
             "site": known["site"],
             "split": pd.Series(pd.NA, index=source.index, dtype="string"),
             "source": source,
@@ -177,14 +181,6 @@ def _of_samples(names: pd.Series, sources: Sources) -> pd.Series:
     if several.any():
         own[several] += "#" + pd.Series(sources.frames, dtype="string")[several]
     return own
-
-
-def _strata(manifest: pd.DataFrame, columns: dict[str, LabelColumn]) -> NDArray[np.int64] | None:
-    """Class numbers of the first label column, which drawn splits are balanced by."""
-    for name, column in columns.items():
-        values = manifest[f"label.{name}"].astype("string")
-        return pd.Categorical(values, categories=list(column.classes)).codes.astype(np.int64)
-    return None
 
 
 def _write_quarantine(out: Path, rows: list[tuple[str, str]]) -> None:
@@ -267,8 +263,18 @@ def _say_summary(
         counts = values.value_counts()
         numbers = ", ".join(f"{value} {counts.get(value, 0)}" for value in column["classes"])
         say(f"label {name}: {numbers}, unknown {int(values.isna().sum())}")
-    for split, count in header["splits"].items():
-        say(f"{split}: {count['images']} images of {count['patients']} patients")
-    empty = [split for split in ("val", "test") if not header["splits"][split]["images"]]
+
+
+def _say_splits(rule: SplitRule, counts: dict[str, dict[str, int]], patients: int) -> None:
+    """Say what each split has got, of what was asked; which classes they lack, the audit says."""
+    drawn = rule.column is None
+    for split, asked in zip(SPLITS, rule.fractions, strict=True):
+        images, got = counts[split]["images"], counts[split]["patients"]
+        shares = f" ({asked:.1%} of all patients asked, {got / patients:.1%} got)" if drawn else ""
+        say(f"{split}: {images} images of {got} patients{shares}")
+    empty = [split for split in SPLITS if not counts[split]["images"]]
     if empty:
-        warn(f"no images in {' and '.join(empty)}: such a store pre-trains but cannot be scored")
+        warn(
+            f"no images in {' and '.join(empty)}: such a store pre-trains but cannot be scored"
+            + (f"; {DRAW_OTHERWISE}" if drawn else "")
+        )

@@ -26,6 +26,7 @@ from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
 from medstrata.runtime.machine import default_threads
+from medstrata.runtime.randomness import DRAWS
 
 _PREVIEWED = 256  # images of a preview
 _LARGEST = 256  # the default side is not above it unless patches are kept as they are
@@ -110,6 +111,8 @@ def _plan(
         "size": form.size,
         "channels": form.channels,
         "labels": inputs.digest,
+        # Where seeds decide nothing, nothing is drawn anew.
+        "draws": DRAWS if inputs.rule.column is None else None,
     }
     return dict(json.loads(json.dumps(plan)))  # as it is read again: with lists for tuples
 

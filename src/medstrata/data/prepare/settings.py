@@ -39,9 +39,10 @@ class PrepareSettings:
         label_columns: Label columns, as `[a, b]`; guessed if none.
         ordinal_columns: Label columns whose numbers have an order.
         uncertain: What uncertain labels of a known data set count as.
-        split: Shares of images as 0.7/0.1/0.2 (the default), a column that holds train, val and
-            test, values of a column as fold:test=0,val=1, where the others train, or the name of a
-            ready-made split of the known data set, whose first is the default there.
+        split: Shares of patients as 0.7/0.1/0.2 (the default), which hold on average; a column that
+            holds train, val and test; values of a column as fold:test=0,val=1, where the others
+            train; or the name of a ready-made split of the known data set, whose first is the
+            default there.
         seed: Decides drawn splits.
         max_quarantine: Share of unreadable images, 0 to 1, above which no store is made.
     """

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from medstrata.data.splits import SPLIT_WORDS, assign_splits, check_fractions, torn_patients
 from medstrata.runtime.errors import MedstrataError, first_few
 
+# What to do about a drawn split that lacks something.
+DRAW_OTHERWISE = "draw otherwise with another --seed, or name a column with the splits (--split)"
+
 
 @dataclass(frozen=True)
 class SplitRule:
@@ -72,7 +75,7 @@ def apply_rule(
     rule: SplitRule,
     values: pd.Series,
     patient_ids: pd.Series,
-    strata: NDArray[np.int64] | None,
+    bound: NDArray[np.int64] | None,
     listed: NDArray[np.bool_],
     seed: int,
 ) -> NDArray[np.str_]:
@@ -82,7 +85,7 @@ def apply_rule(
         rule: As `parse_rule` gives it.
         values: The rule's column, null where unknown, shape (N,); not looked at if it has none.
         patient_ids: Shape (N,).
-        strata: Class numbers to balance drawn splits by, -1 unknown, shape (N,); None for none.
+        bound: What drawn splits keep together beyond patients, shape (N,); None for nothing.
         listed: Which images have a row in the table, shape (N,); the others train.
         seed: Decides drawn splits.
 
@@ -90,11 +93,16 @@ def apply_rule(
         "train", "val" or "test", shape (N,).
 
     Raises:
-        MedstrataError: a value names no split, a patient is in two splits,
-            or no image trains.
+        MedstrataError: a value names no split, a patient is in two splits, or no image trains.
     """
     if rule.column is None:
-        return assign_splits(patient_ids, strata, rule.fractions, seed)
+        drawn = assign_splits(patient_ids, rule.fractions, seed, bound)
+        if not (drawn == "train").any():
+            raise MedstrataError(
+                f"seed {seed} draws none of {patient_ids.nunique()} patients into train: "
+                f"{DRAW_OTHERWISE}"
+            )
+        return drawn
     assert rule.splits is not None
     plain = values.str.strip().str.lower()
     _check_values(rule.column, rule.splits, rule.rest, plain[listed])
