@@ -17,10 +17,15 @@ from support.tiny import make_store
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what commands cache out of the user's own cache, and out of the next run of tests."""
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what commands cache, and the key of the site, out of the user's own folders.
+
+    So they are out of the next run of tests too, and processes that tests start have the same.
+    """
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MEDSTRATA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        key = tmp_path_factory.mktemp("site") / "patient.key"
+        environment.setenv("MEDSTRATA_PATIENT_KEY", str(key))
         yield
 
 

@@ -14,6 +14,10 @@ from medstrata.runs.tracker_names import Tracker
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+# Leaks that a user may allow.
+IN_TWO_SPLITS = "the same patient or image is in two splits"
+TRAINED_ON = "test patients were trained on with labels"
+
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
@@ -60,9 +64,10 @@ def add_evaluation_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def add_fraction_option(parser: ArgumentParser) -> None:
-    """How many of the labels are trained on."""
+def add_label_options(parser: ArgumentParser) -> None:
+    """Options of the commands that train on labels."""
     parser.add_argument("--fraction", type=float, default=1.0, help="Share of the labels, 0 to 1.")
+    add_allow_leakage(parser, TRAINED_ON)
 
 
 def add_source_arguments(parser: ArgumentParser) -> None:
@@ -78,12 +83,12 @@ def add_source_arguments(parser: ArgumentParser) -> None:
     add("--workers", type=int | None, help="Decoding threads; one a core.")
 
 
-def add_allow_leakage(parser: ArgumentParser) -> None:
-    """Whether a leak between splits is a failure."""
+def add_allow_leakage(parser: ArgumentParser, leak: str) -> None:
+    """Whether a leak, in words after "where", is a failure."""
     parser.add_argument(
         "--allow_leakage",
         action="store_true",
-        help="Go on where the same patient or image is in two splits; exit status 1 otherwise.",
+        help=f"Go on where {leak}; exit status 1 otherwise.",
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import add_allow_leakage
+from medstrata.cli.arguments import IN_TWO_SPLITS, add_allow_leakage
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=[0.01, 0.1, 1.0],
         help="Shares of the labels whose subsets are counted.",
     )
-    add_allow_leakage(parser)
+    add_allow_leakage(parser, IN_TWO_SPLITS)
 
 
 def run(arguments: Namespace) -> None:

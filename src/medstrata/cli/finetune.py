@@ -4,7 +4,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.arguments import (
     add_evaluation_arguments,
-    add_fraction_option,
+    add_label_options,
     add_tracker_option,
     on_store,
 )
@@ -14,7 +14,7 @@ from medstrata.evaluation.settings import FinetuneSettings
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command takes."""
     add_evaluation_arguments(parser)
-    add_fraction_option(parser)
+    add_label_options(parser)
     add_tracker_option(parser)
     parser.add_class_arguments(FinetuneSettings)
 

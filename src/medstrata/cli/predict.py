@@ -8,13 +8,14 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import add_source_arguments
+from medstrata.cli.arguments import TRAINED_ON, add_allow_leakage, add_source_arguments
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("run", type=Path, help="Finished run of finetune.")
     add_source_arguments(parser)
+    add_allow_leakage(parser, TRAINED_ON)
     parser.add_argument(
         "--out", type=str, required=True, help="CSV file, or - for lines on standard output."
     )

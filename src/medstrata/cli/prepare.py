@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import add_allow_leakage, with_settings
+from medstrata.cli.arguments import IN_TWO_SPLITS, add_allow_leakage, with_settings
 from medstrata.data.prepare.settings import PrepareSettings
 
 
@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--workers", type=int | None, help="Decoding threads; by default one a core.")
     add("--overwrite", action="store_true", help="Delete a store in the way first.")
-    add_allow_leakage(parser)
+    add_allow_leakage(parser, IN_TWO_SPLITS)
     parser.add_class_arguments(PrepareSettings)
 
 

@@ -6,14 +6,14 @@ image is scored once, with intervals over patients.
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import add_evaluation_arguments, add_fraction_option, on_store
+from medstrata.cli.arguments import add_evaluation_arguments, add_label_options, on_store
 from medstrata.evaluation.settings import ProbeSettings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command takes."""
     add_evaluation_arguments(parser)
-    add_fraction_option(parser)
+    add_label_options(parser)
     parser.add_class_arguments(ProbeSettings)
 
 

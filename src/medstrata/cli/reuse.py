@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import add_run_options, on_store
+from medstrata.cli.arguments import TRAINED_ON, add_allow_leakage, add_run_options, on_store
 from medstrata.evaluation.settings import ReuseSettings
 
 
@@ -14,6 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("run", type=Path, help="Run folder of a full fine-tuning.")
     add("store", type=str, help="The store it was tuned on, or its address.")
     add_run_options(parser)
+    add_allow_leakage(parser, TRAINED_ON)
     parser.add_class_arguments(ReuseSettings, skip={"legacy"})
     add("--legacy", action="store_true", help="Also the figure with an absolute bandwidth of 0.8.")
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from medstrata.data.labels import make_task
+from medstrata.data.seen_patients import check_patients, read_patients
 from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
 from medstrata.evaluation.finetune_full import load_tuned
@@ -48,6 +49,7 @@ def reuse(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    allow_leakage: bool = False,
 ) -> Path:
     """Compare an encoder before and after fine-tuning by CKA of its stages on test images.
 
@@ -58,6 +60,7 @@ def reuse(
         settings: How they are compared.
         resume: Leave a finished run as it is; start an unfinished one again.
         overwrite: Delete a run in `out` first.
+        allow_leakage: Go on where the network was trained with labels of test patients.
 
     Returns:
         The run folder, with `result.json`. There, `value` is of all images; `subset_mean`,
@@ -66,13 +69,15 @@ def reuse(
 
     Raises:
         MedstrataError: the run is not a finished full fine-tuning with its weights, or the store
-            is another one or has too few test images.
+            is another one, has too few test images, or has test patients whose labels the network
+            was trained with.
     """
     run, out, started = Path(finetuned_run), Path(out), time.perf_counter()
     settings = settings or ReuseSettings()
     seed = settings.seed
     tuned = _tuned_result(run, store)
     rows = _test_rows(store, tuned["task"], settings.max_images, seed)
+    check_patients(run.name, read_patients(run), store, rows, allow_leakage=allow_leakage)
     size = min(settings.subset_size, len(rows) // 2)
     described = {
         "run": run.name,

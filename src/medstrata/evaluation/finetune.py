@@ -14,7 +14,6 @@ from medstrata.evaluation.result_tables import (
     count,
     describe_subset,
     save_predictions,
-    save_subset,
     scored,
     value_and_ends,
 )
@@ -56,14 +55,16 @@ def finetune(
         out: The run folder.
         settings: How to train.
         trackers: Where the numbers of metrics.jsonl go as well; see `medstrata.runs.trackers`.
-        options: See `EvaluationOptions`: kind, backbone, arm, features, resume, overwrite.
+        options: See `EvaluationOptions`: kind, backbone, arm, features, resume, overwrite,
+            allow_leakage.
 
     Returns:
         The run folder, with `result.json`, `predictions.parquet`, `subset.csv` and the classifier
         in `exported/`.
 
     Raises:
-        MedstrataError: the task or the encoder does not exist, or a split lacks a class.
+        MedstrataError: the task or the encoder does not exist, or a split lacks a class, or the
+            encoder was trained with labels of test patients.
     """
     settings = settings or FinetuneSettings()
     if store.is_remote and settings.shuffle_shards is None:
@@ -74,7 +75,7 @@ def finetune(
     evaluation, metric, parts = evaluation.on_labels(fraction, settings)
     if not evaluation.open():
         return evaluation.out
-    save_subset(evaluation.out, store, parts.train)
+    evaluation.keep_labelled(parts)
     with tracking(trackers, evaluation.out, evaluation.recorded, step=0) as track:
         if settings.protocol == "full":
             fitted = fit_full(evaluation, parts, settings, accelerator, track)

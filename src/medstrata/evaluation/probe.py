@@ -12,7 +12,6 @@ from medstrata.evaluation.result_tables import (
     count,
     describe_subset,
     save_predictions,
-    save_subset,
     scored,
 )
 from medstrata.evaluation.rows import SplitRows
@@ -50,13 +49,15 @@ def probe(
         out: The run folder.
         fraction: Share of the labelled training images, above 0 up to 1; whole patients.
         settings: How stages are read out.
-        options: See `EvaluationOptions`: kind, backbone, arm, features, resume, overwrite.
+        options: See `EvaluationOptions`: kind, backbone, arm, features, resume, overwrite,
+            allow_leakage.
 
     Returns:
         The run folder, with `result.json`, `predictions.parquet` (test images) and `subset.csv`.
 
     Raises:
-        MedstrataError: the task or the encoder does not exist, or a split lacks a class.
+        MedstrataError: the task or the encoder does not exist, or a split lacks a class, or the
+            encoder was trained with labels of test patients.
 
     Source: Alain and Bengio 2016, arXiv:1610.01644 (linear read-outs of every layer).
     """
@@ -65,7 +66,7 @@ def probe(
     evaluation, metric, parts = evaluation.on_labels(fraction, settings)
     if not evaluation.open():
         return evaluation.out
-    save_subset(evaluation.out, store, parts.train)
+    evaluation.keep_labelled(parts)
     extracted = evaluation.features(device)
     say(f"{evaluation.arm}, {len(parts.train)} labelled images, probed stage by stage:")
     read = _read_stages(extracted, evaluation, parts, metric, settings)

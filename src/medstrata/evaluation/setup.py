@@ -11,9 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task, make_task
+from medstrata.data.seen_patients import (
+    SeenPatients,
+    check_patients,
+    keep_patients,
+    read_patients,
+)
 from medstrata.data.store.store import Store
 from medstrata.evaluation.feature_cache import evaluation_features
-from medstrata.evaluation.result_tables import describe_store
+from medstrata.evaluation.result_tables import describe_store, save_subset
 from medstrata.evaluation.rows import SplitRows, labelled_parts
 from medstrata.evaluation.settings import AtlasSettings, FinetuneSettings, ProbeSettings
 from medstrata.metrics.kinds import TaskKind
@@ -105,6 +111,7 @@ class EvaluationOptions(TypedDict, total=False):
             the same encoder and store; none keeps none. Scores do not depend on it.
         resume: Leave a finished run as it is; start an unfinished one again.
         overwrite: Delete a run in `out` first.
+        allow_leakage: Go on where the encoder was trained with labels of test patients.
     """
 
     kind: TaskKind | None
@@ -113,6 +120,7 @@ class EvaluationOptions(TypedDict, total=False):
     features: Path | str | None
     resume: bool
     overwrite: bool
+    allow_leakage: bool
 
 
 @dataclass(frozen=True)
@@ -185,6 +193,11 @@ class Evaluation:
         digest = encoder_digest(loaded)
         return cls(out, store, resolved, spec, loaded, arm, digest, recorded, options, started)
 
+    @property
+    def seen(self) -> tuple[SeenPatients, ...]:
+        """Whom the encoder was trained on."""
+        return read_patients(self.encoder.path)
+
     def recording(self, settings: Mapping[str, Any]) -> "Evaluation":
         """The same with the settings that decide the run, by the names they are recorded under."""
         return replace(self, recorded={**self.recorded, **settings})
@@ -195,10 +208,13 @@ class Evaluation:
         """The same on a fraction of the labels, the metric it is judged by, and its images.
 
         Raises:
-            MedstrataError: the fraction is out of range, or a split lacks a class.
+            MedstrataError: the fraction is out of range, a split lacks a class, or the encoder was
+                trained with labels of test patients.
         """
         metric = metric_for(self.task.kind, settings.metric)
         parts = labelled_parts(self.store, self.task, fraction, settings.subset_seed)
+        allowed = self.options.get("allow_leakage", False)
+        check_patients(self.arm, self.seen, self.store, parts.test, allow_leakage=allowed)
         decided = {"fraction": fraction, "draws": DRAWS, **settings_dict(settings)}
         return self.recording(decided), metric, parts
 
@@ -211,6 +227,12 @@ class Evaluation:
             resume=self.options.get("resume", False),
             overwrite=self.options.get("overwrite", False),
         )
+
+    def keep_labelled(self, parts: SplitRows) -> None:
+        """Write down which images are trained on, and all patients whose labels are used."""
+        save_subset(self.out, self.store, parts.train)
+        used = np.concatenate([parts.train, parts.val])
+        keep_patients(self.out, self.store, used, labelled=True, before=self.seen)
 
     def features(self, device: torch.device) -> StoredFeatures:
         """Features of every labelled image of the store by the encoder as it is."""

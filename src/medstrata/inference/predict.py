@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medstrata.data.seen_patients import check_patients, read_patients
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import StoredClassifier, load_classifier
 from medstrata.inference.forward import BatchOutput, Quarantine, forward_batches, quarantine_beside
@@ -34,6 +35,7 @@ def predict(
     batch_size: int = BATCH_SIZE,
     strict: bool = False,
     workers: int | None = None,
+    allow_leakage: bool = False,
 ) -> Path | None:
     """Write the probabilities and the class of every image of a source.
 
@@ -46,6 +48,7 @@ def predict(
         batch_size: Images at a time.
         strict: Fail when an image cannot be read, after everything else has been written.
         workers: Decoding threads; by default one a core.
+        allow_leakage: Go on where patients of a store's test split were trained on with labels.
 
     Returns:
         The file, None for standard output. Columns `id`, `patient_id` where known,
@@ -55,12 +58,17 @@ def predict(
         `<name>.quarantine.csv` beside the file.
 
     Raises:
-        MedstrataError: the run or the source does not exist, or nothing can be read.
+        MedstrataError: the run or the source does not exist, nothing can be read, or test patients
+            were trained on.
     """
     if batch_size < 1:
         raise MedstrataError(f"batch size {batch_size} must be 1 or more")
     classifier = load_classifier(run)
     inputs = find_inputs(source)
+    if isinstance(inputs, Store):
+        test = inputs.rows("test")
+        seen = read_patients(Path(run))
+        check_patients(Path(run).name, seen, inputs, test, allow_leakage=allow_leakage)
     path = None if str(out) == STDOUT else Path(out)
     quarantine = Quarantine(None if path is None else quarantine_beside(path))
     batches = forward_batches(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from medstrata.data.loader import Batch
+from medstrata.data.seen_patients import keep_patients, read_patients
 from medstrata.data.store.store import Store
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
 from medstrata.pretraining.build import Training, base_lr, build, update_monitored_backbone
@@ -74,6 +75,9 @@ def pretrain(
     if accelerator.is_main_process:
         open_run(out, described, resume=resume, overwrite=overwrite)
         keep_audit(store.path, out)
+        if read_result(out) is None:
+            before = read_patients(Path(settings.weights) if settings.weights else None)
+            keep_patients(out, store, training.loader.rows, labelled=False, before=before)
     accelerator.wait_for_everyone()
     if read_result(out) is not None:
         say(f"{out} is finished already; nothing to do")

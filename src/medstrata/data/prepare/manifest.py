@@ -70,6 +70,7 @@ def assemble(
     bad = [*sources.refused, *zip(names, parts["reason"].iloc[spoilt], strict=True)]
     _write_quarantine(out, [*bad, *annotations.unmatched])
     _check_quarantine(out, bad, int(good.sum()), max_quarantine)
+    unnamed = annotations.rows["patient_id"].isna().to_numpy()
     manifest = _manifest(sources, parts, annotations.rows)[good].reset_index(drop=True)
     say(f"looking for copies among {len(manifest)} images")
     shard, row = (manifest[name].to_numpy(np.int32) for name in ("shard", "shard_row"))
@@ -98,6 +99,7 @@ def assemble(
         "splits": _count_splits(manifest),
         "label_columns": {name: asdict(column) for name, column in annotations.columns.items()},
         "digest": store_digest(_geometry(form), annotations.columns, manifest),
+        "patient_key": _patient_key(out, parts[good & unnamed]),
         "shards": manifest.groupby("shard").size().reset_index().to_numpy().tolist(),
         "plan": plan,
     }
@@ -107,6 +109,17 @@ def assemble(
     _say_summary(out, header, manifest, bad)
     _say_splits(rule, header["splits"], manifest["patient_id"].nunique())
     return duplicates
+
+
+def _patient_key(out: Path, parts: pd.DataFrame) -> str | None:
+    """Fingerprint of the key that hashed the DICOM patients, None where there are none."""
+    keys = parts["patient_key"].dropna().unique().tolist()
+    if len(keys) > 1:
+        raise MedstrataError(
+            f"{out} was begun with another patient key than the one there is now: put that one "
+            "back, or give --overwrite to begin anew"
+        )
+    return keys[0] if keys else None
 
 
 def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> NDArray[np.int64]:

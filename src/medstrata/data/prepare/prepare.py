@@ -4,7 +4,6 @@ Legend: N samples.
 """
 
 import json
-import secrets
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from medstrata.data.store.open import open_store
 from medstrata.data.store.store import FORMAT, Store
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing, write_text
+from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import default_threads
 from medstrata.runtime.randomness import DRAWS
 
@@ -84,7 +83,7 @@ def prepare(
     annotations = inputs.describe()
     try:
         _begin(out, plan)
-        write_shards(inputs.sources, out, form, _salt(out), workers)
+        write_shards(inputs.sources, out, form, workers)
         rule = replace(inputs.rule, may_tear=allow_leakage)
         duplicates = assemble(
             out, inputs.sources, annotations, rule, form, plan, settings.max_quarantine
@@ -192,16 +191,6 @@ def _clear(out: Path) -> None:
         for path in out.glob(pattern):
             path.unlink()
     shutil.rmtree(out / "parts", ignore_errors=True)
-
-
-def _salt(out: Path) -> bytes:
-    """Random bytes that live as long as the store is unfinished, so that its hashes agree."""
-    path = out / "parts" / "salt"
-    if not path.is_file():
-        with replacing(path) as temporary:
-            temporary.touch(mode=0o600)
-            temporary.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()
 
 
 def _begin(out: Path, plan: dict[str, Any]) -> None:

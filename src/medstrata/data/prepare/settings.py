@@ -33,8 +33,8 @@ class PrepareSettings:
         axis: Along which volumes are cut into slices.
         bits: 8, or 16 for grey images whose depth is to be kept.
         file_column: Column with file names; guessed if none.
-        patient_column: Column to split by; guessed if none, else a salted hash of the patient that
-            a DICOM file names, else each image is a patient.
+        patient_column: Column to split by; guessed if none, else a hash, by this site's key, of the
+            patient that a DICOM file names, else each image is a patient.
         site_column: Column that says where an image was made; guessed if none.
         label_columns: Label columns, as `[a, b]`; guessed if none.
         ordinal_columns: Label columns whose numbers have an order.

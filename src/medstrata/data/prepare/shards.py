@@ -7,7 +7,6 @@ one file are read together, by one thread.
 Legend: C channels, H W height and width, equal here.
 """
 
-import hashlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +27,7 @@ from medstrata.data.sources import Sources, evenly_spaced
 from medstrata.data.store.layout import shard_path
 from medstrata.runtime.console import progress_bar
 from medstrata.runtime.files import replacing
+from medstrata.runtime.patient_key import site_key
 
 PROBES = 64
 DICOM_COLUMNS = tuple(f"dicom.{name}" for name in FACTS)
@@ -47,16 +47,13 @@ def probe_images(
         return list(executor.map(probe, evenly_spaced(len(sources), PROBES).tolist()))
 
 
-def write_shards(
-    sources: Sources, store: Path, form: StoreFormat, salt: bytes, workers: int
-) -> None:
+def write_shards(sources: Sources, store: Path, form: StoreFormat, workers: int) -> None:
     """Decode all samples of which the store has no part yet.
 
     Args:
         sources: Where they are.
         store: Folder of the store; has a folder `parts`.
         form: Of the stored images.
-        salt: Makes hashes of DICOM patients that nobody without it can repeat.
         workers: Threads.
     """
     with decoding_threads(workers) as executor, progress_bar() as bar:
@@ -76,7 +73,7 @@ def write_shards(
             ) -> list[dict[str, Any]]:
                 first, last = ends
                 targets = pixels[first - start : last - start]
-                return list(_decode(sources, first, form, salt, targets))
+                return list(_decode(sources, first, form, targets))
 
             records: list[dict[str, Any]] = []
             for some in executor.map(decode, _by_file(sources.file_index, start, stop)):
@@ -101,7 +98,7 @@ def read_parts(store: Path, samples: int, form: StoreFormat) -> pd.DataFrame:
 
 
 def _decode(
-    sources: Sources, first: int, form: StoreFormat, salt: bytes, targets: NDArray[Any]
+    sources: Sources, first: int, form: StoreFormat, targets: NDArray[Any]
 ) -> Iterator[dict[str, Any]]:
     """Fill in the pixels of samples of one file; gives their rows of the part."""
     frames = sources.frames[first : first + len(targets)].tolist()
@@ -121,18 +118,19 @@ def _decode(
             "mode": image.mode,
             "conversion": "; ".join(filter(None, (image.conversion, note))),
             "checksum": image.checksum,
-            "patient": None if image.patient is None else hash_patient(image.patient, salt),
+            **_hashed_patient(image.patient),
             **{f"dicom.{name}": value for name, value in image.facts.items()},
             **describe(target),
             **_sums(target),
         }
 
 
-def hash_patient(patient: str, salt: bytes) -> str:
-    """A patient's identity as a keyed BLAKE2b hash of 64 bits, the same for the same salt."""
-    return hashlib.blake2b(
-        patient.encode("utf-8", "surrogatepass"), key=salt, digest_size=8
-    ).hexdigest()
+def _hashed_patient(patient: str | None) -> dict[str, str | None]:
+    """A DICOM file's patient as a hash, and the fingerprint of the key that made it."""
+    if patient is None:
+        return {"patient": None, "patient_key": None}
+    key = site_key()  # read anew each time: a file without a patient needs none
+    return {"patient": key.hash(patient), "patient_key": key.fingerprint}
 
 
 def _sums(pixels: NDArray[Any]) -> dict[str, int]:
@@ -151,7 +149,7 @@ def _write_run(
     store: Path, number: int, start: int, pixels: NDArray[Any], records: list[dict[str, Any]]
 ) -> None:
     whole = ("width", "height", "source_channels")
-    words = ("format", "mode", "conversion", "checksum", "patient", *DICOM_COLUMNS)
+    words = ("format", "mode", "conversion", "checksum", "patient", "patient_key", *DICOM_COLUMNS)
     sums = [f"{name}{c}" for name in ("sum", "squares") for c in range(pixels.shape[-1])]
     table = pd.DataFrame(records, columns=["reason", *whole, *words, *DESCRIPTION, *sums])
     table = table.astype({**dict.fromkeys((*whole, *sums), "Int64"), **DESCRIPTION})

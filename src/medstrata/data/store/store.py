@@ -62,6 +62,8 @@ class Store:
         label_columns: Kind and classes of each label column, by its name.
         digest: Names pixels, splits and labels: stores with equal digests hold the same.
         plan: The settings that `prepare` made it with.
+        patient_key: Fingerprint of the key that hashed its patients' ids; None where they are as
+            they were found.
         shards: Shard of each sample, shape (N,).
     """
 
@@ -81,6 +83,7 @@ class Store:
         self.std = tuple(float(value) for value in header["std"])
         self.digest = str(header["digest"])
         self.plan = dict(header.get("plan", {}))
+        self.patient_key: str | None = header.get("patient_key")
         self.label_columns = {
             name: LabelColumn(column["kind"], tuple(column["classes"]))
             for name, column in header["label_columns"].items()

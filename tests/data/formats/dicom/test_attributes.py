@@ -1,5 +1,6 @@
 """No name that a DICOM file holds reaches a store, a message or the terminal."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from pydicom.encaps import encapsulate
 from medstrata.data.formats.dicom.attributes import FACTS, fact
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.store.open import open_store
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.patient_key import PatientKey, site_key
 from support.dicom_files import make, written
 
 # Of one length, so that one can stand for another in a file's bytes.
@@ -157,13 +160,16 @@ def test_no_name_where_nothing_can_be_read(tmp_path):
         assert secrets_in(done.stdout + done.stderr) == []
 
 
-def test_patients_are_hashed_with_a_salt_of_the_store(folder, tmp_path):
+def test_patients_are_hashed_with_the_key_of_the_site(folder, tmp_path, monkeypatch):
     good = tmp_path / "good"
     good.mkdir()
     for number in range(24):
         (good / f"{number:02d}.dcm").write_bytes((folder / f"{number:02d}.dcm").read_bytes())
-    stores = [prepare(good, tmp_path / name) for name in ("one", "two")]
-    for store in stores:
+    first, again = (prepare(good, tmp_path / name) for name in ("first", "again"))
+    key = site_key()
+    monkeypatch.setenv("MEDSTRATA_PATIENT_KEY", str(tmp_path / "elsewhere.key"))
+    elsewhere = prepare(good, tmp_path / "elsewhere")
+    for store in (first, again, elsewhere):
         table = store.manifest.assign(
             patient=[int(name[:2]) // 4 for name in store.manifest.source]
         )
@@ -171,7 +177,23 @@ def test_patients_are_hashed_with_a_salt_of_the_store(folder, tmp_path):
         assert table["patient_id"].nunique() == 6
         assert table["patient_id"].str.fullmatch("[0-9a-f]{16}").all()
         assert (table.groupby("patient")["split"].nunique() == 1).all()
-    assert not set(stores[0].manifest.patient_id) & set(stores[1].manifest.patient_id)
+    assert first.digest == again.digest
+    assert first.patient_key == again.patient_key == key.fingerprint != elsewhere.patient_key
+    assert not set(first.manifest.patient_id) & set(elsewhere.manifest.patient_id)
+    for path in first.path.rglob("*"):
+        assert key.secret not in path.read_bytes()
+        assert key.secret.hex().encode() not in path.read_bytes()
+
+
+def test_a_store_is_not_finished_with_another_key(folder, tmp_path, monkeypatch):
+    good, out = tmp_path / "good", tmp_path / "out"
+    good.mkdir()
+    for number in range(6):
+        (good / f"{number}.dcm").write_bytes((folder / f"{number:02d}.dcm").read_bytes())
+    keys = itertools.chain([PatientKey(b"1" * 32)], itertools.repeat(PatientKey(b"2" * 32)))
+    monkeypatch.setattr("medstrata.data.prepare.shards.site_key", lambda: next(keys))
+    with pytest.raises(MedstrataError, match="begun with another patient key"):
+        prepare(good, out, workers=1)
 
 
 def test_facts_are_terms_and_numbers():
