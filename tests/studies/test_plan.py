@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from medstrata.studies.plan import plan
@@ -37,3 +38,37 @@ def test_the_study_of_the_docs_and_those_that_are_shipped_can_be_planned() -> No
     assert changed.views.rotation == 15
     for study in [shown, *map(load_study, sorted((root / "studies").glob("*.yaml")))]:
         assert len(plan(study)) > 100
+
+
+def test_the_smallest_fraction_is_also_chosen_by_as_few_validation_labels():
+    cells = [cell for cell in plan(tiny(validation={})) if cell.kind in ("full", "frozen")]
+    same = [cell for cell in cells if cell.validation == "same"]
+    assert {cell.fraction for cell in same} == {0.5}
+    assert {cell.folder for cell in same if cell.seed == 0} == {
+        f"{kind}_same/tiny/{arm}-0.5-0"
+        for kind in ("full", "frozen")
+        for arm in ("scratch", "moco")
+    }
+    alike = {cell.folder: cell for cell in cells}
+    for cell in same:
+        assert alike[cell.folder.replace("_same/", "/")].digest != cell.digest
+
+
+@pytest.mark.parametrize(
+    ("validation", "wanted"),
+    [
+        ({"full": [1.0], "same": []}, {("full", 1.0)}),
+        ({"same": [0.5, 1.0]}, {("full", 0.5), ("full", 1.0), ("same", 0.5)}),
+    ],
+)
+def test_a_study_says_which_validation_labels_choose(validation, wanted):
+    cells = plan(tiny(validation=validation))
+    made = {(one.validation, one.fraction) for one in cells if one.kind in ("full", "frozen")}
+    assert made == wanted
+
+
+def test_validation_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match=r"validation.same: 0.3 is not among the fractions"):
+        tiny(validation={"same": [0.3]})
+    with pytest.raises(ValueError, match="validation is said of the study"):
+        tiny(protocols={"frozen": {"settings": {"validation": "same"}}})

@@ -33,6 +33,7 @@ TINY: dict[str, Any] = {
         "full": {"settings": {"epochs": 1, "min_steps": 2, "resamples": 50}},
         "frozen": {"settings": {"resamples": 50}},
     },
+    "validation": {"same": []},
     "probe": None,
     "reuse": None,
     "atlas": None,

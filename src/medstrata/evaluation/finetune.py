@@ -12,6 +12,7 @@ from medstrata.evaluation.finetune_full import fit_full
 from medstrata.evaluation.linear_probe import fit_frozen
 from medstrata.evaluation.result_tables import (
     count,
+    describe_labels,
     describe_subset,
     save_predictions,
     scored,
@@ -93,6 +94,7 @@ def finetune(
     thresholds = choose_thresholds(evaluation.task, parts.val, fitted.val)
     export_classifier(evaluation, fitted, thresholds, settings)
     results = {
+        "labels": describe_labels(store, parts),
         "subset": describe_subset(store, evaluation.task, parts.train),
         **_scores(evaluation, parts, fitted, metric, settings.resamples),
         "thresholds": thresholds,
@@ -106,7 +108,7 @@ def finetune(
     result = evaluation.finish("finetune", results, accelerator.device)
     tested = result["test"]["scores"][metric]
     say(
-        f"{evaluation.arm}, {len(parts.train)} labelled images: {metric} {tested['value']:.3f} "
+        f"{evaluation.arm}, {parts.labels}: {metric} {tested['value']:.3f} "
         f"({tested['low']:.3f} to {tested['high']:.3f}) on {len(parts.test)} test images"
     )
     return evaluation.out

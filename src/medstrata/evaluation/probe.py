@@ -10,6 +10,7 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation.linear_probe import best_trial, fit_probe, probe_data, read_out
 from medstrata.evaluation.result_tables import (
     count,
+    describe_labels,
     describe_subset,
     save_predictions,
     scored,
@@ -68,7 +69,7 @@ def probe(
         return evaluation.out
     evaluation.keep_labelled(parts)
     extracted = evaluation.features(device)
-    say(f"{evaluation.arm}, {len(parts.train)} labelled images, probed stage by stage:")
+    say(f"{evaluation.arm}, {parts.labels}, probed stage by stage:")
     read = _read_stages(extracted, evaluation, parts, metric, settings)
     outputs = {
         f"{stage}.{name}": values
@@ -77,6 +78,7 @@ def probe(
     }
     save_predictions(evaluation.out, store, evaluation.task, {"test": (parts.test, outputs)})
     results = {
+        "labels": describe_labels(store, parts),
         "subset": describe_subset(store, evaluation.task, parts.train),
         "metric": metric,
         "test": {

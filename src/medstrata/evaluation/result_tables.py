@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medstrata.data.labels import Task
 from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
+from medstrata.evaluation.rows import SplitRows
 from medstrata.metrics.intervals import Interval, bootstrap_interval
 from medstrata.runtime.files import replacing
 
@@ -89,6 +90,13 @@ def value_and_ends(interval: Interval) -> dict[str, float]:
 def count(store: Store, rows: NDArray[np.int64]) -> dict[str, int]:
     """How many images there are, of how many patients, for result.json."""
     return {"images": len(rows), "patients": len(np.unique(store.patients[rows]))}
+
+
+def describe_labels(store: Store, parts: SplitRows) -> dict[str, dict[str, int]]:
+    """How many labels were used, to train, to choose and in all, for result.json."""
+    every = np.concatenate([parts.train, parts.val])
+    rows = {"train": parts.train, "val": parts.val, "all": every}
+    return {name: count(store, some) for name, some in rows.items()}
 
 
 def describe_store(store: Store, task: Task) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from medstrata.data.labels import Task
 from medstrata.data.splits import label_subset, labelled_rows
 from medstrata.data.store.store import Store
+from medstrata.evaluation.settings import Validation
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.randomness import Stream, permutation
 
@@ -32,6 +33,11 @@ class SplitRows:
     test: NDArray[np.int64]
     unlabelled: NDArray[np.int64]
 
+    @property
+    def labels(self) -> str:
+        """How many labels are used, in words."""
+        return f"{len(self.train)} labelled images for training, {len(self.val)} for choosing"
+
 
 def require_labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
     """The `labelled_rows` of a split, which are to be learnt from or scored.
@@ -48,14 +54,25 @@ def require_labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.in
     return rows
 
 
-def labelled_parts(store: Store, task: Task, fraction: float, seed: int) -> SplitRows:
-    """The images of an evaluation; the training subset is a function of fraction and seed alone.
+def labelled_parts(
+    store: Store, task: Task, fraction: float, seed: int, validation: Validation = "full"
+) -> SplitRows:
+    """The images of an evaluation; its labels are a function of fraction and seed alone.
+
+    Args:
+        store: Has splits and patients.
+        task: Has the labels.
+        fraction: Share of the labelled training images.
+        seed: Decides which.
+        validation: `same` applies the fraction to the validation images too.
 
     Raises:
         MedstrataError: the fraction is out of range, or a part lacks a class.
     """
     train = label_subset(task, store, fraction, seed)
     val, test = (require_labelled_rows(store, task, split) for split in ("val", "test"))
+    if validation == "same":
+        val = label_subset(task, store, fraction, seed, "val")
     return SplitRows(train, val, test, standardising_rows(store))
 
 

@@ -10,6 +10,9 @@ from medstrata.runtime.errors import require, require_choices
 from medstrata.runtime.precision import Precision
 
 FinetuneProtocol = Literal["full", "frozen"]
+# Which labelled validation images choose: all of them, or the same share as of the training ones.
+Validation = Literal["full", "same"]
+
 # Of feature reuse: debiased CKA takes four, and subsets are of half of the images at the most.
 FEWEST_IMAGES = 8
 
@@ -44,6 +47,8 @@ class FinetuneSettings:
         seed: Decides the order and the views, and the weights of `scratch`.
         shuffle_shards: As in pre-training.
         subset_seed: Decides which labels a fraction holds; keep it equal over arms.
+        validation: Labels to choose by: `full` takes all of the validation split whatever the
+            fraction, `same` the same share as of training, so that the fraction counts every label.
         metric: What chooses by validation and heads the report: one of the metrics, or
             the import path of a function of your own, `package.module:function`; by default that
             of the kind of task. See `metrics/metric.py:find_metric`.
@@ -71,6 +76,7 @@ class FinetuneSettings:
     seed: int = 0
     shuffle_shards: int | None = None
     subset_seed: int = 0
+    validation: Validation = "full"
     metric: str | None = None
     precision: Precision = "auto"
     resamples: int = 1000
@@ -113,6 +119,7 @@ class ProbeSettings:
     Attributes:
         seed: Decides the weights of `scratch`, as it does in fine-tuning.
         subset_seed: Decides which labels a fraction holds, as it does in fine-tuning.
+        validation: Labels to choose by, as in fine-tuning.
         image_size: Side of the input in pixels; 0 takes the encoder's own, or the store's.
         neighbours: Nearest labelled images that vote on an image.
         temperature: A vote weighs exp(cosine / temperature).
@@ -122,6 +129,7 @@ class ProbeSettings:
 
     seed: int = 0
     subset_seed: int = 0
+    validation: Validation = "full"
     image_size: int = 0
     neighbours: int = NEIGHBOURS
     temperature: float = TEMPERATURE

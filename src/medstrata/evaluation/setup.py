@@ -212,7 +212,9 @@ class Evaluation:
                 trained with labels of test patients.
         """
         metric = metric_for(self.task.kind, settings.metric)
-        parts = labelled_parts(self.store, self.task, fraction, settings.subset_seed)
+        parts = labelled_parts(
+            self.store, self.task, fraction, settings.subset_seed, settings.validation
+        )
         allowed = self.options.get("allow_leakage", False)
         check_patients(self.arm, self.seen, self.store, parts.test, allow_leakage=allowed)
         decided = {"fraction": fraction, "draws": DRAWS, **settings_dict(settings)}

@@ -106,7 +106,8 @@ def _evaluate(
         return
     assert cell.kind in ("full", "frozen")
     base = replace_settings(
-        settings.finetune(cell.data, cell.kind), {**seeds, "legacy": settings.legacy}
+        settings.finetune(cell.data, cell.kind),
+        {**seeds, "legacy": settings.legacy, "validation": cell.validation},
     )
     tune = partial(finetune, encoder, store, data.task, cell.fraction, **common)
     _tune(tune, base, settings.protocols[cell.kind].grid, folder)

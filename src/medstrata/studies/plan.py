@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from medstrata.evaluation.settings import Validation
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.randomness import DRAWS
 from medstrata.studies.settings import AnalysisSettings, StudySettings
@@ -24,6 +25,7 @@ class StudyCell:
         data: On which data set.
         arm: With which arm; empty for `prepare`.
         fraction: Of the labels, where labels are used.
+        validation: Which validation labels choose, where a classifier is trained.
         seed: Of this piece of work.
         needs: Folders of the cells that must be finished before.
         config: Everything that decides the outcome, as plain values.
@@ -33,6 +35,7 @@ class StudyCell:
     data: str
     arm: str = ""
     fraction: float | None = None
+    validation: Validation = "full"
     seed: int = 0
     needs: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -40,7 +43,8 @@ class StudyCell:
     @property
     def folder(self) -> str:
         """Where it ends, within the study's folder."""
-        return _folder(self.kind, self.data, self.arm, self.fraction, self.seed)
+        folder = _folder(self.kind, self.data, self.arm, self.fraction, self.seed)
+        return folder if self.validation == "full" else folder.replace("/", "_same/", 1)
 
     @property
     def digest(self) -> str:
@@ -51,6 +55,8 @@ class StudyCell:
         words = [self.kind, self.data, self.arm]
         if self.fraction is not None:
             words.append(f"{100 * self.fraction:g} %")
+        if self.validation != "full":
+            words.append("of validation too")
         if self.kind != "prepare":
             words.append(f"seed {self.seed}")
         return " ".join(word for word in words if word)
@@ -146,10 +152,18 @@ class _Planner:
         for seed in range(self.settings.seeds):
             for protocol in sorted(self.settings.protocols):
                 for data in self.settings.data:
-                    for fraction in self.settings.fractions:
+                    for validation, fraction in self._choices():
                         for arm in self.settings.arms:
-                            config = self.tuning[data, protocol]
-                            yield self._cell(protocol, data, arm, fraction, seed, config)
+                            config = {**self.tuning[data, protocol], "validation": validation}
+                            yield self._cell(
+                                protocol, data, arm, fraction, seed, config, validation
+                            )
+
+    def _choices(self) -> Iterator[tuple[Validation, float]]:
+        for validation, fractions in self.settings.validations().items():
+            for fraction in self.settings.fractions:
+                if fraction in fractions:
+                    yield validation, fraction
 
     def _analysis_cells(self) -> Iterator[StudyCell]:
         for data in self.settings.data:
@@ -187,6 +201,7 @@ class _Planner:
         fraction: float | None = None,
         seed: int = 0,
         config: dict[str, Any] | None = None,
+        validation: Validation = "full",
     ) -> StudyCell:
         """A cell whose `config` also says on which images, by which encoder, and after what."""
         chosen = self.settings.data[data]
@@ -210,6 +225,7 @@ class _Planner:
             data=data,
             arm=arm,
             fraction=fraction,
+            validation=validation,
             seed=seed,
             needs=needs,
             config=json.loads(json.dumps(config)),

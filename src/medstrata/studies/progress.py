@@ -156,7 +156,9 @@ class Scores:
     def add(self, cell: StudyCell, result: Mapping[str, Any]) -> None:
         """Take a fine-tuning's score in; other cells have none."""
         if cell.fraction is not None and cell.kind in ("full", "frozen"):
-            group = self._values.setdefault((cell.data, cell.kind, result["metric"]), {})
+            same = ", the share of validation too" if cell.validation == "same" else ""
+            key = (cell.data, f"{cell.kind}{same}", result["metric"])
+            group = self._values.setdefault(key, {})
             place = group.setdefault(cell.arm, {}).setdefault(cell.fraction, [])
             place.append(_score(result))
 

@@ -18,6 +18,7 @@ from medstrata.evaluation.settings import (
     FinetuneSettings,
     ProbeSettings,
     ReuseSettings,
+    Validation,
 )
 from medstrata.metrics.kinds import TaskKind
 from medstrata.pretraining.recipes import RECIPES, recipe
@@ -127,6 +128,20 @@ class ProtocolSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidationSettings:
+    """At which fractions classifiers are chosen by which validation labels.
+
+    Attributes:
+        full: By all of them; none takes every fraction of the study.
+        same: By the same share as of the training labels; none takes the smallest fraction. At
+            1.0 that is `full`, and is not made twice.
+    """
+
+    full: list[float] | None = None
+    same: list[float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnalysisSettings:
     """Which cells an analysis is made for.
 
@@ -162,6 +177,7 @@ class StudySettings:
             modulo this.
         pretrain: Changes to every recipe, such as `epochs: 200`.
         protocols: `full`, `frozen` or both.
+        validation: Which validation labels choose, at which fractions.
         probe: Layer-wise probing; none leaves it out.
         reuse: Feature reuse, of fully fine-tuned networks; none leaves it out.
         atlas: Spectrum, neighbours and map of the features; none leaves it out.
@@ -179,6 +195,7 @@ class StudySettings:
     protocols: dict[FinetuneProtocol, ProtocolSettings] = field(
         default_factory=lambda: {"full": ProtocolSettings(), "frozen": ProtocolSettings()}
     )
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
     probe: AnalysisSettings | None = field(default_factory=AnalysisSettings)
     reuse: AnalysisSettings | None = field(default_factory=AnalysisSettings)
     atlas: AnalysisSettings | None = field(default_factory=AnalysisSettings)
@@ -200,7 +217,32 @@ class StudySettings:
             raise ValueError(f"fractions must be above 0 and at most 1, got {wrong[0]}")
         for name in ("seeds", "pretrain_seeds"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
+        self._check_validation()
         self._check_cells()
+
+    def _check_validation(self) -> None:
+        changes = [data.finetune for data in self.data.values()]
+        changes += [protocol.settings | protocol.grid for protocol in self.protocols.values()]
+        if any("validation" in changed for changed in changes):
+            raise ValueError("validation is said of the study, not of a protocol or data set")
+        for name in ("full", "same"):
+            lacking = set(self.validations()[name]) - set(self.fractions)
+            if lacking:
+                raise ValueError(f"validation.{name}: {min(lacking)} is not among the fractions")
+        if self.reuse is not None and "full" in self.protocols:
+            tuned = self.validations()["full"]
+            lacking = set(self.reuse.fractions or self.fractions) - set(tuned)
+            if lacking:
+                raise ValueError(f"reuse.fractions: {min(lacking)} is not in validation.full")
+
+    def validations(self) -> dict[Validation, list[float]]:
+        """The fractions at which each choice of validation labels is made."""
+        full, same = self.validation.full, self.validation.same
+        same = [min(self.fractions)] if same is None else same
+        return {
+            "full": self.fractions if full is None else full,
+            "same": [fraction for fraction in same if fraction < 1],
+        }
 
     def _check_cells(self) -> None:
         """Check that every cell has settings, so that none is refused hours later."""

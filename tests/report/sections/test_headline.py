@@ -50,6 +50,21 @@ def test_leader_is_named_with_its_score_and_what_it_rests_on(tmp_path: Path) -> 
     )
 
 
+def test_labels_to_choose_by_are_counted_and_both_choices_are_shown(tmp_path: Path) -> None:
+    for arm, value in (("a", 0.9), ("b", 0.7)):
+        for validation, images in (("full", 723), ("same", 7)):
+            labels = {"val": {"images": images, "patients": images}}
+            changes = {"labels": labels, "validation": validation}
+            scored_run(tmp_path / validation, arm, 0.01, value, **changes)
+    said = said_of(tmp_path)
+    first, second = said.split(" With ")
+    assert "(30 images of 22 patients for training, 723 images for choosing)" in first
+    assert second.startswith(
+        "1 % of the labels (30 images of 22 patients for training, 7 images for choosing) and the "
+        "whole network fine-tuned and chosen by the same share of the validation labels, a has"
+    )
+
+
 def test_smallest_fraction_at_which_two_arms_can_be_compared(tmp_path: Path) -> None:
     scored_run(tmp_path, "a", 0.01, 0.9)
     assert said_of(tmp_path).startswith("At no label fraction do two arms have a score")

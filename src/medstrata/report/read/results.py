@@ -1,12 +1,13 @@
 """What finished runs found, a class for each kind; the fields are named as in result.json."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from medstrata.report.read.facts import EvaluationRun, Run, Score
+from medstrata.report.render.formatting import span
 from medstrata.runs.encoder_spec import EncoderSpec
 
 TUNED = "probability"  # how the names of a fine-tuned classifier's columns begin
@@ -39,6 +40,14 @@ class Subset:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelCount:
+    """How many labelled images, of how many patients."""
+
+    images: int
+    patients: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeldOutScores:
     """On what a classifier was tested, and what it scored by each metric."""
 
@@ -51,6 +60,7 @@ class HeldOutScores:
 class Finetune(EvaluationRun):
     """A finished fine-tuning run.
 
+    `labels` counts those used to `train`, to choose by (`val`) and in `all`; empty in old runs.
     `legacy` holds figures as the paper's code computes them, empty unless the run was asked for
     them; `chosen` what validation chose, by the names it has in the records of the run.
     """
@@ -58,6 +68,7 @@ class Finetune(EvaluationRun):
     protocol: str = field()
     encoder: EncoderSpec
     subset: Subset
+    labels: Mapping[str, LabelCount] = field(default_factory=dict)
     metric: str
     test: HeldOutScores
     seconds: float
@@ -89,6 +100,16 @@ class Finetune(EvaluationRun):
     def read_outs(self) -> Mapping[str, Mapping[str, Score]]:
         """The one classifier."""
         return {TUNED: self.test.scores}
+
+
+def labels_used(runs: Iterable[Finetune]) -> str:
+    """In words: images and patients that were trained on and, where known, images chosen by."""
+    runs = list(runs)
+    images = span(run.subset.images for run in runs)
+    patients = span(run.subset.patients for run in runs)
+    choosing = [run.labels["val"].images for run in runs if "val" in run.labels]
+    chosen = f" for training, {span(choosing)} images for choosing" if choosing else ""
+    return f"{images} images of {patients} patients{chosen}"
 
 
 @dataclass(frozen=True, kw_only=True)

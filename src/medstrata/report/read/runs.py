@@ -88,6 +88,9 @@ def _read_run(folder: Path, name: str, notes: list[ReportNote]) -> Run | None:
         if kind is not None:
             trained = kind in (Pretrain, Finetune)
             files = _read_files(folder, name, notes, trained=trained)
+            if result.get("validation") == "same":
+                # Choosing by as few labels is a protocol of its own, compared with its like.
+                result["protocol"] = "_".join(filter(None, (result.get("protocol"), "same")))
             return read_record(kind, result, files=files, label=str(result["arm"]))
         why = f"result.json is of an unknown kind ({result['kind']}): left out"
     except KeyError as error:

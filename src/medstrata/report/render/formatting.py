@@ -12,9 +12,23 @@ _SPACE = "\N{NO-BREAK SPACE}"
 
 _NAMED = 3  # runs that are named before the rest is counted
 
-_PROTOCOLS = {"full": "Whole network fine-tuned", "frozen": "Encoder frozen, linear head"}
+_SAME = "chosen by the same share of the validation labels"
 
-_CLAUSES = {"full": "the whole network fine-tuned", "frozen": "the encoder frozen"}
+_PROTOCOLS = {
+    "full": "Whole network fine-tuned",
+    "frozen": "Encoder frozen, linear head",
+    "full_same": f"Whole network fine-tuned, {_SAME}",
+    "frozen_same": f"Encoder frozen, linear head, {_SAME}",
+    "same": f"Read out, {_SAME}",
+}
+
+_CLAUSES = {
+    "full": "the whole network fine-tuned",
+    "frozen": "the encoder frozen",
+    "full_same": f"the whole network fine-tuned and {_SAME}",
+    "frozen_same": f"the encoder frozen and its head {_SAME}",
+    "same": f"the read-out {_SAME}",
+}
 
 _KINDS = {
     "binary": "two classes",

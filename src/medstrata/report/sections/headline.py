@@ -7,7 +7,7 @@ from medstrata.report.compare.comparison import Comparison, best, by_place, rank
 from medstrata.report.compare.conclusions import PLAIN, leader, standing
 from medstrata.report.compare.differences import ContrastFamily
 from medstrata.report.read.predictions import LEVEL
-from medstrata.report.read.results import Finetune, Pretrain
+from medstrata.report.read.results import Finetune, Pretrain, labels_used
 from medstrata.report.read.runs import Collection
 from medstrata.report.render.formatting import (
     counted,
@@ -17,7 +17,6 @@ from medstrata.report.render.formatting import (
     percent,
     protocol_clause,
     score_text,
-    span,
 )
 
 
@@ -38,11 +37,28 @@ def headline(
                 first = _headline(comparison, fraction, paired.get(comparison.name, ()))
                 # Of several data sets, the one it is about is named.
                 where = f"On {comparison.store.name}, {comparison.task.name}: with"
-                return f"{help_given}{where if several else 'With'} {first}"
+                return (
+                    f"{help_given}{where if several else 'With'} {first}"
+                    f"{_by_few_labels(comparisons, comparison, fraction, paired)}"
+                )
     return (
         "At no label fraction do two arms have a score on the same task and store: nothing can be "
         "compared."
     )
+
+
+def _by_few_labels(
+    comparisons: Sequence[Comparison[Finetune]],
+    first: Comparison[Finetune],
+    fraction: float,
+    paired: Mapping[str, Sequence[ContrastFamily]],
+) -> str:
+    """The same cell where the fraction counts the validation labels too; empty if there is none."""
+    for one in comparisons:
+        alike = (one.place, one.protocol) == (first.place, f"{first.protocol}_same")
+        if alike and len(one.column(fraction, one.metric)) > 1:
+            return f" With {_headline(one, fraction, paired.get(one.name, ()))}"
+    return ""
 
 
 def _intermediate_losses(families: Sequence[ContrastFamily]) -> str:
@@ -83,12 +99,10 @@ def _headline(
 ) -> str:
     """What follows "With"."""
     metric = comparison.metric
+    labels = labels_used(run for runs in comparison.at(fraction).values() for run in runs)
     column = comparison.column(fraction, metric)
     order = ranked(column, metric)
     top = column[order[0]]
-    subsets = [run.subset for runs in comparison.at(fraction).values() for run in runs]
-    images = span(subset.images for subset in subsets)
-    patients = span(subset.patients for subset in subsets)
     several = len(top.seeds) > 1
     extras = [f"the mean of {len(top.seeds)} seeds"] if several else []
     if top.interval is not None:
@@ -99,7 +113,7 @@ def _headline(
     end = "lowest" if metric in LOWER_IS_BETTER else "highest"
     around = f" ({'; '.join(extras)})" if extras else ""
     return (
-        f"{percent(fraction)} of the labels ({images} images of {patients} patients) and "
+        f"{percent(fraction)} of the labels ({labels}) and "
         f"{protocol_clause(comparison.protocol)}, {listed(leaders)} "
         f"{'has' if len(leaders) == 1 else 'have'} the {end} {metric_name(metric)} of "
         f"{counted(len(column), 'arm')}: {score_text(top.value)}{around}. "

@@ -9,7 +9,7 @@ from medstrata.report.compare.comparison import Comparison, arm_order, best, by_
 from medstrata.report.compare.conclusions import conclusions
 from medstrata.report.compare.differences import ContrastFamily
 from medstrata.report.read.predictions import LEVEL
-from medstrata.report.read.results import Finetune
+from medstrata.report.read.results import Finetune, labels_used
 from medstrata.report.render.figures import PlotWords, Style
 from medstrata.report.render.formatting import (
     counted,
@@ -18,7 +18,6 @@ from medstrata.report.render.formatting import (
     protocol_name,
     sentence,
     slug,
-    span,
 )
 from medstrata.report.render.parts import Collapsible, DefinitionList, Heading, Part, Pictures, Text
 from medstrata.report.render.seed_summary import Summary
@@ -157,10 +156,9 @@ def _scores_table(comparison: Comparison[Finetune], metric: str, name: str) -> T
     heads: dict[float, TableCell] = {}
     cells: dict[tuple[str, float], TableCell] = {}
     for fraction in comparison.fractions:
-        subsets = [run.subset for runs in comparison.at(fraction).values() for run in runs]
-        images = span(subset.images for subset in subsets)
-        patients = span(subset.patients for subset in subsets)
-        heads[fraction] = labels_head(fraction, f"{images} images, {patients} patients")
+        heads[fraction] = labels_head(
+            fraction, labels_used(run for runs in comparison.at(fraction).values() for run in runs)
+        )
         column = summary_cells(comparison.column(fraction, metric), metric)
         cells |= {(arm, fraction): cell for arm, cell in column.items()}
     return arm_table(
