@@ -43,7 +43,7 @@ FIRED = {
 
 def chance(name: str, probability: float) -> ViewSettings:
     settings = ViewSettings(
-        size=24, brightness=0.5, contrast=0.5, jitter_probability=0.0, blur_sigma=(0.8, 2.0)
+        size=24, brightness=0.5, contrast=0.5, jitter_probability=0.0, blur_sigma=(0.04, 0.08)
     )
     return replace(settings, **{name: probability})
 
@@ -86,7 +86,7 @@ def test_blur_makes_smoother_and_grey_makes_equal_channels():
         ("brightness", 1.5, 0.0, 2.5),
         ("hue", 0.1, -0.1, 0.1),
         ("angle", 30.0, -30.0, 30.0),
-        ("blur_sigma", (0.1, 2.0), 0.1, 2.0),
+        ("blur_sigma", (0.01, 0.1), 0.24, 2.4),
     ],
 )
 def test_amounts_fill_their_range_evenly(name: str, setting: object, low: float, high: float):
@@ -113,10 +113,10 @@ def test_everything_drawn_is_independent():
         view_settings.moco_v2(24), jitter_probability=0.5, vertical_flip=0.5, rotation=30.0
     )
     drawn = [draw(settings, 999, 3, 0, np.arange(10_000), view) for view in (0, 1)]
-    columns = []
+    columns, centre = [], 24 * np.mean(settings.blur_sigma)
     for p in drawn:
         columns += [p.brightness, p.contrast, p.saturation, p.hue, p.contrast != 1, p.grey]
-        columns += [p.blur_sigma > 0, np.where(p.blur_sigma > 0, p.blur_sigma - 1.05, 0), p.angle]
+        columns += [p.blur_sigma > 0, np.where(p.blur_sigma > 0, p.blur_sigma - centre, 0), p.angle]
         columns += [p.flip_horizontal, p.flip_vertical, np.log(p.width / p.height)]
         columns += [p.left / np.maximum(1, 999 - p.width), p.top / np.maximum(1, 999 - p.height)]
         columns += [p.width * p.height, p.order.argmin(axis=1), p.order.argmax(axis=1)]
@@ -304,7 +304,8 @@ def test_one_channel_ignores_colour():
         ("jitter_probability", 2.0),
         ("grey_probability", -1.0),
         ("blur_probability", 1.1),
-        ("blur_sigma", (0.0, 1.0)),
+        ("blur_sigma", (0.0, 0.1)),
+        ("blur_sigma", (0.1, 2.0)),  # pixels, as they once were
     ],
 )
 def test_settings_out_of_range_name_field_and_value(field: str, value: object):
@@ -321,7 +322,8 @@ def test_presets_are_those_of_the_papers():
         "hue": 0.1,
         "jitter_probability": 0.8,
     }
-    common = colour | {"grey_probability": 0.2, "blur_probability": 0.5, "blur_sigma": (0.1, 2.0)}
+    blur = {"blur_probability": 0.5, "blur_sigma": (0.1 / 224, 2 / 224)}
+    common = colour | blur | {"grey_probability": 0.2}
     expected = {
         "moco_v2": common | {"crop_scale": (0.2, 1.0), "horizontal_flip": 0.5},
         "paper_chest": common | {"rotation": 30.0},
@@ -340,6 +342,35 @@ def test_presets_are_those_of_the_papers():
     }
     for name, fields in expected.items():
         assert PRESETS[name](224) == ViewSettings(size=224, **fields), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        (view_settings.moco_v2(0), {224: (0.1, 2.0), 56: (0.025, 0.5)}),
+        (view_settings.paper_chest(512), {512: (0.1, 2.0)}),
+        (view_settings.paper_histopathology_finetune(255), {255: (0.1, 2.0)}),
+        (view_settings.chosen_views("chest"), {100: (0.3, 6.0)}),
+        (view_settings.chosen_views("histopathology"), {100: (0.3, 2.2)}),
+    ],
+)
+def test_blur_follows_the_size_of_the_view(
+    settings: ViewSettings, sizes: dict[int, tuple[float, float]]
+):
+    for size, (low, high) in sizes.items():
+        sized = replace(settings, size=size, blur_probability=1.0)
+        drawn = draw(sized, 999, 0, 0, np.arange(4000), 0).blur_sigma
+        assert low <= drawn.min() < low + 0.001 * high
+        assert 0.999 * high < drawn.max() <= high * (1 + 1e-9)
+
+
+def test_a_modality_changes_what_was_chosen_for_it_and_no_more():
+    base = view_settings.moco_v2(48)
+    assert view_settings.chosen_views(None, 48) == view_settings.chosen_views("retina", 48) == base
+    chest = view_settings.chosen_views("chest", 48)
+    assert chest == replace(base, crop_scale=(0.5, 1.0), blur_sigma=(0.003, 0.06))
+    tissue = view_settings.chosen_views("histopathology", 48)
+    assert tissue == replace(base, vertical_flip=0.5, blur_sigma=(0.003, 0.022))
 
 
 def test_settings_import_nothing_heavy():

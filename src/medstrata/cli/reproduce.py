@@ -12,7 +12,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.arguments import pick_settings
 from medstrata.cli.study import add_study_options, run_or_describe
-from medstrata.studies.paper import Modality, Preset, ReproductionSettings, reproduction
+from medstrata.data.view_settings import Modality
+from medstrata.studies.paper import Preset, ReproductionSettings, reproduction
 
 
 def add_arguments(parser: ArgumentParser) -> None:

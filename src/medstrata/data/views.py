@@ -116,14 +116,15 @@ def draw(
     left, top, width, height = _draw_crops(settings, image_size, numbers[:, 11:13], numbers[:, 17:])
     jittered = numbers[:, 0] < settings.jitter_probability
     blurred = numbers[:, 6] < settings.blur_probability
-    low_sigma, high_sigma = settings.blur_sigma
+    size = settings.size or image_size
+    low_sigma, high_sigma = (size * share for share in settings.blur_sigma)
 
     def factor(column: int, reach: float) -> NDArray[np.float64]:
         drawn = _between(max(0.0, 1.0 - reach), 1.0 + reach, numbers[:, column])
         return np.where(jittered, drawn, 1.0)
 
     return ViewParameters(
-        size=settings.size or image_size,
+        size=size,
         left=left,
         top=top,
         width=width,

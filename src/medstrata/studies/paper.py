@@ -5,16 +5,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from medstrata.data.view_settings import (
+    Modality,
     ViewSettings,
     paper_chest_finetune,
     paper_histopathology_finetune,
     paper_retina_finetune,
 )
 
-Modality = Literal["chest", "histopathology", "retina"]
 Preset = Literal["paper", "fair"]
 
-_FAIR_ARMS = ("moco", "moco_mse", "moco_bt", "moco_cosine")
+_FAIR_ARMS = ("moco", "moco_mse", "moco_bt")
 _PAPER_ARMS = ("moco", "moco_mse", "moco_bt")
 _LABEL_FRACTIONS = {
     # One per cent and all are the paper's; six is named by one secondary source.

@@ -2,5 +2,5 @@
 
 Read: dataset, columns, check, breakhis, chexpert, idc, imagefolder, listing, medmnist,
 mimic_cxr_jpg, nih_chestxray14, npz, pcam, retinopathy, aptos, eyepacs, registry.
-Imports: formats, sources, splits, store, tables.
+Imports: formats, sources, splits, store, tables, view_settings.
 """

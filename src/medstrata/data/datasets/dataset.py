@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from medstrata.data.view_settings import Modality
 from medstrata.runtime.errors import MedstrataError
 
 SPLIT = "split."  # columns of ready-made splits begin so
+# How a data set's images are described whose kind has views of its own.
+_PRESETS: Mapping[str, Modality] = {
+    "chest radiographs": "chest",
+    "histopathology": "histopathology",
+    "colour fundus": "retina",
+}
 
 
 class DamagedCopy(MedstrataError):  # noqa: N818  (a finding about a copy)
@@ -66,6 +73,13 @@ class Dataset:
     checksums: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     index: Callable[[Path], pd.DataFrame]
+
+    @property
+    def preset(self) -> Modality | None:
+        """The kind of images whose views suit these; None where there is no such kind."""
+        return next(
+            (kind for begin, kind in _PRESETS.items() if self.modality.startswith(begin)), None
+        )
 
     def table(self, root: Path) -> pd.DataFrame:
         """The table of all images below a root.
