@@ -166,6 +166,11 @@ NOT_CLEAR = "no arm with an intermediate loss is clearly better or worse than pl
             "are clearly better than plain MoCo in 2 of 2 comparisons. ",
         ),
         (
+            [against_moco({("moco_bt", 0.1): 1}), against_moco({})],
+            "With 10 % of the labels, arms with an intermediate loss are clearly better than plain "
+            "MoCo in 1 of 1 comparison. ",
+        ),
+        (
             [against_moco({("moco_bt", 0.1): -1, ("moco_mse", 0.1): 1}, ["moco_mse"])],
             "With 10 % of the labels, arms with an intermediate loss are clearly worse than plain "
             "MoCo in 1 of 1 comparison. ",
@@ -176,7 +181,14 @@ NOT_CLEAR = "no arm with an intermediate loss is clearly better or worse than pl
             "With 1 % of the labels (",
         ),
     ],
-    ids=["not clear", "two fractions", "another backbone", "no intermediate loss", "no MoCo"],
+    ids=[
+        "not clear",
+        "two fractions",
+        "no pair",
+        "another backbone",
+        "no intermediate loss",
+        "no MoCo",
+    ],
 )
 def test_intermediate_losses_come_first(
     tmp_path: Path, its: list[ContrastFamily], start: str

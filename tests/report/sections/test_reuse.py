@@ -33,6 +33,8 @@ def test_undefined_similarities_are_left_empty(tmp_path):
         result["heatmap"][matrix][0] = [None] * 5
     (run / "result.json").write_text(json.dumps(result))
     page = write(tmp_path / "runs", tmp_path / "r.html")
+    assert "subtype on cxr.store" in page.text
+    assert "fine-tuned: subtype on cxr.store" not in page.text
     assert "no CKA at stage1" in page.text
     assert "not measured 0.400" in page.text
     assert [one for one in page.all("div") if "undefined, 0." in (one.get("aria-label") or "")]

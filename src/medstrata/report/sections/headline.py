@@ -73,7 +73,9 @@ def _intermediate_losses(families: Sequence[ContrastFamily]) -> str:
     ]
     if not contrasts:
         return ""
-    fractions = {family.fractions[0] for family in families if family.name == PLAIN}
+    fractions = {
+        family.fractions[0] for family in families if family.name == PLAIN and family.fractions
+    }
     share = (
         f"With {percent(min(fractions))} of the labels"
         if len(fractions) == 1

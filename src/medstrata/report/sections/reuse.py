@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 import matplotlib
 from markupsafe import Markup
@@ -33,7 +32,7 @@ from medstrata.report.sections.reuse_tables import (
     reuse_findings,
     reuse_table,
 )
-from medstrata.report.sections.section import Section, headed_parts
+from medstrata.report.sections.section import Section
 
 _DRAWN = ("linear_debiased", "rbf_debiased")
 _LEAD = Markup(
@@ -59,7 +58,7 @@ def reuse_section(comparisons: Sequence[Comparison[Reuse]], styles: Mapping[str,
         title="Feature reuse",
         short="Feature reuse",
         lead=_LEAD,
-        parts=headed_parts(comparisons, partial(_parts, styles=styles)),
+        parts=[part for one in comparisons for part in _parts(one, styles)],
     )
 
 
@@ -79,6 +78,8 @@ def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterat
     low, high = common_limits(every)
     # Chance lies near 0 and must be seen.
     limits = (min(low, -0.03), max(high, 1.02))
+    # All were fine-tuned whole, as the lead says, so the heading leaves the protocol out.
+    yield Heading(comparison.where)
     yield Text(f"{_facts(comparison.every)}. {stages_named(measured)}", "note")
     for fraction in comparison.fractions:
         at = comparison.at(fraction)
