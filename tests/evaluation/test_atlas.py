@@ -13,8 +13,8 @@ from PIL import Image
 from medstrata.data.store.store import Store
 from medstrata.evaluation.atlas import atlas, neighbour_agreement
 from medstrata.evaluation.neighbour_sheet import SheetNeighbour, SheetQuery, write_sheet
+from medstrata.evaluation.seeded_encoder import seeded_encoder
 from medstrata.evaluation.settings import AtlasSettings
-from medstrata.evaluation.setup import seeded_encoder
 from medstrata.evaluation.tsne import plane
 from medstrata.metrics.spectrum import effective_rank, rankme
 from medstrata.models.features import StoredFeatures, extract_features

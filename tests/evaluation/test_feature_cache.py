@@ -20,8 +20,8 @@ from medstrata.evaluation import feature_cache
 from medstrata.evaluation.feature_cache import evaluation_features
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.probe import probe
+from medstrata.evaluation.seeded_encoder import seeded_encoder
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
-from medstrata.evaluation.setup import seeded_encoder
 from medstrata.models.encoders import LoadedEncoder
 from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec

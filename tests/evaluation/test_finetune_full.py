@@ -14,8 +14,9 @@ from medstrata.data.store.store import Store
 from medstrata.data.view_settings import mild
 from medstrata.evaluation.classifier import load_classifier
 from medstrata.evaluation.finetune import finetune
-from medstrata.evaluation.finetune_full import Classifier, make_optimizer
 from medstrata.evaluation.settings import FinetuneSettings
+from medstrata.evaluation.tuned_network import Classifier
+from medstrata.evaluation.tuning_optimizer import make_optimizer
 from medstrata.models.backbones import create_backbone
 from medstrata.runtime.errors import MedstrataError
 

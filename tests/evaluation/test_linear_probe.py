@@ -15,8 +15,8 @@ from medstrata.evaluation.linear_probe import (
     fit_frozen,
     fit_linear,
     fit_probe,
+    predict_linear,
     probe_data,
-    read_out,
 )
 from medstrata.evaluation.rows import SplitRows, labelled_parts
 from medstrata.metrics.intervals import score
@@ -96,7 +96,7 @@ def test_validation_chooses_the_layer_too_and_a_repeated_one_is_tried_once(
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 3 * len(PENALTIES)  # pooled is stage2
     test = torch.from_numpy(stored.layer(fitted.layer)[parts.test])
-    np.testing.assert_array_equal(read_out(fitted.head, test, task.kind), fitted.test)
+    np.testing.assert_array_equal(predict_linear(fitted.head, test, task.kind), fitted.test)
 
 
 def test_an_end_of_the_penalties_is_said(

@@ -22,8 +22,8 @@ from medstrata.evaluation import setup
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.linear_probe import ProbeData, fit_probe
 from medstrata.evaluation.probe import probe
+from medstrata.evaluation.seeded_encoder import seeded_encoder
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
-from medstrata.evaluation.setup import seeded_encoder
 from medstrata.metrics.intervals import score
 from medstrata.models.features import extract_features
 from medstrata.runs.encoder_spec import EncoderSpec

@@ -21,9 +21,11 @@ from safetensors.torch import load_file, save
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.evaluation.classifier_card import NOTICE, classifier_card
+from medstrata.evaluation.fit_result import FitResult
 from medstrata.evaluation.result_tables import predicted_classes
+from medstrata.evaluation.seeded_encoder import ImageFacts, seeded_encoder
 from medstrata.evaluation.settings import FinetuneSettings
-from medstrata.evaluation.setup import Evaluation, FitResult, ImageFacts, seeded_encoder
+from medstrata.evaluation.setup import Evaluation
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
 from medstrata.models.heads import LinearHead

@@ -13,9 +13,10 @@ from medstrata.data.labels import make_task
 from medstrata.data.seen_patients import check_patients, read_patients
 from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
-from medstrata.evaluation.finetune_full import load_tuned
+from medstrata.evaluation.seeded_encoder import seeded_encoder
 from medstrata.evaluation.settings import FEWEST_IMAGES, ReuseSettings
-from medstrata.evaluation.setup import open_folder, seeded_encoder
+from medstrata.evaluation.setup import open_folder
+from medstrata.evaluation.tuned_network import load_tuned
 from medstrata.metrics.cka import (
     MEASURES,
     SubsetMeasures,

@@ -9,6 +9,7 @@ from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import export_classifier
 from medstrata.evaluation.finetune_full import fit_full
+from medstrata.evaluation.fit_result import FitResult
 from medstrata.evaluation.linear_probe import fit_frozen
 from medstrata.evaluation.result_tables import (
     count,
@@ -20,7 +21,7 @@ from medstrata.evaluation.result_tables import (
 )
 from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import FinetuneSettings
-from medstrata.evaluation.setup import Evaluation, EvaluationOptions, FitResult
+from medstrata.evaluation.setup import Evaluation, EvaluationOptions
 from medstrata.evaluation.thresholds import choose_thresholds
 from medstrata.metrics import legacy
 from medstrata.metrics.intervals import score

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,18 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from rich.progress import TextColumn
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # not in its __all__
 from torch import Tensor, nn
 
-from medstrata.data.loader import Loader
+from medstrata.evaluation.fit_result import FitResult
 from medstrata.evaluation.linear_probe import best_trial, fit_probe, probe_data
 from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import FinetuneSettings
-from medstrata.evaluation.setup import Evaluation, FitResult
+from medstrata.evaluation.setup import Evaluation
+from medstrata.evaluation.tuned_network import Classifier
+from medstrata.evaluation.tuning_batches import TuningBatches
+from medstrata.evaluation.tuning_optimizer import make_optimizer
 from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import metric_for
-from medstrata.models.backbones import Backbone, Features
 from medstrata.models.features import forward_all, whole_output
 from medstrata.models.heads import (
     LinearHead,
@@ -38,29 +37,6 @@ from medstrata.runs.trackers import Track
 from medstrata.runtime.console import progress_bar, say, warn
 from medstrata.runtime.devices import spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.randomness import Stream, derive_seed
-
-
-class Classifier(nn.Module):
-    """A backbone and a linear layer on its pooled features; the layer starts at zero."""
-
-    def __init__(self, backbone: Backbone, outputs: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.embed_dim, outputs)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-
-    def start_from(self, head: LinearHead) -> None:
-        """Give the layer the weights of a read-out of the pooled features."""
-        folded = head.folded()
-        self.head.load_state_dict({"weight": folded.weight, "bias": folded.bias})
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits, shape (B, outputs)."""
-        features: Features = self.backbone(images)
-        logits: Tensor = self.head(features.pooled)
-        return logits
 
 
 @dataclass(frozen=True)
@@ -94,6 +70,19 @@ def fit_full(
 
     The head starts from the read-out of the frozen encoder (linear probing, then fine-tuning), so
     that the first steps do not spoil the features for a head that knows nothing yet.
+
+    Args:
+        evaluation: The encoder, the task and the run folder; its encoder is trained in place.
+        parts: Trained on, chosen by, tested on.
+        settings: How to train.
+        accelerator: Device and precision.
+        track: Where the numbers of metrics.jsonl go as well.
+
+    Returns:
+        What the best validation gives, its weights in the encoder.
+
+    Raises:
+        MedstrataError: the training loss is not finite.
 
     Source: Kumar et al. 2022, arXiv:2202.10054, section 4 (LP-FT).
     """
@@ -178,7 +167,7 @@ class _Tuning:
         optimizer, accelerator = make_optimizer(self.model, lr, self.settings), self.accelerator
         scales = [group["lr"] for group in optimizer.param_groups]
         steps = self.settings.epochs * self.per_epoch
-        stream = _Batches(self.evaluation, self.parts.train, self.settings, accelerator.device)
+        stream = TuningBatches(self.evaluation, self.parts.train, self.settings, accelerator.device)
         with closing(stream):
             for epoch in range(1, self.settings.epochs + 1):
                 self._training_mode()
@@ -251,20 +240,6 @@ def _read_out(
     return trials[best_trial(trials)].head
 
 
-def make_optimizer(
-    model: Classifier, lr: float, settings: FinetuneSettings
-) -> torch.optim.Optimizer:
-    """The optimizer of a learning rate; with a layer decay, lower layers have lower ones."""
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=lr, weight_decay=settings.weight_decay)
-    groups = param_groups_layer_decay(
-        model.backbone.model, settings.weight_decay, layer_decay=settings.layer_decay
-    )
-    groups = [{**group, "lr": lr * group.pop("lr_scale")} for group in groups]
-    head = {"params": list(model.head.parameters()), "weight_decay": settings.weight_decay}
-    return torch.optim.AdamW([*groups, head], lr=lr)
-
-
 def _record(number: int, found: _Validation, tuning: _Tuning) -> dict[str, Any]:
     """A validation as a line of metrics.jsonl; epochs are numbered over all learning rates."""
     record = {
@@ -296,58 +271,6 @@ def _advise(best: _Validation, settings: FinetuneSettings) -> None:
 def _copied(model: nn.Module) -> dict[str, Tensor]:
     """The weights as they are now, in the memory of the host, which a GPU's need not share."""
     return {key: value.detach().to("cpu", copy=True) for key, value in model.state_dict().items()}
-
-
-def load_tuned(backbone: Backbone, weights: Path) -> None:
-    """Give a backbone the weights of a full fine-tuning.
-
-    Raises:
-        MedstrataError: the file is missing or damaged, or is of another network.
-    """
-    if not weights.is_file():
-        raise MedstrataError(f"no fine-tuned weights at {weights}; fine-tune again to have them")
-    try:
-        backbone.model.load_state_dict(load_file(weights))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise MedstrataError(
-            f"{weights} does not hold this network ({type(error).__name__}); fine-tune again"
-        ) from error
-
-
-class _Batches:
-    """Batches of (input, sample numbers) without end, one reshuffled pass after another."""
-
-    def __init__(
-        self,
-        evaluation: Evaluation,
-        rows: NDArray[np.int64],
-        settings: FinetuneSettings,
-        device: torch.device,
-    ) -> None:
-        self._preprocessing = evaluation.loaded.preprocessing
-        self.loader = Loader(
-            store=evaluation.store,
-            rows=rows,
-            settings=replace(settings.views, size=self._preprocessing.image_size),
-            batch_size=min(settings.batch_size, len(rows)),
-            views=1,
-            seed=derive_seed(Stream.FINETUNING_ORDER, settings.seed),
-            device=device,
-            shuffle_shards=settings.shuffle_shards,
-        )
-        self.step = 0
-        self._batches = self.loader.epoch(0)
-
-    def __next__(self) -> tuple[Tensor, Tensor]:
-        if self.step and self.step % self.loader.steps_per_epoch == 0:
-            self._batches.close()
-            self._batches = self.loader.epoch(self.step // self.loader.steps_per_epoch)
-        self.step += 1
-        batch = next(self._batches)
-        return self._preprocessing(batch.views[0]), batch.ids
-
-    def close(self) -> None:
-        self._batches.close()
 
 
 def _require_finite(loss: float, lr: float, epoch: int, out: Path) -> None:

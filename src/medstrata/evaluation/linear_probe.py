@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medstrata.data.labels import Task
+from medstrata.evaluation.fit_result import FitResult
 from medstrata.evaluation.rows import SplitRows
-from medstrata.evaluation.setup import FitResult
 from medstrata.metrics.intervals import score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.models.features import StoredFeatures
@@ -95,10 +95,10 @@ def fit_frozen(
                 }
             )
     best = best_trial(trials)
-    warn_of_ends(trials[best])
+    warn_if_at_grid_end(trials[best])
     chosen = trials[best]
     test = probe_data(features.layer(chosen.layer), features.rows, parts).test
-    tested = read_out(chosen.head, test, task.kind)
+    tested = predict_linear(chosen.head, test, task.kind)
     return FitResult(best, chosen.val, tested, chosen.head, chosen.layer)
 
 
@@ -176,13 +176,13 @@ def best_trial(trials: Sequence[PenaltyTrial]) -> int:
     )
 
 
-def read_out(head: LinearHead, features: Tensor, kind: TaskKind) -> NDArray[np.float32]:
+def predict_linear(head: LinearHead, features: Tensor, kind: TaskKind) -> NDArray[np.float32]:
     """Probabilities of images by a fitted layer, shape (N, L)."""
     values: NDArray[np.float32] = probabilities(head(features), kind).numpy()
     return values
 
 
-def warn_of_ends(chosen: PenaltyTrial) -> None:
+def warn_if_at_grid_end(chosen: PenaltyTrial) -> None:
     """Say when the chosen penalty is the strongest or the weakest on offer."""
     if chosen.penalty in (PENALTIES[0], PENALTIES[-1]):
         end = "strongest" if chosen.penalty == PENALTIES[0] else "weakest"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.store.store import Store
-from medstrata.evaluation.linear_probe import best_trial, fit_probe, probe_data, read_out
+from medstrata.evaluation.linear_probe import best_trial, fit_probe, predict_linear, probe_data
 from medstrata.evaluation.result_tables import (
     count,
     describe_labels,
@@ -142,7 +142,7 @@ def _read_stage(
         neighbours=settings.neighbours,
         temperature=settings.temperature,
     )
-    test = {"linear": read_out(chosen.head, data.test, task.kind), "knn": voted}
+    test = {"linear": predict_linear(chosen.head, data.test, task.kind), "knn": voted}
     scores = {
         name: scored(metric, evaluation.store, task, parts.test, values, settings.resamples)
         for name, values in test.items()

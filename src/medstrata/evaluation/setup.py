@@ -8,7 +8,6 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from medstrata.data.labels import Task, make_task
 from medstrata.data.seen_patients import (
@@ -21,83 +20,17 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation.feature_cache import evaluation_features
 from medstrata.evaluation.result_tables import describe_store, save_subset
 from medstrata.evaluation.rows import SplitRows, labelled_parts
+from medstrata.evaluation.seeded_encoder import seeded_encoder
 from medstrata.evaluation.settings import AtlasSettings, FinetuneSettings, ProbeSettings
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import metric_for
-from medstrata.models.encoders import LoadedEncoder, at_size, encoder_digest, load_encoder
+from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.models.features import StoredFeatures
-from medstrata.models.heads import LinearHead
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name
-from medstrata.runtime.process_state import seed_initial_weights
-from medstrata.runtime.randomness import DRAWS, Stream
-
-
-@dataclass(frozen=True)
-class ImageFacts:
-    """What an encoder that comes from no run is told of the images it will see.
-
-    A store knows all of it; the defaults suit images of which nothing is known before they are
-    read.
-
-    Attributes:
-        size: H and W in pixels.
-        channels: 1 or 3.
-        mean: Of each channel, pixel values scaled to 0..1.
-        std: Likewise.
-    """
-
-    size: int = 224
-    channels: int = 3
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What a protocol returns: probabilities and where they came from."""
-
-    best_epoch: int
-    val: NDArray[np.float32]  # probabilities, (N, L)
-    test: NDArray[np.float32]
-    head: LinearHead  # on the CPU
-    layer: str = "pooled"  # what the head reads, as `StoredFeatures.layer` names it
-    last_test: NDArray[np.float32] | None = None  # of the last epoch, for the legacy figures
-    lr: float | None = None  # the learning rate that was chosen, of a full fine-tuning
-
-
-def seeded_encoder(
-    encoder: EncoderSpec,
-    images: Store | ImageFacts,
-    *,
-    backbone: str | None,
-    image_size: int,
-    seed: int,
-) -> LoadedEncoder:
-    """Load an encoder for images; weights that are drawn are a function of the seed.
-
-    Args:
-        encoder: Which encoder.
-        images: The store they lie in, or what is known of them.
-        backbone: timm's name, for all but runs.
-        image_size: Side of the input in pixels; 0 takes that which a run was trained with, for
-            other encoders the images'.
-        seed: Of random weights; sets torch's generator, which initialises them.
-
-    Raises:
-        MedstrataError: nothing can be loaded from what is named.
-    """
-    seed_initial_weights(Stream.EVALUATED_WEIGHTS, seed)
-    loaded = load_encoder(
-        encoder,
-        backbone=backbone,
-        image_size=image_size or images.size,
-        channels=images.channels,
-        store_stats=(images.mean, images.std),
-    )
-    return at_size(loaded, image_size) if image_size else loaded
+from medstrata.runtime.randomness import DRAWS
 
 
 class EvaluationOptions(TypedDict, total=False):

@@ -11,7 +11,7 @@ from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.settings import Fit
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import load_classifier
-from medstrata.evaluation.setup import ImageFacts, seeded_encoder
+from medstrata.evaluation.seeded_encoder import ImageFacts, seeded_encoder
 from medstrata.inference.feature_file import check_suffix, feature_file
 from medstrata.inference.forward import Quarantine, forward_batches, quarantine_beside
 from medstrata.inference.inputs import find_inputs, image_batches

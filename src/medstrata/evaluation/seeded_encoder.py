@@ -1,0 +1,61 @@
+"""An encoder for images that are known, its random weights a function of the seed."""
+
+from dataclasses import dataclass
+
+from medstrata.data.store.store import Store
+from medstrata.models.encoders import LoadedEncoder, at_size, load_encoder
+from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.runtime.process_state import seed_initial_weights
+from medstrata.runtime.randomness import Stream
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an encoder that comes from no run is told of the images it will see.
+
+    A store knows all of it; the defaults suit images of which nothing is known before they are
+    read.
+
+    Attributes:
+        size: H and W in pixels.
+        channels: 1 or 3.
+        mean: Of each channel, pixel values scaled to 0..1.
+        std: Likewise.
+    """
+
+    size: int = 224
+    channels: int = 3
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+
+def seeded_encoder(
+    encoder: EncoderSpec,
+    images: Store | ImageFacts,
+    *,
+    backbone: str | None,
+    image_size: int,
+    seed: int,
+) -> LoadedEncoder:
+    """Load an encoder for images; weights that are drawn are a function of the seed.
+
+    Args:
+        encoder: Which encoder.
+        images: The store they lie in, or what is known of them.
+        backbone: timm's name, for all but runs.
+        image_size: Side of the input in pixels; 0 takes that which a run was trained with, for
+            other encoders the images'.
+        seed: Of random weights; sets torch's generator, which initialises them.
+
+    Raises:
+        MedstrataError: nothing can be loaded from what is named.
+    """
+    seed_initial_weights(Stream.EVALUATED_WEIGHTS, seed)
+    loaded = load_encoder(
+        encoder,
+        backbone=backbone,
+        image_size=image_size or images.size,
+        channels=images.channels,
+        store_stats=(images.mean, images.std),
+    )
+    return at_size(loaded, image_size) if image_size else loaded
