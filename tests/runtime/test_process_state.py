@@ -84,7 +84,7 @@ def test_public_calls_leave_the_process_as_it_was(tiny_store: Store, tmp_path: P
 
 def test_an_accelerator_of_the_callers_goes_on(tiny_store: Store, tmp_path: Path) -> None:
     with process_state_kept():
-        AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  (an earlier test may have one)
+        AcceleratorState._reset_state(reset_partial_state=True)
         own = Accelerator(cpu=True, mixed_precision="bf16", gradient_accumulation_steps=2)
         before = snapshot()
         ms.pretrain(tiny_store, PRETRAINED, tmp_path / "run")
