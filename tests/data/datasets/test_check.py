@@ -56,7 +56,8 @@ def test_values_are_those_of_the_facts(dataset: Dataset, table: pd.DataFrame) ->
 def test_splits_are_patient_disjoint(dataset: Dataset, table: pd.DataFrame) -> None:
     found = [name for name in table if name.startswith("split.")]
     for name in found:
-        assert {*table[name].dropna()} == {"train", "val", "test"}
+        # Of the few patients of a tree none may be drawn to validate.
+        assert {"train", "test"} <= {*table[name].dropna()} <= {"train", "val", "test"}
         if "patient_id" in table:
             assert (table.groupby("patient_id")[name].nunique() <= 1).all()
     if dataset.splits:

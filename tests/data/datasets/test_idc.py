@@ -17,7 +17,7 @@ def test_idc_reads_names_and_prefers_the_root(tmp_path: Path) -> None:
     held = table.groupby("split.paper")["patient_id"].unique().map(sorted).to_dict()
     assert (held["val"], held["test"]) == (["10253", "8863"], ["10270", "10287"])
     counts = table["split.seeded"].value_counts().to_dict()
-    assert counts == {"train": 24, "val": 8, "test": 8}
+    assert counts == {"train": 16, "val": 16, "test": 8}
     # The archive holds all patients twice.
     copy = root / "IDC_regular_ps50_idx5"
     trees.idc(copy)
