@@ -42,6 +42,7 @@ from medstrata.data.synthetic import make_images
 from medstrata.pretraining.build import build
 from medstrata.pretraining.loop import training_step
 from medstrata.pretraining.recipes import recipe
+from medstrata.pretraining.sizing import resolve
 from medstrata.runtime.console import say
 from medstrata.runtime.memory import keep_freed_memory
 from peers import AS_IT_SHIPS, LIKE_FOR_LIKE, SAME_ALLOCATOR, Case, Manner
@@ -100,7 +101,7 @@ def our_step(
     """
     contrastive: dict[str, Any] = {"queue_size": case.queue, "cap_queue": False}
     if like_peer:
-        contrastive |= {"key_sub_batches": 1, "mask_own_keys": False}
+        contrastive |= {"key_part_size": 0, "mask_own_keys": False}
     settings = recipe(
         arm,
         backbone=case.backbone,
@@ -115,7 +116,9 @@ def our_step(
         keep_freed_memory()
     mixed = cpu_precision() if device == "cpu" else "bf16"
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
-    training = build(accelerator, settings, open_store(store), store.parent)
+    images = open_store(store)
+    settings = resolve(settings, images, len(images))
+    training = build(accelerator, settings, images, images.rows(), store.parent)
     batches = training.loader.epoch(0)
     batch = next(batches)
     batches.close()  # its threads would compete with the step

@@ -78,6 +78,6 @@ def encoder(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path
         backbone="test_resnet",
         epochs=1,
         batch_size=8,
-        contrastive={"queue_size": 20, "key_sub_batches": 2},
+        contrastive={"queue_size": 20},
     )
     return pretrain(tiny_store, settings, tmp_path_factory.mktemp("encoder") / "run")

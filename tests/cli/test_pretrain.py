@@ -81,3 +81,76 @@ def test_a_setting_that_a_recipe_file_does_not_know_is_a_usage_error(
     words = ("pretrain", folder, "--out", tmp_path / "r", "--recipe", tmp_path / "own.yaml")
     assert leave(*words) == 2
     assert "own.yaml: no setting 'epoch'; there are recipe" in one_line(capsys)
+
+
+def test_no_recipe_is_the_recommended_one(folder: Path, tmp_path: Path) -> None:
+    seen = trained(folder, tmp_path)
+    assert (seen["recipe"], seen["steps"], seen["epochs"]) == ("recommended", 8000, None)
+    assert seen["intermediate"]["loss"] == "barlow_twins"
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_modality_brings_views_that_named_ones_change(
+    place: int, folder: Path, tmp_path: Path
+) -> None:
+    words = ["--views.horizontal_flip", "0.25"]
+    words[place:place] = ["--modality", "chest"]
+    seen = trained(folder, tmp_path, *words)
+    assert (seen["modality"], seen["intermediate"]["loss"]) == ("chest", "mse")
+    assert seen["views"]["crop_scale"] == (0.5, 1.0)
+    assert seen["views"]["horizontal_flip"] == 0.25
+
+
+def test_a_modality_may_stand_in_a_config(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("modality: histopathology\nrecipe: fair/moco\nsteps: 9\n")
+    seen = trained(folder, tmp_path, "--config", tmp_path / "c.yaml")
+    assert (seen["modality"], seen["views"]["vertical_flip"]) == ("histopathology", 0.5)
+    assert (seen["steps"], seen["epochs"]) == (9, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--recipe", "paper/chest/moco", "--modality", "retina"), "is for chest, not for retina"),
+        (("--recipe", "own.yaml", "--modality", "chest"), "own.yaml has its own views"),
+        (("--modality", "brain"), "brain"),
+        (("--steps", "9", "--epochs", "2"), "steps must be none where epochs is 2"),
+    ],
+)
+def test_what_does_not_go_together_is_a_usage_error(
+    words: tuple[str, ...],
+    said: str,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("epochs: 3\n")
+    assert leave("pretrain", folder, "--out", "r", *words) == 2
+    assert said in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "epochs", "steps"),
+    [
+        (("--recipe", "fair/moco", "--epochs", "5"), 5, None),
+        (("--epochs=5",), 5, None),
+        (("--recipe", "paper/chest/moco", "--steps", "9"), None, 9),
+        (("--recipe", "paper/chest/moco"), 200, None),
+        (("--recipe", "own.yaml"), 3, None),
+        (("--recipe", "own.yaml", "--steps", "9"), None, 9),
+    ],
+)
+def test_one_length_decides_and_the_named_one_wins(
+    words: tuple[str, ...],
+    epochs: int | None,
+    steps: int | None,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("epochs: 3\n")
+    seen = trained(folder, tmp_path, *words)
+    assert (seen["epochs"], seen["steps"]) == (epochs, steps)

@@ -45,7 +45,7 @@ def test_card_of_a_backbone(evaluated_runs: Path, tmp_path: Path) -> None:
         "| author | R. Entgen |",
         "| licence of the images | not stated |",
         "| recipe | fair/moco\\_mse |",
-        "| started from | a file of weights |",
+        "| started from | weights of a run or file |",
         "0.812 (0.700 to 0.900)",
         "0.625 (0.500 to 0.750)",
         "0.688 (0.500 to 0.750)",

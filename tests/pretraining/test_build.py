@@ -13,23 +13,24 @@ from medstrata.pretraining.loop import training_step
 from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.recipes import RECIPES, recipe
 from medstrata.pretraining.settings import IntermediateSettings
+from medstrata.pretraining.sizing import resolve
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_builds_and_its_loss_is_finite(
     name: str, tiny_store: Store, tmp_path: Path
 ) -> None:
-    projector = {"projector_size": 16} if name.endswith("bt") else {}
     settings = recipe(
         name,
         backbone="test_resnet",
         batch_size=8,
         in_channels=3,
         views={"size": 32},
-        intermediate=projector,
-        contrastive={"queue_size": 20, "key_sub_batches": 2},
+        intermediate={"projector_size": 16},
+        contrastive={"queue_size": 20},
     )
-    training = build(Accelerator(cpu=True), settings, tiny_store, tmp_path)
+    settings = resolve(settings, tiny_store, len(tiny_store))
+    training = build(Accelerator(cpu=True), settings, tiny_store, tiny_store.rows(), tmp_path)
     batches = training.loader.epoch(0)
     loss = training_step(training, next(batches))
     batches.close()

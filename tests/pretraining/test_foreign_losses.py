@@ -83,7 +83,7 @@ def test_a_loss_of_another_package_trains_is_kept_and_resumes(
     run = tmp_path / "run"
     words = ["pretrain", str(tiny_store.path), "--out", str(run), "--backbone", "test_resnet"]
     words += ["--epochs", "2", "--batch_size", "8", "--precision", "fp32"]
-    words += ["--contrastive.queue_size", "20", "--contrastive.key_sub_batches", "2"]
+    words += ["--contrastive.queue_size", "20"]
     words += ["--intermediate.loss", NAMED, "--intermediate.options.beta", "0.5"]
     words += ["--keep_checkpoints", "2"]
     main(words)

@@ -12,10 +12,12 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from medstrata.data.store.store import Store
-from medstrata.pretraining.build import build
+from medstrata.pretraining.build import Training, build
 from medstrata.pretraining.loop import pretrain, train, training_step
 from medstrata.pretraining.recipes import recipe
+from medstrata.pretraining.schedule import lr_factor
 from medstrata.pretraining.settings import PretrainSettings
+from medstrata.pretraining.sizing import resolve, training_rows
 from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from medstrata.runtime.errors import MedstrataError
 from support.runs import assert_equal_states, final_state, records, without_times
@@ -23,7 +25,7 @@ from support.runs import assert_equal_states, final_state, records, without_time
 SMALL = {"backbone": "test_resnet", "epochs": 2, "batch_size": 8}
 
 
-SMALL_QUEUE = {"queue_size": 20, "key_sub_batches": 2}
+SMALL_QUEUE = {"queue_size": 20}
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,37 @@ def test_no_checkpoint_is_without_its_epochs_record(tiny_store: Store, tmp_path:
     assert kept == [(step, sum(step >= end for end in ends)) for step in range(1, ends[-1] + 1)]
 
 
+def test_a_length_in_steps_ends_within_an_epoch(tiny_store: Store, tmp_path: Path) -> None:
+    """Schedule, records and result follow, and cut at any place the run ends the same."""
+    settings = small(
+        "fair/moco_mse", epochs=None, steps=10, checkpoint_every=1, optimizer={"warmup_steps": 2}
+    )
+    whole = pretrain(tiny_store, settings, tmp_path / "whole")
+    steps, epochs = records(whole, "step"), records(whole, "epoch")
+    assert [record["step"] for record in steps] == list(range(1, 11))
+    assert [record["step"] for record in epochs] == [3, 6, 9, 10]
+    assert steps[-1]["lr"] == pytest.approx(0.12 * 8 / 256 * lr_factor(
+        9, steps=10, warmup_steps=2, schedule="cosine"
+    ))  # fmt: skip
+    result = json.loads((whole / "result.json").read_text())
+    assert (result["steps"], result["epochs"]) == (10, 4)
+    for stop in (8, 10):  # 10: all is done but to write it down
+        out = tmp_path / str(stop)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("medstrata.pretraining.loop.training_step", _stop_at(stop))
+            if stop == 10:
+                patch.setattr("medstrata.pretraining.loop._finish", _killed)
+            with pytest.raises(MedstrataError, match=r"stopped at step 8|killed"):
+                pretrain(tiny_store, settings, out)
+        pretrain(tiny_store, settings, out, resume=True)
+        assert_equal_states(final_state(whole), final_state(out))
+        assert without_times(whole) == without_times(out)
+
+
+def _killed(*_: object) -> None:
+    raise MedstrataError("killed")
+
+
 def _stop_at(step: int) -> Any:
     def stepping(training: Any, batch: Any) -> Any:
         loss = training_step(training, batch)
@@ -158,7 +191,7 @@ def test_batch_larger_than_data_is_an_error(tiny_store: Store, tmp_path: Path) -
 
 
 def test_loss_that_is_not_finite_names_the_step(tiny_store: Store, tmp_path: Path) -> None:
-    settings = small("fair/moco", checkpoint_every=1, optimizer={"lr": 1e30, "warmup_epochs": 0.0})
+    settings = small("fair/moco", checkpoint_every=1, optimizer={"lr": 1e30, "warmup_steps": 0})
     with pytest.raises(MedstrataError, match=r"loss is (nan|inf) at step \d+ \(last finite"):
         pretrain(tiny_store, settings, tmp_path / "run")
     for path in checkpoints(tmp_path / "run" / "checkpoints"):
@@ -166,7 +199,7 @@ def test_loss_that_is_not_finite_names_the_step(tiny_store: Store, tmp_path: Pat
 
 
 def test_evaluation_leaves_training_as_it_was(tiny_store: Store, tmp_path: Path) -> None:
-    training = build(Accelerator(cpu=True), resolved(tiny_store), tiny_store, tmp_path)
+    training = built(Accelerator(cpu=True), tiny_store, tmp_path)
     state = {name: value.clone() for name, value in training.model.state_dict().items()}
     queue = {name: value.clone() for name, value in training.queue.state_dict().items()}
     rng = torch.get_rng_state()
@@ -177,22 +210,18 @@ def test_evaluation_leaves_training_as_it_was(tiny_store: Store, tmp_path: Path)
     assert training.model.query_encoder.backbone.training
 
 
-def resolved(tiny_store: Store, **overrides: Any) -> PretrainSettings:
-    return small(
-        "fair/moco_mse",
-        in_channels=1,
-        knn_task="finding",
-        views={"size": tiny_store.size},
-        **overrides,
-    )
+def built(accelerator: Accelerator, tiny_store: Store, folder: Path, **overrides: Any) -> Training:
+    settings = small("fair/moco_mse", **overrides)
+    rows = training_rows(settings, tiny_store)
+    resolved = resolve(settings, tiny_store, len(rows))
+    return build(accelerator, resolved, tiny_store, rows, folder)
 
 
 def test_accumulated_gradients_change_weights_every_second_step(
     tiny_store: Store, tmp_path: Path
 ) -> None:
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
-    settings = resolved(tiny_store, accumulate=2)
-    training = build(accelerator, settings, tiny_store, tmp_path)
+    training = built(accelerator, tiny_store, tmp_path, accumulate=2)
     weight = training.model.query_encoder.backbone.model.conv1[0].weight
     changed = []
     batches = training.loader.epoch(0)
@@ -205,15 +234,16 @@ def test_accumulated_gradients_change_weights_every_second_step(
     assert changed == [False, True, False]
 
 
-def test_learning_rate_follows_batch_and_schedule(run: Path) -> None:
+def test_learning_rate_follows_batch_and_schedule(tiny_store: Store, tmp_path: Path) -> None:
+    settings = small("fair/moco", optimizer={"warmup_steps": 4})
+    run = pretrain(tiny_store, settings, tmp_path / "run")
     rates = [step["lr"] for step in records(run, "step")]
-    per_epoch = len(rates) // 2
-    base = 0.03 * 8 / 256
-    assert rates[0] == pytest.approx(base / per_epoch)
+    base = 0.12 * 8 / 256
+    assert rates[:4] == pytest.approx([base / 4, base / 2, base * 3 / 4, base])
     assert max(rates) == pytest.approx(base)
-    assert rates[-1] < base
+    assert rates[4:] == pytest.approx([base, base / 2])
 
 
 def test_train_returns_the_record_of_every_epoch(tiny_store: Store, tmp_path: Path) -> None:
-    training = build(Accelerator(cpu=True), resolved(tiny_store), tiny_store, tmp_path)
+    training = built(Accelerator(cpu=True), tiny_store, tmp_path)
     assert train(training) == records(tmp_path, "epoch")

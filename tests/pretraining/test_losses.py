@@ -1,6 +1,7 @@
 """Each formula against a plain version, a value worked by hand, and its invariances."""
 
 import math
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -387,3 +388,14 @@ def test_intermediate_losses_without_stages_are_plain_moco() -> None:
 def test_intermediate_losses_refuse_weights_of_other_stages() -> None:
     with pytest.raises(ValueError, match=r"losses for \['stage1'\] but weights for \['stage2'\]"):
         IntermediateLosses({"stage1": MeanSquaredError(2)}, {"stage2": 1.0})
+
+
+@pytest.mark.parametrize("width", [8, 512])
+def test_barlow_twins_weights_follow_the_projectors_width(width: int) -> None:
+    settings = IntermediateSettings(loss="barlow_twins", projector_size=width)
+    losses = build_intermediate(settings, dict.fromkeys(settings.weights, 6)).losses
+    for loss in losses.values():
+        assert (loss.on_weight, loss.off_weight) == (1 / width, 0.0051 / width)
+    named = replace(settings, on_weight=0.5, off_weight=0.0)
+    loss = build_intermediate(named, dict.fromkeys(settings.weights, 6)).losses["stage1"]
+    assert (loss.on_weight, loss.off_weight) == (0.5, 0.0)

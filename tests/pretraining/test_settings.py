@@ -25,6 +25,10 @@ from medstrata.pretraining.settings import (
         (lambda: PretrainSettings(shuffle_shards=0), "shuffle_shards must be 1 or more, or none"),
         (lambda: PretrainSettings(seed=-1), "seed must be 0 or more, got -1"),
         (lambda: PretrainSettings(epochs=0), "epochs must be 1 or more, got 0"),
+        (lambda: PretrainSettings(steps=0), "steps must be 1 or more, got 0"),
+        (lambda: PretrainSettings(steps=9, epochs=2), "steps must be none where epochs is 2"),
+        (lambda: OptimizerSettings(warmup_steps=-1), "warmup_steps must be 0 or more, got -1"),
+        (lambda: ContrastiveSettings(key_part_size=-1), "key_part_size must be 0 or more"),
     ],
 )
 def test_values_out_of_range_are_named(make: object, message: str) -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(?:`([\w./]+)`[^`\n]*:\n\n)?```(python|diff|sh)\n(.*?)```", re.DOTALL)
 # Makes a command one of seconds; all else of it is as the page has it.
 SMALL = {
-    "pretrain": "--backbone test_resnet --epochs 1 --batch-size 8 --contrastive.key-sub-batches 2",
+    "pretrain": "--backbone test_resnet --epochs 1 --batch-size 8",
     "finetune": "--backbone test_resnet --epochs 1 --min-steps 1 --resamples 20",
     "prepare": "--size 32",
 }

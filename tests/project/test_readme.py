@@ -12,7 +12,7 @@ README = Path(__file__).parents[2] / "README.md"
 LANDING_PAGE = README.parent / "docs" / "index.md"
 SMALLER = {
     '"resnet50"': '"test_resnet"',
-    "epochs=200": "epochs=1, batch_size=8, contrastive={'key_sub_batches': 2}",
+    "epochs=200": "epochs=1, batch_size=8",
     "size=256": "size=32, split='0.5/0.25/0.25'",
     '"pneumonia"': '"finding"',
     "(0.01, 0.1, 1.0)": "(0.5,)",

@@ -25,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         backbone="test_resnet",
         epochs=2,
         batch_size=8,
-        contrastive={"queue_size": 20, "key_sub_batches": 2},
+        contrastive={"queue_size": 20},
     )
     ms.pretrain(store, settings, place / "runs" / "mse")
     frozen = ms.FinetuneSettings(protocol="frozen", resamples=20)

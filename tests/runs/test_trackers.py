@@ -36,7 +36,7 @@ def settings(**changes: object) -> PretrainSettings:
         "epochs": 2,
         "batch_size": 8,
         "views": {"size": 32},
-        "contrastive": {"queue_size": 16, "key_sub_batches": 2},
+        "contrastive": {"queue_size": 16},
     }
     return ms.recipe("fair/moco_mse", **chosen | changes)
 

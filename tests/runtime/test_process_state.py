@@ -24,7 +24,7 @@ PRETRAINED = ms.recipe(
     epochs=1,
     batch_size=4,
     precision="fp32",
-    contrastive={"queue_size": 20, "key_sub_batches": 2},
+    contrastive={"queue_size": 20},
 )
 TUNED = ms.FinetuneSettings(epochs=1, min_steps=1, batch_size=8, resamples=2)
 SCRATCH = {"backbone": "resnet10t"}

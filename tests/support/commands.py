@@ -16,8 +16,6 @@ SMALL = [
     "8",
     "--contrastive.queue-size",
     "20",
-    "--contrastive.key_sub_batches",
-    "2",
 ]
 
 

@@ -27,7 +27,7 @@ TINY: dict[str, Any] = {
     "pretrain": {
         "epochs": 1,
         "batch_size": 8,
-        "contrastive": {"queue_size": 16, "key_sub_batches": 1},
+        "contrastive": {"queue_size": 16, "key_part_size": 0},
     },
     "protocols": {
         "full": {"settings": {"epochs": 1, "min_steps": 2, "resamples": 50}},

@@ -37,7 +37,7 @@ def train(
         batch_size=8,
         precision=precision,
         checkpoint_every=2,
-        contrastive={"queue_size": 20, "key_sub_batches": 2},
+        contrastive={"queue_size": 20},
         intermediate={"projector_size": 16},
         shuffle_shards=shards or None,
     )

@@ -1,23 +1,30 @@
 """Pre-train an encoder without labels.
 
-A folder of images is prepared into a cache first.
+A folder of images is prepared into a cache first. Without --recipe, --modality chest and
+--modality histopathology take what was measured to be best for such images; --modality retina has
+no measured views of its own. One of --epochs and --steps says how long. What stands as none is
+chosen for the images, and said before the first step.
 """
 
 from argparse import ArgumentParser as FirstParser
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.arguments import add_run_options, add_tracker_option, pick_settings
 from medstrata.cli.commands import UsageError
+from medstrata.data.view_settings import Modality
 from medstrata.pretraining.recipes import RECIPES
+from medstrata.pretraining.recipes import recipe as build_recipe
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runtime.errors import MedstrataError
 
-_DEFAULT_RECIPE = "fair/moco_mse"
+_DEFAULT_RECIPE = "recommended"
+# Words that decide which settings are there to be changed, wherever they stand.
+_DECISIVE = ("recipe", "modality", "epochs", "steps")
 # What config.yaml of a run and --print_config hold beside the settings.
 _NOT_SETTINGS = {
     *("store", "store_digest", "source", "config", "out"),
@@ -45,33 +52,39 @@ def defaults(words: Sequence[str]) -> dict[str, Any]:
     values replace the options to the left of it, and a recipe must not, wherever it is written.
     """
     first = FirstParser(add_help=False, allow_abbrev=False)
-    for option in ("--recipe", "--config", "--out"):
-        first.add_argument(option, nargs="?")
+    for option in ("config", "out", *_DECISIVE):
+        first.add_argument(f"--{option}", nargs="?")
     first.add_argument("--resume", action="store_true")
     options, _ = first.parse_known_args(words)
-    name = options.recipe or _recipe_in(options.config)
-    if name is None and options.resume and options.out:
+    named = {**_decisive_in(options.config)}
+    named |= {name: value for name in _DECISIVE if (value := getattr(options, name)) is not None}
+    name = named.get("recipe")
+    if not name and options.resume and options.out:
         config = Path(options.out) / "config.yaml"
         name = str(config) if config.is_file() else None
-    return asdict(_settings(name or _DEFAULT_RECIPE))
+    values = asdict(_settings(name or _DEFAULT_RECIPE, named.get("modality")))
+    if "epochs" in named or "steps" in named:
+        values |= {"epochs": None, "steps": None}
+    return values
 
 
-def _recipe_in(file: str | None) -> str | None:
-    """The recipe that a --config file names, and so completes; the parser says what is wrong."""
+def _decisive_in(file: str | None) -> dict[str, Any]:
+    """What of a --config file completes it; the parser says what is wrong with it."""
     if file is None or not Path(file).is_file():
-        return None
+        return {}
     from medstrata.runs.folder import read_config
 
     try:
-        return read_config(Path(file)).get("recipe")
+        config = read_config(Path(file))
     except MedstrataError:
-        return None
+        return {}
+    return {name: config[name] for name in _DECISIVE if config.get(name) is not None}
 
 
-def _settings(recipe: str) -> PretrainSettings:
+def _settings(recipe: str, modality: str | None = None) -> PretrainSettings:
     """Of a recipe by name, or of a file: one's own, or config.yaml of a run."""
     if recipe in RECIPES:
-        return RECIPES[recipe]()
+        return _of_recipe(recipe, modality)
     if not Path(recipe).is_file():
         raise UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
     from medstrata.runs.folder import read_config
@@ -79,11 +92,23 @@ def _settings(recipe: str) -> PretrainSettings:
 
     values = read_config(Path(recipe))
     try:
-        return parse_settings(
+        settings = parse_settings(
             PretrainSettings, {key: values[key] for key in values if key not in _NOT_SETTINGS}
         )
     except ValueError as error:
         raise UsageError(f"{recipe}: {error}") from error
+    if modality not in (None, settings.modality):
+        raise UsageError(f"{recipe} has its own views; give --modality with a recipe's name")
+    return settings
+
+
+def _of_recipe(name: str, modality: str | None) -> PretrainSettings:
+    """A recipe for a modality; what is no modality is left for the parser to refuse."""
+    known = modality in get_args(Modality)
+    try:
+        return build_recipe(name, **({"modality": modality} if known else {}))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def run(arguments: Namespace) -> None:

@@ -14,7 +14,7 @@ def add_arguments(_: ArgumentParser) -> None:
 def run(_: Namespace) -> None:
     """What the command does."""
     for name, make in RECIPES.items():
-        settings = make()
+        settings = make(None)
         sys.stdout.write(
             f"{name:<32} {settings.backbone}, batch {settings.batch_size}, "
             f"temperature {settings.contrastive.temperature}, "

@@ -222,7 +222,7 @@ def _pretraining(source: ExportSource) -> tuple[dict[str, Any] | None, dict[str,
 def _run_table(title: str, result: dict[str, Any] | Any, settings: dict[str, Any] | Any) -> str:
     facts = {
         "recipe": result.get("recipe"),
-        "started from": _WEIGHTS.get(settings["weights"], "a file of weights")
+        "started from": _WEIGHTS.get(settings["weights"], "weights of a run or file")
         if "weights" in settings
         else None,
         "epochs": settings.get("epochs"),

@@ -223,6 +223,33 @@ def load_run(run: Path, backbone: str | None = None) -> LoadedEncoder:
     Raises:
         MedstrataError: it is no finished run, its files are damaged, or the network is another.
     """
+    arm, architecture, preprocessing = _exported(run, backbone)
+    network = create_backbone(
+        architecture, in_channels=preprocessing.channels, image_size=preprocessing.image_size
+    )
+    match(network.model, own_encoder(run / "exported" / _WEIGHTS))
+    return LoadedEncoder(arm, architecture, network, preprocessing)
+
+
+def encoder_at(encoder: EncoderSpec, backbone: str) -> EncoderInFile:
+    """The weights that a run folder or a file holds, for a network that is to start from them.
+
+    Args:
+        encoder: Has a path.
+        backbone: timm's name of that network.
+
+    Raises:
+        MedstrataError: it is no finished run or weights file, or a run of another network.
+    """
+    assert encoder.path is not None
+    if encoder.needs_backbone:
+        return find_encoder(encoder.path)
+    _exported(encoder.path, backbone)
+    return own_encoder(encoder.path / "exported" / _WEIGHTS)
+
+
+def _exported(run: Path, backbone: str | None) -> tuple[str, str, Preprocessing]:
+    """Arm, architecture and expected input of the encoder that a run has exported."""
     exported = run / "exported"
     if not (exported / "config.json").is_file():
         wanted = "a finished pre-training run, a weights file, `scratch` or `imagenet`"
@@ -243,8 +270,4 @@ def load_run(run: Path, backbone: str | None = None) -> LoadedEncoder:
         ) from error
     if backbone not in (None, architecture):
         raise MedstrataError(f"{run} holds a {architecture}, not a {backbone}")
-    network = create_backbone(
-        architecture, in_channels=preprocessing.channels, image_size=preprocessing.image_size
-    )
-    match(network.model, own_encoder(exported / _WEIGHTS))
-    return LoadedEncoder(arm, architecture, network, preprocessing)
+    return arm, architecture, preprocessing

@@ -1,6 +1,6 @@
 """Momentum contrast with intermediate losses: settings, losses, the method, the loop.
 
-Read: settings, recipes, info_nce, losses, moco, schedule, build, checkpoint, loop, recorder,
-view_sheet, monitors, fsdp, hooks, profile, bench.
+Read: settings, recipes, sizing, info_nce, losses, moco, schedule, build, checkpoint, loop,
+recorder, view_sheet, monitors, fsdp, hooks, profile, bench.
 Imports: runtime, metrics, runs, data, models.
 """

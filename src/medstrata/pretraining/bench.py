@@ -19,12 +19,12 @@ from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.data.synthetic import make_images
 from medstrata.pretraining.build import Training, build
-from medstrata.pretraining.loop import resolve, training_step
-from medstrata.pretraining.moco import Queue
+from medstrata.pretraining.loop import training_step
 from medstrata.pretraining.profile.measure import count_operations, loader_rates, timed
 from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
 from medstrata.pretraining.recipes import recipe
-from medstrata.pretraining.settings import BenchSettings
+from medstrata.pretraining.settings import BenchSettings, PretrainSettings
+from medstrata.pretraining.sizing import resolve
 from medstrata.runs.environment import environment
 from medstrata.runtime.console import progress_bar, say, show
 from medstrata.runtime.devices import computed_in, make_accelerator
@@ -55,7 +55,10 @@ def bench(case: BenchSettings, out: Path | None = None) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(case.store) if case.store else _make_store(Path(folder), case.batch_size)
-        trainings = {name: _training(case, name, store, Path(folder)) for name in case.recipes}
+        images = case.images or (len(store.rows("train")) if case.store else _IMAGES)
+        trainings = {
+            name: _training(case, name, store, images, Path(folder)) for name in case.recipes
+        }
         first = next(iter(trainings.values()))
         device = first.accelerator.device
         say("ceilings of the device")
@@ -64,7 +67,6 @@ def bench(case: BenchSettings, out: Path | None = None) -> dict[str, Any]:
         say("loader")
         rate, per_core = loader_rates(first.loader)
     cores = usable_cores()
-    images = case.images or (len(store.rows("train")) if case.store else _IMAGES)
     result = {
         "environment": environment(),
         "case": asdict(case),
@@ -83,8 +85,8 @@ def bench(case: BenchSettings, out: Path | None = None) -> dict[str, Any]:
         },
         "estimate": {
             name: _estimate(
-                images, case.epochs or recipe(name).epochs, step["samples_per_s"],
-                per_core * cores, shared=device.type == "cpu",
+                trainings[name].settings, images, step["samples_per_s"], per_core * cores,
+                shared=device.type == "cpu",
             )
             for name, step in steps.items()
         },
@@ -106,24 +108,19 @@ def _make_store(folder: Path, batch_size: int) -> Store:
     )
 
 
-def _training(case: BenchSettings, name: str, store: Store, folder: Path) -> Training:
-    contrastive = recipe(name).contrastive
+def _training(case: BenchSettings, name: str, store: Store, images: int, folder: Path) -> Training:
+    """What a run on so many images trains, built on the few of a trial."""
     settings = recipe(
         name,
         backbone=case.backbone,
         batch_size=case.batch_size,
         images="all",
         views={"size": case.size},
-        contrastive={
-            "queue_size": 1,  # until below: the images of a trial are fewer than a run's queue
-            "key_sub_batches": max(1, min(contrastive.key_sub_batches, case.batch_size // 2)),
-        },
+        **({} if case.epochs is None else {"epochs": case.epochs}),
     )
     accelerator = make_accelerator(settings.precision)
-    training = build(accelerator, resolve(settings, store), store, folder)
-    generator = torch.Generator().manual_seed(0)
-    queue = Queue(contrastive.queue_size, contrastive.head_size, generator=generator)
-    training.queue = queue.to(accelerator.device)
+    resolved = resolve(settings, store, images)
+    training = build(accelerator, resolved, store, store.rows(), folder)
     training.wrapped.train()
     return training
 
@@ -176,14 +173,15 @@ def _step_on_one_batch(training: Training) -> Callable[[], object]:
 
 
 def _estimate(
-    images: int, epochs: int, step_rate: float, loader_rate: float, *, shared: bool
+    settings: PretrainSettings, images: int, step_rate: float, loader_rate: float, *, shared: bool
 ) -> dict[str, Any]:
     """Hours of a pre-training run, without the looks at the encoder after each epoch."""
     # The slower of the two holds the other up, or they take turns on the same cores.
     apart, together = min(step_rate, loader_rate), 1 / (1 / step_rate + 1 / loader_rate)
     rate = together if shared else apart
-    hours = images * epochs / rate / 3600
-    return {"images": images, "epochs": epochs, "samples_per_s": rate, "hours": hours}
+    steps = settings.total_steps(images)
+    hours = steps * settings.batch_size / rate / 3600
+    return {"images": images, "steps": steps, "samples_per_s": rate, "hours": hours}
 
 
 def _show(result: dict[str, Any], ceiling: Ceiling) -> None:
@@ -218,6 +216,6 @@ def _show(result: dict[str, Any], ceiling: Ceiling) -> None:
         f"{loader['store_px']} px, {loader['samples_per_s']:.0f} on {result['cores']:g} cores"
     )
     say(
-        f"hours: of a run on {estimate['images']} images, {estimate['epochs']} epochs (--images, "
+        f"hours: of a run on {estimate['images']} images, {estimate['steps']} steps (--images, "
         "--epochs); loader cores: what keeps the device busy"
     )

@@ -16,14 +16,15 @@ from medstrata.data.loader import Loader
 from medstrata.data.store.store import Store
 from medstrata.models import preprocessing as preprocess
 from medstrata.models.backbones import Backbone, create_backbone, take_weights
-from medstrata.models.importing.find_encoder import find_encoder
+from medstrata.models.encoders import encoder_at
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.pretraining.fsdp import copy_whole, shard
 from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.moco import EncoderWithHead, MoCo, Queue
 from medstrata.pretraining.monitors import Monitor, make_monitor
 from medstrata.pretraining.settings import PretrainSettings
-from medstrata.runtime.console import say, warn
+from medstrata.pretraining.sizing import base_lr
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.devices import spare_slow_convolutions
 from medstrata.runtime.distributed import gather
 from medstrata.runtime.errors import MedstrataError
@@ -48,13 +49,29 @@ class Training:
     monitored_backbone: Backbone  # the query encoder's, or where that is split its unsplit copy
     step: int = 0
 
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self.settings.total_steps(len(self.loader.rows))
+
 
 def build(
-    accelerator: Accelerator, settings: PretrainSettings, store: Store, folder: Path
+    accelerator: Accelerator,
+    settings: PretrainSettings,
+    store: Store,
+    rows: NDArray[np.int64],
+    folder: Path,
 ) -> Training:
-    """Put model, queue, optimizer and loader together, as they are before the first step."""
+    """Put model, queue, optimizer and loader together, as they are before the first step.
+
+    Args:
+        accelerator: The device and its processes.
+        settings: As `sizing.resolve` has filled them in.
+        store: Where the images are.
+        rows: Sample numbers to train on, of `sizing.training_rows`.
+        folder: The run folder.
+    """
     device = accelerator.device
-    rows = store.rows("train" if settings.images == "train" else None)
     loader = Loader(
         store=store,
         rows=rows,
@@ -89,7 +106,7 @@ def build(
         # What is split needs no wrapper to average gradients.
         wrapped=accelerator.prepare_model(model, evaluation_mode=settings.shard),
         optimizer=accelerator.prepare_optimizer(optimizer),
-        queue=_make_queue(settings, len(rows)).to(device),
+        queue=_make_queue(settings).to(device),
         preprocessing=expected,
         monitor=_make_monitor(settings, store, rows, expected, device),
         monitored_backbone=monitored_backbone,
@@ -112,24 +129,27 @@ def _preprocessing(settings: PretrainSettings, store: Store) -> Preprocessing:
 def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batch: int) -> MoCo:
     contrastive = settings.contrastive
     seed_initial_weights(Stream.WEIGHTS, settings.seed)
+    start = EncoderSpec.parse(settings.weights or "scratch")
     backbone = create_backbone(
         settings.backbone,
         in_channels=expected.channels,
         image_size=expected.image_size,
-        pretrained=settings.weights == "imagenet",
+        pretrained=start.kind == "imagenet" and start.path is None,
         zero_init_residual=settings.zero_init_residual,
     )
-    if settings.weights not in (None, "imagenet"):
-        take_weights(backbone, find_encoder(Path(settings.weights)))
+    if start.path is not None:
+        take_weights(backbone, encoder_at(start, settings.backbone))
     encoder = EncoderWithHead(
         backbone, head_size=contrastive.head_size, hidden_layers=contrastive.hidden_layers
     )
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
-    parts = contrastive.key_sub_batches if normalised else 1
-    if local_batch < 2 * parts and parts > 1:
+    part = contrastive.key_part_size
+    parts = max(2, local_batch // part) if normalised and part else 1
+    if parts > 1 and local_batch < 2 * parts:
         raise MedstrataError(
-            f"key_sub_batches {parts} leaves fewer than 2 of {local_batch} images in a part; give "
-            "a larger --batch-size or --contrastive.key_sub_batches 1"
+            f"{local_batch} images a process cannot be shuffled in {parts} parts of 2 or more, "
+            "which hides batch statistics from the loss; give a larger --batch-size, or "
+            "--contrastive.key_part_size 0"
         )
     return MoCo(
         encoder,
@@ -161,29 +181,11 @@ def _make_monitor(
     return make_monitor(store, rows, task, expected, device, seed, settings.shuffle_shards)
 
 
-def _make_queue(settings: PretrainSettings, images: int) -> Queue:
+def _make_queue(settings: PretrainSettings) -> Queue:
     generator = torch.Generator().manual_seed(derive_seed(Stream.QUEUE, settings.seed))
-    size = _queue_size(settings, images)
+    size = settings.contrastive.queue_size
+    assert size is not None  # `sizing.resolve` has filled it in
     return Queue(size, settings.contrastive.head_size, generator=generator)
-
-
-def _queue_size(settings: PretrainSettings, images: int) -> int:
-    wanted = settings.contrastive.queue_size
-    most = max(1, images - settings.batch_size)
-    if wanted <= most:
-        return wanted
-    if settings.contrastive.cap_queue:
-        say(f"queue of {wanted} capped at {most}: {images} images less a batch")
-        return most
-    warn(f"queue of {wanted} for {images} images: images meet their own old keys as negatives")
-    return wanted
-
-
-def base_lr(settings: PretrainSettings) -> float:
-    """The learning rate after warm-up, scaled with the images of one update if asked."""
-    optimizer = settings.optimizer
-    images = settings.batch_size * settings.accumulate
-    return optimizer.lr * images / optimizer.lr_batch if optimizer.lr_batch else optimizer.lr
 
 
 def update_monitored_backbone(training: Training) -> None:

@@ -1,7 +1,6 @@
 """Pre-training: from a store to an encoder, by one explicit loop."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,15 @@ from medstrata.data.loader import Batch
 from medstrata.data.seen_patients import keep_patients, read_patients
 from medstrata.data.store.store import Store
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
-from medstrata.pretraining.build import Training, base_lr, build, update_monitored_backbone
+from medstrata.pretraining.build import Training, build, update_monitored_backbone
 from medstrata.pretraining.checkpoint import restore_training, save_training
 from medstrata.pretraining.moco import Loss, update_key_encoder
 from medstrata.pretraining.profile.profile import Watch, profiling, unwatched
 from medstrata.pretraining.recipes import arm_of
 from medstrata.pretraining.recorder import Recorder
 from medstrata.pretraining.schedule import lr_factor
-from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
+from medstrata.pretraining.settings import PretrainSettings
+from medstrata.pretraining.sizing import base_lr, resolve, say_plan, training_rows
 from medstrata.pretraining.view_sheet import save_view_sheet
 from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
 from medstrata.runs.tracker_names import Tracker
@@ -66,12 +66,14 @@ def pretrain(
         MedstrataError: the folder is in use, the batch is larger than the data, the loss is no
             longer finite, or the run was stopped by a signal (`Stopped`, after saving).
     """
-    out, settings = Path(out), resolve(settings, store)
+    out = Path(out)
     require_installed(trackers)
+    rows = training_rows(settings, store)
+    settings = resolve(settings, store, len(rows))
     accelerator = make_accelerator(settings.precision, settings.accumulate)
     described = {"store": store.path.name, "store_digest": store.digest, **settings_dict(settings)}
     # Built before there is a folder: settings that cannot work leave nothing behind.
-    training = build(accelerator, settings, store, out)
+    training = build(accelerator, settings, store, rows, out)
     if accelerator.is_main_process:
         open_run(out, described, resume=resume, overwrite=overwrite)
         keep_audit(store.path, out)
@@ -83,6 +85,8 @@ def pretrain(
         say(f"{out} is finished already; nothing to do")
         return out
     metrics_length = restore_training(training)
+    if not training.step:
+        say_plan(settings, store, len(rows))
     if accelerator.is_main_process and not (out / "views.png").is_file():
         save_view_sheet(out / "views.png", training.loader)
     named = trackers if accelerator.is_main_process else ()
@@ -95,19 +99,6 @@ def pretrain(
         _finish(training, store, epochs)
     accelerator.wait_for_everyone()
     return out
-
-
-def resolve(settings: PretrainSettings, store: Store) -> PretrainSettings:
-    """Fill in what the store decides, so that config.yaml says what was done."""
-    task = settings.knn_task or next(iter(store.label_columns), "")
-    return replace(
-        settings,
-        in_channels=settings.in_channels or (1 if store.channels == 1 else 3),
-        knn_task=task,
-        shuffle_shards=settings.shuffle_shards
-        or (REMOTE_SHUFFLE_SHARDS if store.is_remote else None),
-        views=replace(settings.views, size=settings.views.size or store.size),
-    )
 
 
 def train(
@@ -124,14 +115,15 @@ def train(
     """
     t, per_epoch = training, training.loader.steps_per_epoch
     with stop_requests() as stopping, Recorder(t, metrics_length, track) as recorder:
-        for epoch in range(t.step // per_epoch, t.settings.epochs):
+        while t.step < t.steps:
+            epoch = t.step // per_epoch
             batches = t.loader.epoch(epoch, first_step=t.step % per_epoch)
             for batch in batches:
                 lr = _set_lr(t)
                 loss = watch(partial(training_step, t, batch), batches)
                 t.step += 1
                 recorder.add(t.step, epoch, loss, lr, batches)
-                if t.step % per_epoch == 0:
+                if t.step % per_epoch == 0 or t.step == t.steps:
                     break  # what is saved must hold the epoch's record
                 if t.settings.checkpoint_every and t.step % t.settings.checkpoint_every == 0:
                     _save(t, recorder)
@@ -143,7 +135,7 @@ def train(
             update_monitored_backbone(t)
             recorder.end_epoch(epoch)
             _save(t, recorder)
-            if epoch + 1 < t.settings.epochs and _stop_together(t, stopping):
+            if t.step < t.steps and _stop_together(t, stopping):
                 raise _stopped(t)
         return list(recorder.epochs)
 
@@ -164,13 +156,15 @@ def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
 
 def training_step(t: Training, batch: Batch) -> Loss:
     """One step of momentum contrast (He et al. 2020, algorithm 1) with intermediate losses."""
+    momentum = t.settings.contrastive.momentum
+    assert momentum is not None  # `sizing.resolve` has filled it in
     with t.accelerator.accumulate(t.wrapped):
         # NOTE: algorithm 1 moves the key encoder at the end of a step; here it moves before the
         # next pass, as in its authors' code. All losses are the same: nothing changes the weights
         # in between, and before the first step both encoders are equal, so it stays where it is.
         # Only the key encoder that is saved last is one move behind, and nothing is read from it.
         if t.step % t.settings.accumulate == 0:
-            update_key_encoder(t.model, t.settings.contrastive.momentum)
+            update_key_encoder(t.model, momentum)
         query_view, key_view = (t.preprocessing(view) for view in batch.views)
         masked = t.settings.contrastive.mask_own_keys
         loss: Loss = t.wrapped(
@@ -198,11 +192,12 @@ def _shuffle(t: Training, batch: int) -> Tensor:
 
 
 def _set_lr(t: Training) -> float:
-    per_epoch = t.loader.steps_per_epoch
+    warmup_steps = t.settings.optimizer.warmup_steps
+    assert warmup_steps is not None  # `sizing.resolve` has filled it in
     lr = base_lr(t.settings) * lr_factor(
         t.step,
-        steps=t.settings.epochs * per_epoch,
-        warmup_steps=round(t.settings.optimizer.warmup_epochs * per_epoch),
+        steps=t.steps,
+        warmup_steps=warmup_steps,
         schedule=t.settings.optimizer.schedule,
     )
     for group in t.optimizer.param_groups:
@@ -213,6 +208,13 @@ def _set_lr(t: Training) -> float:
 def _save(t: Training, recorder: Recorder) -> None:
     recorder.flush()
     save_training(t, recorder.length)
+
+
+def _left_out(t: Training) -> dict[str, int]:
+    if not t.settings.skip_near_copies:
+        return {}
+    every = t.loader.store.rows("train" if t.settings.images == "train" else None)
+    return {"near_copies_left_out": len(every) - len(t.loader.rows)}
 
 
 def _finish(t: Training, store: Store, epochs: Sequence[Mapping[str, Any]]) -> None:
@@ -237,7 +239,8 @@ def _finish(t: Training, store: Store, epochs: Sequence[Mapping[str, Any]]) -> N
                 "channels": store.channels,
             },
             "images": len(t.loader.rows),
-            "epochs": settings.epochs,
+            **_left_out(t),
+            "epochs": len(epochs),
             "steps": t.step,
             "seconds": seconds,
             "seed": settings.seed,

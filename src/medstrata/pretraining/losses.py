@@ -208,11 +208,12 @@ def _build_loss(settings: IntermediateSettings, stage: str, channels: int) -> nn
         case "mse":
             return MeanSquaredError(channels, grid=settings.grids.get(stage, 1))
         case "barlow_twins":
+            width, on, off = settings.projector_size, settings.on_weight, settings.off_weight
             return BarlowTwins(
                 channels,
-                projector_size=settings.projector_size,
-                on_weight=settings.on_weight,
-                off_weight=settings.off_weight,
+                projector_size=width,
+                on_weight=1 / width if on is None else on,
+                off_weight=0.0051 / width if off is None else off,
             )
         case "centered_cosine":
             return CenteredCosine(channels)

@@ -44,7 +44,7 @@ class Recorder:
         self._bar: Progress | None = None
         if self._main:
             self._metrics = MetricsLog(t.folder, length=metrics_length, track=track)
-            self._bar = _make_bar(t.folder.name, t.settings.epochs * per_epoch, t.step)
+            self._bar = _make_bar(t.folder.name, t.steps, t.step)
         self._waiting: list[tuple[dict[str, Any], Tensor]] = []
         self._epoch_records = [
             record for record in self._recorded("step") if record["epoch"] == t.step // per_epoch

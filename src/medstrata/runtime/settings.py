@@ -23,12 +23,16 @@ def replace_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings
     Args:
         settings: An instance of a settings dataclass.
         changes: Name -> value. A setting of a group is named with a dot, as in
-            `contrastive.queue_size`, or its group takes a mapping of what to replace.
+            `contrastive.queue_size`, or its group takes a mapping of what to replace. Of settings
+            of which one at most may be set (`EITHER` of the class), naming one empties the others.
 
     Raises:
         ValueError: a name or a value is wrong.
     """
     nested = _nested(changes)
+    for names in getattr(settings, "EITHER", ()):
+        if any(nested.get(name) is not None for name in names):
+            nested = {**dict.fromkeys(names), **nested}
     if all(value == {} for value in nested.values()):
         return settings
     return parse_settings(type(settings), nested, asdict(settings))

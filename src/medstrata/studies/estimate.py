@@ -13,6 +13,7 @@ from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.models.backbones import Backbone, Features, create_backbone
+from medstrata.pretraining.sizing import sized
 from medstrata.runtime.console import duration, say
 from medstrata.runtime.devices import device_name, make_accelerator, spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
@@ -97,7 +98,7 @@ class _Costs:
             assert chosen is not None
             images = len(store) if chosen.images == "all" else len(store.rows("train"))
             # Views and the key encoder: one more pass without gradients.
-            return chosen.epochs * images * (train + forward)
+            return chosen.total_steps(images) * chosen.batch_size * (train + forward)
         if cell.kind == "full":
             tuning = self._settings.finetune(cell.data, "full")
             combinations = math.prod(map(len, self._settings.protocols["full"].grid.values()))
@@ -120,7 +121,8 @@ class _Costs:
         if cell.kind == "pretrain":
             chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
             assert chosen is not None
-            queue = chosen.contrastive.queue_size * chosen.contrastive.head_size * _FLOAT
+            chosen = sized(chosen, len(opened[0]))
+            queue = (chosen.contrastive.queue_size or 0) * chosen.contrastive.head_size * _FLOAT
             # Both encoders and the optimizer's momentum in each checkpoint, then the export.
             return chosen.keep_checkpoints * (3 * weights + queue) + weights + _SMALL_FILES
         return (weights if cell.kind == "full" else 0) + _SMALL_FILES

@@ -44,7 +44,7 @@ class DataSettings:
             size...), and options of `prepare` such as `allow_leakage`.
         kind: Overrides the guessed kind of the labels.
         views: Changes to the views of every run on this set, such as `vertical_flip: 0.5`.
-        pretrain: Changes to pre-training on this set, such as a smaller batch.
+        pretrain: Changes to pre-training on this set, such as `modality: chest`.
         finetune: Changes to fine-tuning on this set.
     """
 
@@ -175,7 +175,7 @@ class StudySettings:
         seeds: Seeds 0, 1, ... of fine-tuning; each has its own choice of labels.
         pretrain_seeds: Seeds 0, 1, ... of pre-training; fine-tuning seed s starts from run s
             modulo this.
-        pretrain: Changes to every recipe, such as `epochs: 200`.
+        pretrain: Changes to every recipe, such as `steps: 8000`.
         protocols: `full`, `frozen` or both.
         validation: Which validation labels choose, at which fractions.
         probe: Layer-wise probing; none leaves it out.
@@ -268,9 +268,12 @@ class StudySettings:
         chosen = self.arms[arm]
         if chosen.recipe is None:
             return None
-        settings = recipe(chosen.recipe)
+        every = (self.pretrain, chosen.pretrain, self.data[data].pretrain)
+        # A modality brings views along, which the other changes must find there.
+        named = [changes["modality"] for changes in every if "modality" in changes]
+        settings = recipe(chosen.recipe, **({"modality": named[-1]} if named else {}))
         settings = replace(settings, backbone=chosen.backbone or self.backbone, seed=seed)
-        for changes in (self.pretrain, chosen.pretrain, self.data[data].pretrain):
+        for changes in every:
             settings = replace_settings(settings, changes)
         settings = replace_settings(settings, {"views": self.data[data].views})
         return replace(settings, knn_task=settings.knn_task or self.data[data].task)

@@ -99,7 +99,7 @@ def test_without_the_extra_the_line_says_what_to_install(
 
 TINY_RUN = [
     *("--backbone", "test_resnet", "--epochs", "1", "--batch_size", "8"),
-    *("--contrastive.queue_size", "20", "--contrastive.key_sub_batches", "2"),
+    *("--contrastive.queue_size", "20"),
 ]
 
 

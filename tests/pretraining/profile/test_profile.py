@@ -24,7 +24,7 @@ def small(epochs: int = 3) -> PretrainSettings:
         epochs=epochs,
         batch_size=8,
         precision="fp32",
-        contrastive={"queue_size": 20, "key_sub_batches": 2},
+        contrastive={"queue_size": 20},
         intermediate={"projector_size": 64},
     )
 

@@ -70,7 +70,7 @@ class _Observer:
 
     def __init__(self, training: Training) -> None:
         self._training, self._device = training, training.accelerator.device
-        steps = training.settings.epochs * training.loader.steps_per_epoch - training.step
+        steps = training.steps - training.step
         self._warm_up = min(_WARM_UP, steps // 4)
         self._timed = min(_TIMED, max(0, steps - self._warm_up - 3))
         self._seen = self._cycles = 0

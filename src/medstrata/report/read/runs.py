@@ -114,7 +114,8 @@ def _unfinished(folder: Path) -> str:
         return "unfinished: there is no result.json, and no epoch was completed"
     try:
         wanted = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["epochs"]
-        return f"unfinished: there is no result.json; {len(records)} of {wanted} epochs are done"
+        of = "" if wanted is None else f" of {wanted}"
+        return f"unfinished: there is no result.json; {len(records)}{of} epochs are done"
     except (OSError, KeyError, TypeError, yaml.YAMLError, UnicodeDecodeError):
         return f"unfinished: there is no result.json; {len(records)} epochs are done"
 
