@@ -15,7 +15,7 @@ from medstrata.evaluation.atlas import atlas, neighbour_agreement
 from medstrata.evaluation.neighbour_sheet import SheetNeighbour, SheetQuery, write_sheet
 from medstrata.evaluation.seeded_encoder import seeded_encoder
 from medstrata.evaluation.settings import AtlasSettings
-from medstrata.evaluation.tsne import plane
+from medstrata.evaluation.tsne import tsne_map
 from medstrata.metrics.spectrum import effective_rank, rankme
 from medstrata.models.features import StoredFeatures, extract_features
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -151,15 +151,15 @@ def test_plane_keeps_clusters_apart() -> None:
     generator = np.random.default_rng(0)
     group = np.repeat(np.arange(3), 20)
     features = (10 * np.eye(3, 60)[group] + generator.normal(size=(60, 60))).astype(np.float32)
-    placed = plane(features)
-    assert np.array_equal(placed, plane(features))
+    placed = tsne_map(features)
+    assert np.array_equal(placed, tsne_map(features))
     distance = np.linalg.norm(placed[:, None] - placed, axis=2)
     np.fill_diagonal(distance, np.inf)
     assert (group[distance.argmin(1)] == group).all()
 
 
 def test_plane_of_a_collapsed_encoder() -> None:
-    assert np.isfinite(plane(np.ones((20, 8), np.float32))).all()
+    assert np.isfinite(tsne_map(np.ones((20, 8), np.float32))).all()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.probe import probe
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.metrics.intervals import score
-from medstrata.metrics.metric import metrics_for
+from medstrata.metrics.metric import metrics_of_kind
 from medstrata.report.page import write_report
 from medstrata.runtime.errors import MedstrataError
 
@@ -176,7 +176,7 @@ def test_a_metric_of_somebody_elses_package_chooses_and_is_told(
     )
     found = result(run)
     assert found["metric"] == "sharp_scores:sharp"
-    assert set(found["test"]["scores"]) == {*metrics_for("binary"), "sharp_scores:sharp"}
+    assert set(found["test"]["scores"]) == {*metrics_of_kind("binary"), "sharp_scores:sharp"}
     own = found["test"]["scores"]["sharp_scores:sharp"]
     assert own["low"] < own["value"] < own["high"] < 0
     tried = [

@@ -20,7 +20,7 @@ from medstrata.evaluation.linear_probe import (
 )
 from medstrata.evaluation.rows import SplitRows, labelled_parts
 from medstrata.metrics.intervals import score
-from medstrata.metrics.metric import metric_for
+from medstrata.metrics.metric import primary_metric
 from medstrata.models.features import StoredFeatures
 from medstrata.runs.trackers import tracking
 
@@ -39,7 +39,7 @@ def features_of_grade(store: Store) -> np.ndarray:  # type: ignore[type-arg]
 def test_validation_chooses_the_penalty(tiny_store: Store, parts: SplitRows) -> None:
     task = make_task(tiny_store, "grade")
     data = probe_data(features_of_grade(tiny_store), tiny_store.rows(), parts)
-    trials = fit_probe(data, "pooled", task, parts, metric_for(task.kind))
+    trials = fit_probe(data, "pooled", task, parts, primary_metric(task.kind))
     scores = [
         score("quadratic_kappa", task.targets[parts.val], trial.val, "ordinal") for trial in trials
     ]
@@ -90,7 +90,13 @@ def test_validation_chooses_the_layer_too_and_a_repeated_one_is_tried_once(
     stored = StoredFeatures(tiny_store.rows(), stages, noise)
     with tracking((), tmp_path, {}, step=0) as track:
         fitted = fit_frozen(
-            stored, task, parts, metric_for(task.kind), stored.layers_of("best"), tmp_path, track
+            stored,
+            task,
+            parts,
+            primary_metric(task.kind),
+            stored.layers_of("best"),
+            tmp_path,
+            track,
         )
     assert fitted.layer in ("stage1", "all")
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -107,5 +113,5 @@ def test_an_end_of_the_penalties_is_said(
     constant = np.ones((60, 4), dtype=np.float32)
     stored = StoredFeatures(tiny_store.rows(), {"stage1": constant}, constant)
     with tracking((), tmp_path, {}, step=0) as track:
-        fit_frozen(stored, task, parts, metric_for(task.kind), ["pooled"], tmp_path, track)
+        fit_frozen(stored, task, parts, primary_metric(task.kind), ["pooled"], tmp_path, track)
     assert "validation chose the strongest penalty on offer" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
 from medstrata.inference import forward, inputs
 from medstrata.inference.embed import embed
-from medstrata.inference.inputs import Files, find_inputs, named_on
+from medstrata.inference.inputs import Files, named_on, open_inputs
 from medstrata.inference.settings import EmbedSettings
 from medstrata.models import features
 from medstrata.models.encoders import load_run
@@ -271,7 +271,7 @@ def test_a_name_that_is_no_text_is_written_as_text(tmp_path: Path) -> None:
     """The id of a single file goes into tables; the path still finds the file."""
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.png"))
     path.touch()
-    found = find_inputs(path)
+    found = open_inputs(path)
     assert isinstance(found, Files)
     (named,) = found.named
     assert named is not None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medstrata.metrics.intervals import bootstrap_interval, score
-from medstrata.metrics.metric import METRICS, find_metric, metric_for, metrics_for
+from medstrata.metrics.metric import METRICS, find_metric, metrics_of_kind, primary_metric
 from medstrata.runtime.errors import MedstrataError
 from support.plain_metrics import predictions
 
@@ -40,7 +40,7 @@ def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_default_is_a_metric_of_its_kind() -> None:
     for kind in ("binary", "multiclass", "multilabel", "ordinal"):
-        assert metric_for(kind) in metrics_for(kind)
+        assert primary_metric(kind) in metrics_of_kind(kind)
 
 
 def test_the_users_function_is_scored_and_resampled_as_ours_are() -> None:
@@ -52,8 +52,8 @@ def test_the_users_function_is_scored_and_resampled_as_ours_are() -> None:
     assert own.low < own.value < own.high
     assert own.resamples == ours.resamples == 50
     assert (own.value, own.low, own.high) == pytest.approx((ours.value, ours.low, ours.high))
-    assert metric_for("binary", "own_scores:brier") == "own_scores:brier"
-    assert metric_for("binary", "ece") == "ece"
+    assert primary_metric("binary", "own_scores:brier") == "own_scores:brier"
+    assert primary_metric("binary", "ece") == "ece"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_is_no_metric_is_refused(name: str, error: type[Exception], match: 
 
 def test_a_metric_that_does_not_fit_the_task_is_refused() -> None:
     with pytest.raises(ValueError, match="quadratic_kappa has no meaning for binary tasks"):
-        metric_for("binary", "quadratic_kappa")
+        primary_metric("binary", "quadratic_kappa")
 
 
 def test_a_function_that_fails_is_named_in_one_line() -> None:

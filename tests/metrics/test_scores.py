@@ -7,7 +7,7 @@ import pytest
 
 from medstrata.metrics.intervals import score
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.metric import METRICS, metric_for, metrics_for
+from medstrata.metrics.metric import METRICS, metrics_of_kind, primary_metric
 from support.plain_metrics import CASES, KINDS, PLAIN, counted, predictions
 
 RANKING = ("macro_auroc", "average_precision", "sensitivity_at_90")
@@ -80,7 +80,7 @@ def test_stays_in_range_and_knows_the_perfect_prediction(name: str, kind: TaskKi
 def test_single_precision_probabilities_are_scored_alike(kind: TaskKind):
     target, probability = predictions(kind)
     probability = np.abs(probability - 0.001)  # away from the edges of the calibration bins
-    for name in metrics_for(kind):
+    for name in metrics_of_kind(kind):
         single = score(name, target, probability.astype(np.float32), kind)
         assert single == pytest.approx(score(name, target, probability, kind), abs=1e-6)
 
@@ -219,7 +219,7 @@ def test_two_grades_of_kappa_are_symmetric_in_target_and_prediction():
 # Undefined classes and unknown labels.
 
 
-@pytest.mark.parametrize("name", metrics_for("multilabel"))
+@pytest.mark.parametrize("name", metrics_of_kind("multilabel"))
 def test_unknown_labels_are_left_out(name: str):
     target, probability = predictions("multilabel")
     garbled = np.where(np.isnan(target), 1 - probability, probability)
@@ -259,14 +259,14 @@ def test_one_class_alone_is_undefined(name: str):
 
 
 def test_defaults_fit_their_kind():
-    assert [metric_for(kind) for kind in KINDS] == [
+    assert [primary_metric(kind) for kind in KINDS] == [
         "macro_auroc",
         "macro_f1",
         "macro_auroc",
         "quadratic_kappa",
     ]
-    assert all(metric_for(kind) in metrics_for(kind) for kind in KINDS)
-    assert metrics_for("ordinal") == tuple(METRICS)
+    assert all(primary_metric(kind) in metrics_of_kind(kind) for kind in KINDS)
+    assert metrics_of_kind("ordinal") == tuple(METRICS)
 
 
 def test_unknown_names_fail_with_the_valid_ones():
@@ -274,7 +274,7 @@ def test_unknown_names_fail_with_the_valid_ones():
     with pytest.raises(ValueError, match=r"unknown metric 'auc': use one of macro_auroc, .*, ece"):
         score("auc", target, probability, "binary")
     with pytest.raises(ValueError, match=r"unknown kind of task 'regression': use one of binary,"):
-        metric_for("regression")  # type: ignore[arg-type]
+        primary_metric("regression")  # type: ignore[arg-type]
     with pytest.raises(
         ValueError, match=r"no meaning for multilabel tasks: use one of macro_auroc"
     ):

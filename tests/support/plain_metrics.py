@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.metric import metrics_for
+from medstrata.metrics.metric import metrics_of_kind
 from medstrata.metrics.resampling import Draws
 
 KINDS: tuple[TaskKind, ...] = ("binary", "multiclass", "multilabel", "ordinal")
-CASES = [(name, kind) for kind in KINDS for name in metrics_for(kind)]
+CASES = [(name, kind) for kind in KINDS for name in metrics_of_kind(kind)]
 Arrays = tuple[NDArray[Any], NDArray[Any]]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medstrata.metrics.intervals import score
-from medstrata.metrics.metric import metric_for, metrics_for
+from medstrata.metrics.metric import metrics_of_kind, primary_metric
 from medstrata.report.compare.comparison import Comparison, comparisons
 from medstrata.report.read.results import Finetune
 from medstrata.report.read.runs import collect
@@ -88,7 +88,7 @@ class Patients:
                 "low": 0.0,
                 "high": 1.0,
             }
-            for name in metrics_for(self.kind)
+            for name in metrics_of_kind(self.kind)
         }
         test = {"images": self.images, "patients": self.images // 2, "scores": scores}
         finetune_run(
@@ -97,7 +97,7 @@ class Patients:
             fraction,
             seed,
             protocol,
-            **{"task": self.task, "metric": metric_for(self.kind), "test": test, **changes},
+            **{"task": self.task, "metric": primary_metric(self.kind), "test": test, **changes},
         )
         frame = self.frame(probability)
         # An image of validation, which must not be scored.

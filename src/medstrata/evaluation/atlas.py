@@ -16,7 +16,7 @@ from medstrata.evaluation.neighbour_sheet import SheetNeighbour, SheetQuery, wri
 from medstrata.evaluation.rows import require_labelled_rows
 from medstrata.evaluation.settings import AtlasSettings
 from medstrata.evaluation.setup import Evaluation, EvaluationOptions
-from medstrata.evaluation.tsne import COMPONENTS, plane
+from medstrata.evaluation.tsne import COMPONENTS, tsne_map
 from medstrata.metrics.knn import nearest
 from medstrata.metrics.spectrum import effective_rank, feature_norm, rankme, spread
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -214,7 +214,7 @@ def _write_map(
     """Write map.parquet; gives the number of images on the map."""
     say(f"drawing the map of {min(settings.images, len(facts))} images")
     chosen = np.sort(permutation(len(facts), Stream.ATLAS_MAP, settings.seed)[: settings.images])
-    points = plane(features[chosen])
+    points = tsne_map(features[chosen])
     drawn = facts.loc[chosen, ["sample_id", "patient_id", "site", "label"]].reset_index(drop=True)
     with replacing(out / "map.parquet") as temporary:
         drawn.assign(x=points[:, 0], y=points[:, 1]).to_parquet(temporary, index=False)

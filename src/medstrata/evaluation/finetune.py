@@ -25,7 +25,7 @@ from medstrata.evaluation.setup import Evaluation, EvaluationOptions
 from medstrata.evaluation.thresholds import choose_thresholds
 from medstrata.metrics import legacy
 from medstrata.metrics.intervals import score
-from medstrata.metrics.metric import metrics_for
+from medstrata.metrics.metric import metrics_of_kind
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.tracker_names import Tracker
@@ -121,7 +121,7 @@ def _scores(
     store, task = evaluation.store, evaluation.task
     scores = {
         name: scored(name, store, task, parts.test, fitted.test, resamples)
-        for name in dict.fromkeys((*metrics_for(task.kind), metric))
+        for name in dict.fromkeys((*metrics_of_kind(task.kind), metric))
     }
     chosen_by = score(metric, task.targets[parts.val], fitted.val, task.kind)
     return {
@@ -138,7 +138,7 @@ def _scores(
 
 def _legacy_figures(task: Task, parts: SplitRows, fitted: FitResult) -> dict[str, Any]:
     """The paper's own figures, each wrong in one thing only: the epoch, or the interval."""
-    targets, names = task.targets[parts.test], metrics_for(task.kind)
+    targets, names = task.targets[parts.test], metrics_of_kind(task.kind)
     intervals = {name: legacy.interval(name, targets, fitted.test, task.kind) for name in names}
     figures: dict[str, Any] = {
         "interval": {name: value_and_ends(one) for name, one in intervals.items()}

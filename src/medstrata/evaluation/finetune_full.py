@@ -22,7 +22,7 @@ from medstrata.evaluation.tuned_network import Classifier
 from medstrata.evaluation.tuning_batches import TuningBatches
 from medstrata.evaluation.tuning_optimizer import make_optimizer
 from medstrata.metrics.intervals import score
-from medstrata.metrics.metric import metric_for
+from medstrata.metrics.metric import primary_metric
 from medstrata.models.features import forward_all, whole_output
 from medstrata.models.heads import (
     LinearHead,
@@ -137,7 +137,7 @@ class _Tuning:
         task, loaded = evaluation.task, evaluation.loaded
         self.evaluation, self.parts, self.settings = evaluation, parts, settings
         self.accelerator, self.task = accelerator, task
-        self.metric = metric_for(task.kind, settings.metric)
+        self.metric = primary_metric(task.kind, settings.metric)
         outputs = num_outputs(task.kind, len(task.classes))
         self.model = Classifier(loaded.backbone, outputs)
         if settings.head == "read-out":

@@ -23,7 +23,7 @@ from medstrata.evaluation.rows import SplitRows, labelled_parts
 from medstrata.evaluation.seeded_encoder import seeded_encoder
 from medstrata.evaluation.settings import AtlasSettings, FinetuneSettings, ProbeSettings
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.metric import metric_for
+from medstrata.metrics.metric import primary_metric
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -144,7 +144,7 @@ class Evaluation:
             MedstrataError: the fraction is out of range, a split lacks a class, or the encoder was
                 trained with labels of test patients.
         """
-        metric = metric_for(self.task.kind, settings.metric)
+        metric = primary_metric(self.task.kind, settings.metric)
         parts = labelled_parts(
             self.store, self.task, fraction, settings.subset_seed, settings.validation
         )

@@ -7,7 +7,7 @@ COMPONENTS = 50
 _PERPLEXITY = 30.0
 
 
-def plane(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def tsne_map(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Place images on a plane so that near features stay near; far distances mean little.
 
     Args:

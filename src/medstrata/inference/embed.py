@@ -14,7 +14,7 @@ from medstrata.evaluation.classifier import load_classifier
 from medstrata.evaluation.seeded_encoder import ImageFacts, seeded_encoder
 from medstrata.inference.feature_file import check_suffix, feature_file
 from medstrata.inference.forward import Quarantine, forward_batches, quarantine_beside
-from medstrata.inference.inputs import find_inputs, image_batches
+from medstrata.inference.inputs import image_batches, open_inputs
 from medstrata.inference.settings import EmbedSettings
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.models.features import every_layer
@@ -53,7 +53,7 @@ def embed(
     """
     settings, out = settings or EmbedSettings(), Path(out)
     check_suffix(out)
-    inputs = find_inputs(source)
+    inputs = open_inputs(source)
     stored = inputs if isinstance(inputs, Store) else None
     loaded = open_encoder(
         encoder, stored, backbone=backbone, image_size=settings.image_size, seed=settings.seed

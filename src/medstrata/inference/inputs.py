@@ -70,7 +70,7 @@ class RefusedImage(NamedTuple):
     reason: str
 
 
-def find_inputs(source: Store | Path | str) -> Store | Files:
+def open_inputs(source: Store | Path | str) -> Store | Files:
     """Find out what images are meant.
 
     Args:
@@ -125,7 +125,7 @@ class ImageBatches(NamedTuple):
 def image_batches(
     inputs: Store | Files, form: StoreFormat, batch_size: int, workers: int | None = None
 ) -> ImageBatches:
-    """Every image of what `find_inputs` has found, in its order.
+    """Every image of what `open_inputs` has found, in its order.
 
     Args:
         inputs: Which.

@@ -16,7 +16,7 @@ from medstrata.data.seen_patients import check_patients, read_patients
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import StoredClassifier, load_classifier
 from medstrata.inference.forward import BatchOutput, Quarantine, forward_batches, quarantine_beside
-from medstrata.inference.inputs import find_inputs, image_batches
+from medstrata.inference.inputs import image_batches, open_inputs
 from medstrata.inference.settings import BATCH_SIZE
 from medstrata.models.features import read_layer, whole_output
 from medstrata.models.heads import LinearHead, probabilities
@@ -64,7 +64,7 @@ def predict(
     if batch_size < 1:
         raise MedstrataError(f"batch size {batch_size} must be 1 or more")
     classifier = load_classifier(run)
-    inputs = find_inputs(source)
+    inputs = open_inputs(source)
     if isinstance(inputs, Store):
         test = inputs.rows("test")
         seen = read_patients(Path(run))

@@ -39,7 +39,7 @@ def score(name: str, target: NDArray[Any], probability: NDArray[Any], kind: Task
     """Score predictions.
 
     Args:
-        name: One of `metrics_for(kind)`, or an import path.
+        name: One of `metrics_of_kind(kind)`, or an import path.
         target: Class numbers 0..K-1, shape (N,); multilabel: 0, 1 or NaN (unknown), shape (N, M).
         probability: Shape (N, M), in [0, 1]: binary M = 1, the probability of class 1; multiclass
             and ordinal one column per class; multilabel one column per label.
@@ -78,7 +78,7 @@ def resampled_scores(
     on ids and seed alone: scores of two models of the same samples are paired, draw by draw.
 
     Args:
-        name: One of `metrics_for(kind)`, or an import path.
+        name: One of `metrics_of_kind(kind)`, or an import path.
         target: As for `score`.
         probability: As for `score`.
         kind: Of the task.
@@ -119,7 +119,7 @@ def bootstrap_interval(
     is.
 
     Args:
-        name: One of `metrics_for(kind)`, or an import path.
+        name: One of `metrics_of_kind(kind)`, or an import path.
         target: As for `score`.
         probability: As for `score`.
         kind: Of the task.

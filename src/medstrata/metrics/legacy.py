@@ -31,7 +31,7 @@ def interval(
     labels differ counts as uncertainty; images are drawn singly, as if each were a patient's only.
 
     Args:
-        name: One of `metric.metrics_for(kind)`.
+        name: One of `metric.metrics_of_kind(kind)`.
         target: As for `intervals.score`.
         probability: As for `intervals.score`, shape (N, M).
         kind: Of the task.

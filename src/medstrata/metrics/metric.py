@@ -130,7 +130,7 @@ def _by_resample(name: str, function: Callable[..., Any]) -> _Compute:
     return compute
 
 
-def metric_for(kind: TaskKind, wanted: str | None = None) -> str:
+def primary_metric(kind: TaskKind, wanted: str | None = None) -> str:
     """Name of the metric that chooses checkpoints and heads the report for a kind of task.
 
     Args:
@@ -148,7 +148,7 @@ def metric_for(kind: TaskKind, wanted: str | None = None) -> str:
     return wanted
 
 
-def metrics_for(kind: TaskKind) -> tuple[str, ...]:
+def metrics_of_kind(kind: TaskKind) -> tuple[str, ...]:
     """Names of the metrics that have a meaning for a kind of task, in the order of `METRICS`.
 
     Raises:
@@ -167,5 +167,5 @@ def check_fit(name: str, kind: TaskKind) -> None:
     """Raise ValueError unless there is such a metric, and it has a meaning for the kind of task."""
     if kind not in find_metric(name).kinds:
         raise ValueError(
-            f"{name} has no meaning for {kind} tasks: use one of {', '.join(metrics_for(kind))}"
+            f"{name} has no meaning for {kind} tasks: use one of {', '.join(metrics_of_kind(kind))}"
         )

@@ -90,7 +90,7 @@ def permutation_test(
     be calibrated alike.
 
     Args:
-        name: One of `metrics_for(kind)`.
+        name: One of `metrics_of_kind(kind)`.
         target: As for `score`.
         first: Predictions of the first arm, as for `score`, one (N, M) array a seed.
         second: Predictions of the second, its seeds in the same order.

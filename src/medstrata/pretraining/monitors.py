@@ -15,7 +15,7 @@ from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
 from medstrata.metrics.intervals import score
 from medstrata.metrics.knn import knn_probabilities
-from medstrata.metrics.metric import metric_for
+from medstrata.metrics.metric import primary_metric
 from medstrata.metrics.spectrum import effective_rank, feature_norm, spread
 from medstrata.models.backbones import Backbone
 from medstrata.models.features import StoredFeatures, extract_features
@@ -76,7 +76,7 @@ class Monitor:
             self.task.kind,
             len(self.task.classes),
         )
-        metric = metric_for(self.task.kind)
+        metric = primary_metric(self.task.kind)
         value = score(metric, targets[self.query_rows], probabilities, self.task.kind)
         return {"task": self.task.name, "metric": metric, "value": value}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medstrata.data.audit.similarity import detail, likeness, overlap_correlation
+from medstrata.data.audit.similarity import detail, overlap_correlation, thumbnail_similarity
 from support.pictures import SIZE, picture
 
 
@@ -13,14 +13,16 @@ def test_images_without_structure_are_not_alike():
     blurs = [(disc * (80 + 60 * slope * x + 40 * y)) for slope in (0.2, 0.5, 0.9)]
     blurs = [np.clip(one, 0, 255).astype(np.uint8)[..., None] for one in blurs]
     assert not any(detail(one).has_structure for one in blurs)
-    assert likeness(detail(blurs[0]), detail(blurs[1])) == 0
+    assert thumbnail_similarity(detail(blurs[0]), detail(blurs[1])) == 0
 
 
 def test_likeness_by_its_invariances():
     one, other = (detail(picture(seed)) for seed in (1, 2))
-    assert likeness(one, one) == pytest.approx(1)
-    assert likeness(one, other) == pytest.approx(likeness(other, one), abs=0.1)
-    assert likeness(one, other) < 0.6
+    assert thumbnail_similarity(one, one) == pytest.approx(1)
+    assert thumbnail_similarity(one, other) == pytest.approx(
+        thumbnail_similarity(other, one), abs=0.1
+    )
+    assert thumbnail_similarity(one, other) < 0.6
     inverted = detail(255 - picture(1))
     assert overlap_correlation(one, inverted, 0, 0)[0] < -0.9
     value, area = overlap_correlation(one, one, 12, -24)

@@ -67,7 +67,7 @@ def detail(pixels: NDArray[Any], side: int = SIDE) -> LocalStructure:
     return LocalStructure(values.astype(np.float32), np.asarray(valid, dtype=np.bool_))
 
 
-def likeness(one: LocalStructure, other: LocalStructure) -> float:
+def thumbnail_similarity(one: LocalStructure, other: LocalStructure) -> float:
     """Correlation of the structure of two images at the best of some small shifts.
 
     Args:

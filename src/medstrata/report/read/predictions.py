@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from medstrata.metrics.intervals import mean_of_models, percentile_ends, score
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.metric import METRICS, metrics_for
+from medstrata.metrics.metric import METRICS, metrics_of_kind
 from medstrata.metrics.resampling import Draws, Floats, patient_draws
 from medstrata.report.read.facts import EvaluationRun, ReportNote, TaskFacts
 from medstrata.report.read.results import Finetune, Probe
@@ -73,7 +73,7 @@ class Predictions:
 
     def knows(self, metric: str) -> bool:
         """Whether the metric can be computed for this kind of task."""
-        return self.kind in _KINDS and metric in metrics_for(self.kind)
+        return self.kind in _KINDS and metric in metrics_of_kind(self.kind)
 
     def resampled(self, metric: str, runs: Sequence[EvaluationRun]) -> Floats:
         """Mean score of runs on resampled patients, (R,); the same patients for every run."""
@@ -193,7 +193,7 @@ def _read(run: Finetune | Probe, task: TaskFacts) -> _Rows:
         raise _UnusableError(
             "predictions.parquet holds another number of test images than result.json"
         )
-    if run.metric in metrics_for(cast("TaskKind", task.kind)):
+    if run.metric in metrics_of_kind(cast("TaskKind", task.kind)):
         for beginning in run.read_outs:
             recorded = run.score(run.metric, beginning)
             if recorded is not None:

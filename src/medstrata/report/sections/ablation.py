@@ -45,7 +45,7 @@ _FREE = ("recipe", "seed", "intermediate")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class LossSetting:
     """An intermediate loss as set; `weights` of the stages that carry it, in their order."""
 
     loss: str
@@ -60,7 +60,7 @@ def ablation_section(
 
     Runs that may belong there and cannot be placed are in its notes.
     """
-    groups: dict[str, dict[str, Setting]] = {}
+    groups: dict[str, dict[str, LossSetting]] = {}
     notes = []
     for run in runs:
         try:
@@ -114,7 +114,7 @@ def _untraced(
     return [ReportNote(what=run_names(names), why=why)] if names else []
 
 
-def _read(run: Pretrain) -> tuple[str, Setting]:
+def _read(run: Pretrain) -> tuple[str, LossSetting]:
     """Every setting that must be equal, as text, and the intermediate loss."""
     config: Mapping[str, Any] = yaml.safe_load(run.files.settings)
     intermediate = config["intermediate"]
@@ -122,7 +122,7 @@ def _read(run: Pretrain) -> tuple[str, Setting]:
     weights = {} if loss == "none" else {k: float(v) for k, v in intermediate["weights"].items()}
     options = {name: intermediate.get(name) for name in _OPTIONS.get(loss, ("options",))}
     others = {name: value for name, value in config.items() if name not in _FREE}
-    setting = Setting(
+    setting = LossSetting(
         loss=loss,
         weights=tuple(sorted((stage, weight) for stage, weight in weights.items() if weight)),
         options=json.dumps(options, sort_keys=True),
@@ -163,12 +163,12 @@ def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
 
 def _settings_table(
     name: str,
-    settings: Mapping[str, Setting],
+    settings: Mapping[str, LossSetting],
     runs: Sequence[Pretrain],
     comparison: Comparison[Finetune],
 ) -> Table | None:
-    cells: dict[Setting, dict[float, list[Finetune]]] = {}
-    arms: dict[Setting, dict[str, None]] = {}
+    cells: dict[LossSetting, dict[float, list[Finetune]]] = {}
+    arms: dict[LossSetting, dict[str, None]] = {}
     for (arm, fraction), tuned in comparison.runs.items():
         for run in tuned:
             encoder = source(run, runs)
@@ -199,7 +199,7 @@ def _settings_table(
 
 
 def _described(
-    setting: Setting, arms: Sequence[str], others: Sequence[Setting]
+    setting: LossSetting, arms: Sequence[str], others: Sequence[LossSetting]
 ) -> tuple[TableCell, ...]:
     head = TableCell(text=listed(arms), arm=arms[0] if len(arms) == 1 else None)
     same_loss = {one.options for one in others if one.loss == setting.loss}
@@ -220,7 +220,7 @@ def _described(
     )
 
 
-def _differing(setting: Setting, options: set[str]) -> tuple[str, ...]:
+def _differing(setting: LossSetting, options: set[str]) -> tuple[str, ...]:
     read = [json.loads(one) for one in options]
     own = json.loads(setting.options)
     return tuple(

@@ -8,7 +8,7 @@ since people also type names into fields that are not made for them.
 import re
 from typing import TYPE_CHECKING
 
-from medstrata.data.formats.dicom.frames import several
+from medstrata.data.formats.dicom.frames import as_list
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -87,7 +87,7 @@ def facts(dataset: "Dataset") -> dict[str, str]:
 
 def fact(dataset: "Dataset", name: str) -> str:
     """An attribute of `FACTS` as text; empty where it is absent or not what such a one may hold."""
-    parts = [str(part).strip() for part in several(dataset.get(name))]
+    parts = [str(part).strip() for part in as_list(dataset.get(name))]
     return "\\".join(parts) if all(_is_plain(name, part) for part in parts) else ""
 
 

@@ -30,7 +30,7 @@ def of_frame(dataset: "Dataset", frame: int, sequence: str) -> "Dataset":
     return dataset
 
 
-def several(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """A value of multiplicity 0, 1 or more as a list."""
     if value is None or value == "":
         return []

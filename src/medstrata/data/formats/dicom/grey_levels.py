@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.dicom.frames import of_frame, several
+from medstrata.data.formats.dicom.frames import as_list, of_frame
 from medstrata.data.formats.grey_levels import (
     Transfer,
     own_range,
@@ -95,18 +95,18 @@ class GreyLevels:
         if place is None:
             return _ranged("percentile", values, counts, notes)
         center, width = (
-            float(several(self._voi.get(name))[place]) for name in ("WindowCenter", "WindowWidth")
+            float(as_list(self._voi.get(name))[place]) for name in ("WindowCenter", "WindowWidth")
         )
         return _windowed(str(self._voi.get("VOILUTFunction", "LINEAR")), center, width, notes)
 
     def _window_place(self, wanted: str) -> int | None:
         """Number of the wanted window; None if the first is wanted and there is none."""
-        count = min(len(several(self._voi.get(name))) for name in ("WindowCenter", "WindowWidth"))
+        count = min(len(as_list(self._voi.get(name))) for name in ("WindowCenter", "WindowWidth"))
         if wanted == "first":
             return 0 if count else None
         names = [
             str(name).strip().lower()
-            for name in several(self._voi.get("WindowCenterWidthExplanation"))[:count]
+            for name in as_list(self._voi.get("WindowCenterWidthExplanation"))[:count]
         ]
         if wanted.strip().lower() not in names:
             raise Refused(f"no window {wanted!r} in it")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.formats.dicom.attributes import fact, facts
 from medstrata.data.formats.dicom.codecs import COMPRESSED, decompress
-from medstrata.data.formats.dicom.frames import held_frames, of_frame, several
+from medstrata.data.formats.dicom.frames import as_list, held_frames, of_frame
 from medstrata.data.formats.dicom.grey_levels import GreyLevels
 from medstrata.data.formats.grey_levels import to_depth
 from medstrata.data.formats.image import DecodedImage
@@ -231,7 +231,7 @@ def _pixel_aspect(dataset: "Dataset", frame: int) -> tuple[float, float]:
     """Distance between rows and between columns, in the same unit."""
     measures = of_frame(dataset, frame, "PixelMeasuresSequence")
     for name in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
-        value = several(measures.get(name))
+        value = as_list(measures.get(name))
         if len(value) == 2:
             return float(value[0]), float(value[1])
     return 1.0, 1.0
