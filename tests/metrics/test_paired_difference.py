@@ -1,140 +1,197 @@
-"""Differences and permutation tests against plain versions."""
+"""Differences of arms by hand and against a plain version, Holm against its procedure."""
 
-import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from medstrata.metrics.intervals import resampled_scores, score
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.metric import METRICS
-from medstrata.metrics.paired_difference import Difference, _ranks, holm
+from medstrata.metrics.paired_difference import (
+    Difference,
+    VariancePart,
+    average_difference,
+    holm,
+    paired_difference,
+)
 from support.arms import compare_arms, noisy_arms
 from support.plain_metrics import CASES, PLAIN, predictions
 
 PATIENTS = np.repeat(np.arange(20), 3)
 
 
-def compare(name: str, kind: TaskKind, **options: Any) -> Difference:
-    target, first, second = noisy_arms(kind)
-    return compare_arms(name, target, first, second, kind, PATIENTS, **options)
+def tables(
+    shape: tuple[int, int], other: tuple[int, int], resamples: int = 7, seed: int = 0
+) -> list[NDArray[np.float64]]:
+    """Scores of two arms, (S, D, 1 + R) each, with something of each seed, draw and run."""
+    generator = np.random.default_rng(seed)
+    return [
+        0.7
+        + 0.05 * generator.normal(size=(seeds, 1, 1))
+        + 0.05 * generator.normal(size=(1, draws, 1))
+        + 0.05 * generator.normal(size=(seeds, draws, 1))
+        + 0.03 * generator.normal(size=(seeds, draws, 1 + resamples))
+        for seeds, draws in (shape, other)
+    ]
 
 
-def mean_score(name: str, kind: TaskKind, target: Any, models: Any) -> float:
-    return float(np.mean([PLAIN[name](target, model, kind) for model in models]))
+def of_source(found: Difference, source: str) -> float:
+    return sum(part.variance for part in found.parts if part.source == source)
 
 
-def plain_ranks(target: Any, model: Any) -> Any:
-    ranks = np.zeros(model.shape)
-    for column in range(model.shape[1]):
-        known = ~np.isnan(target[:, column]) if target.ndim == 2 else np.full(len(target), True)
-        ranks[known, column] = stats.rankdata(model[known, column]) / known.sum()
-    return ranks
+def plain_squares(first: Any, second: Any, same_draws: bool) -> list[tuple[str, float, int]]:
+    """What seeds and draws add, of tables (S, D), number by number."""
+    found = []
+    for arm in (first, second):
+        seeds, draws = len(arm), len(arm[0])
+        if seeds == 1:
+            continue
+        own = [sum(row) / draws for row in arm]
+        found.append(("seeds", stats.tvar(own) / seeds, seeds - 1))
+        if draws > 1:
+            of_draws = [sum(row[d] for row in arm) / seeds for d in range(draws)]
+            all_of_it = sum(own) / seeds
+            rest = sum(
+                (arm[s][d] - own[s] - of_draws[d] + all_of_it) ** 2
+                for s in range(seeds)
+                for d in range(draws)
+            )
+            freedom = (seeds - 1) * (draws - 1)
+            found.append(("seeds", -rest / freedom / (seeds * draws), freedom))
+    means = [
+        [np.mean([row[d] for row in arm]) for d in range(len(arm[0]))] for arm in (first, second)
+    ]
+    if same_draws:
+        means = [[a - b for a, b in zip(*means, strict=True)]]
+    return found + [
+        ("draws", stats.tvar(of_draws) / len(of_draws), len(of_draws) - 1)
+        for of_draws in means
+        if len(of_draws) > 1
+    ]
+
+
+@pytest.mark.parametrize("same_draws", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "other"),
+    [((3, 5), (3, 5)), ((3, 4), (1, 4)), ((1, 6), (1, 6)), ((2, 1), (5, 1)), ((1, 1), (1, 1))],
+)
+def test_equals_the_plain_version(
+    shape: tuple[int, int], other: tuple[int, int], same_draws: bool
+) -> None:
+    first, second = tables(shape, other)
+    found = paired_difference(first, second, patients=50, same_draws=same_draws, level=0.9)
+    differences = [
+        np.mean(first[:, :, r]) - np.mean(second[:, :, r]) for r in range(first.shape[2])
+    ]
+    parts = [("patients", stats.tvar(differences[1:]), 49)]
+    for i, (source, variance, freedom) in enumerate(
+        plain_squares(first[:, :, 0].tolist(), second[:, :, 0].tolist(), same_draws)
+    ):
+        noise = [
+            plain_squares(
+                *((arm[:, :, r] - arm[:, :, 1:].mean(axis=2)).tolist() for arm in (first, second)),
+                same_draws,
+            )[i][1]
+            for r in range(1, first.shape[2])
+        ]
+        parts.append((source, variance - np.mean(noise), freedom))
+    variance = max(parts[0][1], sum(part[1] for part in parts))
+    freedom = max(1, variance**2 / sum(max(0, one) ** 2 / own for _, one, own in parts))
+    assert [part.source for part in found.parts] == [part[0] for part in parts]
+    assert [part.variance for part in found.parts] == pytest.approx([one for _, one, _ in parts])
+    assert found.degrees_of_freedom == pytest.approx(freedom)
+    ends = stats.t.interval(0.9, freedom, differences[0], np.sqrt(variance))
+    assert (found.value, found.low, found.high) == pytest.approx((differences[0], *ends))
+    p_value = 2 * stats.t.sf(abs(differences[0]) / np.sqrt(variance), freedom)
+    assert found.p_value == pytest.approx(p_value)
+
+
+def test_by_hand() -> None:
+    # Seeds .6 .8 against .5 .5: variance .02 of the first's means, .01 of their mean; the only
+    # draw and the patients, who never differ, add nothing. One degree of freedom: t is Cauchy's.
+    first, second = np.full((2, 1, 4), 0.6), np.full((2, 1, 4), 0.5)
+    first[1] = 0.8
+    found = paired_difference(first, second, patients=10)
+    assert found.value == pytest.approx(0.2)
+    assert [of_source(found, one) for one in ("patients", "seeds", "draws")] == pytest.approx(
+        [0, 0.01, 0]
+    )
+    assert found.degrees_of_freedom == pytest.approx(1)
+    assert found.p_value == pytest.approx(1 - 2 * np.arctan(2) / np.pi)
+
+
+def test_what_draws_do_to_both_arms_drops_out() -> None:
+    first, second = tables((3, 5), (2, 5))
+    shift = np.random.default_rng(1).normal(size=(1, 5, 1))
+    plain = paired_difference(first, second, patients=50)
+    moved = paired_difference(first + shift, second + shift, patients=50)
+    assert moved.p_value == pytest.approx(plain.p_value)
+    apart = paired_difference(first + shift, second + shift, patients=50, same_draws=False)
+    assert of_source(apart, "draws") > 10 * of_source(moved, "draws")
+
+
+def test_patients_noise_is_counted_once() -> None:
+    """Seeds that differ by patients' noise alone add nothing, on average."""
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        patients = generator.normal(size=(2, 3, 4, 40))
+        counts = generator.multinomial(40, np.full(40, 1 / 40), size=100)
+        values = np.concatenate([np.full((1, 40), 1), counts]) / 40
+        first, second = patients @ values.T
+        found.append(paired_difference(first, second, patients=40))
+    total = np.mean([sum(part.variance for part in one.parts) for one in found])
+    assert total == pytest.approx(np.var([one.value for one in found]), rel=0.2)
+    beyond = [of_source(one, "seeds") + of_source(one, "draws") for one in found]
+    assert abs(np.mean(beyond)) < 0.1 * total
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_equals_swapping_patients_one_by_one(name: str, kind: TaskKind):
+def test_of_one_seed_the_variance_is_that_of_resampled_patients(name: str, kind: TaskKind) -> None:
     target, first, second = noisy_arms(kind)
-    found = compare(name, kind, resamples=5, permutations=9, seed=3)
-    swaps = np.random.Generator(np.random.PCG64([3, 1])).integers(2, size=(10, 20), dtype=np.uint8)
-    if METRICS[name].reads_order:
-        first, second = ([plain_ranks(target, one) for one in arm] for arm in (first, second))
-    observed = mean_score(name, kind, target, first) - mean_score(name, kind, target, second)
-    count = 0
-    for row in swaps[1:]:
-        swapped = row[PATIENTS].astype(bool)[:, None]
-        new_first = [np.where(swapped, b, a) for a, b in zip(first, second, strict=True)]
-        new_second = [np.where(swapped, a, b) for a, b in zip(first, second, strict=True)]
-        one, other = (mean_score(name, kind, target, arm) for arm in (new_first, new_second))
-        count += abs(one - other) >= abs(observed) - 1e-12
-    assert found.value == pytest.approx(observed, abs=1e-12)
-    assert found.p_value == (1 + count) / 10
-
-
-@pytest.mark.parametrize(("name", "kind"), CASES)
-def test_interval_resamples_the_patients_of_both_arms_alike(name: str, kind: TaskKind):
-    target, first, second = noisy_arms(kind)
-    found = compare(name, kind, resamples=5, permutations=1, seed=4, level=0.8)
-    counts = np.random.Generator(np.random.PCG64(4)).multinomial(20, [1 / 20] * 20, size=5)
+    found = compare_arms(name, target, first[:1], second[:1], kind, PATIENTS, resamples=9, seed=4)
+    counts = np.random.Generator(np.random.PCG64(4)).multinomial(20, [1 / 20] * 20, size=9)
     differences = []
     for row in counts:
         rows = np.repeat(np.arange(60), row[PATIENTS])
-        one, other = (
-            mean_score(name, kind, target[rows], [model[rows] for model in arm])
-            for arm in (first, second)
-        )
+        one, other = (PLAIN[name](target[rows], arm[0][rows], kind) for arm in (first, second))
         differences.append(one - other)
-    expected = np.quantile(differences, [0.1, 0.9])
-    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=1e-12)
-    assert found.resamples == 5
-    per_seed = [
-        score(name, target, a, kind) - score(name, target, b, kind)
-        for a, b in zip(first, second, strict=True)
-    ]
-    assert found.per_seed == pytest.approx(per_seed)
-    assert found.value == pytest.approx(np.mean(per_seed))
-
-
-@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
-def test_ranks_are_those_of_scipy_among_known_labels(kind: TaskKind):
-    target, probability = predictions(kind)
-    found = _ranks(probability, target, kind)
-    np.testing.assert_allclose(found, plain_ranks(target, probability), rtol=0, atol=1e-15)
-
-
-def test_p_value_is_near_that_of_all_exchanges():
-    # Accuracy of six patients with one image each: 64 exchanges, gone through by hand.
-    target = np.array([0, 1, 0, 1, 0, 1])
-    first = np.array([0.1, 0.9, 0.2, 0.8, 0.3, 0.7])[:, None]  # six right
-    second = np.array([0.9, 0.1, 0.8, 0.2, 0.2, 0.8])[:, None]  # the last two right
-    right = np.array([[1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1]])
-    differences = [
-        sum((right[0] - right[1]) * np.where(swaps, -1, 1))
-        for swaps in itertools.product([0, 1], repeat=6)
-    ]
-    exact = np.mean(np.abs(differences) >= 4)
-    assert exact == 2 / 16
-    found = compare_arms(
-        "accuracy", target, [first], [second], "binary", np.arange(6), permutations=20_000
+    assert [part.source for part in found.parts] == ["patients"]
+    assert found.parts[0].variance == pytest.approx(np.var(differences, ddof=1))
+    assert found.degrees_of_freedom == pytest.approx(19)
+    assert found.value == pytest.approx(
+        score(name, target, first[0], kind) - score(name, target, second[0], kind)
     )
-    assert found.value == pytest.approx(4 / 6)
-    assert found.p_value == pytest.approx(exact, abs=0.007)  # three standard deviations
 
 
-def test_arms_that_are_equal_differ_by_nothing():
+def test_resamples_without_a_score_are_left_out() -> None:
+    first, second = tables((3, 5), (3, 5), resamples=20)
+    kept = [arm[..., [0, *range(3, 21)]] for arm in (first, second)]
+    first[0, 1, 1], second[2, 0, 2] = np.nan, np.nan
+    assert paired_difference(first, second, patients=50) == paired_difference(*kept, patients=50)
+
+
+def test_arms_that_are_equal_differ_by_nothing() -> None:
     target, first, _ = noisy_arms("binary")
     for name in ("macro_auroc", "brier"):
-        found = compare_arms(name, target, first, first, "binary", PATIENTS, resamples=20)
+        found = compare_arms(name, target, first[:1], first[:1], "binary", PATIENTS, resamples=20)
         assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 
-@pytest.mark.parametrize("name", ["macro_auroc", "average_precision", "sensitivity_at_90"])
-def test_calibration_does_not_matter_to_metrics_of_order(name: str):
-    target, good = predictions("multilabel")
-    noise = np.random.default_rng(0).random(good.shape)
-    first, second = [good], [0.8 * good + 0.2 * noise]
-    bent = [model**5 / 3 for model in second]
-    options = {"resamples": 20, "permutations": 200}
-    plain = compare_arms(name, target, first, second, "multilabel", PATIENTS, **options)
-    assert plain == compare_arms(name, target, first, bent, "multilabel", PATIENTS, **options)
-    assert 1 / 201 < plain.p_value < 1  # neither end, which anything would give
-
-
-def test_exchanging_the_arms_turns_the_sign():
-    target, first, second = noisy_arms("ordinal")
-    forth, back = (
-        compare_arms("quadratic_kappa", target, *pair, "ordinal", PATIENTS, level=0.9)
-        for pair in ((first, second), (second, first))
-    )
-    assert forth.p_value == back.p_value
+def test_exchanging_the_arms_turns_the_sign() -> None:
+    first, second = tables((3, 5), (2, 5))
+    forth = paired_difference(first, second, patients=50)
+    back = paired_difference(second, first, patients=50)
+    assert forth.p_value == pytest.approx(back.p_value)
     assert (forth.value, forth.low, forth.high) == pytest.approx(
         (-back.value, -back.high, -back.low)
     )
 
 
-def test_paired_interval_is_narrower_than_of_separate_draws():
+def test_paired_interval_is_narrower_than_of_separate_draws() -> None:
     target, probability = predictions("binary", 300)
     noise = 0.02 * np.random.default_rng(0).normal(size=probability.shape)
     alike, ids = np.clip(probability + noise, 0, 1), np.arange(300)
@@ -145,42 +202,47 @@ def test_paired_interval_is_narrower_than_of_separate_draws():
     assert 0 < found.high - found.low < (high - low) / 3
 
 
-def test_an_interval_of_a_difference_does_not_narrow_with_more_draws():
-    few, many = (
-        np.mean(
-            [
-                found.high - found.low
-                for seed in range(4)
-                if (
-                    found := compare(
-                        "macro_auroc", "binary", resamples=count, permutations=1, seed=seed
-                    )
-                )
-            ]
-        )
-        for count in (400, 4000)
+def test_what_cannot_be_compared_is_refused() -> None:
+    first, second = tables((3, 5), (3, 4))
+    with pytest.raises(ValueError, match="5 draws against 4: give those of both"):
+        paired_difference(first, second, patients=50)
+    with pytest.raises(ValueError, match="level is 1"):
+        paired_difference(first, first, patients=50, level=1)
+    with pytest.raises(ValueError, match="1 patient: two or more are needed"):
+        paired_difference(first, first, patients=1)
+    first[0, 0, 2:] = np.nan
+    with pytest.raises(ValueError, match="the score is defined in 1 of 7 resamples"):
+        paired_difference(first, first, patients=50)
+
+
+# Of several data sets.
+
+
+def test_the_mean_over_data_sets_adds_their_variances() -> None:
+    found = [paired_difference(*tables((3, 5), (3, 5), seed=i), patients=50) for i in (1, 2, 3)]
+    mean = average_difference(found)
+    assert mean.value == pytest.approx(np.mean([one.value for one in found]))
+    total = sum(part.variance for one in found for part in one.parts) / 9
+    assert sum(part.variance for part in mean.parts) == pytest.approx(total)
+    shares = sum(
+        max(0, p.variance / 9) ** 2 / p.degrees_of_freedom for one in found for p in one.parts
     )
-    assert many == pytest.approx(few, rel=0.1)
+    assert mean.degrees_of_freedom == pytest.approx(total**2 / shares)
+    # Sets that are equally sure make the mean surer: by the root of their number, and by freedom.
+    alike = [replace(found[0], value=0.1)] * 4
+    narrow = average_difference(alike)
+    assert narrow.high - narrow.low < (found[0].high - found[0].low) / 2
+    assert narrow.degrees_of_freedom == pytest.approx(4 * found[0].degrees_of_freedom)
+    with pytest.raises(ValueError, match="no difference to average"):
+        average_difference([])
 
 
-def test_arms_that_do_not_match_are_refused():
-    target, first, second = noisy_arms("binary")
-
-    def run(one: Any, other: Any, **options: Any) -> None:
-        compare_arms("brier", target, one, other, "binary", PATIENTS, **options)
-
-    with pytest.raises(ValueError, match="shorter"):
-        run(first, second[:1])
-    with pytest.raises(ValueError, match="no predictions to score"):
-        run([], [])
-    with pytest.raises(ValueError, match="permutations is 0: it must be 1 or more"):
-        run(first, second, permutations=0)
-    with pytest.raises(ValueError, match="resamples is 0"):
-        run(first, second, resamples=0)
-    with pytest.raises(ValueError, match="unknown metric 'auc'"):
-        compare_arms("auc", target, first, second, "binary", PATIENTS)
-    with pytest.raises(ValueError, match="give one row per sample"):
-        run(first, [model[1:] for model in second])
+def test_what_seeds_and_draws_add_never_makes_a_difference_surer() -> None:
+    parts = (VariancePart("patients", 0.01, 99), VariancePart("seeds", -0.004, 2))
+    given = Difference(value=0.1, low=0, high=0, p_value=1, degrees_of_freedom=1, parts=parts)
+    found = average_difference([given])
+    assert found.degrees_of_freedom == pytest.approx(99)
+    assert found.high - 0.1 == pytest.approx(0.1 * stats.t.ppf(0.975, 99))
 
 
 # Holm.

@@ -23,6 +23,8 @@ from support.small_study import tiny
         ({"protocols": {"ful": {}}}, "no protocol 'ful'; there are full, frozen"),
         ({"protocols": {"full": {"settings": {"epoch": 1}}}}, "no setting 'epoch'"),
         ({"protocols": {"full": {"grid": {"lr": []}}}}, "grid.lr lists no value"),
+        ({"protocols": {"full": {"draws": 0}}}, "draws must be 1 or more, got 0"),
+        ({"protocols": {"full": {"draws": {0.3: 2}}}}, "full.draws: 0.3 is not among the fract"),
         ({"pretrain": {"epochs": 0}}, "epochs must be 1 or more"),
         ({"probe": {"fractions": [-0.1]}}, "AnalysisSettings.fractions must be above 0"),
         ({"probe": {"seeds": -1}}, "AnalysisSettings.seeds must be 1 or more, or none, got -1"),

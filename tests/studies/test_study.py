@@ -58,7 +58,7 @@ def test_every_arm_has_the_same_labels(finished: Path) -> None:
         for fraction in ("0.5", "1"):
             subsets = [
                 pd.read_csv(
-                    finished / "out" / protocol / "tiny" / f"{arm}-{fraction}-{seed}/subset.csv"
+                    finished / "out" / protocol / "tiny" / f"{arm}-{fraction}-{seed}-0/subset.csv"
                 )
                 for protocol in ("full", "frozen")
                 for arm in ("scratch", "moco")

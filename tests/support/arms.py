@@ -7,7 +7,7 @@ import numpy as np
 
 from medstrata.metrics.intervals import mean_of_models, percentile_ends, resampled_scores, score
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.paired_difference import Difference, paired_difference, permutation_test
+from medstrata.metrics.paired_difference import Difference, paired_difference
 from support.plain_metrics import predictions
 
 
@@ -54,22 +54,12 @@ def compare_arms(
     kind: TaskKind,
     patients: Any,
     *,
-    permutations: int = 2000,
     level: float = 0.95,
     **options: Any,
 ) -> Difference:
-    """Difference of two arms with its interval and test; `options` are resamples and seed."""
+    """Difference of two arms, a model a seed, on one draw; `options` are resamples and seed."""
     scores, others = (
-        arm_scores(name, target, arm, kind, patients, **options) for arm in (first, second)
+        np.stack(arm_scores(name, target, arm, kind, patients, **options))[:, None]
+        for arm in (first, second)
     )
-    p_value = permutation_test(
-        name,
-        target,
-        first,
-        second,
-        kind,
-        patients,
-        permutations=permutations,
-        seed=options.get("seed", 0),
-    )
-    return paired_difference(scores, others, p_value=p_value, level=level)
+    return paired_difference(scores, others, patients=len(np.unique(patients)), level=level)

@@ -97,7 +97,13 @@ class Patients:
             fraction,
             seed,
             protocol,
-            **{"task": self.task, "metric": primary_metric(self.kind), "test": test, **changes},
+            **{
+                "task": self.task,
+                "metric": primary_metric(self.kind),
+                "test": test,
+                "encoder_digest": f"{arm} of seed {seed}",
+                **changes,
+            },
         )
         frame = self.frame(probability)
         # An image of validation, which must not be scored.
@@ -157,13 +163,27 @@ def change_result(folder: Path, **changes: Any) -> None:
 
 
 def seeds(
-    folder: Path, patients: Patients, arm: str, skill: float, own: int, **changes: Any
+    folder: Path,
+    patients: Patients,
+    arm: str,
+    skill: float,
+    own: int,
+    *,
+    count: int = 3,
+    **changes: Any,
 ) -> None:
-    """Two seeds of an arm at 10 % of the labels."""
-    for seed in (0, 1):
-        probability = patients.predictions(skill, 10 * own + seed)
-        name = f"{arm}-{own}-{changes.get('backbone', '')}{seed}"
-        patients.run(folder / name, arm, 0.1, probability, seed=seed, **changes)
+    """Seeds of an arm on two draws of 10 % of the labels, a run in `<arm>-<own>-<seed>-<draw>`."""
+    for seed in range(count):
+        for draw in range(2):
+            probability = patients.predictions(skill, 100 * own + 10 * seed + draw)
+            patients.run(
+                folder / f"{arm}-{own}-{seed}-{draw}",
+                arm,
+                0.1,
+                probability,
+                seed=seed,
+                **{"subset_seed": draw, **changes},
+            )
 
 
 def comparison_in(folder: Path) -> Comparison[Finetune]:

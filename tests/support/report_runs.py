@@ -213,7 +213,8 @@ def finetune_run(
         records.append(record | ({"penalty": 10.0 ** (epoch - 4)} if protocol == "frozen" else {}))
     config = {"arm": arm, "fraction": fraction, "seed": seed, "protocol": protocol, "epochs": 10}
     write_run(folder, config, records, result if finished else None)
-    names = "\n".join(f"s{seed}-{i}" for i in range(round(2970 * fraction)))
+    draw = result.get("subset_seed", seed)
+    names = "\n".join(f"s{draw}-{i}" for i in range(round(2970 * fraction)))
     (folder / "subset.csv").write_text(f"sample_id\n{names}\n", encoding="utf-8")
     return folder
 

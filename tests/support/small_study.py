@@ -30,8 +30,8 @@ TINY: dict[str, Any] = {
         "contrastive": {"queue_size": 16, "key_part_size": 0},
     },
     "protocols": {
-        "full": {"settings": {"epochs": 1, "min_steps": 2, "resamples": 50}},
-        "frozen": {"settings": {"resamples": 50}},
+        "full": {"settings": {"epochs": 1, "min_steps": 2, "resamples": 50}, "draws": 1},
+        "frozen": {"settings": {"resamples": 50}, "draws": 1},
     },
     "validation": {"same": []},
     "probe": None,

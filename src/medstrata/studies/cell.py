@@ -95,7 +95,7 @@ def _evaluate(
         "features": features,
         "resume": True,
     }
-    seeds = {"seed": cell.seed, "subset_seed": cell.seed}
+    seeds = {"seed": cell.seed, "subset_seed": cell.draw}
     if cell.kind == "atlas":
         atlas(encoder, store, data.task, folder, settings.atlas_settings(cell.data), **common)
         return

@@ -109,7 +109,10 @@ class _Costs:
         if cell.kind == "reuse":
             return 3 * split["test"] * forward + 5 * _OVERHEAD_SECONDS
         # Features are extracted once for an encoder and kept.
-        sharing = len(self._settings.fractions) * self._settings.seeds
+        settings = self._settings
+        sharing = len(settings.fractions)
+        if "frozen" in settings.protocols:
+            sharing = sum(settings.draws("frozen", fraction) for fraction in settings.fractions)
         return sum(split.values()) * forward / sharing + _OVERHEAD_SECONDS
 
     def bytes(self, cell: StudyCell) -> int:

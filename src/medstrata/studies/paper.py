@@ -93,7 +93,7 @@ class ReproductionSettings:
         batch_size: Of pre-training.
         tuning_epochs: Of full fine-tuning.
         fractions: Shares of the labels: '[0.01, 0.1, 1]'.
-        seeds: Of fine-tuning.
+        seeds: Of pre-training, of the weights of `scratch` and of fine-tuning.
         split: Name of a ready-made split of the data set.
         imagenet: Add this arm: `imagenet`, which needs the network, or `imagenet=FILE`.
     """

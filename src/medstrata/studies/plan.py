@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ class StudyCell:
         fraction: Of the labels, where labels are used.
         validation: Which validation labels choose, where a classifier is trained.
         seed: Of this piece of work.
+        draw: Which draw of the labels, where labels are used.
         needs: Folders of the cells that must be finished before.
         config: Everything that decides the outcome, as plain values.
     """
@@ -37,13 +39,14 @@ class StudyCell:
     fraction: float | None = None
     validation: Validation = "full"
     seed: int = 0
+    draw: int = 0
     needs: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def folder(self) -> str:
         """Where it ends, within the study's folder."""
-        folder = _folder(self.kind, self.data, self.arm, self.fraction, self.seed)
+        folder = _folder(self.kind, self.data, self.arm, self.fraction, self.seed, self.draw)
         return folder if self.validation == "full" else folder.replace("/", "_same/", 1)
 
     @property
@@ -59,16 +62,24 @@ class StudyCell:
             words.append("of validation too")
         if self.kind != "prepare":
             words.append(f"seed {self.seed}")
+        if self.fraction is not None and self.fraction < 1:
+            words.append(f"draw {self.draw}")
         return " ".join(word for word in words if word)
 
 
 def _folder(
-    kind: CellKind, data: str, arm: str = "", fraction: float | None = None, seed: int = 0
+    kind: CellKind,
+    data: str,
+    arm: str = "",
+    fraction: float | None = None,
+    seed: int = 0,
+    draw: int = 0,
 ) -> str:
     if kind == "prepare":
         return f"stores/{data}.store"
-    share = "" if fraction is None else f"-{fraction:g}"
-    return f"{kind}/{data}/{arm}{share}-{seed}"
+    if fraction is None:
+        return f"{kind}/{data}/{arm}-{seed}"
+    return f"{kind}/{data}/{arm}-{fraction:g}-{seed}-{draw}"
 
 
 def input_digests(settings: StudySettings, root: Path) -> dict[str, str]:
@@ -140,7 +151,7 @@ class _Planner:
                 yield self._cell("prepare", name, config=dict(data.prepare))
 
     def _pretrain_cells(self) -> Iterator[StudyCell]:
-        for seed in range(self.settings.pretrain_seeds):
+        for seed in range(self.settings.seeds):
             for data in self.settings.data:
                 for arm in self.settings.arms:
                     settings = self.settings.pretraining(data, arm, seed)
@@ -148,16 +159,22 @@ class _Planner:
                         yield self._cell("pretrain", data, arm, seed=seed, config=asdict(settings))
 
     def _finetune_cells(self) -> Iterator[StudyCell]:
-        # Seed by seed, so that the table is whole early and its means settle later.
-        for seed in range(self.settings.seeds):
-            for protocol in sorted(self.settings.protocols):
-                for data in self.settings.data:
-                    for validation, fraction in self._choices():
-                        for arm in self.settings.arms:
-                            config = {**self.tuning[data, protocol], "validation": validation}
-                            yield self._cell(
-                                protocol, data, arm, fraction, seed, config, validation
-                            )
+        settings = self.settings
+        columns = [
+            (protocol, data, validation, fraction)
+            for protocol in sorted(settings.protocols)
+            for data in settings.data
+            for validation, fraction in self._choices()
+        ]
+        most = max(settings.draws(protocol, fraction) for protocol, *_, fraction in columns)
+        # Seed by seed, draw by draw, so that the table is whole early and its means settle later.
+        for seed, draw in product(range(settings.seeds), range(most)):
+            for protocol, data, validation, fraction in columns:
+                config = {**self.tuning[data, protocol], "validation": validation}
+                for arm in settings.arms:
+                    started = seed < settings.starts(protocol, arm)
+                    if started and draw < settings.draws(protocol, fraction):
+                        yield self._cell(protocol, data, arm, fraction, seed, draw, config)
 
     def _choices(self) -> Iterator[tuple[Validation, float]]:
         for validation, fractions in self.settings.validations().items():
@@ -173,25 +190,28 @@ class _Planner:
                     tuned = kind != "reuse" or "full" in self.settings.protocols
                     if chosen is not None and tuned:
                         config = {**chosen.settings, "legacy": self.settings.legacy}
-                        labels = [(None, 0)] if kind == "atlas" else self._labels_of(chosen)
-                        for fraction, seed in labels:
-                            yield self._cell(kind, data, arm, fraction, seed, config)
+                        labels = [(None, 0, 0)] if kind == "atlas" else self._labels_of(chosen)
+                        for fraction, seed, draw in labels:
+                            yield self._cell(kind, data, arm, fraction, seed, draw, config)
 
-    def _labels_of(self, chosen: AnalysisSettings) -> Iterator[tuple[float, int]]:
+    def _labels_of(self, chosen: AnalysisSettings) -> Iterator[tuple[float, int, int]]:
+        """Fraction, seed and draw; the draw is one that is fine-tuned on as well."""
+        protocol = max(self.settings.protocols)  # `full`, where there is
         for fraction in chosen.fractions or self.settings.fractions:
+            draws = self.settings.draws(protocol, fraction)
             for seed in range(min(chosen.seeds or self.settings.seeds, self.settings.seeds)):
-                yield fraction, seed
+                yield fraction, seed, seed % draws
 
     def _needs(
-        self, kind: CellKind, data: str, arm: str, fraction: float | None, seed: int
+        self, kind: CellKind, data: str, arm: str, fraction: float | None, seed: int, draw: int
     ) -> Iterator[str]:
         """The store that is made first, the pre-training it starts from, the tuned network."""
         if kind != "prepare" and self.settings.data[data].prepare is not None:
             yield _folder("prepare", data)
         if kind not in ("prepare", "pretrain") and self.settings.arms[arm].recipe is not None:
-            yield _folder("pretrain", data, arm, seed=seed % self.settings.pretrain_seeds)
+            yield _folder("pretrain", data, arm, seed=seed)
         if kind == "reuse":
-            yield _folder("full", data, arm, fraction, seed)
+            yield _folder("full", data, arm, fraction, seed, draw)
 
     def _cell(
         self,
@@ -200,8 +220,8 @@ class _Planner:
         arm: str = "",
         fraction: float | None = None,
         seed: int = 0,
+        draw: int = 0,
         config: dict[str, Any] | None = None,
-        validation: Validation = "full",
     ) -> StudyCell:
         """A cell whose `config` also says on which images, by which encoder, and after what."""
         chosen = self.settings.data[data]
@@ -218,15 +238,16 @@ class _Planner:
             if (encoder := arms.encoder_on(data)) is not None:
                 config |= self._digest("encoder", str(encoder))
             config |= {"task": chosen.task, "kind": chosen.kind}
-        needs = tuple(self._needs(kind, data, arm, fraction, seed))
+        needs = tuple(self._needs(kind, data, arm, fraction, seed, draw))
         config["after"] = {one: self.known[one].digest for one in needs}
         cell = StudyCell(
             kind=kind,
             data=data,
             arm=arm,
             fraction=fraction,
-            validation=validation,
+            validation=config.get("validation", "full"),
             seed=seed,
+            draw=draw,
             needs=needs,
             config=json.loads(json.dumps(config)),
         )

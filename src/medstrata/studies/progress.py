@@ -148,7 +148,7 @@ def _alike(cell: StudyCell) -> list[tuple[object, ...]]:
 
 
 class Scores:
-    """Test scores by data set, protocol, arm and fraction, a number for each seed."""
+    """Test scores by data set, protocol, arm and fraction, a number for each run."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, str, str], dict[str, dict[float, list[float]]]] = {}
@@ -169,7 +169,7 @@ class Scores:
         return f"{result['metric']} {_score(result):.3f}, "
 
     def tables(self) -> list[Table]:
-        """A table for each data set and protocol: arms by fractions, mean over seeds so far."""
+        """A table for each data set and protocol: arms by fractions, mean over runs so far."""
         made = []
         for (data, protocol, metric), arms in self._values.items():
             fractions = sorted({one for scores in arms.values() for one in scores})
@@ -190,7 +190,7 @@ def _score(result: Mapping[str, Any]) -> float:
 def _mean(values: list[float]) -> str:
     if not values:
         return "-"
-    several = f" ({len(values)} seeds)" if len(values) > 1 else ""
+    several = f" ({len(values)} runs)" if len(values) > 1 else ""
     return f"{sum(values) / len(values):.3f}{several}"
 
 

@@ -27,6 +27,10 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError, require, require_choices
 from medstrata.runtime.settings import parse_settings, replace_settings
 
+# Draws of the labels where a study does not say. A score from few labels hangs on which they are,
+# and one more read-out of frozen features costs next to nothing.
+_FEW, _DRAWS, _READ_OUTS_OF_FEW = 0.05, 5, 20
+
 # What a study's `prepare` may hold beside the source and the settings.
 PREPARE_OPTIONS = ("preview", "workers", "allow_leakage", "overwrite")
 # Names of data sets and arms become folders.
@@ -115,13 +119,20 @@ class ProtocolSettings:
     Attributes:
         settings: Changes to `FinetuneSettings`, such as `epochs: 20`.
         grid: Setting -> values to try; each cell keeps the combination that validates best.
+        draws: Draws of the labels, each scored with every seed: one number, or one for each of
+            some fractions. Where it is silent, 20 of frozen read-outs at 5 % of the labels and
+            below, and 5 of all else. All labels are drawn once.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     grid: dict[str, list[Any]] = field(default_factory=dict)
+    draws: int | dict[float, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_choices(self)
+        numbers = self.draws.values() if isinstance(self.draws, dict) else [self.draws]
+        if any(number < 1 for number in numbers):
+            raise ValueError(f"draws must be 1 or more, got {min(numbers)}")
         empty = [name for name, values in self.grid.items() if not values]
         if empty:
             raise ValueError(f"grid.{empty[0]} lists no value")
@@ -147,7 +158,8 @@ class AnalysisSettings:
 
     Attributes:
         fractions: Label fractions, each one of the study's; none takes them all.
-        seeds: How many of the study's seeds, from the first; none takes them all.
+        seeds: How many of the study's seeds, from the first, each with the label draw of its own
+            number; none takes them all.
         settings: Changes to the analysis' own settings.
     """
 
@@ -164,7 +176,7 @@ class AnalysisSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """A study: every arm on every data set, with the same labels, at every fraction and seed.
+    """A study: every arm on every data set, at every fraction, seed and draw of the labels.
 
     Attributes:
         title: Heading of the report.
@@ -172,9 +184,8 @@ class StudySettings:
         data: Name -> data set.
         arms: Name -> arm.
         fractions: Shares of the labels, each above 0 up to 1.
-        seeds: Seeds 0, 1, ... of fine-tuning; each has its own choice of labels.
-        pretrain_seeds: Seeds 0, 1, ... of pre-training; fine-tuning seed s starts from run s
-            modulo this.
+        seeds: Seeds 0, 1, ... of all that is random but the labels: pre-training, the weights of
+            `scratch`, fine-tuning. A report says that an arm is better from three on.
         pretrain: Changes to every recipe, such as `steps: 8000`.
         protocols: `full`, `frozen` or both.
         validation: Which validation labels choose, at which fractions.
@@ -190,7 +201,6 @@ class StudySettings:
     backbone: str = "resnet50"
     fractions: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
     seeds: int = 3
-    pretrain_seeds: int = 1
     pretrain: dict[str, Any] = field(default_factory=dict)
     protocols: dict[FinetuneProtocol, ProtocolSettings] = field(
         default_factory=lambda: {"full": ProtocolSettings(), "frozen": ProtocolSettings()}
@@ -215,8 +225,7 @@ class StudySettings:
             )
         if wrong := [one for one in self.fractions if not 0 < one <= 1]:
             raise ValueError(f"fractions must be above 0 and at most 1, got {wrong[0]}")
-        for name in ("seeds", "pretrain_seeds"):
-            require(getattr(self, name) >= 1, self, name, "1 or more")
+        require(self.seeds >= 1, self, "seeds", "1 or more")
         self._check_validation()
         self._check_cells()
 
@@ -251,6 +260,12 @@ class StudySettings:
             lacking = set(chosen.fractions or ()) - set(self.fractions) if chosen else set()
             if lacking:
                 raise ValueError(f"{name}.fractions: {min(lacking)} is not among the study's")
+        for protocol, settings in self.protocols.items():
+            named = settings.draws if isinstance(settings.draws, dict) else ()
+            if lost := set(named) - set(self.fractions):
+                raise ValueError(
+                    f"protocols.{protocol}.draws: {min(lost)} is not among the fractions"
+                )
         for name in self.data:
             for protocol in self.protocols:
                 self.finetune(name, protocol)
@@ -259,6 +274,22 @@ class StudySettings:
             self.probing(name)
             self.atlas_settings(name)
         self.reuse_settings()
+
+    def draws(self, protocol: FinetuneProtocol, fraction: float) -> int:
+        """How often a share of the labels is drawn under a protocol."""
+        if fraction == 1:
+            return 1
+        given = self.protocols[protocol].draws
+        if not isinstance(given, dict):
+            return given
+        cheap = protocol == "frozen" and fraction <= _FEW
+        return given.get(fraction, _READ_OUTS_OF_FEW if cheap else _DRAWS)
+
+    def starts(self, protocol: FinetuneProtocol, arm: str) -> int:
+        """How many seeds an arm is scored with: of a ready encoder that is kept frozen, one."""
+        encoder = self.arms[arm].encoder
+        ready = encoder is not None and EncoderSpec.parse(encoder).kind != "scratch"
+        return 1 if ready and protocol == "frozen" else self.seeds
 
     def pretraining(self, data: str, arm: str, seed: int) -> PretrainSettings | None:
         """Settings of one arm's pre-training on one data set, None for a ready encoder.

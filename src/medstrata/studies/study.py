@@ -60,7 +60,7 @@ def study(
     jobs: int = 1,
     **settings: Any,
 ) -> Study:
-    """Compare encoders on one data set: same labels, several fractions and seeds, both protocols.
+    """Compare encoders on one data set: the same labels, in several shares and draws, and seeds.
 
     Started again it goes on where it was. Cells run in processes of their own, so a script that
     calls this needs the guard `if __name__ == "__main__":` around the call.
@@ -72,7 +72,8 @@ def study(
             run, or the name of a recipe to be pre-trained first.
         out: Folder of the study.
         fractions: Shares of the labels, each above 0 up to 1.
-        seeds: Seeds of fine-tuning, each with its own choice of labels.
+        seeds: Seeds of pre-training, of the weights of `scratch` and of fine-tuning; each is scored
+            with every draw of the labels.
         jobs: Cells that run at a time.
         settings: Anything else that `StudySettings` knows, such as `backbone="resnet18"`.
 

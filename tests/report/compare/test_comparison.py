@@ -8,7 +8,7 @@ import pytest
 from medstrata.report.compare.comparison import best, comparisons
 from medstrata.report.read.results import Finetune, Probe
 from medstrata.report.read.runs import collect
-from medstrata.report.render.seed_summary import Summary
+from medstrata.report.render.run_summary import Summary
 from support.layer_runs import probe_run
 from support.predicted_runs import comparisons_in
 from support.report_runs import finetune_run
@@ -26,7 +26,7 @@ def summary_with(tmp_path: Path, values: list[float], metric: str = "macro_auroc
 def test_summary_by_hand(tmp_path):
     summary = summary_with(tmp_path, [0.9, 0.5, 0.7])
     assert summary.value == pytest.approx(0.7)
-    assert summary.seeds == (0.5, 0.7, 0.9)
+    assert summary.runs == (0.5, 0.7, 0.9)
     assert summary.interval == pytest.approx((0.6, 0.9))
     assert summary.reach == pytest.approx((0.5, 0.9))
 
@@ -39,7 +39,7 @@ def test_even_number_of_seeds_takes_the_worse_interval(tmp_path, metric, worse):
 
 def scored(value: float, low: float | None = None, high: float | None = None) -> Summary:
     interval = None if low is None or high is None else (low, high)
-    return Summary(value=value, seeds=(value,), interval=interval)
+    return Summary(value=value, runs=(value,), interval=interval)
 
 
 def test_best_follows_the_direction_of_the_metric():
@@ -55,7 +55,7 @@ def test_duplicates_are_named_not_averaged(tmp_path):
     runs = collect([tmp_path]).of(Finetune)
     (found,), notes = comparisons(runs)
     assert [run.files.folder.name for run in found.every] == ["a"]
-    assert "same arm, task, protocol, fraction and seed" in notes[0].why
+    assert "same arm, task, protocol, fraction, seed and labels" in notes[0].why
     (both,), notes = comparisons([runs[0], replace(runs[0], seed=7)])
     assert (len(both.every), notes) == (2, [])
 
@@ -65,7 +65,7 @@ def test_the_same_cell_twice_is_shown_once(tmp_path):
     probe_run(tmp_path / "b", "moco", 0.1)
     (comparison,), (note,) = comparisons(collect([tmp_path]).of(Probe))
     assert len(comparison.every) == 1
-    assert "the same arm, task, protocol, fraction and seed as" in note.why
+    assert "the same arm, task, protocol, fraction, seed and labels as" in note.why
 
 
 def test_other_images_are_another_place(tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.report.compare.conclusions import conclusions
+from medstrata.report.compare.conclusions import conclusions, leader
 from medstrata.report.compare.differences import ContrastFamily, families
 from support.predicted_runs import comparison_in, seeds
 
@@ -21,7 +21,7 @@ def test_identical_arms_do_not_differ(tmp_path, patients):
     (family,) = families_of(tmp_path)
     contrast = family.contrasts["moco", 0.1]
     assert (contrast.difference.value, contrast.difference.p_value, contrast.adjusted) == (0, 1, 1)
-    assert (contrast.difference.per_seed, contrast.better) == ((0.0, 0.0), 0)
+    assert (contrast.seeds, contrast.draws, contrast.better) == ((3, 3), 2, 0)
 
 
 def test_better_and_worse_arms_are_found_and_said(tmp_path, patients):
@@ -48,7 +48,7 @@ def test_better_and_worse_arms_are_found_and_said(tmp_path, patients):
 
 def test_nothing_is_claimed_of_arms_that_differ_by_chance(tmp_path, patients):
     for arm in ("moco", "moco_bt"):
-        seeds(tmp_path, patients, arm, 1.0, own=len(arm))
+        seeds(tmp_path, patients, arm, 1.0, own=10 + len(arm))
     found = families_of(tmp_path)
     assert found[0].contrasts["moco_bt", 0.1].better == 0
     comparison = comparison_in(tmp_path)
@@ -56,14 +56,46 @@ def test_nothing_is_claimed_of_arms_that_differ_by_chance(tmp_path, patients):
     assert said.endswith("Against plain MoCo, moco_bt is not clearly apart.")
 
 
-def test_only_seeds_with_the_same_labels_are_paired(tmp_path, patients):
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "one pre-training run"), (2, "2 pre-training runs")]
+)
+def test_few_pretraining_runs_get_no_verdict_whatever_their_p(tmp_path, patients, count, words):
+    seeds(tmp_path, patients, "scratch", 0.0, 0)
+    seeds(tmp_path, patients, "moco", 6.0, 1, count=count)
+    comparison = comparison_in(tmp_path)
+    (family,) = found = families(comparison)
+    contrast = family.contrasts["moco", 0.1]
+    assert contrast.adjusted < 0.05
+    assert (contrast.better, contrast.seeds, contrast.draws) == (0, (count, 3), 2)
+    ((_, said),) = conclusions(comparison, found)
+    assert f"Against scratch, no verdict on moco: {words} of moco." in said
+    assert leader(found, 0.1, ["moco"]) == f"No verdict against scratch: {words} of moco."
+    assert "clearly" not in said
+
+
+def test_one_draw_of_few_labels_gets_no_verdict_and_one_of_all_does(tmp_path, patients):
+    for arm, skill in {"scratch": 0.0, "moco": 6.0}.items():
+        for fraction in (0.1, 1.0):
+            for seed in range(3):
+                probability = patients.predictions(skill, seed)
+                name = f"{arm}-{fraction}-{seed}"
+                patients.run(tmp_path / name, arm, fraction, probability, seed=seed, subset_seed=0)
+    (family,) = families_of(tmp_path)
+    few, whole = (family.contrasts["moco", fraction] for fraction in (0.1, 1.0))
+    assert (few.too_few, few.better) == ("one draw of the labels", 0)
+    assert (whole.too_few, whole.better, whole.seeds) == ("", 1, (3, 3))
+
+
+def test_only_draws_of_the_same_labels_are_paired(tmp_path, patients):
     for arm in ("scratch", "moco"):
         seeds(tmp_path, patients, arm, 1.0, own=len(arm))
-    subset = tmp_path / "moco-4-1/subset.csv"
-    subset.write_text(subset.read_text() + "another\n")
+    for seed in range(3):
+        subset = tmp_path / f"moco-4-{seed}-1/subset.csv"
+        subset.write_text(subset.read_text() + "another\n")
     (family,) = families_of(tmp_path)
-    assert family.contrasts["moco", 0.1].seeds == (0,)
-    (tmp_path / "moco-4-0/predictions.parquet").unlink()
+    assert family.contrasts["moco", 0.1].draws == 1
+    for seed in range(3):
+        (tmp_path / f"moco-4-{seed}-0/predictions.parquet").unlink()
     (family,) = families_of(tmp_path)
     assert not family.contrasts
     assert f"no paired difference at 10{THIN}%" in family.notes[0].why

@@ -66,10 +66,12 @@ def test_a_difference_is_that_of_the_scores(comparison: Comparison) -> None:
             - scores.loc[(row.baseline, row.fraction), "value"]
         )
         assert row.difference == pytest.approx(apart, abs=1e-12)
-        assert row.seeds == 3
+        assert (row.seeds, row.baseline_seeds, row.draws) == (3, 3, 3)
+        assert row.too_few == ""
+        assert row.df >= 1
 
 
 def test_scores_are_means_with_an_interval_of_the_mean(comparison: Comparison) -> None:
     frame = score_frame([comparison])
     assert (frame["low"] <= frame["high"]).all()
-    assert (frame["seeds"] == 3).all()
+    assert (frame["runs"] == 3).all()

@@ -121,7 +121,7 @@ def test_summary_has_the_interval_of_the_mean(tmp_path):
         )
         assert summary.of_mean
         assert (summary.value, *summary.interval) == pytest.approx(expected)
-        assert summary.spread == pytest.approx(np.std(summary.seeds, ddof=1))
+        assert summary.spread == pytest.approx(np.std(summary.runs, ddof=1))
     (folders[0] / "predictions.parquet").unlink()
     summary = comparison_in(tmp_path).column(0.1, "macro_auroc")["moco"]
     assert not summary.of_mean

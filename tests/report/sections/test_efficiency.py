@@ -8,15 +8,15 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 
 
 def test_efficiency_in_words():
-    reached = Efficiency(fraction=0.0312, low=0.01, high=None, reached=0.9)
-    entry = share_cell(reached, smallest=0.01)
+    reached = Efficiency(fraction=0.0312, low=0.01, high=None)
+    entry = share_cell(reached, smallest=0.01, too_few="one seed of scratch")
     assert entry.text == f"3.1{THIN}%"
     assert entry.number == 0.0312
     assert entry.notes == (
         f"95{THIN}%: ≤ 1{THIN}% to beyond all",
-        f"reached in 90{THIN}% of resamples",
+        "no verdict: one seed of scratch",
     )
-    never = share_cell(Efficiency(fraction=None, low=None, high=None, reached=0.0), smallest=0.01)
+    never = share_cell(Efficiency(fraction=None, low=None, high=None), smallest=0.01, too_few="")
     assert (never.text, never.number) == ("not reached", None)
 
 

@@ -11,12 +11,12 @@ from support.predicted_runs import (
 
 
 def test_legacy_figures_stand_beside_the_right_ones(tmp_path, patients):
-    seeds(tmp_path, patients, "moco", 1.0, 0)
+    seeds(tmp_path, patients, "moco", 1.0, 0, count=1)
     assert not legacy_section([comparison_in(tmp_path)]).parts
-    for seed in (0, 1):
-        interval = {"macro_auroc": {"value": 0.5, "low": 0.4 + seed, "high": 0.6 + seed}}
-        legacy = {"last_epoch": {"macro_auroc": 0.5 + seed}, "interval": interval}
-        change_result(tmp_path / f"moco-0-{seed}", legacy=legacy)
+    for draw in (0, 1):
+        interval = {"macro_auroc": {"value": 0.5, "low": 0.4 + draw, "high": 0.6 + draw}}
+        legacy = {"last_epoch": {"macro_auroc": 0.5 + draw}, "interval": interval}
+        change_result(tmp_path / f"moco-0-0-{draw}", legacy=legacy)
     comparison = comparison_in(tmp_path)
     section = legacy_section([comparison])
     assert "not to be used" in section.title

@@ -46,7 +46,8 @@ def test_probing_tells_where_an_arm_is_level_with_its_end(tmp_path):
     late = dict(zip(READ, map(stage, (0.60, 0.62, 0.70, 0.80, 0.9)), strict=True))
     for arm, stages in (("early", early), ("late", late)):
         test = {"images": 9, "patients": 9, "resamples": 9, "stages": stages}
-        probe_run(tmp_path / arm, arm, 0.1, test=test)
+        for seed in range(3):
+            probe_run(tmp_path / f"{arm}{seed}", arm, 0.1, seed, test=test)
     parts = probing_of(tmp_path, "early", "late")
     sentences = said(parts)
     assert sentences["Level with the last stage"] == "early at stage2; late at stage4."
@@ -92,7 +93,7 @@ def test_probing_has_the_interval_of_the_mean(tmp_path):
         assert not any("median" in note for note in cell.notes)
     (tmp_path / "run1/predictions.parquet").unlink()
     assert row()[2].interval == (0.0, 1.0)
-    assert "interval of the median seed" in row()[2].notes
+    assert "interval of the median run" in row()[2].notes
     assert "no predictions.parquet" in write(tmp_path, tmp_path / "r.html").text
 
 
@@ -102,10 +103,11 @@ def test_errors_are_read_the_other_way(tmp_path):
 
     stages = dict(zip(READ, map(stage, (0.4, 0.3, 0.21, 0.2, 0.2)), strict=True))
     test = {"images": 9, "patients": 9, "resamples": 9, "stages": stages}
-    probe_run(tmp_path / "run", "moco", 0.1, metric="brier", test=test)
     flat = {name: stage(0.4) for name in READ}
     other = {"images": 9, "patients": 9, "resamples": 9, "stages": flat}
-    probe_run(tmp_path / "flat", "scratch", 0.1, metric="brier", test=other)
+    for seed in range(3):
+        probe_run(tmp_path / f"run{seed}", "moco", 0.1, seed, metric="brier", test=test)
+        probe_run(tmp_path / f"flat{seed}", "scratch", 0.1, seed, metric="brier", test=other)
     sentences = said(probing_of(tmp_path, "moco", "scratch"))
     assert sentences["Level with the last stage"] == "scratch at stage1; moco at stage3."
     assert sentences["stage3"].startswith(
@@ -126,4 +128,4 @@ def test_probing_table_holds_the_numbers(page, root):
     ]
     text = section(page, "Layer-wise probing", "Feature reuse How alike")
     mean, low, high = (f"{one:.3f}" for one in (sum(scores) / 2, min(scores), max(scores)))
-    assert re.search(rf"{mean}.{{0,80}}2 seeds: {low} to {high}", text)
+    assert re.search(rf"{mean}.{{0,80}}2 runs: {low} to {high}", text)

@@ -12,11 +12,11 @@ def test_results_table_holds_the_numbers(page, root):
     cell = (
         f"{sum(one['value'] for one in scores) / 2:.3f} "
         f"[{worse['low']:.3f}, {worse['high']:.3f}] "
-        "interval of the median seed "
-        f"2 seeds: sd {(high - low) / 2**0.5:.3f}, {low:.3f} to {high:.3f}"
+        "interval of the median run "
+        f"2 runs: sd {(high - low) / 2**0.5:.3f}, {low:.3f} to {high:.3f}"
     )
     assert cell in page.text
-    assert "30 images, 22 patients" in page.text
+    assert "30 images of 22 patients" in page.text
 
 
 def test_best_is_marked_by_word_once_a_column(page):

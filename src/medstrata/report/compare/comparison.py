@@ -11,7 +11,7 @@ from medstrata.report.read.facts import EvaluationRun, ReportNote, Score, StoreF
 from medstrata.report.read.predictions import Predictions, read_predictions
 from medstrata.report.read.results import TUNED, Finetune, Probe
 from medstrata.report.render.formatting import protocol_clause, protocol_name, score_text, slug
-from medstrata.report.render.seed_summary import Summary
+from medstrata.report.render.run_summary import Summary
 from medstrata.report.render.tables import unique_names
 
 RunT = TypeVar("RunT", bound=EvaluationRun)
@@ -29,7 +29,7 @@ class Comparison(Generic[RunT]):
         name: Of this comparison in the names of files.
         protocol: Empty for kinds of runs that have none.
         metrics: What the runs of every protocol were judged by, then their other metrics.
-        runs: (arm, fraction) -> one run per seed.
+        runs: (arm, fraction) -> its runs, one for each seed and draw of the labels.
         read_outs: Predictions of each classifier of the runs, by the names of
             `EvaluationRun.read_outs`.
     """
@@ -125,7 +125,7 @@ class Comparison(Generic[RunT]):
     def summarise(
         self, runs: Sequence[EvaluationRun], metric: str, read_out: str = TUNED
     ) -> Summary | None:
-        """Bring the seeds of one cell together; None where no run has the score."""
+        """Bring the runs of one cell together; None where no run has the score."""
         scores = {
             run.files.name: score
             for run in runs
@@ -140,22 +140,22 @@ class Comparison(Generic[RunT]):
 def summary_of(
     scores: Sequence[Score], metric: str, of_mean: tuple[float, float] | None = None
 ) -> Summary | None:
-    """Bring the scores of several seeds together; None where there is none.
+    """Bring the scores of several runs together; None where there is none.
 
     Args:
-        scores: One a seed.
+        scores: One a run.
         metric: Tells which of them is the worse.
         of_mean: The interval of their mean, where it is known.
     """
     if not scores:
         return None
-    # From worst to best, so that an even number of seeds takes the worse of the middle two.
+    # From worst to best, so that an even number of runs takes the worse of the middle two.
     sign = -1 if metric in LOWER_IS_BETTER else 1
     ordered = sorted(scores, key=lambda score: sign * score.value)
     values = sorted(score.value for score in scores)
     return Summary(
         value=sum(values) / len(values),
-        seeds=tuple(values),
+        runs=tuple(values),
         interval=of_mean or ordered[(len(ordered) - 1) // 2].interval,
         of_mean=of_mean is not None,
     )
@@ -195,12 +195,12 @@ def comparisons(runs: Sequence[RunT]) -> tuple[tuple[Comparison[RunT], ...], lis
     kept: dict[tuple[object, ...], RunT] = {}
     notes = []
     for run in runs:
-        cell = (*_alike(run), run.arm, run.backbone, run.protocol, run.fraction, run.seed)
+        cell = (*_alike(run), run.arm, run.backbone, run.protocol, run.fraction, *run.cell)
         earlier = kept.setdefault(cell, run)
         if earlier is not run:
             why = (
-                f"the same arm, task, protocol, fraction and seed as {earlier.files.name}: left "
-                "out; give its arm another name or another seed to see both"
+                f"the same arm, task, protocol, fraction, seed and labels as {earlier.files.name}: "
+                "left out; give its arm another name or another seed to see both"
             )
             notes.append(ReportNote(what=run.files.name, why=why))
     groups = [list(group) for _, group in groupby(sorted(kept.values(), key=_alike), key=_alike)]

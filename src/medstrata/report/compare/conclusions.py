@@ -1,9 +1,9 @@
 """What comparisons show, in sentences.
 
-An arm counts as better or worse than a baseline only by their paired difference: its interval
-over patients leaves out 0 and its p-value, adjusted by Holm's method, is below 0.05. Where there
-is none, two arms count as apart only when neither their intervals over patients nor their scores
-over seeds touch, which is stricter.
+An arm counts as better or worse than a baseline only by their paired difference: its p-value,
+adjusted by Holm's method, is below 0.05, and there are seeds and draws of the labels enough to tell
+how others would do. Where there is none, two arms count as apart only when neither their intervals
+over patients nor the scores of their runs touch, three or more of each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,10 @@ from medstrata.report.render.formatting import (
     score_text,
     signed,
 )
-from medstrata.report.render.seed_summary import Summary
+from medstrata.report.render.run_summary import Summary
 
 PLAIN = "moco"  # the arm without an intermediate loss
+_RUNS_NEEDED = 3
 
 
 def conclusions(
@@ -40,9 +41,9 @@ def _finding(column: Mapping[str, Summary], metric: str, paired: str) -> str:
     if len(column) == 1:
         ((arm, only),) = column.items()
         return f"Only {arm} {score_text(only.value)}: nothing to compare with."
-    alone = [arm for arm in ranked(column, metric) if len(column[arm].seeds) == 1]
-    seeds = f" One seed only: {listed(alone) if len(alone) < len(column) else 'every arm'}."
-    return f"{places_taken(column, metric, paired)}{seeds if alone else ''}"
+    alone = [arm for arm in ranked(column, metric) if len(column[arm].runs) == 1]
+    runs = f" One run only: {listed(alone) if len(alone) < len(column) else 'every arm'}."
+    return f"{places_taken(column, metric, paired)}{runs if alone else ''}"
 
 
 def places_taken(column: Mapping[str, Summary], metric: str, paired: str = "") -> str:
@@ -74,9 +75,10 @@ def _against(families: Sequence[ContrastFamily], fraction: float) -> str:
             for sign, word in ((1, "better"), (-1, "worse"))
             if (clear := _with_differences(there, sign))
         ]
-        rest = [arm for arm, one in there.items() if not one.better]
+        rest = [arm for arm, one in there.items() if not one.better and not one.too_few]
         if rest:
             parts.append(f"{listed(rest)} {_is(rest)} not clearly apart")
+        parts += [f"no verdict on {listed(arms)}: {why}" for why, arms in _without(there).items()]
         if parts:
             against.append(f"Against {_named(family)}, {'; '.join(parts)}.")
     return " ".join(against)
@@ -97,7 +99,20 @@ def leader(families: Sequence[ContrastFamily], fraction: float, leaders: Sequenc
         for sign, phrase in phrases.items()
         if (names := _with_differences(contrasts, sign))
     ]
-    return f"It is {'; '.join(parts)}."
+    sentences = [f"It is {'; '.join(parts)}."] if parts else []
+    sentences += [
+        f"No verdict against {listed(names)}: {why}." for why, names in _without(contrasts).items()
+    ]
+    return " ".join(sentences)
+
+
+def _without(contrasts: Mapping[str, Contrast]) -> dict[str, list[str]]:
+    """What there is too little of for a verdict -> the names of the contrasts without one."""
+    names: dict[str, list[str]] = {}
+    for name, one in contrasts.items():
+        if one.too_few:
+            names.setdefault(one.too_few, []).append(name)
+    return names
 
 
 def _with_differences(contrasts: Mapping[str, Contrast], better: int) -> list[str]:
@@ -105,7 +120,7 @@ def _with_differences(contrasts: Mapping[str, Contrast], better: int) -> list[st
     return [
         f"{name} ({signed(one.difference.value)})"
         for name, one in contrasts.items()
-        if one.better == better
+        if one.better == better and not one.too_few
     ]
 
 
@@ -122,6 +137,8 @@ def standing(column: Mapping[str, Summary], order: Sequence[str]) -> str:
     first, others = order[0], list(order[1:])
     if any(summary.interval is None for summary in column.values()):
         return "An interval is missing for at least one arm, so nothing is said about chance."
+    if any(len(summary.runs) < _RUNS_NEEDED for summary in column.values()):
+        return "Fewer than three runs of at least one arm: no verdict."
     overlapping = meeting(column, order)
     clear = [arm for arm in others if arm not in overlapping]
     owner = f"The interval of {first}"

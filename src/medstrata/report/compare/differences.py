@@ -1,16 +1,14 @@
-"""Paired differences between arms: the same patients, the same labelled images, seed by seed."""
+"""Paired differences between arms: the same patients, and the same draws of the labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from medstrata.metrics.metric import LOWER_IS_BETTER
-from medstrata.metrics.paired_difference import (
-    Difference,
-    holm,
-    paired_difference,
-    permutation_test,
-)
+from medstrata.metrics.paired_difference import Difference, holm, paired_difference
 from medstrata.report.compare.comparison import Comparison
+from medstrata.report.compare.run_grid import RunGrid, paired_grids
 from medstrata.report.read.facts import ReportNote
 from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
@@ -19,8 +17,6 @@ from medstrata.runtime.console import progress_bar
 
 # Arms that others are held against, in the order of their tables.
 BASELINES = ("scratch", "imagenet", "moco")
-# So many permutations that Holm's correction leaves the smallest p-value far below 0.05.
-_PERMUTATIONS, _PER_CONTRAST = 2000, 100
 ALPHA = 0.05
 
 
@@ -29,16 +25,21 @@ class Contrast:
     """An arm against a baseline at one fraction.
 
     Attributes:
-        seeds: Those that both have with the same labelled images.
         difference: Score of the arm less that of the baseline.
         adjusted: The p-value after Holm's correction over the family.
+        seeds: How many the arm and the baseline have.
+        draws: Draws of the labels that both have.
+        too_few: What there is too little of for a verdict, as "one pre-training run of moco"; else
+            empty.
         better: 1 where the arm is clearly better, -1 where it is clearly worse, else 0: clearly
-            means an adjusted p-value below 0.05 and an interval without 0.
+            means an adjusted p-value below 0.05, and enough seeds and draws.
     """
 
-    seeds: tuple[int, ...]
     difference: Difference
     adjusted: float
+    seeds: tuple[int, int]
+    draws: int
+    too_few: str
     better: int
 
 
@@ -101,35 +102,48 @@ def paired_differences(
     return paired
 
 
-def matched(
+def paired_runs(
     comparison: Comparison[Finetune], arm: str, baseline: str, fraction: float
-) -> tuple[list[Finetune], list[Finetune]]:
-    """Runs of the seeds that both have, with predictions, on the same labelled images."""
-    by_seed = {run.seed: run for run in comparison.predicted(baseline, fraction)}
-    pairs = [
-        (run, other)
-        for run in comparison.predicted(arm, fraction)
-        if (other := by_seed.get(run.seed)) is not None and run.labelled == other.labelled
-    ]
-    return [first for first, _ in pairs], [second for _, second in pairs]
+) -> tuple[RunGrid, RunGrid] | None:
+    """Their runs with predictions, on the draws of the labels that both have."""
+    return paired_grids(
+        comparison.predicted(arm, fraction), comparison.predicted(baseline, fraction)
+    )
+
+
+def difference_of(
+    comparison: Comparison[Finetune], grids: tuple[RunGrid, RunGrid], *, same_draws: bool = True
+) -> Difference | None:
+    """By the main metric; None where that is not defined, or of too few patients."""
+    predictions, metric = comparison.predictions, comparison.metric
+    if not predictions.knows(metric):
+        return None
+    first, second = (grid.scores(predictions, metric) for grid in grids)
+    patients = len(np.unique(predictions.patient_ids))
+    try:
+        return paired_difference(
+            first, second, patients=patients, same_draws=same_draws, level=LEVEL
+        )
+    except ValueError:
+        return None
 
 
 def _family(
     comparison: Comparison[Finetune], baseline: str, others: Sequence[str]
 ) -> ContrastFamily:
-    pairs: dict[tuple[str, float], tuple[list[Finetune], list[Finetune]]] = {}
+    pairs: dict[tuple[str, float], tuple[RunGrid, RunGrid]] = {}
     notes = []
     for arm in others:
         lost = []
         for fraction in comparison.fractions:
-            pair = matched(comparison, arm, baseline, fraction)
-            if pair[0]:
+            pair = paired_runs(comparison, arm, baseline, fraction)
+            if pair is not None:
                 pairs[arm, fraction] = pair
             elif {arm, baseline} <= comparison.at(fraction).keys():
                 lost.append(percent(fraction))
         if lost:
             why = (
-                f"no paired difference at {listed(lost)} of the labels: no seed of both has "
+                f"no paired difference at {listed(lost)} of the labels: no runs of both have "
                 "predictions and the same labelled images"
             )
             notes.append(ReportNote(what=f"{comparison.clause}: {arm} against {baseline}", why=why))
@@ -145,52 +159,26 @@ def _family(
 
 
 def _contrasts(
-    comparison: Comparison[Finetune],
-    pairs: Mapping[tuple[str, float], tuple[list[Finetune], list[Finetune]]],
+    comparison: Comparison[Finetune], pairs: Mapping[tuple[str, float], tuple[RunGrid, RunGrid]]
 ) -> dict[tuple[str, float], Contrast]:
-    if not comparison.predictions.knows(comparison.metric):
-        return {}
-    permutations = max(_PERMUTATIONS, _PER_CONTRAST * len(pairs))
-    differences: dict[tuple[str, float], Difference] = {}
-    for cell, (firsts, seconds) in pairs.items():
-        try:
-            differences[cell] = _difference(comparison, firsts, seconds, permutations)
-        except ValueError:  # not defined in any resample: too few patients of a class
-            continue
+    differences = {
+        cell: difference
+        for cell, grids in pairs.items()
+        if (difference := difference_of(comparison, grids)) is not None
+    }
     adjusted = holm([difference.p_value for difference in differences.values()])
-    return {
-        cell: Contrast(
-            seeds=tuple(run.seed for run in pairs[cell][0]),
+    contrasts = {}
+    for (cell, difference), p_value in zip(differences.items(), adjusted, strict=True):
+        first, second = pairs[cell]
+        too_few = first.too_few or second.too_few
+        higher = difference.value > 0
+        better = 1 if higher != (comparison.metric in LOWER_IS_BETTER) else -1
+        contrasts[cell] = Contrast(
             difference=difference,
             adjusted=p_value,
-            better=_direction(difference, p_value, comparison.metric),
+            seeds=(first.seeds, second.seeds),
+            draws=first.draws,
+            too_few=too_few,
+            better=better if p_value < ALPHA and not too_few else 0,
         )
-        for (cell, difference), p_value in zip(differences.items(), adjusted, strict=True)
-    }
-
-
-def _difference(
-    comparison: Comparison[Finetune],
-    firsts: Sequence[Finetune],
-    seconds: Sequence[Finetune],
-    permutations: int,
-) -> Difference:
-    predictions, metric = comparison.predictions, comparison.metric
-    scores, others = (predictions.scores(metric, runs) for runs in (firsts, seconds))
-    p_value = permutation_test(
-        metric,
-        predictions.target,
-        predictions.of(firsts),
-        predictions.of(seconds),
-        predictions.kind,
-        predictions.patient_ids,
-        permutations=permutations,
-    )
-    return paired_difference(scores, others, p_value=p_value, level=LEVEL)
-
-
-def _direction(difference: Difference, adjusted: float, metric: str) -> int:
-    if adjusted >= ALPHA or difference.low <= 0 <= difference.high:
-        return 0
-    higher = difference.low > 0
-    return 1 if higher != (metric in LOWER_IS_BETTER) else -1
+    return contrasts

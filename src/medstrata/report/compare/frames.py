@@ -24,8 +24,8 @@ def read_comparisons(runs: Sequence[Path]) -> tuple[Comparison[Finetune], ...]:
 def score_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
     """A row for each store, task, protocol, arm, fraction and metric.
 
-    Columns `value` (mean over seeds), `low` and `high` (95 % interval of that mean over patients),
-    `seeds` (how many) and `sd` (over seeds; NaN of one).
+    Columns `value` (mean over runs), `low` and `high` (95 % interval of that mean over patients),
+    `runs` (how many) and `sd` (over runs; NaN of one).
     """
     rows = [
         {
@@ -36,7 +36,7 @@ def score_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
             "value": summary.value,
             "low": summary.interval[0] if summary.interval else None,
             "high": summary.interval[1] if summary.interval else None,
-            "seeds": len(summary.seeds),
+            "runs": len(summary.runs),
             "sd": summary.spread,
         }
         for comparison in compared
@@ -50,8 +50,10 @@ def score_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
 def difference_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
     """A row for each arm against each baseline, at each fraction: the main metric, paired.
 
-    Columns `difference`, `low` and `high` (95 % interval over patients), `p` (permutation test),
-    `p_adjusted` (Holm, over all rows of the same store, task, protocol and baseline) and `seeds`.
+    Columns `difference`, `low`, `high` (95 % interval), `p` and `df` (degrees of freedom), over
+    patients, seeds and draws of the labels; `p_adjusted` (Holm, over all rows of the same store,
+    task, protocol and baseline); `seeds`, `baseline_seeds` and `draws` (how many); `too_few` (what
+    there is too little of for a verdict, else empty).
     """
     rows = [
         {
@@ -65,7 +67,11 @@ def difference_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
             "high": contrast.difference.high,
             "p": contrast.difference.p_value,
             "p_adjusted": contrast.adjusted,
-            "seeds": len(contrast.seeds),
+            "df": contrast.difference.degrees_of_freedom,
+            "seeds": contrast.seeds[0],
+            "baseline_seeds": contrast.seeds[1],
+            "draws": contrast.draws,
+            "too_few": contrast.too_few,
         }
         for comparison in compared
         for family in families(comparison)

@@ -1,6 +1,6 @@
 """What is missing from a set of runs, or makes its comparisons less than fair, in words."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from medstrata.report.compare.comparison import Comparison, RunT, by_place
@@ -8,10 +8,11 @@ from medstrata.report.compare.differences import BASELINES, ContrastFamily, iden
 from medstrata.report.compare.stages import stage_order
 from medstrata.report.read.facts import EvaluationRun, ReportNote
 from medstrata.report.read.results import READ_OUTS, Atlas, Finetune, Pretrain, Probe, Reuse
-from medstrata.report.render.formatting import listed, metric_name, percent
+from medstrata.report.render.formatting import counted, listed, metric_name, percent
 
 # (task, store) -> arms that any run there is about, in order.
 Expected = dict[tuple[str, str], dict[str, None]]
+_NAMED = 5  # cells that are named; of more their number is given
 
 
 def score_gaps(
@@ -45,25 +46,42 @@ def score_gaps(
 
 
 def _holes(what: str, comparison: Comparison[RunT], arms: Iterable[str]) -> Iterator[ReportNote]:
-    """Arms without a run, and cells of fraction and seed that one arm lacks and another has."""
+    """Arms without a run, and cells of fraction, seed and draw that one arm has and another not."""
     absent = [arm for arm in arms if arm not in comparison.arms]
     if absent:
         yield ReportNote(what=f"{what}: {listed(absent)}", why="no finished run")
-    seeds = {run.seed for run in comparison.every}
     for arm in comparison.arms:
-        named, cells = f"{what}: {arm}", comparison.of(arm)
+        cells = comparison.of(arm)
         empty = [percent(one) for one in comparison.fractions if one not in cells]
         if empty:
-            yield ReportNote(what=named, why=f"no finished run at {listed(empty)} of the labels")
-        for fraction, runs in cells.items():
-            lost = [str(seed) for seed in sorted(seeds - {run.seed for run in runs})]
+            why = f"no finished run at {listed(empty)} of the labels"
+            yield ReportNote(what=f"{what}: {arm}", why=why)
+    for fraction in comparison.fractions:
+        cells_there = comparison.at(fraction)
+        wanted = {_numbers(run) for runs in cells_there.values() for run in runs}
+        for arm, runs in cells_there.items():
+            lost = wanted - {_numbers(run) for run in runs}
+            if isinstance(first := runs[0], Finetune) and first.is_fixed:
+                lost = {one for one in lost if one[0] == first.seed}
             if lost:
                 # An atlas uses no labels.
-                at = "" if isinstance(runs[0], Atlas) else f" at {percent(fraction)} of the labels"
-                of = f"seed{'' if len(lost) == 1 else 's'} {listed(lost)}"
-                yield ReportNote(
-                    what=named, why=f"no finished run of {of}{at}; the mean is of the rest"
-                )
+                at = "" if isinstance(first, Atlas) else f" at {percent(fraction)} of the labels"
+                why = f"no finished run of {_cells_named(lost)}{at}; the mean is of the rest"
+                yield ReportNote(what=f"{what}: {arm}", why=why)
+
+
+def _numbers(run: EvaluationRun) -> tuple[int, int | None]:
+    """Seed and, where it is not the seed's own, draw of the labels."""
+    draw = run.subset_seed if isinstance(run, Finetune) else None
+    return run.seed, None if draw == run.seed else draw
+
+
+def _cells_named(cells: Collection[tuple[int, int | None]]) -> str:
+    """Seeds and draws, in words."""
+    if any(draw is not None for _, draw in cells):
+        named = [f"seed {seed} on draw {seed if draw is None else draw}" for seed, draw in cells]
+        return listed(sorted(named)) if len(named) <= _NAMED else counted(len(named), "cell")
+    return f"seed{'' if len(cells) == 1 else 's'} {listed(sorted(str(seed) for seed, _ in cells))}"
 
 
 def _unscored(comparison: Comparison[Finetune]) -> Iterator[ReportNote]:
@@ -76,14 +94,15 @@ def _unscored(comparison: Comparison[Finetune]) -> Iterator[ReportNote]:
 
 
 def _unlike_subsets(comparison: Comparison[Finetune]) -> Iterator[ReportNote]:
-    """Arms of one fraction and seed must have been given the same labelled images."""
+    """Arms of one fraction and draw must have been given the same labelled images."""
     labelled_images: dict[tuple[float, int], set[object]] = {}
     for run in comparison.every:
-        labelled_images.setdefault((run.fraction, run.seed), set()).add(run.labelled)
-    for (fraction, seed), subsets in sorted(labelled_images.items()):
+        draw = run.seed if run.subset_seed is None else run.subset_seed
+        labelled_images.setdefault((run.fraction, draw), set()).add(run.labelled)
+    for (fraction, draw), subsets in sorted(labelled_images.items()):
         if len(subsets) > 1:
             yield ReportNote(
-                what=f"{comparison.clause}: {percent(fraction)}, seed {seed}",
+                what=f"{comparison.clause}: {percent(fraction)}, draw {draw} of the labels",
                 why="arms were given different labelled images: their difference is not the "
                 "encoder's alone",
             )

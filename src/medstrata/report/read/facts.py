@@ -96,6 +96,11 @@ class EvaluationRun(Run):
             raise ValueError(f"fraction {self.fraction} is not above 0 and at most 1")
 
     @property
+    def cell(self) -> tuple[object, ...]:
+        """What tells it from other runs of its arm on the same share of the labels."""
+        return (self.seed,)
+
+    @property
     def tested(self) -> tuple[object, ...]:
         """How it was judged; only runs judged alike can be compared."""
         return ()

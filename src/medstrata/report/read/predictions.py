@@ -50,14 +50,13 @@ class Predictions:
     patient_ids: NDArray[Any]
     probability: Mapping[str, Floats]
     notes: tuple[ReportNote, ...]
-    _resampled: dict[tuple[str, str], Floats] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    _scores: dict[tuple[str, str], Floats] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def draws(self) -> Draws:
-        """The resamples of the patients, the same for every run and metric."""
-        return patient_draws(self.patient_ids, len(self.patient_ids), RESAMPLES, seed=0)
+        """The samples as they are, then the resamples of the patients, the same for every run."""
+        drawn = patient_draws(self.patient_ids, len(self.patient_ids), RESAMPLES, seed=0)
+        return Draws(np.concatenate([np.ones_like(drawn.counts[:1]), drawn.counts]), drawn.groups)
 
     def cover(self, runs: Sequence[EvaluationRun]) -> bool:
         """Whether there is a run, and every one has predictions."""
@@ -75,33 +74,24 @@ class Predictions:
         """Whether the metric can be computed for this kind of task."""
         return self.kind in _KINDS and metric in metrics_of_kind(self.kind)
 
-    def resampled(self, metric: str, runs: Sequence[EvaluationRun]) -> Floats:
-        """Mean score of runs on resampled patients, (R,); the same patients for every run."""
-        for run in runs:
-            key = (metric, run.files.name)
-            if key not in self._resampled:
-                (probability,) = self.of([run])
-                scored = METRICS[metric](self.target, probability, self.kind, self.draws)
-                self._resampled[key] = scored
-        return mean_of_models([self._resampled[metric, run.files.name] for run in runs])
-
     def scores(self, metric: str, runs: Sequence[EvaluationRun]) -> list[Floats]:
         """Scores of each run, as they are and then of each resample: (1 + R,) a run.
 
-        Raises:
-            ValueError: the score of a run is not defined.
+        NaN stands for what is not defined.
         """
-        plain = (score(metric, self.target, one, self.kind) for one in self.of(runs))
-        return [
-            np.append(value, self.resampled(metric, [run]))
-            for value, run in zip(plain, runs, strict=True)
-        ]
+        for run in runs:
+            key = (metric, run.files.name)
+            if key not in self._scores:
+                (probability,) = self.of([run])
+                scored = METRICS[metric](self.target, probability, self.kind, self.draws)
+                self._scores[key] = scored
+        return [self._scores[metric, run.files.name] for run in runs]
 
     def interval(self, metric: str, runs: Sequence[EvaluationRun]) -> tuple[float, float] | None:
         """The 95 % interval over patients of the mean score of runs; None where undefined."""
         if not self.cover(runs) or not self.knows(metric):
             return None
-        return ends(self.resampled(metric, runs))
+        return ends(mean_of_models(self.scores(metric, runs))[1:])
 
 
 def ends(drawn: Floats) -> tuple[float, float] | None:

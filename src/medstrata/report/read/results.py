@@ -62,7 +62,9 @@ class Finetune(EvaluationRun):
 
     `labels` counts those used to `train`, to choose by (`val`) and in `all`; empty in old runs.
     `legacy` holds figures as the paper's code computes them, empty unless the run was asked for
-    them; `chosen` what validation chose, by the names it has in the records of the run.
+        them; `chosen` what validation chose, by the names it has in the records of the run;
+        `encoder_digest` tells the encoder it began with from others, `subset_seed` the draw of
+    its labels.
     """
 
     protocol: str = field()
@@ -73,8 +75,32 @@ class Finetune(EvaluationRun):
     test: HeldOutScores
     seconds: float
     device: str
+    encoder_digest: str | None = None
+    subset_seed: int | None = None
     legacy: Mapping[str, Any] = field(default_factory=dict)
     chosen: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cell(self) -> tuple[object, ...]:
+        """Its seed, its draw of the labels and its encoder."""
+        return self.seed, self.subset_seed, self.encoder_digest
+
+    @property
+    def origin(self) -> object:
+        """What it rests on besides its labels; equal for runs that had the same luck in it.
+
+        That is one pre-training, or one set of random weights. ImageNet's weights are one encoder,
+        which is taken as it is: its runs differ by the seed of fine-tuning.
+        """
+        if self.encoder.kind == "imagenet":
+            return self.seed
+        by_name = (str(self.encoder), self.seed if self.encoder.kind == "scratch" else None)
+        return self.encoder_digest or by_name
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it leaves nothing to chance but its labels: a frozen encoder of ImageNet."""
+        return self.encoder.kind == "imagenet" and self.protocol.startswith("frozen")
 
     @property
     def start(self) -> str:

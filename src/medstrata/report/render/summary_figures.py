@@ -22,7 +22,7 @@ from medstrata.report.render.figures import (
     set_ticks,
 )
 from medstrata.report.render.formatting import percent
-from medstrata.report.render.seed_summary import Summary
+from medstrata.report.render.run_summary import Summary
 
 # (Arm, stage) -> summary.
 Curves = Mapping[tuple[str, str], Summary]
@@ -145,6 +145,6 @@ def _draw_arm(
     for x, one in zip(places, summaries, strict=True):
         if one is not None and one.interval is not None:
             draw_line(axes, style, [x, x], one.interval, lw=1.2, marker="_", ms=5)
-        if one is not None and len(one.seeds) > 1:
+        if one is not None and len(one.runs) > 1:
             rings = {"marker": "o", "ms": 3.2, "mfc": "none", "mew": 0.9, "ls": "none"}
-            draw_line(axes, style, [x] * len(one.seeds), one.seeds, **rings)
+            draw_line(axes, style, [x] * len(one.runs), one.runs, **rings)

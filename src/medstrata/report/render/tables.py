@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from medstrata.report.render.formatting import percent, score_text
-from medstrata.report.render.seed_summary import Summary
+from medstrata.report.render.run_summary import Summary
 
 Key = TypeVar("Key")
 

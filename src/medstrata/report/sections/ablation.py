@@ -232,5 +232,5 @@ def _differing(setting: LossSetting, options: set[str]) -> tuple[str, ...]:
 
 def _score_cell(comparison: Comparison[Finetune], runs: Sequence[Finetune]) -> TableCell:
     summary = comparison.summarise(runs, comparison.metric)
-    number = len(summary.seeds) if summary else 0
+    number = len(summary.runs) if summary else 0
     return summary_cell(summary, counted(number, "run"))

@@ -6,7 +6,7 @@ from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.stages import of_seeds
 from medstrata.report.read.results import Atlas, Spectrum
 from medstrata.report.render.formatting import span
-from medstrata.report.render.seed_summary import mean_summary
+from medstrata.report.render.run_summary import mean_summary
 from medstrata.report.render.summary_figures import Curves
 from medstrata.report.render.tables import Table, TableCell, arm_table, number_cell
 
@@ -90,5 +90,5 @@ def agreement_table(comparison: Comparison[Atlas], name: str) -> Table:
 def _agreement(seeds: Sequence[float]) -> TableCell:
     summary = mean_summary(seeds)
     # A chance may be the same for every seed.
-    several = summary.seeds[0] < summary.seeds[-1]
-    return number_cell(summary.value, *(summary.seeds_notes(narrow=True) if several else ()))
+    several = summary.runs[0] < summary.runs[-1]
+    return number_cell(summary.value, *(summary.runs_notes(narrow=True) if several else ()))

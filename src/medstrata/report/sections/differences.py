@@ -1,6 +1,7 @@
 """Paired differences as the page shows them: a table and a forest plot for each baseline."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import get_args
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from medstrata.metrics.metric import LOWER_IS_BETTER
+from medstrata.metrics.paired_difference import Source
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.differences import ALPHA, Contrast, ContrastFamily
 from medstrata.report.read.predictions import LEVEL, RESAMPLES
@@ -35,8 +37,6 @@ from medstrata.report.render.parts import Part, Pictures
 from medstrata.report.render.tables import Table, TableCell, arm_cell, labels_head, number_cell
 from medstrata.report.sections.section import Section, headed_parts
 
-_SEEDS_NAMED = 5  # per-seed differences are listed up to this many, else their range is given
-
 
 def differences_section(
     comparisons: Sequence[Comparison[Finetune]],
@@ -54,14 +54,15 @@ def differences_section(
         anchor="differences",
         title="Paired differences to the baselines",
         short="Differences",
-        lead="All arms are scored on the same patients and, seed by seed, were given the same "
+        lead="All arms are scored on the same patients and, draw by draw, were given the same "
         "labelled images, so much of what moves a score moves both sides alike and drops out of "
-        "their difference. Each entry is the arm's mean score over seeds less the baseline's, "
-        f"with its {percent(LEVEL)} interval from {RESAMPLES:,} resamples of the test patients; p "
-        "comes from exchanging the two arms' predictions patient by patient; the adjusted p is "
-        "Holm's, over all differences of its table. Clear: the adjusted p is below "
-        f"{ALPHA} and the interval leaves out 0. Interval and p speak of other patients; the "
-        "seeds' own differences show how much hangs on the labelled images and the start.",
+        "their difference. Each entry is the arm's mean score over seeds and draws of the labels "
+        f"less the baseline's. Its {percent(LEVEL)} interval and p speak of other test patients "
+        f"({RESAMPLES:,} resamples), other seeds (of pre-training, or of random weights) and other "
+        "draws, as far as there are several; the last line says how much of the variance each "
+        "makes up. The adjusted p is Holm's, over all differences of its table. Clear: the "
+        f"adjusted p is below {ALPHA}. There is no verdict from one draw of the labels, nor from "
+        "fewer than three seeds of an arm; ImageNet's weights are taken as they are.",
         parts=headed_parts(comparisons, lambda one: _parts(one, paired[one.name], styles)),
     )
 
@@ -92,8 +93,8 @@ def _parts(
         key=[arm for arm in comparison.arms if arm in drawn],
         layout="pair from-top" if len(named) > 1 else "",
         caption=f"Difference in {metric_name(comparison.metric)} to each baseline, {side} of the "
-        f"line being better. Bars: {percent(LEVEL)} interval over patients. Filled: clear after "
-        "Holm's correction; open: not.",
+        f"line being better. Bars: {percent(LEVEL)} interval. Filled: clear after Holm's "
+        "correction; open: not, or no verdict.",
     )
 
 
@@ -125,22 +126,21 @@ def _contrast_cell(contrast: Contrast | None) -> TableCell:
         return TableCell(text="no pair")
     difference = contrast.difference
     verdict = {1: ", clearly better", -1: ", clearly worse", 0: ""}[contrast.better]
+    shares = ", ".join(
+        f"{source} {percent(round(share, 2))}"
+        for source in get_args(Source)
+        if (share := difference.share(source))
+    )
     return number_cell(
         difference.value,
         f"p {p_text(difference.p_value)}, adjusted {p_text(contrast.adjusted)}{verdict}",
-        _seeds(difference.per_seed),
+        *([f"no verdict: {contrast.too_few}"] if contrast.too_few else []),
+        f"{contrast.seeds[0]} against {counted(contrast.seeds[1], 'seed')}, "
+        f"{counted(contrast.draws, 'draw')}",
+        *([f"variance: {shares}"] if shares else []),
         interval=(difference.low, difference.high),
         write=signed,
     )
-
-
-def _seeds(per_seed: Sequence[float]) -> str:
-    if len(per_seed) == 1:
-        return "one seed"
-    if len(per_seed) > _SEEDS_NAMED:
-        ends = f"{signed(min(per_seed))} to {signed(max(per_seed))}"
-        return f"{len(per_seed)} seeds: {ends}"
-    return f"seeds {', '.join(signed(one) for one in per_seed)}"
 
 
 def _forest(

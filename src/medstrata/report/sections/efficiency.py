@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from medstrata.metrics.label_efficiency import Efficiency, label_efficiency
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison
-from medstrata.report.compare.differences import identity
-from medstrata.report.read.predictions import LEVEL, RESAMPLES
+from medstrata.report.compare.differences import difference_of, identity
+from medstrata.report.compare.run_grid import run_grid
+from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import metric_name, percent, score_text
 from medstrata.report.render.tables import Table, TableCell, arm_table
@@ -23,12 +24,12 @@ def efficiency_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
         title="Label efficiency",
         short="Label efficiency",
         lead="The share of the labels with which an arm scores what a reference arm scores with "
-        "all of them. Between the shares studied the mean score over seeds is taken to rise along "
-        "a straight line in the logarithm of the share; the smallest share at which the line meets "
-        "the reference is given. Where the smallest share studied is enough already, less may be "
-        f"too: such an entry begins with ≤. The {percent(LEVEL)} interval is over patients "
-        f"({RESAMPLES:,} resamples, the same for both arms); an open end means that the reference "
-        "was not reached in that many of them.",
+        "all of them. Between the shares studied the difference of the mean scores is taken to run "
+        "along a straight line in the logarithm of the share; the smallest share at which it "
+        "reaches 0 is given. Where the smallest share studied is enough already, less may be too: "
+        f"such an entry begins with ≤. The {percent(LEVEL)} interval holds the shares at which the "
+        "difference may be 0, given other patients, seeds and draws of the labels; an open end "
+        "means that even with all labels it may lie below.",
         parts=headed_parts(comparisons, _efficiency_tables),
     )
 
@@ -66,33 +67,43 @@ def _efficiency_tables(comparison: Comparison[Finetune]) -> Iterator[Table]:
 
 
 def _efficiency_cell(comparison: Comparison[Finetune], arm: str, reference: str) -> TableCell:
-    predictions = comparison.predictions
     studied = {
-        one: runs for one in comparison.fractions if (runs := comparison.predicted(arm, one))
+        one: grid
+        for one in comparison.fractions
+        if (grid := run_grid(comparison.predicted(arm, one))) is not None
     }
     if arm == reference:
         return TableCell(text="the reference")
     # From one share alone nothing can be said about fewer labels.
     if len(studied) < 2:
         return TableCell(text="too few shares")
-    try:
-        efficiency = label_efficiency(
-            {one: predictions.scores(comparison.metric, runs) for one, runs in studied.items()},
-            predictions.scores(comparison.metric, comparison.predicted(reference, 1.0)),
-            lower_is_better=comparison.metric in LOWER_IS_BETTER,
-            level=LEVEL,
-        )
-    except ValueError:  # not defined in any resample: too few patients of a class
+    goal = run_grid(comparison.predicted(reference, 1.0))
+    assert goal is not None  # else it is no reference
+    differences = {
+        one: difference
+        for one, grid in studied.items()
+        if (difference := difference_of(comparison, (grid, goal), same_draws=False)) is not None
+    }
+    if len(differences) < len(studied):
         return TableCell(text="undefined")
-    return share_cell(efficiency, min(studied))
+    lower = comparison.metric in LOWER_IS_BETTER
+    efficiency = label_efficiency(differences, lower_is_better=lower)
+    too_few = [grid.too_few for grid in (goal, *studied.values()) if grid.too_few]
+    return share_cell(efficiency, min(studied), too_few[0] if too_few else "")
 
 
-def share_cell(efficiency: Efficiency, smallest: float) -> TableCell:
-    """A share of the labels as it is read, `smallest` being the smallest share studied."""
+def share_cell(efficiency: Efficiency, smallest: float, too_few: str) -> TableCell:
+    """A share of the labels as it is read.
+
+    Args:
+        efficiency: The share.
+        smallest: The smallest share studied.
+        too_few: As `RunGrid.too_few`.
+    """
     ends = [_share(end, smallest) for end in (efficiency.low, efficiency.high)]
     notes = [] if efficiency.low is None else [f"{percent(LEVEL)}: {ends[0]} to {ends[1]}"]
-    if efficiency.reached < 1:
-        notes.append(f"reached in {percent(efficiency.reached)} of resamples")
+    if too_few:
+        notes.append(f"no verdict: {too_few}")
     if efficiency.fraction is None:
         return TableCell(text="not reached", notes=tuple(notes))
     return TableCell(

@@ -81,15 +81,18 @@ def _intermediate_losses(families: Sequence[ContrastFamily]) -> str:
         if len(fractions) == 1
         else "At the smallest share of labels of each comparison"
     )
-    better = sum(one.better > 0 for one in contrasts)
-    worse = sum(one.better < 0 for one in contrasts)
+    judged = [one for one in contrasts if not one.too_few]
+    if not judged:
+        return f"{share}, no verdict on intermediate losses: {contrasts[0].too_few}. "
+    better = sum(one.better > 0 for one in judged)
+    worse = sum(one.better < 0 for one in judged)
     if not better and not worse:
         return (
             f"{share}, no arm with an intermediate loss is clearly better or worse than plain MoCo "
-            f"({counted(len(contrasts), 'comparison')}). "
+            f"({counted(len(judged), 'comparison')}). "
         )
     parts = [
-        f"clearly {word} than plain MoCo in {number} of {counted(len(contrasts), 'comparison')}"
+        f"clearly {word} than plain MoCo in {number} of {counted(len(judged), 'comparison')}"
         for word, number in (("better", better), ("worse", worse))
         if number
     ]
@@ -105,10 +108,10 @@ def _headline(
     column = comparison.column(fraction, metric)
     order = ranked(column, metric)
     top = column[order[0]]
-    several = len(top.seeds) > 1
-    extras = [f"the mean of {len(top.seeds)} seeds"] if several else []
+    several = len(top.runs) > 1
+    extras = [f"the mean of {len(top.runs)} runs"] if several else []
     if top.interval is not None:
-        of_median = " for the median seed" if several and not top.of_mean else ""
+        of_median = " for the median run" if several and not top.of_mean else ""
         interval = interval_text(top.interval)
         extras.append(f"{percent(LEVEL)} interval over patients{of_median} {interval}")
     leaders = [arm for arm in order if arm in best(column, metric)]

@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from medstrata.metrics.metric import LOWER_IS_BETTER
-from medstrata.metrics.resampling import Floats
+from medstrata.metrics.paired_difference import Difference, average_difference
 from medstrata.report.compare.comparison import Comparison, arm_order
-from medstrata.report.compare.differences import BASELINES, identity, matched
-from medstrata.report.read.predictions import LEVEL, RESAMPLES, ends
+from medstrata.report.compare.differences import BASELINES, difference_of, identity, paired_runs
+from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import (
     metric_name,
@@ -28,7 +26,6 @@ from medstrata.report.render.tables import (
     number_cell,
 )
 from medstrata.report.sections.section import Section
-from medstrata.runtime.randomness import Stream, permutation
 
 # The comparisons of one protocol, each by its number among the data sets.
 Sets = Mapping[int, Comparison[Finetune]]
@@ -39,14 +36,14 @@ class MeanDifference:
     """An arm's gain over a baseline at one fraction, averaged over data sets.
 
     Attributes:
-        value: Mean over the data sets.
-        interval: 95 % interval of it, over the patients of each set; None where undefined.
+        mean: Over the data sets; more is better.
         parts: Number of the data set -> gain on it.
+        too_few: As of `Contrast`, of any data set.
     """
 
-    value: float
-    interval: tuple[float, float] | None
+    mean: Difference
     parts: Mapping[int, float]
+    too_few: str
 
 
 def gains_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
@@ -68,9 +65,9 @@ def gains_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
         title="Mean gain over data sets",
         short="Mean gain",
         lead="Each entry averages the differences between an arm and a baseline over the data "
-        "sets, every set counting the same; the same patients, labelled images and seeds on both "
-        f"sides. The {percent(LEVEL)} interval comes from {RESAMPLES:,} resamples of the patients "
-        "of each set. It takes the data sets as they are: it does not tell what another data set "
+        "sets, every set counting the same, as they stand in the paired differences. The "
+        f"{percent(LEVEL)} interval adds up what other patients, seeds and draws of the labels do "
+        "on each set. It takes the data sets as they are: it does not tell what another data set "
         "would show. Where the sets are judged by different metrics, their differences are "
         "averaged all the same, as points of a scale from 0 to 1.",
         parts=parts,
@@ -79,35 +76,22 @@ def gains_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
 
 def mean_difference(sets: Sets, arm: str, baseline: str, fraction: float) -> MeanDifference | None:
     """Average what an arm gains on each data set where it can be paired with the baseline."""
-    parts, drawn = {}, []
+    parts: dict[int, Difference] = {}
+    too_few = ""
     for i, comparison in sets.items():
-        on_set = _on(comparison, arm, baseline, fraction)
-        if on_set is not None:
-            parts[i] = on_set[0]
-            # In an order of its own, or resample n would draw alike from every set.
-            drawn.append(on_set[1][permutation(RESAMPLES, Stream.POOLED_RESAMPLES, i)])
+        grids = paired_runs(comparison, arm, baseline, fraction)
+        difference = grids and difference_of(comparison, grids)
+        if grids and difference:
+            lower = comparison.metric in LOWER_IS_BETTER
+            parts[i] = difference.reversed if lower else difference
+            too_few = too_few or grids[0].too_few or grids[1].too_few
     if not parts:
         return None
     return MeanDifference(
-        value=float(np.mean(list(parts.values()))),
-        interval=ends(np.mean(drawn, axis=0)),
-        parts=parts,
+        mean=average_difference(list(parts.values()), level=LEVEL),
+        parts={i: difference.value for i, difference in parts.items()},
+        too_few=too_few,
     )
-
-
-def _on(
-    comparison: Comparison[Finetune], arm: str, baseline: str, fraction: float
-) -> tuple[float, Floats] | None:
-    """The gain on one data set, and on each of its resamples; more is better."""
-    firsts, seconds = matched(comparison, arm, baseline, fraction)
-    metric, predictions = comparison.metric, comparison.predictions
-    scored = [one.value for run in (*firsts, *seconds) if (one := run.test.scores.get(metric))]
-    if not firsts or len(scored) < 2 * len(firsts) or not predictions.knows(metric):
-        return None
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    value = np.mean(scored[: len(firsts)]) - np.mean(scored[len(firsts) :])
-    drawn = predictions.resampled(metric, firsts) - predictions.resampled(metric, seconds)
-    return sign * float(value), sign * drawn
 
 
 def _baselines(sets: Sets) -> list[str]:
@@ -147,4 +131,10 @@ def _gains_table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | N
 
 def _gain_cell(gain: MeanDifference, met: Sequence[int]) -> TableCell:
     each = ", ".join(signed(gain.parts[i]) if i in gain.parts else "–" for i in met)
-    return number_cell(gain.value, each, interval=gain.interval, write=signed)
+    return number_cell(
+        gain.mean.value,
+        each,
+        *([f"no verdict: {gain.too_few}"] if gain.too_few else []),
+        interval=(gain.mean.low, gain.mean.high),
+        write=signed,
+    )

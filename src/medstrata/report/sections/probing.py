@@ -21,7 +21,7 @@ from medstrata.report.render.formatting import (
     span,
 )
 from medstrata.report.render.parts import Collapsible, DefinitionList, Heading, Part, Pictures, Text
-from medstrata.report.render.seed_summary import Summary
+from medstrata.report.render.run_summary import Summary
 from medstrata.report.render.summary_figures import common_limits, stage_figure
 from medstrata.report.render.tables import Table, TableCell, arm_cell, text_cells
 from medstrata.report.sections.results import summary_cells

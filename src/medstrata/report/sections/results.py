@@ -20,7 +20,7 @@ from medstrata.report.render.formatting import (
     slug,
 )
 from medstrata.report.render.parts import Collapsible, DefinitionList, Heading, Part, Pictures, Text
-from medstrata.report.render.seed_summary import Summary
+from medstrata.report.render.run_summary import Summary
 from medstrata.report.render.summary_figures import common_limits, fraction_figure
 from medstrata.report.render.tables import (
     Table,
@@ -33,17 +33,17 @@ from medstrata.report.render.tables import (
 from medstrata.report.sections.curves import finetune_curves
 from medstrata.report.sections.section import Section
 
-_SEVERAL_SEEDS = (
-    "Large number: mean over seeds. Two kinds of chance are kept apart. The <b>{level} interval"
-    "</b>, in brackets, is that of the mean over seeds when test patients are drawn anew: it tells "
+_SEVERAL_RUNS = (
+    "Large number: mean over runs. Two kinds of chance are kept apart. The <b>{level} interval"
+    "</b>, in brackets, is that of the mean over runs when test patients are drawn anew: it tells "
     "how far the mean would move with other patients, the trained models staying as they are. The "
-    "<b>seeds</b> line gives the standard deviation and the range of the seeds' scores: it tells "
+    "<b>runs</b> line gives the standard deviation and the range of the runs' scores: it tells "
     "how far a score moves with other labelled images and another start. Neither contains the "
-    "other. Where a run's predictions are missing, the interval is the one recorded for the seed "
-    "with the median score (with an even number of seeds, the worse of the middle two), and the "
-    "entry says so."
+    "other; the paired differences hold both. Where a run's predictions are missing, the interval "
+    "is the one recorded for the run with the median score (with an even number of runs, the worse "
+    "of the middle two), and the entry says so."
 )
-_ONE_SEED = (
+_ONE_RUN = (
     "Large number: the score of one run. The <b>{level} interval</b>, in brackets, comes from "
     "resampling test patients: it tells how far the score would move with other patients, not with "
     "other labelled images."
@@ -70,11 +70,12 @@ def findings_section(
             terms if by_fraction else Text("No run has a score."),
         ]
     note = (
-        f"Clearly better or worse: the {percent(LEVEL)} interval of the paired difference leaves "
-        "out 0, and its p-value is below 0.05 after Holm's correction over all differences to that "
-        "baseline under the same protocol. Not clearly apart does not mean equal. Where nothing "
-        "could be paired, two arms are called clear of each other only where neither their "
-        "intervals over patients nor their scores over seeds touch."
+        "Clearly better or worse: the p-value of the paired difference, which counts patients, "
+        "seeds and draws of the labels, is below 0.05 after Holm's correction over all differences "
+        "to that baseline under the same protocol, and there are three seeds or more of each arm "
+        "and several draws. Not clearly apart does not mean equal. Where nothing could be paired, "
+        "two arms of three runs or more are called clear of each other only where neither their "
+        "intervals over patients nor the scores of their runs touch."
     )
     parts.append(Text(note, "note"))
     return Section(anchor="findings", title="Findings", short="Findings", parts=parts)
@@ -84,8 +85,8 @@ def results_section(
     comparisons: Sequence[Comparison[Finetune]], styles: Mapping[str, Style]
 ) -> Section:
     """Figures, tables and training curves of every comparison."""
-    several = len({run.seed for comparison in comparisons for run in comparison.every}) > 1
-    reading = Markup(_SEVERAL_SEEDS if several else _ONE_SEED)  # noqa: S704  (both are ours)
+    several = any(len(runs) > 1 for comparison in comparisons for runs in comparison.runs.values())
+    reading = Markup(_SEVERAL_RUNS if several else _ONE_RUN)  # noqa: S704  (both are ours)
     lead = Markup(
         "<b>How to read the tables.</b> {} <b>▲ best</b> marks the best number of a column, "
         "whether or not it lies clear of the others."
@@ -108,7 +109,7 @@ def _figures(
         return
     # One range for both protocols.
     limits = common_limits(summaries)
-    seeds = "Filled markers: mean over seeds. Open circles: single seeds. " if several else ""
+    seeds = "Filled markers: mean over runs. Open circles: single runs. " if several else ""
     yield Pictures(
         plots=[
             fraction_figure(columns[one.name], styles, limits, _words(one))
@@ -173,11 +174,11 @@ def _scores_table(comparison: Comparison[Finetune], metric: str, name: str) -> T
 def summary_cells(
     column: Mapping[str, Summary], metric: str, *, narrow: bool = False
 ) -> dict[str, TableCell]:
-    """A column of scores, each with its interval, what must be known of it, and its seeds."""
+    """A column of scores, each with its interval, what must be known of it, and its runs."""
     leaders = best(column, metric)
     return {
         arm: summary_cell(
-            one, *one.interval_notes, *one.seeds_notes(narrow=narrow), best=arm in leaders
+            one, *one.interval_notes, *one.runs_notes(narrow=narrow), best=arm in leaders
         )
         for arm, one in column.items()
     }

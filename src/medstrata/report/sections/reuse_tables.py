@@ -7,7 +7,7 @@ from medstrata.report.compare.conclusions import meeting
 from medstrata.report.compare.stages import POOLED, of_seeds
 from medstrata.report.read.results import Reuse, Similarity
 from medstrata.report.render.formatting import listed, percent, score_text
-from medstrata.report.render.seed_summary import Summary, mean_summary
+from medstrata.report.render.run_summary import Summary, mean_summary
 from medstrata.report.render.tables import (
     Table,
     TableCell,
@@ -74,7 +74,7 @@ def _similarity_cell(seeds: Sequence[Similarity]) -> TableCell:
     summary = over_seeds(seeds)
     sd = mean_of_known(one.subset_sd for one in seeds)
     subsets = [] if sd is None else [f"± {score_text(sd)} over subsets"]
-    return number_cell(summary.value, *subsets, *summary.seeds_notes(narrow=True))
+    return number_cell(summary.value, *subsets, *summary.runs_notes(narrow=True))
 
 
 def measures_table(
@@ -167,7 +167,7 @@ def _over_stages(runs: Sequence[Reuse], stages: Sequence[str]) -> Summary | None
 
 
 def _apart(kept: Mapping[str, Summary], close: Sequence[str]) -> str:
-    if all(len(one.seeds) == 1 for one in kept.values()):
+    if all(len(one.runs) == 1 for one in kept.values()):
         return "One seed only: how far another would move it is not known."
     if close:
         return f"Over seeds its range meets that of {listed(close)}: their order is not settled."
