@@ -14,6 +14,7 @@ from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.recipes import RECIPES, recipe
 from medstrata.pretraining.settings import IntermediateSettings
 from medstrata.pretraining.sizing import resolve
+from medstrata.runtime.errors import MedstrataError
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -46,3 +47,27 @@ def test_ablation_is_a_setting() -> None:
         IntermediateSettings(loss="mse", weights=weights), backbone.stage_channels
     )
     assert losses.weights == {"stage3": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("batch", "size", "parts"), [(8, 64, 2), (12, 3, 4), (30, 4, 7), (3, 0, 1)]
+)
+def test_keys_are_shuffled_in_two_parts_at_least(
+    batch: int, size: int, parts: int, tiny_store: Store, tmp_path: Path
+) -> None:
+    settings = recipe(
+        "fair/moco",
+        backbone="test_resnet",
+        batch_size=batch,
+        contrastive={"key_part_size": size},
+    )
+    settings = resolve(settings, tiny_store, len(tiny_store))
+    training = build(Accelerator(cpu=True), settings, tiny_store, tiny_store.rows(), tmp_path)
+    assert training.model.key_sub_batches == parts
+
+
+def test_too_few_images_to_be_shuffled_are_refused(tiny_store: Store, tmp_path: Path) -> None:
+    settings = recipe("fair/moco", backbone="test_resnet", batch_size=3)
+    settings = resolve(settings, tiny_store, len(tiny_store))
+    with pytest.raises(MedstrataError, match="3 images a process cannot be shuffled in 2 parts"):
+        build(Accelerator(cpu=True), settings, tiny_store, tiny_store.rows(), tmp_path)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from medstrata.data.view_settings import chosen_views
 from support.small_study import tiny
 
 
@@ -37,3 +38,20 @@ def test_a_wrong_study_is_refused_in_one_line(changes: dict[str, Any], message: 
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(".", r"\.")) as caught:
         tiny(**changes)
     assert "\n" not in str(caught.value)
+
+
+def test_the_modality_of_a_set_brings_its_views_and_other_changes_stand() -> None:
+    study = tiny(
+        arms={"ours": {"recipe": "recommended"}},
+        pretrain={"steps": 9},
+        data={
+            "chest": {"store": "c", "task": "t", "pretrain": {"modality": "chest"}},
+            "other": {"store": "o", "task": "t", "views": {"size": 24}},
+        },
+    )
+    chest, other = (study.pretraining(name, "ours", 0) for name in ("chest", "other"))
+    assert chest is not None
+    assert other is not None
+    assert (chest.views, chest.intermediate.loss) == (chosen_views("chest"), "mse")
+    assert (other.views, other.intermediate.loss) == (chosen_views(None, 24), "barlow_twins")
+    assert chest.steps == other.steps == 9
