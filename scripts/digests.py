@@ -297,7 +297,10 @@ def run(step: Step, root: Path) -> None:
     command = [sys.executable, "-m", "medstrata", *shlex.split(step.command)]
     folder = root / step.name
     folder.parent.mkdir(parents=True, exist_ok=True)
+    key = root / "patient.key"  # the same for all time, as hashes of patients are in digests
+    key.write_bytes(bytes(32))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment["MEDSTRATA_PATIENT_KEY"] = str(key)
     start: dict[str, Any] = {"cwd": root, "env": environment, "text": True}
     start |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if step.cut:
