@@ -87,7 +87,7 @@ def run_decoding(folder: Path, channels: int) -> Callable[[], None]:
         out = folder.with_suffix(".parts")
         shutil.rmtree(out, ignore_errors=True)
         (out / "parts").mkdir(parents=True)
-        write_shards(from_folder(folder), out, form, b"salt", workers=1)
+        write_shards(from_folder(folder), out, form, workers=1)
 
     return run
 
