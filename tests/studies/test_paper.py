@@ -54,6 +54,7 @@ def quick_reproduction(modality: Any, *given: Any, **named: Any) -> dict[str, An
         study["arms"] = {name: study["arms"][name] for name in ("scratch", "moco_bt")}
     for protocol in study["protocols"].values():
         protocol["settings"]["resamples"] = 20
+        protocol["draws"] = 1
     few = {"probe": {"resamples": 20}, "reuse": {"subsets": 4}, "atlas": {"queries": 2}}
     return study | {name: {"settings": settings} for name, settings in few.items()}
 

@@ -158,8 +158,9 @@ def reproduction(
         "seeds": chosen.seeds,
         "pretrain": {name: value for name, value in pretrain.items() if value is not None},
         "protocols": {
-            "full": {"settings": tuning},
-            "frozen": {"settings": {"layer": "pooled"} if papers else {}},
+            # The authors drew each share of the labels once.
+            "full": {"settings": tuning, **({"draws": 1} if papers else {})},
+            "frozen": {"settings": {"layer": "pooled"}, "draws": 1} if papers else {"settings": {}},
         },
         "legacy": papers,
     }
