@@ -54,7 +54,19 @@ def test_printed_settings_are_a_config_that_trains_the_same(
     (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
     expected = trained(folder, tmp_path, *recipe)
     assert expected["recipe"] == "fair/moco_bt"
-    assert trained(folder, tmp_path, "--config", tmp_path / "c.yaml") == expected
+    for option in ("--config", "--recipe"):
+        assert trained(folder, tmp_path, option, tmp_path / "c.yaml") == expected
+
+
+def test_help_shows_the_recipe_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave("pretrain", "--recipe", "paper/chest/moco", "--help") == 0
+    assert "default: 200)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_one_stage_of_the_weights_may_be_changed_alone(folder: Path, tmp_path: Path) -> None:
+    words = ("--recipe", "fair/moco_mse", "--intermediate.weights.stage1", "0.5")
+    weights = trained(folder, tmp_path, *words)["intermediate"]["weights"]
+    assert weights == {"stage1": 0.5, "stage2": 0.25, "stage3": 0.25, "stage4": 0.25}
 
 
 def test_a_config_may_name_a_recipe_and_change_some_of_it(folder: Path, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Recipes are as shipped, and what is changed in one reaches it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from medstrata.data.view_settings import Modality, chosen_views
-from medstrata.pretraining.recipes import RECIPES, recipe
+from medstrata.pretraining.recipes import RECIPES, recipe, settings_from
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -81,6 +82,31 @@ def test_a_modality_brings_its_views_and_the_recommended_loss(
     assert (settings.modality, settings.intermediate.loss) == (modality, loss)
     fair = recipe("fair/moco", modality=modality, views={"horizontal_flip": 0.25})
     assert fair.views == replace(chosen_views(modality), horizontal_flip=0.25)
+
+
+def test_of_several_sets_of_changes_the_last_word_stands_and_the_last_modality_comes_first() -> (
+    None
+):
+    settings = settings_from(
+        "fair/moco",
+        {"modality": "retina", "steps": 9, "views": {"horizontal_flip": 0.25}},
+        {"modality": "histopathology", "epochs": 2},
+        {},
+    )
+    assert (settings.epochs, settings.steps, settings.modality) == (2, None, "histopathology")
+    assert settings.views == replace(chosen_views("histopathology"), horizontal_flip=0.25)
+
+
+def test_a_file_is_changed_as_a_recipe_is_and_keeps_its_own_views(tmp_path: Path) -> None:
+    file = str(tmp_path / "own.yaml")
+    Path(file).write_text("recipe: fair/moco\nepochs: 3\nstore: s\nviews: {size: 40}\n")
+    settings = recipe(file, steps=9)
+    assert settings == recipe("fair/moco", steps=9, views={"size": 40})
+    with pytest.raises(ValueError, match=r"own\.yaml has its own views"):
+        recipe(file, modality="chest")
+    Path(file).write_text("epoch: 3\n")
+    with pytest.raises(ValueError, match=r"own\.yaml: no setting 'epoch'; there are .*epochs"):
+        recipe(file)
 
 
 def test_a_modality_that_is_not_the_papers_is_refused() -> None:

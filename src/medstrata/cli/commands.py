@@ -27,7 +27,8 @@ class Command:
     """One command; its code is the module of its name, imported only when it is wanted.
 
     The module's docstring is what `--help` says; `add_arguments(parser)` declares what the command
-    takes, `run(arguments)` does it. Optional: `defaults(words)`, values of what is not given.
+    takes, `run(arguments)` does it. Optional: `defaults(parser, words)`, values of what the words
+    leave out.
 
     Attributes:
         name: As it is typed.
@@ -66,9 +67,9 @@ class Command:
         """
         words = [_underscored(word) for word in words]
         parser = self.parser()
-        if hasattr(self.module, "defaults"):
-            parser.set_defaults(self.module.defaults(words))
         try:
+            if hasattr(self.module, "defaults"):
+                parser.set_defaults(self.module.defaults(parser, words))
             arguments = parser.instantiate(parser.parse_args(words))
         except (ArgumentError, ValueError, TypeError) as error:
             raise UsageError(_in_short(str(error))) from error

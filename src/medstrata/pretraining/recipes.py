@@ -11,8 +11,9 @@ docs/results/pretraining-tries.csv) and, with other defaults, at 64 px (docs/res
 `medstrata bench` prints the hours of a run on your machine.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from medstrata.data.view_settings import (
@@ -30,7 +31,7 @@ from medstrata.pretraining.settings import (
     OptimizerSettings,
     PretrainSettings,
 )
-from medstrata.runtime.settings import replace_settings
+from medstrata.runtime.settings import parse_settings, replace_settings
 
 _QUARTERS = dict.fromkeys(STAGES, 0.25)
 _MAPS = {"stage1": 16, "stage2": 16, "stage3": 4, "stage4": 4}
@@ -207,6 +208,11 @@ def paper_retina_recipe(arm: str) -> PretrainSettings:
     return _paper("retina", arm, paper_retina(299), 8, settings, cap_queue=False)
 
 
+# What stands beside the settings in config.yaml of a run, and in what --print_config printed.
+_BESIDE_SETTINGS = {
+    *("store", "store_digest"),
+    *("source", "config", "out", "resume", "overwrite", "track", "profile"),
+}
 # Each takes the modality that is named, if any; those of the paper have their own.
 RECIPES: dict[str, Callable[[Modality | None], PretrainSettings]] = {
     "recommended": recommended,
@@ -227,26 +233,62 @@ RECIPES: dict[str, Callable[[Modality | None], PretrainSettings]] = {
 
 
 def recipe(name: str, **overrides: Any) -> PretrainSettings:
-    """A recipe with some settings replaced.
+    """A recipe with some settings replaced: `settings_from` with its changes by name.
 
     Args:
-        name: One of `RECIPES`.
+        name: One of `RECIPES`, or a file of settings.
         overrides: Settings by name; a nested group takes a mapping of the settings to replace,
-            such as `contrastive={"queue_size": 4096}`, or settings that replace it whole. A
-            `modality` brings its views (and, for `recommended`, its loss) along, of which others
-            may replace some; `epochs` stand instead of the recipe's `steps`, and the reverse.
+            such as `contrastive={"queue_size": 4096}`, or settings that replace it whole.
 
     Raises:
-        ValueError: no such recipe or setting, a value out of range, or another modality than that
-            of a paper's recipe.
+        ValueError: as `settings_from`.
     """
-    if name not in RECIPES:
-        raise ValueError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    modality = overrides.get("modality")
-    settings = RECIPES[name](modality)
+    return settings_from(name, overrides)
+
+
+def settings_from(source: str, *changes: Mapping[str, Any]) -> PretrainSettings:
+    """A recipe or a file of settings, changed: what Python, commands and studies all do.
+
+    A modality brings its views (and, for `recommended`, its loss) along, wherever among the changes
+    it is named, so that the others find them there. Of `epochs` and `steps` one may be named in
+    each set of changes, and stands instead of the other. What is named last wins.
+
+    Args:
+        source: One of `RECIPES`, or a file: settings of one's own, or `config.yaml` of a run.
+        changes: Settings by name as `replace_settings` takes them, one set after the other.
+
+    Raises:
+        MedstrataError: the file is no YAML.
+        ValueError: no such recipe or setting, a value out of range, or another modality than that
+            of a paper's recipe or of the file.
+    """
+    modalities = [named["modality"] for named in changes if "modality" in named]
+    modality = modalities[-1] if modalities else None
+    if source in RECIPES:
+        settings = RECIPES[source](modality)
+        problem = f"recipe {source} is for {settings.modality}, not for {modality}"
+    elif Path(source).is_file():
+        settings = _read_settings(Path(source))
+        problem = f"{source} has its own views; give --modality with a recipe's name"
+    else:
+        raise ValueError(f"no recipe {source!r}; there are {', '.join(RECIPES)}")
     if modality not in (None, settings.modality):
-        raise ValueError(f"recipe {name} is for {settings.modality}, not for {modality}")
-    return replace_settings(settings, overrides)
+        raise ValueError(problem)
+    for named in changes:
+        settings = replace_settings(settings, named)
+    return settings
+
+
+def _read_settings(path: Path) -> PretrainSettings:
+    from medstrata.runs.folder import read_config  # heavy, and few runs begin from a file
+
+    values = read_config(path)
+    try:
+        return parse_settings(
+            PretrainSettings, {key: values[key] for key in values if key not in _BESIDE_SETTINGS}
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def arm_of(settings: PretrainSettings) -> str:

@@ -21,7 +21,7 @@ from medstrata.evaluation.settings import (
     Validation,
 )
 from medstrata.metrics.kinds import TaskKind
-from medstrata.pretraining.recipes import RECIPES, recipe
+from medstrata.pretraining.recipes import RECIPES, settings_from
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError, require, require_choices
@@ -299,14 +299,14 @@ class StudySettings:
         chosen = self.arms[arm]
         if chosen.recipe is None:
             return None
-        every = (self.pretrain, chosen.pretrain, self.data[data].pretrain)
-        # A modality brings views along, which the other changes must find there.
-        named = [changes["modality"] for changes in every if "modality" in changes]
-        settings = recipe(chosen.recipe, **({"modality": named[-1]} if named else {}))
-        settings = replace(settings, backbone=chosen.backbone or self.backbone, seed=seed)
-        for changes in every:
-            settings = replace_settings(settings, changes)
-        settings = replace_settings(settings, {"views": self.data[data].views})
+        settings = settings_from(
+            chosen.recipe,
+            {"backbone": chosen.backbone or self.backbone, "seed": seed},
+            self.pretrain,
+            chosen.pretrain,
+            self.data[data].pretrain,
+            {"views": self.data[data].views},
+        )
         return replace(settings, knn_task=settings.knn_task or self.data[data].task)
 
     def finetune(self, data: str, protocol: FinetuneProtocol) -> FinetuneSettings:
