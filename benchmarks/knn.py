@@ -24,8 +24,8 @@ from harness import (
     spread,
     spread_of_ratio,
 )
+from medstrata.metrics.defaults import NEIGHBOURS, TEMPERATURE
 from medstrata.metrics.knn import neighbour_probabilities
-from medstrata.metrics.knn_defaults import NEIGHBOURS, TEMPERATURE
 from section import Section, Target, number, paragraphs, processor, ratio, table
 
 IMAGES, DIMENSIONS, CLASSES, BLOCK = 10_000, 2048, 10, 1000

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from medstrata.data.view_settings import ViewSettings, mild, require_shuffle_shards
-from medstrata.metrics.knn_defaults import NEIGHBOURS, TEMPERATURE
+from medstrata.metrics.defaults import NEIGHBOURS, RESAMPLES, TEMPERATURE
 from medstrata.pretraining.settings import Schedule
 from medstrata.runtime.errors import require, require_choices
 from medstrata.runtime.precision import Precision
@@ -18,8 +18,38 @@ FEWEST_IMAGES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
+class LabelSettings:
+    """Which labels an evaluation learns from and chooses by, and how its answers are scored.
+
+    Attributes:
+        seed: Decides the weights of `scratch`, and of fine-tuning the order and the views.
+        subset_seed: Decides which labels a fraction holds; keep it equal over arms.
+        validation: Labels to choose by: `full` takes all of the validation split whatever the
+            fraction, `same` the same share as of training, so that the fraction counts every label.
+        metric: What chooses by validation and heads the report: one of the metrics, or
+            the import path of a function of your own, `package.module:function`; by default that
+            of the kind of task. See `metrics/metric.py:find_metric`.
+        resamples: Resamples of the patients behind each interval.
+    """
+
+    seed: int = 0
+    subset_seed: int = 0
+    validation: Validation = "full"
+    metric: str | None = None
+    resamples: int = RESAMPLES
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require(self.resamples >= 1, self, "resamples", "1 or more")
+        for name in ("seed", "subset_seed"):
+            require(getattr(self, name) >= 0, self, name, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(LabelSettings):
     """How a classifier is trained on a fraction of the labels; the same for every arm.
+
+    Labels and scores are those of `LabelSettings`.
 
     Attributes:
         protocol: `full` trains every weight; `frozen` trains a linear layer on the features of
@@ -44,16 +74,8 @@ class FinetuneSettings:
         keep_statistics_below: Labelled training images below which BatchNorm of an encoder that
             was trained keeps its statistics; 0 never, random encoders never.
         class_weights: `balanced` gives every class the same part in the loss.
-        seed: Decides the order and the views, and the weights of `scratch`.
         shuffle_shards: As in pre-training.
-        subset_seed: Decides which labels a fraction holds; keep it equal over arms.
-        validation: Labels to choose by: `full` takes all of the validation split whatever the
-            fraction, `same` the same share as of training, so that the fraction counts every label.
-        metric: What chooses by validation and heads the report: one of the metrics, or
-            the import path of a function of your own, `package.module:function`; by default that
-            of the kind of task. See `metrics/metric.py:find_metric`.
         precision: `auto` is bf16 where the hardware has it, else fp32.
-        resamples: Draws of the patients behind each interval.
         legacy: Write also the figures of the paper's published code, to compare with: the score of
             the last epoch, and an interval that is far too narrow.
         views: How training images are varied; `size`, if not 0, is the side of the encoder's input.
@@ -73,13 +95,8 @@ class FinetuneSettings:
     schedule: Schedule = "cosine"
     keep_statistics_below: int = 500
     class_weights: Literal["equal", "balanced"] = "equal"
-    seed: int = 0
     shuffle_shards: int | None = None
-    subset_seed: int = 0
-    validation: Validation = "full"
-    metric: str | None = None
     precision: Precision = "auto"
-    resamples: int = 1000
     legacy: bool = False
     views: ViewSettings = field(default_factory=lambda: mild(0))
 
@@ -94,8 +111,8 @@ class FinetuneSettings:
         return (self.lr,) if isinstance(self.lr, float | int) else tuple(self.lr)
 
     def __post_init__(self) -> None:
-        require_choices(self)
-        for name in ("epochs", "min_steps", "batch_size", "resamples"):
+        super().__post_init__()
+        for name in ("epochs", "min_steps", "batch_size"):
             require(getattr(self, name) >= 1, self, name, "1 or more")
         rates = self.learning_rates
         require(
@@ -104,7 +121,7 @@ class FinetuneSettings:
             "lr",
             "one learning rate or more, each above 0 and named once",
         )
-        for name in ("weight_decay", "seed", "subset_seed", "patience", "keep_statistics_below"):
+        for name in ("weight_decay", "patience", "keep_statistics_below"):
             require(getattr(self, name) >= 0, self, name, "0 or more")
         require(0 < self.layer_decay <= 1, self, "layer_decay", "above 0 up to 1")
         if self.optimizer == "adam":
@@ -113,35 +130,25 @@ class FinetuneSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeSettings:
+class ProbeSettings(LabelSettings):
     """How the stages of a frozen encoder are read out; the same for every arm.
 
+    Labels and scores are those of `LabelSettings`.
+
     Attributes:
-        seed: Decides the weights of `scratch`, as it does in fine-tuning.
-        subset_seed: Decides which labels a fraction holds, as it does in fine-tuning.
-        validation: Labels to choose by, as in fine-tuning.
         image_size: Side of the input in pixels; 0 takes the encoder's own, or the store's.
         neighbours: Nearest labelled images that vote on an image.
         temperature: A vote weighs exp(cosine / temperature).
-        metric: What is scored and chooses the penalty, as in fine-tuning.
-        resamples: Draws of the patients behind each interval.
     """
 
-    seed: int = 0
-    subset_seed: int = 0
-    validation: Validation = "full"
     image_size: int = 0
     neighbours: int = NEIGHBOURS
     temperature: float = TEMPERATURE
-    metric: str | None = None
-    resamples: int = 1000
 
     def __post_init__(self) -> None:
-        require_choices(self)
-        for name in ("neighbours", "resamples"):
-            require(getattr(self, name) >= 1, self, name, "1 or more")
-        for name in ("seed", "subset_seed", "image_size"):
-            require(getattr(self, name) >= 0, self, name, "0 or more")
+        super().__post_init__()
+        require(self.neighbours >= 1, self, "neighbours", "1 or more")
+        require(self.image_size >= 0, self, "image_size", "0 or more")
         require(self.temperature > 0, self, "temperature", "above 0")
 
 

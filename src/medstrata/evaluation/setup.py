@@ -21,7 +21,12 @@ from medstrata.evaluation.feature_cache import evaluation_features
 from medstrata.evaluation.result_tables import describe_store, save_subset
 from medstrata.evaluation.rows import SplitRows, labelled_parts
 from medstrata.evaluation.seeded_encoder import seeded_encoder
-from medstrata.evaluation.settings import AtlasSettings, FinetuneSettings, ProbeSettings
+from medstrata.evaluation.settings import (
+    AtlasSettings,
+    FinetuneSettings,
+    LabelSettings,
+    ProbeSettings,
+)
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import primary_metric
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
@@ -136,7 +141,7 @@ class Evaluation:
         return replace(self, recorded={**self.recorded, **settings})
 
     def on_labels(
-        self, fraction: float, settings: FinetuneSettings | ProbeSettings
+        self, fraction: float, settings: LabelSettings
     ) -> tuple["Evaluation", str, SplitRows]:
         """The same on a fraction of the labels, the metric it is judged by, and its images.
 

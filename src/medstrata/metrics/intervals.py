@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.metrics.defaults import LEVEL, RESAMPLES
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import check_fit, find_metric
 from medstrata.metrics.resampling import Floats, patient_draws
@@ -69,7 +70,7 @@ def resampled_scores(
     kind: TaskKind,
     patient_ids: NDArray[Any],
     *,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Floats:
     """Score predictions on patients drawn with replacement, as many as there are.
@@ -109,9 +110,9 @@ def bootstrap_interval(
     kind: TaskKind,
     patient_ids: NDArray[Any],
     *,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Interval:
     """Score predictions of one model, with a percentile interval over patients.
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medstrata.metrics.defaults import NEIGHBOURS, TEMPERATURE
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.knn_defaults import NEIGHBOURS, TEMPERATURE
 from medstrata.runtime.devices import processor_has_native_bf16
 
 # Queries compared with all images at a time, and cosines held at a time: the first binds up to

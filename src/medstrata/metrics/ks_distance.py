@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.metrics.defaults import LEVEL, RESAMPLES
 from medstrata.metrics.intervals import percentile_ends
 from medstrata.metrics.resampling import Draws, Floats, patient_draws, running_sums
 
@@ -78,9 +79,9 @@ def ks_interval(
     second: NDArray[Any],
     patient_ids: NDArray[Any],
     *,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> KsDistances:
     """Distance of two models' probabilities of the same samples, with intervals over patients.
 

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.resampling import Floats
 
 # Equal scores may differ by this much: sums of the same numbers in another order.
@@ -61,7 +62,7 @@ class Difference:
 
 
 def paired_difference(
-    first: Floats, second: Floats, *, patients: int, same_draws: bool = True, level: float = 0.95
+    first: Floats, second: Floats, *, patients: int, same_draws: bool = True, level: float = LEVEL
 ) -> Difference:
     """Compare the mean scores of two arms over seeds, label draws and patients.
 
@@ -114,7 +115,7 @@ def paired_difference(
     return _difference(float(between[0]), parts, level)
 
 
-def average_difference(found: Sequence[Difference], *, level: float = 0.95) -> Difference:
+def average_difference(found: Sequence[Difference], *, level: float = LEVEL) -> Difference:
     """The mean of differences that have no patient, seed or label draw in common.
 
     Such are those of several data sets, each counting the same; the sets are taken as they are.

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.metrics.paired_difference import Difference, holm, paired_difference
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.run_grid import RunGrid, paired_grids
 from medstrata.report.read.facts import ReportNote
-from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import listed, percent
 from medstrata.runtime.console import progress_bar

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medstrata.metrics.defaults import LEVEL, RESAMPLES
 from medstrata.metrics.intervals import mean_of_models, percentile_ends, score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import METRICS, metrics_of_kind
@@ -27,7 +28,6 @@ from medstrata.runtime.errors import one_line
 
 RunT = TypeVar("RunT", bound=EvaluationRun)
 
-RESAMPLES, LEVEL = 1000, 0.95
 _KINDS = ("binary", "multiclass", "multilabel", "ordinal")
 # Between a score as recorded and as computed again from probabilities kept in single precision.
 _TOLERANCE = 1e-3

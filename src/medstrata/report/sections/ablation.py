@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.facts import ReportNote
-from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune, Pretrain
 from medstrata.report.render.formatting import (
     counted,

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.report.read.facts import ReportNote, Run
-from medstrata.report.read.predictions import LEVEL
 from medstrata.report.render.formatting import counted, listed, percent, slug
 from medstrata.report.render.parts import Bullets, Heading, Part, Text
 from medstrata.report.render.tables import Table, TableCell, count_cell, number_cell, text_cells

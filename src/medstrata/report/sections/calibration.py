@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Floats
 from medstrata.metrics.scores import CALIBRATION_BINS
 from medstrata.report.compare.comparison import Comparison, best
-from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.figures import (
     MUTED,

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from medstrata.metrics.defaults import LEVEL, RESAMPLES
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.metrics.paired_difference import Source
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.differences import ALPHA, Contrast, ContrastFamily
-from medstrata.report.read.predictions import LEVEL, RESAMPLES
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.figures import (
     INK,

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.label_efficiency import Efficiency, label_efficiency
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.differences import difference_of, identity
 from medstrata.report.compare.run_grid import run_grid
-from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import metric_name, percent, score_text
 from medstrata.report.render.tables import Table, TableCell, arm_table

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison, best, by_place, ranked
 from medstrata.report.compare.conclusions import PLAIN, leader, standing
 from medstrata.report.compare.differences import ContrastFamily
-from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune, Pretrain, labels_used
 from medstrata.report.read.runs import Collection
 from medstrata.report.render.formatting import (

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from medstrata.metrics.defaults import LEVEL, RESAMPLES
 from medstrata.metrics.ks_distance import KsDistance, KsDistances, cdf, ks_interval
 from medstrata.report.compare.comparison import Comparison
-from medstrata.report.read.predictions import LEVEL, RESAMPLES, Predictions
+from medstrata.report.read.predictions import Predictions
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.figures import (
     Plot,

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.report.compare.comparison import Comparison
-from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import metric_name, percent, sentence
 from medstrata.report.render.tables import (

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.metrics.paired_difference import Difference, average_difference
 from medstrata.report.compare.comparison import Comparison, arm_order
 from medstrata.report.compare.differences import BASELINES, difference_of, identity, paired_runs
-from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import (
     metric_name,

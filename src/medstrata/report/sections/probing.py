@@ -5,11 +5,11 @@ from functools import partial
 
 from markupsafe import Markup
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.compare.conclusions import places_taken
 from medstrata.report.compare.stages import POOLED, shown_stages, stage_marks, stages_named
-from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import READ_OUTS, Probe
 from medstrata.report.render.figures import Plot, PlotWords, Style
 from medstrata.report.render.formatting import (

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
+from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison, arm_order, best, by_place
 from medstrata.report.compare.conclusions import conclusions
 from medstrata.report.compare.differences import ContrastFamily
-from medstrata.report.read.predictions import LEVEL
 from medstrata.report.read.results import Finetune, labels_used
 from medstrata.report.render.figures import PlotWords, Style
 from medstrata.report.render.formatting import (
