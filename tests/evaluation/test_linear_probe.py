@@ -16,7 +16,6 @@ from medstrata.evaluation.linear_probe import (
     fit_linear,
     fit_probe,
     predict_linear,
-    probe_data,
 )
 from medstrata.evaluation.rows import SplitRows, labelled_parts
 from medstrata.metrics.intervals import score
@@ -36,10 +35,14 @@ def features_of_grade(store: Store) -> np.ndarray:  # type: ignore[type-arg]
     return features
 
 
+def stored(store: Store, pooled: np.ndarray) -> StoredFeatures:  # type: ignore[type-arg]
+    return StoredFeatures(store.rows(), {"stage1": pooled}, pooled)
+
+
 def test_validation_chooses_the_penalty(tiny_store: Store, parts: SplitRows) -> None:
     task = make_task(tiny_store, "grade")
-    data = probe_data(features_of_grade(tiny_store), tiny_store.rows(), parts)
-    trials = fit_probe(data, "pooled", task, parts, primary_metric(task.kind))
+    features = stored(tiny_store, features_of_grade(tiny_store))
+    trials = fit_probe(features, "pooled", task, parts, primary_metric(task.kind))
     scores = [
         score("quadratic_kappa", task.targets[parts.val], trial.val, "ordinal") for trial in trials
     ]
@@ -72,11 +75,14 @@ def test_all_training_images_standardise_labelled_or_not(
     tiny_store: Store, parts: SplitRows
 ) -> None:
     few = SplitRows(parts.train[:6], parts.val, parts.test, parts.unlabelled)
-    features = features_of_grade(tiny_store)
-    data = probe_data(features, tiny_store.rows(), few)
+    features, task = features_of_grade(tiny_store), make_task(tiny_store, "grade")
+    trials = fit_probe(stored(tiny_store, features), "pooled", task, few, primary_metric(task.kind))
+    mean, std = trials[0].head.mean, trials[0].head.std
+    assert mean is not None
+    assert std is not None
     every = features[tiny_store.rows("train")]
-    np.testing.assert_allclose(data.mean.numpy(), every.mean(0), atol=1e-6)
-    np.testing.assert_allclose(data.std.numpy(), every.std(0), atol=1e-6)
+    np.testing.assert_allclose(mean.numpy(), every.mean(0), atol=1e-6)
+    np.testing.assert_allclose(std.numpy(), every.std(0), atol=1e-6)
 
 
 def test_validation_chooses_the_layer_too_and_a_repeated_one_is_tried_once(
@@ -87,21 +93,21 @@ def test_validation_chooses_the_layer_too_and_a_repeated_one_is_tried_once(
     telling = features_of_grade(tiny_store)
     telling[:, 1] = 9 * task.targets
     stages = {"stage1": telling, "stage2": noise}
-    stored = StoredFeatures(tiny_store.rows(), stages, noise)
+    features = StoredFeatures(tiny_store.rows(), stages, noise)
     with tracking((), tmp_path, {}, step=0) as track:
         fitted = fit_frozen(
-            stored,
+            features,
             task,
             parts,
             primary_metric(task.kind),
-            stored.layers_of("best"),
+            features.layers_of("best"),
             tmp_path,
             track,
         )
     assert fitted.layer in ("stage1", "all")
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 3 * len(PENALTIES)  # pooled is stage2
-    test = torch.from_numpy(stored.layer(fitted.layer)[parts.test])
+    test = torch.from_numpy(features.layer(fitted.layer)[parts.test])
     np.testing.assert_array_equal(predict_linear(fitted.head, test, task.kind), fitted.test)
 
 
@@ -111,7 +117,7 @@ def test_an_end_of_the_penalties_is_said(
     """Features that say nothing are read best by the strongest penalty."""
     task = make_task(tiny_store, "grade")
     constant = np.ones((60, 4), dtype=np.float32)
-    stored = StoredFeatures(tiny_store.rows(), {"stage1": constant}, constant)
+    features = stored(tiny_store, constant)
     with tracking((), tmp_path, {}, step=0) as track:
-        fit_frozen(stored, task, parts, primary_metric(task.kind), ["pooled"], tmp_path, track)
+        fit_frozen(features, task, parts, primary_metric(task.kind), ["pooled"], tmp_path, track)
     assert "validation chose the strongest penalty on offer" in capsys.readouterr().err

@@ -20,12 +20,12 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation import probe as probing
 from medstrata.evaluation import setup
 from medstrata.evaluation.finetune import finetune
-from medstrata.evaluation.linear_probe import ProbeData, fit_probe
+from medstrata.evaluation.linear_probe import fit_probe
 from medstrata.evaluation.probe import probe
 from medstrata.evaluation.seeded_encoder import seeded_encoder
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.metrics.intervals import score
-from medstrata.models.features import extract_features
+from medstrata.models.features import StoredFeatures, extract_features
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 from support.tiny import make_folder
@@ -222,15 +222,15 @@ def test_the_encoder_stays_as_it_is(
 def test_equal_features_are_read_out_once(
     tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    widths = []
+    read = []
 
-    def counted(data: ProbeData, *others: Any) -> Any:
-        widths.append(data.train.shape[1])
-        return fit_probe(data, *others)
+    def counted(features: StoredFeatures, layer: str, *others: Any) -> Any:
+        read.append(layer)
+        return fit_probe(features, layer, *others)
 
     monkeypatch.setattr(probing, "fit_probe", counted)
     run(tiny_store, "finding", tmp_path / "run")
-    assert widths == [32, 48, 192, 96]
+    assert read == ["stage1", "stage2", "stage3", "stage4"]
     frame = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     third, fourth, pooled = (
         predicted(frame, f"{one}.linear") for one in ("stage3", "stage4", "pooled")

@@ -14,7 +14,7 @@ from rich.progress import TextColumn
 from torch import Tensor, nn
 
 from medstrata.evaluation.fit_result import FitResult
-from medstrata.evaluation.linear_probe import best_trial, fit_probe, probe_data
+from medstrata.evaluation.linear_probe import best_trial, fit_probe
 from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.evaluation.setup import Evaluation
@@ -235,8 +235,7 @@ def _read_out(
     evaluation: Evaluation, parts: SplitRows, metric: str, device: torch.device
 ) -> LinearHead:
     features = evaluation.features(device)
-    data = probe_data(features.pooled, features.rows, parts)
-    trials = fit_probe(data, "pooled", evaluation.task, parts, metric)
+    trials = fit_probe(features, "pooled", evaluation.task, parts, metric)
     return trials[best_trial(trials)].head
 
 

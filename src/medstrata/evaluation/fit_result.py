@@ -1,6 +1,8 @@
-"""What a protocol of fine-tuning gives: probabilities, and the layer that gave them."""
+"""What a protocol of fine-tuning gives: its validations, probabilities, and what gave them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,3 +21,38 @@ class FitResult:
     layer: str = "pooled"  # what the head reads, as `StoredFeatures.layer` names it
     last_test: NDArray[np.float32] | None = None  # of the last epoch, for the legacy figures
     lr: float | None = None  # the learning rate that was chosen, of a full fine-tuning
+
+
+def validation_record(
+    number: int,
+    step: int,
+    tried: Mapping[str, str | float],
+    *,
+    train_loss: float | None,
+    val_loss: float,
+    val_score: float,
+    metric: str,
+) -> dict[str, Any]:
+    """A validation as a line of metrics.jsonl.
+
+    Args:
+        number: Which of all validations of the run, from 0.
+        step: Steps of training before it; the frozen protocol counts its validations.
+        tried: What was validated, such as the learning rate, by the names in the line.
+        train_loss: Mean loss in nats since the validation before; None before any training.
+        val_loss: Mean loss in nats on the validation images.
+        val_score: Theirs by `metric`.
+        metric: What chooses.
+    """
+    trained = {} if train_loss is None else {"train_loss": train_loss}
+    return {
+        "event": "epoch",
+        "epoch": number,
+        "step": step,
+        **tried,
+        **trained,
+        "val_loss": val_loss,
+        "val_score": val_score,
+        "metric": metric,
+        "time": {},
+    }

@@ -4,11 +4,10 @@ Which features are read and how strong the penalty is, validation chooses, the s
 encoder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medstrata.data.labels import Task
-from medstrata.evaluation.fit_result import FitResult
+from medstrata.evaluation.fit_result import FitResult, validation_record
 from medstrata.evaluation.rows import SplitRows
 from medstrata.metrics.intervals import score
 from medstrata.metrics.kinds import TaskKind
@@ -44,16 +43,6 @@ class PenaltyTrial:
     head: LinearHead
 
 
-class ProbeData(NamedTuple):
-    """The features of one layer in the parts of an evaluation, each (N, D)."""
-
-    train: Tensor
-    val: Tensor
-    test: Tensor
-    mean: Tensor  # (D,), of every training image, with a label or without
-    std: Tensor  # (D,), likewise
-
-
 def fit_frozen(
     features: StoredFeatures,
     task: Task,
@@ -74,77 +63,66 @@ def fit_frozen(
         out: The run folder.
         track: Where the numbers go as well.
     """
-    trials = []
-    for layer in distinct_layers(features, layers):
-        values = features.layer(layer)
-        trials += fit_probe(probe_data(values, features.rows, parts), layer, task, parts, metric)
+    distinct = dict.fromkeys(first_alike(features, layers).values())
+    trials = [
+        trial for layer in distinct for trial in fit_probe(features, layer, task, parts, metric)
+    ]
     with closing(MetricsLog(out, track=track)) as metrics:
         for number, trial in enumerate(trials):
             metrics.write(
-                {
-                    "event": "epoch",
-                    "epoch": number,
-                    "step": number,
-                    "layer": trial.layer,
-                    "penalty": trial.penalty,
-                    "train_loss": trial.train_loss,
-                    "val_loss": trial.val_loss,
-                    "val_score": trial.val_score,
-                    "metric": metric,
-                    "time": {},
-                }
+                validation_record(
+                    number,
+                    number,
+                    {"layer": trial.layer, "penalty": trial.penalty},
+                    train_loss=trial.train_loss,
+                    val_loss=trial.val_loss,
+                    val_score=trial.val_score,
+                    metric=metric,
+                )
             )
     best = best_trial(trials)
-    warn_if_at_grid_end(trials[best])
     chosen = trials[best]
-    test = probe_data(features.layer(chosen.layer), features.rows, parts).test
-    tested = predict_linear(chosen.head, test, task.kind)
+    warn_if_at_grid_end(chosen)
+    tested = predict_linear(chosen.head, layer_at(features, chosen.layer, parts.test), task.kind)
     return FitResult(best, chosen.val, tested, chosen.head, chosen.layer)
 
 
-def distinct_layers(features: StoredFeatures, layers: Sequence[str]) -> list[str]:
-    """The layers without those that repeat another: pooled is most often the last stage."""
-    distinct: list[str] = []
+def first_alike(features: StoredFeatures, layers: Iterable[str]) -> dict[str, str]:
+    """Of each layer the first that equals it, itself as a rule: pooled is often the last stage."""
+    first: dict[str, str] = {}
     for layer in layers:
         values = features.layer(layer)
-        if not any(np.array_equal(features.layer(other), values) for other in distinct):
-            distinct.append(layer)
-    return distinct
+        distinct = dict.fromkeys(first.values())
+        alike = (one for one in distinct if np.array_equal(features.layer(one), values))
+        first[layer] = next(alike, layer)
+    return first
 
 
-def probe_data(values: NDArray[np.float32], rows: NDArray[np.int64], parts: SplitRows) -> ProbeData:
-    """The features of one layer, by part, and what standardises them.
-
-    Mean and deviation are those of every training image, with a label or without: twenty labelled
-    images tell a deviation badly, and no label is needed for it.
-
-    Args:
-        values: Of all images that `parts` names, and perhaps of others, shape (N, D).
-        rows: Their sample numbers, ascending, shape (N,).
-        parts: Which images are for what.
-    """
-
-    def of(chosen: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(values[np.searchsorted(rows, chosen)])
-
-    every = of(parts.unlabelled)
-    std = every.std(0, correction=0).clamp_min(1e-6)
-    return ProbeData(of(parts.train), of(parts.val), of(parts.test), every.mean(0), std)
+def layer_at(features: StoredFeatures, layer: str, rows: NDArray[np.int64]) -> Tensor:
+    """One layer's features of some of the images, in the order of `rows`: (N, D)."""
+    return torch.from_numpy(features.layer(layer)[np.searchsorted(features.rows, rows)])
 
 
 def fit_probe(
-    data: ProbeData, layer: str, task: Task, parts: SplitRows, metric: str
+    features: StoredFeatures, layer: str, task: Task, parts: SplitRows, metric: str
 ) -> list[PenaltyTrial]:
-    """Fit a linear layer at each of `PENALTIES`, the strongest first.
+    """Fit a linear layer at each of `PENALTIES`, the strongest first; no test image is looked at.
+
+    Mean and deviation of every training image, with a label or without, standardise the features:
+    twenty labelled images tell a deviation badly, and no label is needed for it.
 
     Args:
-        data: The features.
-        layer: Their name.
+        features: Of all images that `parts` names, and perhaps of others.
+        layer: Which of the features.
         task: What to predict.
-        parts: Trained on, chosen by, tested on.
+        parts: Trained on, chosen by, standardised by.
         metric: What is scored on validation.
     """
-    train, val = ((values - data.mean) / data.std for values in (data.train, data.val))
+    every = layer_at(features, layer, parts.unlabelled)
+    mean, std = every.mean(0), every.std(0, correction=0).clamp_min(1e-6)
+    train, val = (
+        (layer_at(features, layer, part) - mean) / std for part in (parts.train, parts.val)
+    )
     train_targets, val_targets = (
         torch.from_numpy(task.targets[part]) for part in (parts.train, parts.val)
     )
@@ -163,7 +141,7 @@ def fit_probe(
                 float(task_loss(logits, val_targets, task.kind)),
                 score(metric, task.targets[parts.val], values, task.kind),
                 values,
-                fitted._replace(mean=data.mean, std=data.std),
+                fitted._replace(mean=mean, std=std),
             )
         )
     return trials

@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.store.store import Store
-from medstrata.evaluation.linear_probe import best_trial, fit_probe, predict_linear, probe_data
+from medstrata.evaluation.linear_probe import (
+    best_trial,
+    first_alike,
+    fit_probe,
+    layer_at,
+    predict_linear,
+)
 from medstrata.evaluation.result_tables import (
     count,
     describe_labels,
@@ -105,44 +111,40 @@ def _read_stages(
     metric: str,
     settings: ProbeSettings,
 ) -> dict[str, _ReadOuts]:
-    layers = extracted.layers()
+    first = first_alike(extracted, extracted.layers())
     read: dict[str, _ReadOuts] = {}
-    for stage, values in layers.items():
-        # The pooled features of most networks are those of the last stage.
-        twin = next((one for one in read if np.array_equal(layers[one], values)), None)
-        read[stage] = (
-            read[twin]
-            if twin is not None
-            else _read_stage(stage, values, extracted.rows, evaluation, parts, metric, settings)
-        )
+    for stage in first:
+        # Equal features are read out once: the pooled ones are most often those of the last stage.
+        if first[stage] == stage:
+            read[stage] = _read_stage(extracted, stage, evaluation, parts, metric, settings)
+        else:
+            read[stage] = read[first[stage]]
         say(_line(stage, metric, read[stage].scores))
     return read
 
 
 def _read_stage(
+    extracted: StoredFeatures,
     stage: str,
-    features: NDArray[np.float32],
-    rows: NDArray[np.int64],
     evaluation: Evaluation,
     parts: SplitRows,
     metric: str,
     settings: ProbeSettings,
 ) -> _ReadOuts:
     task = evaluation.task
-    data = probe_data(features, rows, parts)
-    trials = fit_probe(data, stage, task, parts, metric)
+    trials = fit_probe(extracted, stage, task, parts, metric)
     chosen = trials[best_trial(trials)]
-    bank, queries = (features[np.searchsorted(rows, part)] for part in (parts.train, parts.test))
+    bank, queries = (layer_at(extracted, stage, part) for part in (parts.train, parts.test))
     voted = knn_probabilities(
-        bank,
+        bank.numpy(),
         task.targets[parts.train],
-        queries,
+        queries.numpy(),
         task.kind,
         len(task.classes),
         neighbours=settings.neighbours,
         temperature=settings.temperature,
     )
-    test = {"linear": predict_linear(chosen.head, data.test, task.kind), "knn": voted}
+    test = {"linear": predict_linear(chosen.head, queries, task.kind), "knn": voted}
     scores = {
         name: scored(metric, evaluation.store, task, parts.test, values, settings.resamples)
         for name, values in test.items()
