@@ -117,8 +117,8 @@ def our_step(
     mixed = cpu_precision() if device == "cpu" else "bf16"
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
     images = open_store(store)
-    settings = resolve(settings, images, len(images))
-    training = build(accelerator, settings, images, images.rows(), store.parent)
+    resolved = resolve(settings, images, len(images))
+    training = build(accelerator, resolved, images, images.rows(), store.parent)
     batches = training.loader.epoch(0)
     batch = next(batches)
     batches.close()  # its threads would compete with the step

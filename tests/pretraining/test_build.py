@@ -30,8 +30,8 @@ def test_every_recipe_builds_and_its_loss_is_finite(
         intermediate={"projector_size": 16},
         contrastive={"queue_size": 20},
     )
-    settings = resolve(settings, tiny_store, len(tiny_store))
-    training = build(Accelerator(cpu=True), settings, tiny_store, tiny_store.rows(), tmp_path)
+    resolved = resolve(settings, tiny_store, len(tiny_store))
+    training = build(Accelerator(cpu=True), resolved, tiny_store, tiny_store.rows(), tmp_path)
     batches = training.loader.epoch(0)
     loss = training_step(training, next(batches))
     batches.close()
@@ -61,13 +61,13 @@ def test_keys_are_shuffled_in_two_parts_at_least(
         batch_size=batch,
         contrastive={"key_part_size": size},
     )
-    settings = resolve(settings, tiny_store, len(tiny_store))
-    training = build(Accelerator(cpu=True), settings, tiny_store, tiny_store.rows(), tmp_path)
+    resolved = resolve(settings, tiny_store, len(tiny_store))
+    training = build(Accelerator(cpu=True), resolved, tiny_store, tiny_store.rows(), tmp_path)
     assert training.model.key_sub_batches == parts
 
 
 def test_too_few_images_to_be_shuffled_are_refused(tiny_store: Store, tmp_path: Path) -> None:
     settings = recipe("fair/moco", backbone="test_resnet", batch_size=3)
-    settings = resolve(settings, tiny_store, len(tiny_store))
+    resolved = resolve(settings, tiny_store, len(tiny_store))
     with pytest.raises(MedstrataError, match="3 images a process cannot be shuffled in 2 parts"):
-        build(Accelerator(cpu=True), settings, tiny_store, tiny_store.rows(), tmp_path)
+        build(Accelerator(cpu=True), resolved, tiny_store, tiny_store.rows(), tmp_path)

@@ -39,13 +39,17 @@ SMALL = {"backbone": "test_resnet", "batch_size": 8, "steps": 4}
 def test_rules(
     images: int, batch: int, length: dict[str, int], queue: int, momentum: float, warmup: int
 ) -> None:
-    settings = sized(recipe("fair/moco", batch_size=batch, **length), images)
+    resolved = sized(recipe("fair/moco", batch_size=batch, **length), images)
+    assert (resolved.queue_size, resolved.momentum) == (queue, momentum)
+    assert resolved.warmup_steps == warmup
+    settings = resolved.settings
+    assert resolved.steps == settings.total_steps(images)
     assert settings.contrastive.queue_size == queue
     assert settings.contrastive.momentum == momentum
     assert settings.optimizer.warmup_steps == warmup
     named = length or {"steps": 4000}
     assert (settings.epochs, settings.steps) == (named.get("epochs"), named.get("steps"))
-    assert sized(settings, images) == settings  # what config.yaml holds means the same again
+    assert sized(settings, images) == resolved  # what config.yaml holds means the same again
 
 
 def test_what_is_named_stays() -> None:
@@ -55,14 +59,14 @@ def test_what_is_named_stays() -> None:
         optimizer={"warmup_steps": 0, "lr": 0.01},
         steps=7,
     )
-    assert sized(settings, 3494) == settings
+    assert sized(settings, 3494).settings == settings
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith("paper/")])
 def test_the_papers_recipes_keep_what_the_paper_has(name: str) -> None:
     settings = recipe(name)
-    assert sized(settings, 100_000) == settings
-    queue = sized(settings, 1000).contrastive.queue_size
+    assert sized(settings, 100_000).settings == settings
+    queue = sized(settings, 1000).queue_size
     assert queue == (65_536 if "retina" in name else 1000 - settings.batch_size)
 
 

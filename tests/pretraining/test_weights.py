@@ -41,8 +41,8 @@ def started(weights: str, store: Store, folder: Path, backbone: str = "test_resn
     settings = recipe(
         "fair/moco", backbone=backbone, batch_size=8, weights=weights, **{"in_channels": 3, **how}
     )
-    settings = resolve(settings, store, len(store))
-    training = build(Accelerator(cpu=True), settings, store, store.rows(), folder)
+    resolved = resolve(settings, store, len(store))
+    training = build(Accelerator(cpu=True), resolved, store, store.rows(), folder)
     return training.model.query_encoder.backbone.model.state_dict()
 
 

@@ -23,7 +23,7 @@ from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.moco import EncoderWithHead, MoCo, Queue
 from medstrata.pretraining.monitors import Monitor, make_monitor
 from medstrata.pretraining.settings import PretrainSettings
-from medstrata.pretraining.sizing import base_lr
+from medstrata.pretraining.sizing import ResolvedSettings, base_lr
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.devices import spare_slow_convolutions
 from medstrata.runtime.distributed import gather
@@ -37,7 +37,7 @@ class Training:
     """Everything the loop works on; `step` is all that moves besides the tensors."""
 
     accelerator: Accelerator
-    settings: PretrainSettings
+    resolved: ResolvedSettings
     folder: Path
     loader: Loader
     model: MoCo
@@ -50,14 +50,14 @@ class Training:
     step: int = 0
 
     @property
-    def steps(self) -> int:
-        """Of the whole run."""
-        return self.settings.total_steps(len(self.loader.rows))
+    def settings(self) -> PretrainSettings:
+        """What the run was told, with nothing left open."""
+        return self.resolved.settings
 
 
 def build(
     accelerator: Accelerator,
-    settings: PretrainSettings,
+    resolved: ResolvedSettings,
     store: Store,
     rows: NDArray[np.int64],
     folder: Path,
@@ -66,12 +66,12 @@ def build(
 
     Args:
         accelerator: The device and its processes.
-        settings: As `sizing.resolve` has filled them in.
+        resolved: Settings, of `sizing.resolve`.
         store: Where the images are.
         rows: Sample numbers to train on, of `sizing.training_rows`.
         folder: The run folder.
     """
-    device = accelerator.device
+    device, settings = accelerator.device, resolved.settings
     loader = Loader(
         store=store,
         rows=rows,
@@ -99,14 +99,14 @@ def build(
         model.key_encoder.compile(dynamic=False)
     return Training(
         accelerator=accelerator,
-        settings=settings,
+        resolved=resolved,
         folder=folder,
         loader=loader,
         model=model,
         # What is split needs no wrapper to average gradients.
         wrapped=accelerator.prepare_model(model, evaluation_mode=settings.shard),
         optimizer=accelerator.prepare_optimizer(optimizer),
-        queue=_make_queue(settings).to(device),
+        queue=_make_queue(resolved).to(device),
         preprocessing=expected,
         monitor=_make_monitor(settings, store, rows, expected, device),
         monitored_backbone=monitored_backbone,
@@ -181,11 +181,10 @@ def _make_monitor(
     return make_monitor(store, rows, task, expected, device, seed, settings.shuffle_shards)
 
 
-def _make_queue(settings: PretrainSettings) -> Queue:
+def _make_queue(resolved: ResolvedSettings) -> Queue:
+    settings = resolved.settings
     generator = torch.Generator().manual_seed(derive_seed(Stream.QUEUE, settings.seed))
-    size = settings.contrastive.queue_size
-    assert size is not None  # `sizing.resolve` has filled it in
-    return Queue(size, settings.contrastive.head_size, generator=generator)
+    return Queue(resolved.queue_size, settings.contrastive.head_size, generator=generator)
 
 
 def update_monitored_backbone(training: Training) -> None:

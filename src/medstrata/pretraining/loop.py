@@ -69,11 +69,12 @@ def pretrain(
     out = Path(out)
     require_installed(trackers)
     rows = training_rows(settings, store)
-    settings = resolve(settings, store, len(rows))
+    resolved = resolve(settings, store, len(rows))
+    settings = resolved.settings
     accelerator = make_accelerator(settings.precision, settings.accumulate)
     described = {"store": store.path.name, "store_digest": store.digest, **settings_dict(settings)}
     # Built before there is a folder: settings that cannot work leave nothing behind.
-    training = build(accelerator, settings, store, rows, out)
+    training = build(accelerator, resolved, store, rows, out)
     if accelerator.is_main_process:
         open_run(out, described, resume=resume, overwrite=overwrite)
         keep_audit(store.path, out)
@@ -86,7 +87,7 @@ def pretrain(
         return out
     metrics_length = restore_training(training)
     if not training.step:
-        say_plan(settings, store, len(rows))
+        say_plan(resolved, store, len(rows))
     if accelerator.is_main_process and not (out / "views.png").is_file():
         save_view_sheet(out / "views.png", training.loader)
     named = trackers if accelerator.is_main_process else ()
@@ -113,118 +114,115 @@ def train(
     Returns:
         The record of each epoch, of earlier parts of the run too; in the main process alone.
     """
-    t, per_epoch = training, training.loader.steps_per_epoch
-    with stop_requests() as stopping, Recorder(t, metrics_length, track) as recorder:
-        while t.step < t.steps:
-            epoch = t.step // per_epoch
-            batches = t.loader.epoch(epoch, first_step=t.step % per_epoch)
+    steps, per_epoch = training.resolved.steps, training.loader.steps_per_epoch
+    checkpoint_every = training.settings.checkpoint_every
+    with stop_requests() as stopping, Recorder(training, metrics_length, track) as recorder:
+        while training.step < steps:
+            epoch = training.step // per_epoch
+            batches = training.loader.epoch(epoch, first_step=training.step % per_epoch)
             for batch in batches:
-                lr = _set_lr(t)
-                loss = watch(partial(training_step, t, batch), batches)
-                t.step += 1
-                recorder.add(t.step, epoch, loss, lr, batches)
-                if t.step % per_epoch == 0 or t.step == t.steps:
+                lr = _set_lr(training)
+                loss = watch(partial(training_step, training, batch), batches)
+                training.step += 1
+                recorder.add(training.step, epoch, loss, lr, batches)
+                if training.step % per_epoch == 0 or training.step == steps:
                     break  # what is saved must hold the epoch's record
-                if t.settings.checkpoint_every and t.step % t.settings.checkpoint_every == 0:
-                    _save(t, recorder)
-                if _stop_together(t, stopping):
-                    _save(t, recorder)
+                if checkpoint_every and training.step % checkpoint_every == 0:
+                    _save(training, recorder)
+                if _stop_together(training, stopping):
+                    _save(training, recorder)
                     batches.close()
-                    raise _stopped(t)
+                    raise _stopped(training)
             batches.close()
-            update_monitored_backbone(t)
+            update_monitored_backbone(training)
             recorder.end_epoch(epoch)
-            _save(t, recorder)
-            if t.step < t.steps and _stop_together(t, stopping):
-                raise _stopped(t)
+            _save(training, recorder)
+            if training.step < steps and _stop_together(training, stopping):
+                raise _stopped(training)
         return list(recorder.epochs)
 
 
-def _stopped(t: Training) -> Stopped:
-    return Stopped(f"stopped at step {t.step}; go on with --resume")
+def _stopped(training: Training) -> Stopped:
+    return Stopped(f"stopped at step {training.step}; go on with --resume")
 
 
-def _stop_together(t: Training, stopping: Callable[[], bool]) -> bool:
+def _stop_together(training: Training, stopping: Callable[[], bool]) -> bool:
     """Whether to stop now: all processes at the same step, or the others would wait for ever."""
-    if t.accelerator.num_processes == 1:
+    if training.accelerator.num_processes == 1:
         return stopping()
-    if t.accelerator.device.type == "cuda" and t.step % _ASK_EVERY:
+    if training.accelerator.device.type == "cuda" and training.step % _ASK_EVERY:
         return False  # reading the answer waits for the device
-    asked = torch.tensor(float(stopping()), device=t.accelerator.device)
-    return bool(t.accelerator.reduce(asked, reduction="sum") > 0)
+    asked = torch.tensor(float(stopping()), device=training.accelerator.device)
+    return bool(training.accelerator.reduce(asked, reduction="sum") > 0)
 
 
-def training_step(t: Training, batch: Batch) -> Loss:
+def training_step(training: Training, batch: Batch) -> Loss:
     """One step of momentum contrast (He et al. 2020, algorithm 1) with intermediate losses."""
-    momentum = t.settings.contrastive.momentum
-    assert momentum is not None  # `sizing.resolve` has filled it in
-    with t.accelerator.accumulate(t.wrapped):
+    with training.accelerator.accumulate(training.wrapped):
         # NOTE: algorithm 1 moves the key encoder at the end of a step; here it moves before the
         # next pass, as in its authors' code. All losses are the same: nothing changes the weights
         # in between, and before the first step both encoders are equal, so it stays where it is.
         # Only the key encoder that is saved last is one move behind, and nothing is read from it.
-        if t.step % t.settings.accumulate == 0:
-            update_key_encoder(t.model, momentum)
-        query_view, key_view = (t.preprocessing(view) for view in batch.views)
-        masked = t.settings.contrastive.mask_own_keys
-        loss: Loss = t.wrapped(
+        if training.step % training.settings.accumulate == 0:
+            update_key_encoder(training.model, training.resolved.momentum)
+        query_view, key_view = (training.preprocessing(view) for view in batch.views)
+        masked = training.settings.contrastive.mask_own_keys
+        loss: Loss = training.wrapped(
             query_view,
             key_view,
-            t.queue.keys,
-            shuffle=_shuffle(t, len(query_view)),
+            training.queue.keys,
+            shuffle=_shuffle(training, len(query_view)),
             ids=batch.ids if masked else None,
-            negative_ids=t.queue.ids if masked else None,
+            negative_ids=training.queue.ids if masked else None,
         )
-        t.accelerator.backward(loss.total)
-        t.optimizer.step()
-        t.optimizer.zero_grad()
-    t.queue.enqueue(gather(loss.key), gather(batch.ids))
+        training.accelerator.backward(loss.total)
+        training.optimizer.step()
+        training.optimizer.zero_grad()
+    training.queue.enqueue(gather(loss.key), gather(batch.ids))
     return loss
 
 
-def _shuffle(t: Training, batch: int) -> Tensor:
-    order = torch.from_numpy(
-        permutation(batch, Stream.KEY_SHUFFLE, t.settings.seed, t.step, t.loader.rank)
-    )
-    if t.accelerator.device.type == "cuda":
+def _shuffle(training: Training, batch: int) -> Tensor:
+    seed, rank = training.settings.seed, training.loader.rank
+    order = torch.from_numpy(permutation(batch, Stream.KEY_SHUFFLE, seed, training.step, rank))
+    if training.accelerator.device.type == "cuda":
         order = order.pin_memory()  # else the copy would wait for the step before
-    return order.to(t.accelerator.device, non_blocking=True)
+    return order.to(training.accelerator.device, non_blocking=True)
 
 
-def _set_lr(t: Training) -> float:
-    warmup_steps = t.settings.optimizer.warmup_steps
-    assert warmup_steps is not None  # `sizing.resolve` has filled it in
-    lr = base_lr(t.settings) * lr_factor(
-        t.step,
-        steps=t.steps,
-        warmup_steps=warmup_steps,
-        schedule=t.settings.optimizer.schedule,
+def _set_lr(training: Training) -> float:
+    lr = base_lr(training.settings) * lr_factor(
+        training.step,
+        steps=training.resolved.steps,
+        warmup_steps=training.resolved.warmup_steps,
+        schedule=training.settings.optimizer.schedule,
     )
-    for group in t.optimizer.param_groups:
+    for group in training.optimizer.param_groups:
         group["lr"] = lr
     return lr
 
 
-def _save(t: Training, recorder: Recorder) -> None:
+def _save(training: Training, recorder: Recorder) -> None:
     recorder.flush()
-    save_training(t, recorder.length)
+    save_training(training, recorder.length)
 
 
-def _left_out(t: Training) -> dict[str, int]:
-    if not t.settings.skip_near_copies:
+def _left_out(training: Training) -> dict[str, int]:
+    if not training.settings.skip_near_copies:
         return {}
-    every = t.loader.store.rows("train" if t.settings.images == "train" else None)
-    return {"near_copies_left_out": len(every) - len(t.loader.rows)}
+    every = training.loader.store.rows("train" if training.settings.images == "train" else None)
+    return {"near_copies_left_out": len(every) - len(training.loader.rows)}
 
 
-def _finish(t: Training, store: Store, epochs: Sequence[Mapping[str, Any]]) -> None:
+def _finish(training: Training, store: Store, epochs: Sequence[Mapping[str, Any]]) -> None:
     """Export the query encoder's backbone and write result.json."""
-    settings, arm, backbone = t.settings, arm_of(t.settings), t.monitored_backbone
-    trained = LoadedEncoder(arm, settings.backbone, backbone, t.preprocessing)
-    export_backbone(t.folder / "exported", trained)
+    settings, backbone, folder = training.settings, training.monitored_backbone, training.folder
+    arm = arm_of(settings)
+    trained = LoadedEncoder(arm, settings.backbone, backbone, training.preprocessing)
+    export_backbone(folder / "exported", trained)
     seconds = sum(record["time"]["seconds"] for record in epochs)
     write_result(
-        t.folder,
+        folder,
         {
             "kind": "pretrain",
             "arm": arm,
@@ -238,15 +236,15 @@ def _finish(t: Training, store: Store, epochs: Sequence[Mapping[str, Any]]) -> N
                 "size": store.size,
                 "channels": store.channels,
             },
-            "images": len(t.loader.rows),
-            **_left_out(t),
+            "images": len(training.loader.rows),
+            **_left_out(training),
             "epochs": len(epochs),
-            "steps": t.step,
+            "steps": training.step,
             "seconds": seconds,
             "seed": settings.seed,
-            "device": device_name(t.accelerator.device),
-            "precision": computed_in(t.accelerator),
+            "device": device_name(training.accelerator.device),
+            "precision": computed_in(training.accelerator),
             "final": epochs[-1],
         },
     )
-    say(f"pre-trained {t.step} steps in {seconds:.0f} s; encoder in {t.folder / 'exported'}")
+    say(f"pre-trained {training.step} steps in {seconds:.0f} s; encoder in {folder / 'exported'}")

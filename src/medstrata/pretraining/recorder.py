@@ -37,17 +37,17 @@ class Recorder:
     """
 
     def __init__(self, training: Training, metrics_length: int, track: Track) -> None:
-        t, per_epoch = training, training.loader.steps_per_epoch
-        self._training, self._batch_size = t, t.settings.batch_size
-        self._main = t.accelerator.is_main_process
+        self._training, self._batch_size = training, training.settings.batch_size
+        self._main = training.accelerator.is_main_process
         self._metrics: MetricsLog | None = None
         self._bar: Progress | None = None
         if self._main:
-            self._metrics = MetricsLog(t.folder, length=metrics_length, track=track)
-            self._bar = _make_bar(t.folder.name, t.steps, t.step)
+            self._metrics = MetricsLog(training.folder, length=metrics_length, track=track)
+            self._bar = _make_bar(training.folder.name, training.resolved.steps, training.step)
         self._waiting: list[tuple[dict[str, Any], Tensor]] = []
+        epoch = training.step // training.loader.steps_per_epoch
         self._epoch_records = [
-            record for record in self._recorded("step") if record["epoch"] == t.step // per_epoch
+            record for record in self._recorded("step") if record["epoch"] == epoch
         ]
         self.epochs = self._recorded("epoch")
         self._clock, self._waited = time.perf_counter(), 0.0

@@ -1,6 +1,6 @@
 """What of a run's settings its images decide: which of them, length, queue, momentum, warm-up."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,25 @@ _QUEUE = 4096
 _RUN_PER_MEMORY = 80
 _LEAST_MOMENTUM, _MOST_MOMENTUM = 0.99, 0.999
 _MOST_WARM_UP = 0.05  # of the steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedSettings:
+    """Settings of a run on some images, with what may be left to the images as numbers.
+
+    Attributes:
+        settings: With the same numbers filled in, so that config.yaml says what was done.
+        steps: Of the whole run.
+        warmup_steps: Steps over which the learning rate rises.
+        queue_size: Old keys that serve as negatives.
+        momentum: Share of itself that the key encoder keeps at each step.
+    """
+
+    settings: PretrainSettings
+    steps: int
+    warmup_steps: int
+    queue_size: int
+    momentum: float
 
 
 def training_rows(settings: PretrainSettings, store: Store) -> NDArray[np.int64]:
@@ -41,26 +60,27 @@ def training_rows(settings: PretrainSettings, store: Store) -> NDArray[np.int64]
     return kept
 
 
-def resolve(settings: PretrainSettings, store: Store, images: int) -> PretrainSettings:
-    """Fill in what the store decides, so that config.yaml says what was done.
+def resolve(settings: PretrainSettings, store: Store, images: int) -> ResolvedSettings:
+    """Fill in what the store and the number of images decide.
 
     Args:
         settings: As a recipe and the user have them; what they name stays.
         store: Where the images are.
         images: How many of them are trained on.
     """
-    return replace(
-        sized(settings, images),
+    settings = replace(
+        settings,
         in_channels=settings.in_channels or (1 if store.channels == 1 else 3),
         knn_task=settings.knn_task or next(iter(store.label_columns), ""),
         shuffle_shards=settings.shuffle_shards
         or (REMOTE_SHUFFLE_SHARDS if store.is_remote else None),
         views=replace(settings.views, size=settings.views.size or store.size),
     )
+    return sized(settings, images)
 
 
-def sized(settings: PretrainSettings, images: int) -> PretrainSettings:
-    """Settings with length, queue, key momentum and warm-up for so many images filled in.
+def sized(settings: PretrainSettings, images: int) -> ResolvedSettings:
+    """Length, queue, key momentum and warm-up for so many images; what is named stays.
 
     Measured for momentum 0.99 and 2,700 to 8,100 steps on 2,800 to 5,800 images; beyond, the rules
     lead to what is published for long runs.
@@ -73,13 +93,18 @@ def sized(settings: PretrainSettings, images: int) -> PretrainSettings:
         momentum = min(max(share, _LEAST_MOMENTUM), _MOST_MOMENTUM)
     if warmup is None:
         warmup = min(settings.steps_per_epoch(images), round(_MOST_WARM_UP * steps))
-    return replace(
-        settings,
-        steps=steps if settings.epochs is None else None,
-        contrastive=replace(
-            contrastive, momentum=momentum, queue_size=_queue_size(settings, images)
+    queue = _queue_size(settings, images)
+    return ResolvedSettings(
+        settings=replace(
+            settings,
+            steps=steps if settings.epochs is None else None,
+            contrastive=replace(contrastive, momentum=momentum, queue_size=queue),
+            optimizer=replace(optimizer, warmup_steps=warmup),
         ),
-        optimizer=replace(optimizer, warmup_steps=warmup),
+        steps=steps,
+        warmup_steps=warmup,
+        queue_size=queue,
+        momentum=momentum,
     )
 
 
@@ -99,16 +124,16 @@ def base_lr(settings: PretrainSettings) -> float:
     return optimizer.lr * images / optimizer.lr_batch if optimizer.lr_batch else optimizer.lr
 
 
-def say_plan(settings: PretrainSettings, store: Store, images: int) -> None:
+def say_plan(resolved: ResolvedSettings, store: Store, images: int) -> None:
     """Say in one line how a run is sized, in further ones what asks for a thought."""
-    steps, batch = settings.total_steps(images), settings.batch_size
-    contrastive, queue = settings.contrastive, settings.contrastive.queue_size or 0
-    part = min(contrastive.key_part_size, batch // 2)
+    settings, steps, queue = resolved.settings, resolved.steps, resolved.queue_size
+    batch = settings.batch_size
+    part = min(settings.contrastive.key_part_size, batch // 2)
     say(
         f"{settings.recipe or 'settings'} on {images:,} images: {steps:,} steps of {batch} "
         f"({steps / settings.steps_per_epoch(images):.4g} epochs), queue {queue:,}, key momentum "
-        f"{contrastive.momentum:g}, learning rate {base_lr(settings):.4g} after "
-        f"{settings.optimizer.warmup_steps} steps of warm-up, "
+        f"{resolved.momentum:g}, learning rate {base_lr(settings):.4g} after "
+        f"{resolved.warmup_steps} steps of warm-up, "
         f"{f'key parts of {part} images' if part else 'keys in one part'}"
     )
     if queue > max(1, images - batch):

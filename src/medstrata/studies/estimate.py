@@ -124,8 +124,8 @@ class _Costs:
         if cell.kind == "pretrain":
             chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
             assert chosen is not None
-            chosen = sized(chosen, len(opened[0]))
-            queue = (chosen.contrastive.queue_size or 0) * chosen.contrastive.head_size * _FLOAT
+            keys = sized(chosen, len(opened[0])).queue_size
+            queue = keys * chosen.contrastive.head_size * _FLOAT
             # Both encoders and the optimizer's momentum in each checkpoint, then the export.
             return chosen.keep_checkpoints * (3 * weights + queue) + weights + _SMALL_FILES
         return (weights if cell.kind == "full" else 0) + _SMALL_FILES

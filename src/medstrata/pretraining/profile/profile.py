@@ -70,7 +70,7 @@ class _Observer:
 
     def __init__(self, training: Training) -> None:
         self._training, self._device = training, training.accelerator.device
-        steps = training.steps - training.step
+        steps = training.resolved.steps - training.step
         self._warm_up = min(_WARM_UP, steps // 4)
         self._timed = min(_TIMED, max(0, steps - self._warm_up - 3))
         self._seen = self._cycles = 0
@@ -140,17 +140,17 @@ class _Observer:
         say(f"profile in {path}")
 
     def _observed(self) -> StepMeasurements:
-        t, device = self._training, self._device
+        training, device = self._training, self._device
         peak = memory(device)  # before the measurements below take some of their own
         wall, own, busy, waited, in_step = self._passed.tolist()
         ceiling = measure_ceiling(device)
-        rates = None if t.loader.store.is_remote else loader_rates(t.loader)
+        rates = None if training.loader.store.is_remote else loader_rates(training.loader)
         return StepMeasurements(
             on_gpu=device.type == "cuda",
-            batch_size=t.settings.batch_size // t.accelerator.num_processes,
+            batch_size=training.settings.batch_size // training.accelerator.num_processes,
             step_seconds=wall / self._cycles,
             shares=self._shares(waited / wall, in_step / wall, wall / self._cycles),
-            precision=computed_in(t.accelerator),
+            precision=computed_in(training.accelerator),
             flop=self._flop,
             ceiling=ceiling,
             loader_rate=rates and rates[0],
