@@ -7,7 +7,7 @@ import pytest
 
 from medstrata.data.store.store import Store
 from medstrata.pretraining.bench import bench
-from medstrata.pretraining.settings import BenchSettings
+from medstrata.pretraining.bench_settings import BenchSettings
 from medstrata.runtime.errors import MedstrataError
 
 pytestmark = pytest.mark.usefixtures("small_ceiling")
@@ -39,3 +39,5 @@ def test_bench_refuses_what_cannot_be_measured(tiny_store: Store) -> None:
         bench(BenchSettings(backbone="resnet10t", batch_size=64, store=str(tiny_store.path)))
     with pytest.raises(ValueError, match="steps must be 1 or more, got 0"):
         BenchSettings(steps=0)
+    with pytest.raises(ValueError, match="no recipe 'fair/mocco'; there are recommended"):
+        BenchSettings(recipes=("fair/mocco",))

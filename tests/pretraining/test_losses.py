@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medstrata.models.pooling import global_average_pool
 from medstrata.pretraining.losses import (
+    INTERMEDIATE_LOSSES,
     BarlowTwins,
     CenteredCosine,
     IntermediateLosses,
@@ -86,7 +87,7 @@ def build(name: str, channels: int = 5) -> nn.Module:
 
 
 def test_every_loss_is_in_the_property_table() -> None:
-    assert OPTIONS.keys() == set(get_args(LossName)) - {"none"}
+    assert OPTIONS.keys() == INTERMEDIATE_LOSSES.keys() == set(get_args(LossName)) - {"none"}
 
 
 @pytest.mark.parametrize("name", OPTIONS)

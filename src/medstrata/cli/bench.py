@@ -9,9 +9,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.arguments import pick_settings
-from medstrata.cli.commands import UsageError
-from medstrata.pretraining.recipes import RECIPES
-from medstrata.pretraining.settings import BenchSettings
+from medstrata.pretraining.bench_settings import BenchSettings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -30,9 +28,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    unknown = [name for name in arguments.recipes if name not in RECIPES]
-    if unknown:
-        raise UsageError(f"no recipe {unknown[0]!r}; there are {', '.join(RECIPES)}")
     settings = pick_settings(BenchSettings, arguments)
     from medstrata.pretraining.bench import bench
     from medstrata.runtime.memory import keep_freed_memory

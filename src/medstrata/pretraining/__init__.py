@@ -1,6 +1,7 @@
 """Momentum contrast with intermediate losses: settings, losses, the method, the loop.
 
 Read: settings, recipes, sizing, info_nce, losses, moco, schedule, build, checkpoint, loop,
-recorder, view_sheet, monitors, fsdp, hooks, profile, bench.
+recorder, view_sheet, monitors, fsdp, hooks, profile, bench_settings,
+bench.
 Imports: runtime, metrics, runs, data, models.
 """

@@ -18,12 +18,13 @@ from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.data.synthetic import make_images
+from medstrata.pretraining.bench_settings import BenchSettings
 from medstrata.pretraining.build import Training, build
 from medstrata.pretraining.loop import training_step
 from medstrata.pretraining.profile.measure import count_operations, loader_rates, timed
 from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
 from medstrata.pretraining.recipes import recipe
-from medstrata.pretraining.settings import BenchSettings, PretrainSettings
+from medstrata.pretraining.settings import PretrainSettings
 from medstrata.pretraining.sizing import resolve
 from medstrata.runs.environment import environment
 from medstrata.runtime.console import progress_bar, say, show
@@ -51,7 +52,6 @@ def bench(case: BenchSettings, out: Path | None = None) -> dict[str, Any]:
 
     Raises:
         MedstrataError: the store has fewer images than a batch, or the backbone is unknown.
-        ValueError: a recipe is unknown.
     """
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(case.store) if case.store else _make_store(Path(folder), case.batch_size)

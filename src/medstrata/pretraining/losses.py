@@ -5,12 +5,12 @@ Shapes: B batch, C channels, H W height and width, D feature size.
 An intermediate loss is a module with two steps, so that the second can see the batches of all
 processes at once: `pool` turns the maps of one stage (B, C, H, W) into what is compared, and
 calling the module with both pooled arrays returns a `StageLoss`. To add one, write the module, its
-name in `settings.LossName` and its case in `_build_loss`; one of another package needs neither, its
-import path is its name.
+name in `settings.LossName` and its line in `INTERMEDIATE_LOSSES`; one of another package needs
+neither, its import path is its name.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -199,29 +199,30 @@ def build_intermediate(
     absent = weights.keys() - stage_channels.keys()
     if absent:
         raise MedstrataError(f"the backbone has no {sorted(absent)}; it has {list(stage_channels)}")
-    losses = {stage: _build_loss(settings, stage, stage_channels[stage]) for stage in weights}
+    build = INTERMEDIATE_LOSSES.get(settings.loss, _build_foreign)
+    losses = {stage: build(settings, stage, stage_channels[stage]) for stage in weights}
     return IntermediateLosses(losses, weights)
 
 
-def _build_loss(settings: IntermediateSettings, stage: str, channels: int) -> nn.Module:
-    match settings.loss:
-        case "mse":
-            return MeanSquaredError(channels, grid=settings.grids.get(stage, 1))
-        case "barlow_twins":
-            width, on, off = settings.projector_size, settings.on_weight, settings.off_weight
-            return BarlowTwins(
-                channels,
-                projector_size=width,
-                on_weight=1 / width if on is None else on,
-                off_weight=0.0051 / width if off is None else off,
-            )
-        case "centered_cosine":
-            return CenteredCosine(channels)
-        case _:
-            return _build_foreign(settings, channels)
+def _build_mse(settings: IntermediateSettings, stage: str, channels: int) -> nn.Module:
+    return MeanSquaredError(channels, grid=settings.grids.get(stage, 1))
 
 
-def _build_foreign(settings: IntermediateSettings, channels: int) -> nn.Module:
+def _build_barlow_twins(settings: IntermediateSettings, _: str, channels: int) -> nn.Module:
+    width, on, off = settings.projector_size, settings.on_weight, settings.off_weight
+    return BarlowTwins(
+        channels,
+        projector_size=width,
+        on_weight=1 / width if on is None else on,
+        off_weight=0.0051 / width if off is None else off,
+    )
+
+
+def _build_centered_cosine(_: IntermediateSettings, _stage: str, channels: int) -> nn.Module:
+    return CenteredCosine(channels)
+
+
+def _build_foreign(settings: IntermediateSettings, _: str, channels: int) -> nn.Module:
     make = load_object(settings.loss, "intermediate loss")
     try:
         loss = make(channels, **settings.options)
@@ -237,6 +238,14 @@ def _build_foreign(settings: IntermediateSettings, channels: int) -> nn.Module:
             "docs/start/tutorials/add_a_loss.md"
         )
     return loss
+
+
+# By name, how the loss of one stage is built from the settings, the stage and its channels.
+INTERMEDIATE_LOSSES: dict[str, Callable[[IntermediateSettings, str, int], nn.Module]] = {
+    "mse": _build_mse,
+    "barlow_twins": _build_barlow_twins,
+    "centered_cosine": _build_centered_cosine,
+}
 
 
 class IntermediateLosses(nn.Module):

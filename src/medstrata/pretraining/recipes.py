@@ -36,6 +36,11 @@ from medstrata.runtime.settings import parse_settings, replace_settings
 _QUARTERS = dict.fromkeys(STAGES, 0.25)
 _MAPS = {"stage1": 16, "stage2": 16, "stage3": 4, "stage4": 4}
 _GLOBAL = dict.fromkeys(STAGES, 1)
+# What stands beside the settings in config.yaml of a run, and in what --print_config printed.
+_BESIDE_SETTINGS = {
+    *("store", "store_digest"),
+    *("source", "config", "out", "resume", "overwrite", "track", "profile"),
+}
 
 
 def recommended(modality: Modality | None = None) -> PretrainSettings:
@@ -158,20 +163,18 @@ def _paper(
     )
 
 
-def _paper_arm(arm: str, grids: dict[str, int]) -> IntermediateSettings:
-    match arm:
-        case "moco":
-            return IntermediateSettings()
-        case "moco_mse":
-            return IntermediateSettings(loss="mse", weights=_QUARTERS, grids=grids)
-        case _:
-            return IntermediateSettings(
-                loss="barlow_twins",
-                weights=dict.fromkeys(STAGES, 1.0),
-                projector_size=2048,
-                on_weight=5e-5 / 32,
-                off_weight=5e-5 / 32,
-            )
+def _paper_losses(grids: dict[str, int]) -> dict[str, IntermediateSettings]:
+    return {
+        "moco": IntermediateSettings(),
+        "moco_mse": IntermediateSettings(loss="mse", weights=_QUARTERS, grids=grids),
+        "moco_bt": IntermediateSettings(
+            loss="barlow_twins",
+            weights=dict.fromkeys(STAGES, 1.0),
+            projector_size=2048,
+            on_weight=5e-5 / 32,
+            off_weight=5e-5 / 32,
+        ),
+    }
 
 
 def paper_chest_recipe(arm: str) -> PretrainSettings:
@@ -180,8 +183,8 @@ def paper_chest_recipe(arm: str) -> PretrainSettings:
     `medstrata pretrain STORE --recipe paper/chest/moco_mse --out RUN`, or with the whole study
     `medstrata reproduce chest ROOT --out DIR`. Not run by us: no cost or score is known.
     """
-    settings = _paper_arm(arm, _MAPS)
-    return _paper("chest", arm, paper_chest(512), 16, settings, cap_queue=True)
+    intermediate = _paper_losses(_MAPS)[arm]
+    return _paper("chest", arm, paper_chest(512), 16, intermediate, cap_queue=True)
 
 
 def paper_histopathology_recipe(arm: str) -> PretrainSettings:
@@ -191,8 +194,10 @@ def paper_histopathology_recipe(arm: str) -> PretrainSettings:
     study `medstrata reproduce histopathology ROOT --out DIR`. Not run by us: no cost or score is
     known.
     """
-    settings = _paper_arm(arm, _GLOBAL)
-    return _paper("histopathology", arm, paper_histopathology(255), 32, settings, cap_queue=True)
+    intermediate = _paper_losses(_GLOBAL)[arm]
+    return _paper(
+        "histopathology", arm, paper_histopathology(255), 32, intermediate, cap_queue=True
+    )
 
 
 def paper_retina_recipe(arm: str) -> PretrainSettings:
@@ -204,14 +209,24 @@ def paper_retina_recipe(arm: str) -> PretrainSettings:
     `medstrata pretrain STORE --recipe paper/retina/moco_mse --out RUN`, or with the whole study
     `medstrata reproduce retina ROOT --out DIR`. Not run by us: no cost or score is known.
     """
-    settings = _paper_arm(arm, _MAPS)
-    return _paper("retina", arm, paper_retina(299), 8, settings, cap_queue=False)
+    intermediate = _paper_losses(_MAPS)[arm]
+    return _paper("retina", arm, paper_retina(299), 8, intermediate, cap_queue=False)
 
 
-# What stands beside the settings in config.yaml of a run, and in what --print_config printed.
-_BESIDE_SETTINGS = {
-    *("store", "store_digest"),
-    *("source", "config", "out", "resume", "overwrite", "track", "profile"),
+def _fixed(
+    make: Callable[[str], PretrainSettings], arm: str
+) -> Callable[[Modality | None], PretrainSettings]:
+    """An arm of the paper on one of its data sets, whose modality is named with it."""
+    return lambda _: make(arm)
+
+
+# The paper's arms that are pre-trained, and their recipes on equal terms.
+PAPER_ARMS = tuple(_paper_losses(_GLOBAL))
+FAIR_ARMS = tuple(f"fair/{arm}" for arm in PAPER_ARMS)
+_PAPER_RECIPES: dict[Modality, Callable[[str], PretrainSettings]] = {
+    "chest": paper_chest_recipe,
+    "histopathology": paper_histopathology_recipe,
+    "retina": paper_retina_recipe,
 }
 # Each takes the modality that is named, if any; those of the paper have their own.
 RECIPES: dict[str, Callable[[Modality | None], PretrainSettings]] = {
@@ -220,16 +235,18 @@ RECIPES: dict[str, Callable[[Modality | None], PretrainSettings]] = {
     "fair/moco_mse": fair_moco_mse,
     "fair/moco_bt": fair_moco_bt,
     "fair/moco_cosine": fair_moco_cosine,
-    "paper/chest/moco": lambda _: paper_chest_recipe("moco"),
-    "paper/chest/moco_mse": lambda _: paper_chest_recipe("moco_mse"),
-    "paper/chest/moco_bt": lambda _: paper_chest_recipe("moco_bt"),
-    "paper/histopathology/moco": lambda _: paper_histopathology_recipe("moco"),
-    "paper/histopathology/moco_mse": lambda _: paper_histopathology_recipe("moco_mse"),
-    "paper/histopathology/moco_bt": lambda _: paper_histopathology_recipe("moco_bt"),
-    "paper/retina/moco": lambda _: paper_retina_recipe("moco"),
-    "paper/retina/moco_mse": lambda _: paper_retina_recipe("moco_mse"),
-    "paper/retina/moco_bt": lambda _: paper_retina_recipe("moco_bt"),
+    **{
+        f"paper/{modality}/{arm}": _fixed(make, arm)
+        for modality, make in _PAPER_RECIPES.items()
+        for arm in PAPER_ARMS
+    },
 }
+
+
+def require_recipe(name: str) -> None:
+    """Raise ValueError with the names that there are, unless one of them is this."""
+    if name not in RECIPES:
+        raise ValueError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
 
 
 def recipe(name: str, **overrides: Any) -> PretrainSettings:
@@ -264,14 +281,13 @@ def settings_from(source: str, *changes: Mapping[str, Any]) -> PretrainSettings:
     """
     modalities = [named["modality"] for named in changes if "modality" in named]
     modality = modalities[-1] if modalities else None
-    if source in RECIPES:
-        settings = RECIPES[source](modality)
-        problem = f"recipe {source} is for {settings.modality}, not for {modality}"
-    elif Path(source).is_file():
+    if source not in RECIPES and Path(source).is_file():
         settings = _read_settings(Path(source))
         problem = f"{source} has its own views; give --modality with a recipe's name"
     else:
-        raise ValueError(f"no recipe {source!r}; there are {', '.join(RECIPES)}")
+        require_recipe(source)
+        settings = RECIPES[source](modality)
+        problem = f"recipe {source} is for {settings.modality}, not for {modality}"
     if modality not in (None, settings.modality):
         raise ValueError(problem)
     for named in changes:

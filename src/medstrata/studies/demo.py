@@ -9,14 +9,13 @@ from medstrata.data.synthetic import make_images
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.pretraining.loop import pretrain
-from medstrata.pretraining.recipes import recipe
+from medstrata.pretraining.recipes import FAIR_ARMS, recipe
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.report.page import write_report
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError, Stopped
 
 # Small enough for two CPU cores; the same for every arm.
-_ARMS = ("fair/moco", "fair/moco_mse", "fair/moco_bt")
 _FRACTIONS = (0.05, 1.0)
 _BACKBONE = "resnet10t"
 _SIZE = 64
@@ -60,14 +59,14 @@ def demo(
     task = task or next(iter(store.label_columns), None)
     if task is None:
         raise MedstrataError(f"{labels} has no label column; name one with --task")
-    settings = {name: _settings(name, store, epochs or _EPOCHS) for name in _ARMS}
+    settings = {name: _settings(name, store, epochs or _EPOCHS) for name in FAIR_ARMS}
     for name, chosen in settings.items():
         try:
             pretrain(store, chosen, out / "pretrain" / _short(name), resume=True)
         except Stopped as stopped:
             raise Stopped("stopped and saved; the same command goes on") from stopped
     arms = {"scratch": "scratch"} | {
-        _short(name): str(out / "pretrain" / _short(name)) for name in _ARMS
+        _short(name): str(out / "pretrain" / _short(name)) for name in FAIR_ARMS
     }
     for fraction in _FRACTIONS:
         for arm, encoder in arms.items():

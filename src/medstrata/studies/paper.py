@@ -11,11 +11,10 @@ from medstrata.data.view_settings import (
     paper_histopathology_finetune,
     paper_retina_finetune,
 )
+from medstrata.pretraining.recipes import PAPER_ARMS
 
 Preset = Literal["paper", "fair"]
 
-_FAIR_ARMS = ("moco", "moco_mse", "moco_bt")
-_PAPER_ARMS = ("moco", "moco_mse", "moco_bt")
 _LABEL_FRACTIONS = {
     # One per cent and all are the paper's; six is named by one secondary source.
     "paper": (0.01, 0.06, 1.0),
@@ -129,7 +128,6 @@ def reproduction(
     """
     original, chosen = _ORIGINALS[modality], settings or ReproductionSettings()
     papers = preset == "paper"
-    recipes = _PAPER_ARMS if papers else _FAIR_ARMS
     prefix = f"paper/{modality}" if papers else "fair"
     pretrain = {
         "epochs": chosen.epochs,
@@ -152,7 +150,7 @@ def reproduction(
         "arms": {
             "scratch": {"encoder": "scratch"},
             **({"imagenet": {"encoder": chosen.imagenet}} if chosen.imagenet else {}),
-            **{arm: {"recipe": f"{prefix}/{arm}"} for arm in recipes},
+            **{arm: {"recipe": f"{prefix}/{arm}"} for arm in PAPER_ARMS},
         },
         "fractions": list(chosen.fractions or _LABEL_FRACTIONS[preset]),
         "seeds": chosen.seeds,

@@ -21,7 +21,7 @@ from medstrata.evaluation.settings import (
     Validation,
 )
 from medstrata.metrics.kinds import TaskKind
-from medstrata.pretraining.recipes import RECIPES, settings_from
+from medstrata.pretraining.recipes import require_recipe, settings_from
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError, require, require_choices
@@ -98,8 +98,8 @@ class ArmSettings:
         require_choices(self)
         if (self.encoder is None) == (self.recipe is None):
             raise ValueError("an arm has either encoder or recipe")
-        if self.recipe is not None and self.recipe not in RECIPES:
-            raise ValueError(f"no recipe {self.recipe!r}; there are {', '.join(RECIPES)}")
+        if self.recipe is not None:
+            require_recipe(self.recipe)
         if self.encoder is not None:
             EncoderSpec.parse(self.encoder)
         if self.encoder is not None and self.pretrain:
