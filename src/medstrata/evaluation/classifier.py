@@ -72,13 +72,15 @@ def export_classifier(
     """Write a run's `exported/`, all that its predictions need.
 
     Args:
-        evaluation: The evaluation, its encoder with final weights.
-        fitted: Has the fitted layer and what it reads.
+        evaluation: The evaluation.
+        fitted: Has the fitted layer, what it reads, and the encoder where that was tuned; one that
+            was kept frozen is named, not written.
         thresholds: As `thresholds.choose_thresholds` gives them.
-        settings: Of the run; an encoder that was kept frozen is named, not written.
+        settings: Of the run.
     """
-    store, task, loaded = evaluation.store, evaluation.task, evaluation.loaded
-    encoder = None if settings.protocol == "full" else evaluation.recorded["encoder"]
+    store, task = evaluation.store, evaluation.task
+    loaded = fitted.encoder or evaluation.loaded
+    encoder = None if fitted.encoder else evaluation.recorded["encoder"]
     folder = evaluation.out / "exported"
     folder.mkdir(exist_ok=True)
     if encoder is None:

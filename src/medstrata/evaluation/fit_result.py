@@ -1,5 +1,6 @@
 """What a protocol of fine-tuning gives: its validations, probabilities, and what gave them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.models.encoders import LoadedEncoder
 from medstrata.models.heads import LinearHead
 
 
@@ -21,6 +23,7 @@ class FitResult:
     layer: str = "pooled"  # what the head reads, as `StoredFeatures.layer` names it
     last_test: NDArray[np.float32] | None = None  # of the last epoch, for the legacy figures
     lr: float | None = None  # the learning rate that was chosen, of a full fine-tuning
+    encoder: LoadedEncoder | None = None  # as it was tuned; None where it was kept frozen
 
 
 def validation_record(
@@ -28,7 +31,7 @@ def validation_record(
     step: int,
     tried: Mapping[str, str | float],
     *,
-    train_loss: float | None,
+    train_loss: float,
     val_loss: float,
     val_score: float,
     metric: str,
@@ -39,12 +42,13 @@ def validation_record(
         number: Which of all validations of the run, from 0.
         step: Steps of training before it; the frozen protocol counts its validations.
         tried: What was validated, such as the learning rate, by the names in the line.
-        train_loss: Mean loss in nats since the validation before; None before any training.
+        train_loss: Mean loss in nats since the validation before; NaN before any training,
+            and then left out.
         val_loss: Mean loss in nats on the validation images.
         val_score: Theirs by `metric`.
         metric: What chooses.
     """
-    trained = {} if train_loss is None else {"train_loss": train_loss}
+    trained = {} if math.isnan(train_loss) else {"train_loss": train_loss}
     return {
         "event": "epoch",
         "epoch": number,

@@ -72,7 +72,6 @@ class Evaluation:
         encoder: Which encoder was asked for.
         loaded: The encoder.
         arm: Its name in tables.
-        digest: Of the encoder as it was loaded.
         recorded: What decides the run, for config.yaml and result.json.
         options: As the caller gave them.
         started: When, by `time.perf_counter`.
@@ -84,7 +83,6 @@ class Evaluation:
     encoder: EncoderSpec
     loaded: LoadedEncoder
     arm: str
-    digest: str
     recorded: Mapping[str, Any]
     options: EvaluationOptions
     started: float
@@ -128,8 +126,7 @@ class Evaluation:
                 "classes": list(resolved.classes),
             },
         }
-        digest = encoder_digest(loaded)
-        return cls(out, store, resolved, spec, loaded, arm, digest, recorded, options, started)
+        return cls(out, store, resolved, spec, loaded, arm, recorded, options, started)
 
     @property
     def seen(self) -> tuple[SeenPatients, ...]:
@@ -183,7 +180,7 @@ class Evaluation:
         result = {
             "kind": kind,
             **self.recorded,
-            "encoder_digest": self.digest,
+            "encoder_digest": encoder_digest(self.loaded),
             "store": describe_store(self.store, self.task),
             **results,
             "seconds": time.perf_counter() - self.started,
