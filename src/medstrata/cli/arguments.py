@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.commands import UsageError
-from medstrata.inference.settings import BATCH_SIZE
 from medstrata.metrics.kinds import TaskKind
 from medstrata.runs.tracker_names import Tracker
 
@@ -71,16 +70,14 @@ def add_label_options(parser: ArgumentParser) -> None:
 
 
 def add_source_arguments(parser: ArgumentParser) -> None:
-    """Arguments of every command that passes images through a network."""
+    """The images that a command passes through a network, and what becomes of unreadable ones."""
     add = parser.add_argument
     add(
         "source",
         type=str,
         help="Store or its address, folder of images, one image, or - for paths on standard input.",
     )
-    add("--batch_size", type=int, default=BATCH_SIZE, help="Images at a time.")
     add("--strict", action="store_true", help="Exit status 1 if any image cannot be read.")
-    add("--workers", type=int | None, help="Decoding threads; one a core.")
 
 
 def add_allow_leakage(parser: ArgumentParser, leak: str) -> None:
@@ -92,14 +89,20 @@ def add_allow_leakage(parser: ArgumentParser, leak: str) -> None:
     )
 
 
-def pick_settings(kind: type[Settings], arguments: Namespace) -> Settings:
+def pick_settings(kind: type[Settings], arguments: Namespace, **others: Any) -> Settings:
     """The settings among the arguments.
+
+    Args:
+        kind: The settings dataclass; what the command does not offer keeps its default.
+        arguments: Of the command.
+        others: Settings that the command names otherwise.
 
     Raises:
         UsageError: a value is out of range.
     """
+    offered = [field.name for field in fields(kind) if field.name in arguments]
     try:
-        return kind(**{field.name: getattr(arguments, field.name) for field in fields(kind)})
+        return kind(**{name: getattr(arguments, name) for name in offered}, **others)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import add_source_arguments
-from medstrata.cli.commands import UsageError
-from medstrata.data.formats.read_settings import Axis, ReadSettings
-from medstrata.data.prepare.settings import Fit
+from medstrata.cli.arguments import add_source_arguments, pick_settings
+from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.inference.settings import EmbedSettings
 
 
@@ -28,17 +26,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="pooled, stage1 to stage4, several with commas, or all.",
     )
     add("--backbone", type=str | None, help="timm name, for scratch and imagenet.")
-    add("--image_size", type=int, default=0, help="Pixels; 0: the run's, or the store's.")
-    add("--fit", type=Fit, default="pad", help="As in prepare, for files.")
-    add("--window", type=str, default="first", help="As in prepare, for files.")
-    add("--frames", type=str, default="middle", help="As in prepare, for files.")
-    add("--axis", type=Axis, default="axial", help="As in prepare, for files.")
-    add("--seed", type=int, default=0, help="Decides scratch's weights.")
+    parser.add_class_arguments(EmbedSettings, skip={"stages", "reading", "strict"})
+    parser.add_class_arguments(ReadSettings, skip={"bits"})
 
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    settings = _settings(arguments)
+    settings = pick_settings(
+        EmbedSettings,
+        arguments,
+        stages=tuple(name.strip() for name in arguments.stage.split(",")),
+        reading=pick_settings(ReadSettings, arguments),
+    )
     from medstrata.inference.embed import embed
 
     embed(
@@ -48,20 +47,3 @@ def run(arguments: Namespace) -> None:
         settings,
         backbone=arguments.backbone,
     )
-
-
-def _settings(arguments: Namespace) -> EmbedSettings:
-    reading = {name: getattr(arguments, name) for name in ("window", "frames", "axis")}
-    try:
-        return EmbedSettings(
-            stages=tuple(name.strip() for name in arguments.stage.split(",")),
-            image_size=arguments.image_size,
-            fit=arguments.fit,
-            reading=ReadSettings(**reading),
-            seed=arguments.seed,
-            batch_size=arguments.batch_size,
-            strict=arguments.strict,
-            workers=arguments.workers,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error

@@ -9,16 +9,18 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.arguments import TRAINED_ON, add_allow_leakage, add_source_arguments
+from medstrata.inference.settings import BATCH_SIZE
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("run", type=Path, help="Finished run of finetune.")
+    add = parser.add_argument
+    add("run", type=Path, help="Finished run of finetune.")
     add_source_arguments(parser)
+    add("--batch_size", type=int, default=BATCH_SIZE, help="Images at a time.")
+    add("--workers", type=int | None, help="Decoding threads; one a core.")
     add_allow_leakage(parser, TRAINED_ON)
-    parser.add_argument(
-        "--out", type=str, required=True, help="CSV file, or - for lines on standard output."
-    )
+    add("--out", type=str, required=True, help="CSV file, or - for lines on standard output.")
 
 
 def run(arguments: Namespace) -> None:
