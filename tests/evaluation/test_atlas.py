@@ -19,6 +19,8 @@ from medstrata.evaluation.tsne import tsne_map
 from medstrata.metrics.spectrum import effective_rank, rankme
 from medstrata.models.features import StoredFeatures, extract_features
 from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.runtime.random_state import TorchRandomState
+from medstrata.runtime.randomness import Stream
 
 
 def run(store: Store, out: Path, task: str = "grade", kind: Any = None, **shown: int) -> Path:
@@ -38,7 +40,11 @@ def drawn(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def features(tiny_store: Store) -> StoredFeatures:
     loaded = seeded_encoder(
-        EncoderSpec("scratch"), tiny_store, backbone="test_resnet", image_size=0, seed=0
+        EncoderSpec("scratch"),
+        tiny_store,
+        backbone="test_resnet",
+        image_size=0,
+        random_state=TorchRandomState(Stream.EVALUATED_WEIGHTS, 0),
     )
     return extract_features(
         loaded.backbone,

@@ -25,6 +25,8 @@ from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.models.encoders import LoadedEncoder
 from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.runtime.random_state import TorchRandomState
+from medstrata.runtime.randomness import Stream
 from support.waiting import PATIENCE_S
 
 CPU = torch.device("cpu")
@@ -32,7 +34,11 @@ CPU = torch.device("cpu")
 
 def encoder(store: Store, seed: int = 0) -> LoadedEncoder:
     return seeded_encoder(
-        EncoderSpec("scratch"), store, backbone="test_resnet", image_size=0, seed=seed
+        EncoderSpec("scratch"),
+        store,
+        backbone="test_resnet",
+        image_size=0,
+        random_state=TorchRandomState(Stream.EVALUATED_WEIGHTS, seed),
     )
 
 

@@ -28,6 +28,8 @@ from medstrata.metrics.intervals import score
 from medstrata.models.features import StoredFeatures, extract_features
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.random_state import TorchRandomState
+from medstrata.runtime.randomness import Stream
 from support.tiny import make_folder
 
 STAGES = ["stage1", "stage2", "stage3", "stage4", "pooled"]
@@ -65,7 +67,11 @@ def several_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def features_of(store: Store, rows: NDArray[np.int64], stage: str) -> NDArray[np.float32]:
     loaded = seeded_encoder(
-        EncoderSpec("scratch"), store, backbone="test_resnet", image_size=0, seed=0
+        EncoderSpec("scratch"),
+        store,
+        backbone="test_resnet",
+        image_size=0,
+        random_state=TorchRandomState(Stream.EVALUATED_WEIGHTS, 0),
     )
     features = extract_features(
         loaded.backbone, store, rows, loaded.preprocessing, torch.device("cpu")
@@ -208,7 +214,11 @@ def test_the_encoder_stays_as_it_is(
     tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = seeded_encoder(
-        EncoderSpec("scratch"), tiny_store, backbone="test_resnet", image_size=0, seed=0
+        EncoderSpec("scratch"),
+        tiny_store,
+        backbone="test_resnet",
+        image_size=0,
+        random_state=TorchRandomState(Stream.EVALUATED_WEIGHTS, 0),
     )
     before = {key: value.clone() for key, value in loaded.backbone.state_dict().items()}
     loaded.backbone.train()

@@ -15,8 +15,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 import medstrata as ms
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import load_classifier
-from medstrata.runtime.process_state import process_state_kept, seed_initial_weights
-from medstrata.runtime.randomness import Stream
+from medstrata.runtime.process_state import process_state_kept
 
 PRETRAINED = ms.recipe(
     "fair/moco",
@@ -96,7 +95,7 @@ def test_an_accelerator_of_the_callers_goes_on(tiny_store: Store, tmp_path: Path
 
 @process_state_kept()
 def change_and_fail() -> None:
-    seed_initial_weights(Stream.WEIGHTS, 0)
+    torch.manual_seed(0)
     Accelerator(cpu=True)
     os.environ["NAMED_HERE"] = "1"
     del os.environ["NAMED_BEFORE"]

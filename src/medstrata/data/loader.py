@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -33,18 +33,12 @@ class Batch(NamedTuple):
     copied: torch.cuda.Event | None = None  # on a GPU, happens once the batch has arrived there
 
 
-@cache
-def _copy_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all epochs: memory is kept for each stream, and would grow with their number."""
-    return torch.cuda.Stream(device)
-
-
-def _start_copy(device: torch.device, batch: Batch) -> Batch:
+def _start_copy(stream: torch.cuda.Stream, batch: Batch) -> Batch:
     """Begin to copy to a GPU beside its step; the result may be used after `_wait_for_copy`."""
-    stream = _copy_stream(device)
     # The context also makes the device current, which a new thread has yet to choose.
     with torch.cuda.stream(stream):
         # From pinned memory the copy needs no processor; the allocator keeps it till then.
+        device = stream.device
         views = tuple(view.pin_memory().to(device, non_blocking=True) for view in batch.views)
         ids = batch.ids.pin_memory().to(device, non_blocking=True)
         return Batch(views, ids, stream.record_event())
@@ -101,6 +95,11 @@ class Loader:
                 f"batch size {self.batch_size} cannot be divided over {self.world_size} processes"
             )
 
+    @cached_property
+    def _copy_stream(self) -> torch.cuda.Stream:
+        """One for all epochs: memory is kept for each stream, and would grow with their number."""
+        return torch.cuda.Stream(self.device)
+
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in one pass; images left over come first in another pass's order."""
@@ -125,7 +124,7 @@ class Loader:
         """The batches of an epoch, from a step on, made ahead in the background."""
         batches = self.batches(epoch, first_step)
         if self.device.type == "cuda":
-            batches = map(partial(_start_copy, self.device), batches)
+            batches = map(partial(_start_copy, self._copy_stream), batches)
         return Prefetched(batches)
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:

@@ -34,6 +34,8 @@ from medstrata.runs.folder import unusable_run
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import replacing, write_text
 from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.random_state import TorchRandomState
+from medstrata.runtime.randomness import Stream
 
 _FORMAT = 2
 
@@ -161,7 +163,8 @@ def load_classifier(run: Path | str) -> StoredClassifier:
         raise MedstrataError(
             f"{folder} is damaged ({type(error).__name__}); fine-tune again"
         ) from error
-    loaded = seeded_encoder(spec, facts, seed=seed, **drawn)
+    random_state = TorchRandomState(Stream.EVALUATED_WEIGHTS, seed)
+    loaded = seeded_encoder(spec, facts, random_state=random_state, **drawn)
     if encoder_digest(loaded) != digest:
         raise MedstrataError(
             f"{run} was fitted on another encoder than {spec} is now; fine-tune again"

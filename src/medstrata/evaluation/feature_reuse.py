@@ -32,7 +32,8 @@ from medstrata.runs.folder import read_config, read_result, unusable_run, write_
 from medstrata.runtime.console import progress_bar, say, warn
 from medstrata.runtime.devices import device_name, make_accelerator
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.process_state import process_state_kept, seed_initial_weights
+from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.random_state import TorchRandomState
 from medstrata.runtime.randomness import Stream, permutation, uniforms
 
 _ORDERS = 2  # mismatched orders a subset
@@ -159,19 +160,19 @@ class _Networks:
             store,
             backbone=config["backbone"],
             image_size=config["views"]["size"],
-            seed=config["seed"],
+            random_state=TorchRandomState(Stream.EVALUATED_WEIGHTS, config["seed"]),
         )
         self._preprocessing = loaded.preprocessing
         self._before = loaded.backbone
-        seed_initial_weights(Stream.REUSE_UNTRAINED, seed)
-        self._after, self._untrained = (
-            create_backbone(
-                tuned["backbone"],
-                in_channels=loaded.preprocessing.channels,
-                image_size=loaded.preprocessing.image_size,
+        with TorchRandomState(Stream.REUSE_UNTRAINED, seed).in_use():
+            self._after, self._untrained = (
+                create_backbone(
+                    tuned["backbone"],
+                    in_channels=loaded.preprocessing.channels,
+                    image_size=loaded.preprocessing.image_size,
+                )
+                for _ in range(2)
             )
-            for _ in range(2)
-        )
         load_tuned(self._after, run / "exported" / "backbone.safetensors")
 
     def stages(self, rows: NDArray[np.int64]) -> tuple[Stages, Stages, Stages]:

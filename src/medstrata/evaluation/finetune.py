@@ -80,7 +80,8 @@ def finetune(
     evaluation.keep_labelled(parts)
     with tracking(trackers, evaluation.out, evaluation.recorded, step=0) as track:
         if settings.protocol == "full":
-            fitted = fit_full(evaluation, parts, settings, accelerator, track)
+            with evaluation.random_state.in_use():  # some networks draw in training, by dropout
+                fitted = fit_full(evaluation, parts, settings, accelerator, track)
         else:
             extracted = evaluation.features(accelerator.device)
             layers = extracted.layers_of(settings.layer)

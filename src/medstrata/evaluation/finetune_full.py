@@ -27,6 +27,7 @@ from medstrata.evaluation.tuning_optimizer import make_optimizer
 from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import primary_metric
 from medstrata.models.features import forward_all, whole_output
+from medstrata.models.float32_convolutions import replace_slow_convolutions
 from medstrata.models.heads import (
     LinearHead,
     class_weights,
@@ -38,7 +39,6 @@ from medstrata.pretraining.schedule import lr_factor
 from medstrata.runs.metrics_log import MetricsLog
 from medstrata.runs.trackers import Track
 from medstrata.runtime.console import progress_bar, say, warn
-from medstrata.runtime.devices import spare_slow_convolutions
 from medstrata.runtime.errors import MedstrataError
 
 _Weights = dict[str, Tensor]
@@ -191,7 +191,7 @@ def _starting_model(
         trials = fit_probe(evaluation.features(device), "pooled", task, parts, metric)
         model.start_from(trials[best_trial(trials)].head)
     model.to(device).to(memory_format=torch.channels_last)
-    spare_slow_convolutions(accelerator, model)
+    replace_slow_convolutions(accelerator, model)
     return model
 
 

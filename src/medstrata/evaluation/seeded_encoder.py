@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from medstrata.data.store.store import Store
 from medstrata.models.encoders import LoadedEncoder, at_size, load_encoder
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runtime.process_state import seed_initial_weights
-from medstrata.runtime.randomness import Stream
+from medstrata.runtime.random_state import TorchRandomState
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,9 @@ def seeded_encoder(
     *,
     backbone: str | None,
     image_size: int,
-    seed: int,
+    random_state: TorchRandomState,
 ) -> LoadedEncoder:
-    """Load an encoder for images; weights that are drawn are a function of the seed.
+    """Load an encoder for images; weights that are drawn are a function of a seed.
 
     Args:
         encoder: Which encoder.
@@ -45,17 +44,17 @@ def seeded_encoder(
         backbone: timm's name, for all but runs.
         image_size: Side of the input in pixels; 0 takes that which a run was trained with, for
             other encoders the images'.
-        seed: Of random weights; sets torch's generator, which initialises them.
+        random_state: Random weights are drawn from it.
 
     Raises:
         MedstrataError: nothing can be loaded from what is named.
     """
-    seed_initial_weights(Stream.EVALUATED_WEIGHTS, seed)
-    loaded = load_encoder(
-        encoder,
-        backbone=backbone,
-        image_size=image_size or images.size,
-        channels=images.channels,
-        store_stats=(images.mean, images.std),
-    )
+    with random_state.in_use():
+        loaded = load_encoder(
+            encoder,
+            backbone=backbone,
+            image_size=image_size or images.size,
+            channels=images.channels,
+            store_stats=(images.mean, images.std),
+        )
     return at_size(loaded, image_size) if image_size else loaded

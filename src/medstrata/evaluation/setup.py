@@ -35,7 +35,8 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name
-from medstrata.runtime.randomness import DRAWS
+from medstrata.runtime.random_state import TorchRandomState
+from medstrata.runtime.randomness import DRAWS, Stream
 
 
 class EvaluationOptions(TypedDict, total=False):
@@ -73,6 +74,7 @@ class Evaluation:
         loaded: The encoder.
         arm: Its name in tables.
         recorded: What decides the run, for config.yaml and result.json.
+        random_state: Draws random weights, and what training draws besides images.
         options: As the caller gave them.
         started: When, by `time.perf_counter`.
     """
@@ -84,6 +86,7 @@ class Evaluation:
     loaded: LoadedEncoder
     arm: str
     recorded: Mapping[str, Any]
+    random_state: TorchRandomState
     options: EvaluationOptions
     started: float
 
@@ -106,12 +109,13 @@ class Evaluation:
         """
         started, spec, out = time.perf_counter(), EncoderSpec.parse(encoder), Path(out)
         resolved = make_task(store, task, options.get("kind"))
+        random_state = TorchRandomState(Stream.EVALUATED_WEIGHTS, settings.seed)
         loaded = seeded_encoder(
             spec,
             store,
             backbone=options.get("backbone"),
             image_size=settings.image_size,
-            seed=settings.seed,
+            random_state=random_state,
         )
         arm = options.get("arm") or loaded.arm
         recorded = {
@@ -126,7 +130,9 @@ class Evaluation:
                 "classes": list(resolved.classes),
             },
         }
-        return cls(out, store, resolved, spec, loaded, arm, recorded, options, started)
+        return cls(
+            out, store, resolved, spec, loaded, arm, recorded, random_state, options, started
+        )
 
     @property
     def seen(self) -> tuple[SeenPatients, ...]:

@@ -23,6 +23,8 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.random_state import TorchRandomState
+from medstrata.runtime.randomness import Stream
 
 
 def embed(
@@ -113,7 +115,11 @@ def open_encoder(
     if spec.path is not None and (spec.path / "exported" / "model.json").is_file():
         return load_classifier(spec.path).loaded
     return seeded_encoder(
-        spec, store or ImageFacts(), backbone=backbone, image_size=image_size, seed=seed
+        spec,
+        store or ImageFacts(),
+        backbone=backbone,
+        image_size=image_size,
+        random_state=TorchRandomState(Stream.EVALUATED_WEIGHTS, seed),
     )
 
 

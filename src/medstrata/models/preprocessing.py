@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -47,22 +47,28 @@ class Preprocessing:
         if pixels.shape[-1] not in (1, self.channels):
             raise ValueError(f"{pixels.shape[-1]} channels for an encoder of {self.channels}")
         images = pixels.permute(0, 3, 1, 2).float()
-        # To bring them to a GPU waits for all that it has been told to do: once is enough.
-        column = _column_there if images.is_cuda else _column
-        mean, std = (column(values, images.device) for values in (self.mean, self.std))
+        mean, std = self._columns(images.device)
         top = torch.iinfo(pixels.dtype).max
         images = (images - top * mean) / (top * std)
         return images.contiguous(memory_format=torch.channels_last)
 
+    def _columns(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel, each (1, channels, 1, 1), on a device."""
+        if device.type != "cuda":
+            return _column(self.mean, device), _column(self.std, device)
+        # To bring them to a GPU waits for all that it has been told to do: once is enough.
+        if device not in self._on_gpus:
+            with torch.inference_mode(mode=False):  # what is kept must serve training, too
+                self._on_gpus[device] = _column(self.mean, device), _column(self.std, device)
+        return self._on_gpus[device]
+
+    @cached_property
+    def _on_gpus(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
+
 
 def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device).view(1, -1, 1, 1)
-
-
-@lru_cache(maxsize=32)
-def _column_there(values: tuple[float, ...], device: torch.device) -> Tensor:
-    with torch.inference_mode(mode=False):  # what is kept must serve training, too
-        return _column(values, device)
 
 
 def identity(image_size: int, channels: int) -> Preprocessing:

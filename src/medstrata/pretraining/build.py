@@ -17,6 +17,7 @@ from medstrata.data.store.store import Store
 from medstrata.models import preprocessing as preprocess
 from medstrata.models.backbones import Backbone, create_backbone, take_weights
 from medstrata.models.encoders import encoder_at
+from medstrata.models.float32_convolutions import replace_slow_convolutions
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.pretraining.fsdp import copy_whole, shard
 from medstrata.pretraining.losses import build_intermediate
@@ -25,10 +26,9 @@ from medstrata.pretraining.monitors import Monitor, make_monitor
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.pretraining.sizing import ResolvedSettings, base_lr
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runtime.devices import spare_slow_convolutions
 from medstrata.runtime.distributed import gather
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.process_state import seed_initial_weights
+from medstrata.runtime.random_state import TorchRandomState
 from medstrata.runtime.randomness import Stream, derive_seed
 
 
@@ -46,6 +46,7 @@ class Training:
     queue: Queue
     preprocessing: Preprocessing
     monitor: Monitor
+    random_state: TorchRandomState  # of initial weights, and of what training draws besides views
     monitored_backbone: Backbone  # the query encoder's, or where that is split its unsplit copy
     step: int = 0
 
@@ -85,9 +86,11 @@ def build(
         shuffle_shards=settings.shuffle_shards,
     )
     expected = _preprocessing(settings, store)
-    model = _build_model(settings, expected, settings.batch_size // accelerator.num_processes)
+    random_state = TorchRandomState(Stream.WEIGHTS, settings.seed)
+    with random_state.in_use():
+        model = _build_model(settings, expected, settings.batch_size // accelerator.num_processes)
     model = model.to(device).to(memory_format=torch.channels_last)
-    spare_slow_convolutions(accelerator, model)
+    replace_slow_convolutions(accelerator, model)
     monitored_backbone = model.query_encoder.backbone
     if settings.shard:
         monitored_backbone = copy.deepcopy(monitored_backbone)
@@ -109,6 +112,7 @@ def build(
         queue=_make_queue(resolved).to(device),
         preprocessing=expected,
         monitor=_make_monitor(settings, store, rows, expected, device),
+        random_state=random_state,
         monitored_backbone=monitored_backbone,
     )
 
@@ -128,7 +132,6 @@ def _preprocessing(settings: PretrainSettings, store: Store) -> Preprocessing:
 
 def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batch: int) -> MoCo:
     contrastive = settings.contrastive
-    seed_initial_weights(Stream.WEIGHTS, settings.seed)
     start = EncoderSpec.parse(settings.weights or "scratch")
     backbone = create_backbone(
         settings.backbone,

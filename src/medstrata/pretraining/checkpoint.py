@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import torch
-
 from medstrata.pretraining.build import Training, update_monitored_backbone
 from medstrata.pretraining.fsdp import put_back, whole_state
 from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from medstrata.runtime.console import say
+from medstrata.runtime.random_state import generators, set_generators
 
 
 def save_training(training: Training, metrics_length: int) -> None:
@@ -18,6 +17,7 @@ def save_training(training: Training, metrics_length: int) -> None:
         metrics_length: Bytes of metrics.jsonl that belong to the steps so far.
     """
     model, optimizer = _model_state(training)
+    cpu, gpus = generators()  # in use while it trains
     if training.accelerator.is_main_process:
         # Whatever is added here is put back by `restore_training`.
         state = {
@@ -25,8 +25,8 @@ def save_training(training: Training, metrics_length: int) -> None:
             "model": model,
             "queue": training.queue.state_dict(),
             "optimizer": optimizer,
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "torch_rng": cpu,
+            "cuda_rng": gpus,
             "metrics_length": metrics_length,
         }
         keep = training.settings.keep_checkpoints
@@ -50,9 +50,8 @@ def restore_training(training: Training) -> int:
     training.step = state["step"]
     _put_model_back(training, state["model"], state["optimizer"])
     training.queue.load_state_dict(state["queue"])
-    torch.set_rng_state(state["torch_rng"])
-    if state["cuda_rng"]:
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    with training.random_state.in_use():
+        set_generators(state["torch_rng"], state["cuda_rng"])
     say(f"resuming {training.folder} at step {training.step}")
     return int(state["metrics_length"])
 

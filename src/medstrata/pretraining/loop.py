@@ -116,7 +116,11 @@ def train(
     """
     steps, per_epoch = training.resolved.steps, training.loader.steps_per_epoch
     checkpoint_every = training.settings.checkpoint_every
-    with stop_requests() as stopping, Recorder(training, metrics_length, track) as recorder:
+    with (
+        training.random_state.in_use(),
+        stop_requests() as stopping,
+        Recorder(training, metrics_length, track) as recorder,
+    ):
         while training.step < steps:
             epoch = training.step // per_epoch
             batches = training.loader.epoch(epoch, first_step=training.step % per_epoch)

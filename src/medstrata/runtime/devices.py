@@ -1,12 +1,10 @@
 """Where the work runs, and the precision that the hardware has."""
 
-from types import MethodType
 from typing import Literal, assert_never
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor, nn
 
 from medstrata.runtime.machine import processor_flags
 from medstrata.runtime.precision import Precision
@@ -59,37 +57,6 @@ def processor_has_native_bf16() -> bool:
 def computed_in(accelerator: Accelerator) -> Literal["fp32", "bf16"]:
     """The precision that was chosen, for result.json."""
     return "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
-
-
-def spare_slow_convolutions(accelerator: Accelerator, network: nn.Module) -> None:
-    """Let depthwise convolutions that a CPU is slow at in bfloat16 compute in float32.
-
-    The backward pass of a depthwise convolution with a stride, or with a kernel of 5 and more,
-    takes up to twelve times as long in bfloat16 as in float32; with 3 x 3 and no stride bfloat16
-    is the faster one (docs/results/performance.md). State dict and copies of the network stay as
-    they are.
-
-    Args:
-        accelerator: On a GPU, or in float32, nothing is changed.
-        network: Changed in place; one that was built here, never a caller's.
-    """
-    if accelerator.device.type != "cpu" or computed_in(accelerator) != "bf16":
-        return
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and _is_slow_in_bf16(module):
-            # A bound method: a deep copy of the network binds it to its own layer.
-            module.forward = MethodType(_forward_in_float32, module)  # type: ignore[method-assign]
-
-
-def _is_slow_in_bf16(convolution: nn.Conv2d) -> bool:
-    depthwise = 1 < convolution.groups == convolution.in_channels
-    return depthwise and (max(convolution.stride) > 1 or max(convolution.kernel_size) > 3)
-
-
-def _forward_in_float32(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
-    with torch.autocast(maps.device.type, enabled=False):
-        computed: Tensor = type(convolution).forward(convolution, maps.float())
-    return computed.to(maps.dtype)
 
 
 def device_name(device: torch.device) -> str:

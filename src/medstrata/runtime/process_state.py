@@ -1,7 +1,7 @@
 """What a call needs of the process that it runs in, and how the caller gets it back.
 
-Two things are the process's and no run's: torch's global generator, which the initialisers of all
-networks read, and the state that all of Accelerate's objects share.
+Some things are the process's and no run's: torch's global generators and threads, the state that
+all of Accelerate's objects share, environment variables.
 """
 
 import os
@@ -10,17 +10,6 @@ from contextlib import contextmanager
 
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
-
-from medstrata.runtime.randomness import Stream, derive_seed
-
-
-def seed_initial_weights(stream: Stream, seed: int) -> None:
-    """Seed torch's global generator, which the initialisers of all networks read.
-
-    The one place that does: every other draw has a generator of its own. Who calls this from a
-    public function wraps that in `process_state_kept`.
-    """
-    torch.manual_seed(derive_seed(stream, seed))
 
 
 @contextmanager

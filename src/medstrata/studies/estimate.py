@@ -13,9 +13,10 @@ from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.models.backbones import Backbone, Features, create_backbone
+from medstrata.models.float32_convolutions import replace_slow_convolutions
 from medstrata.pretraining.sizing import sized
 from medstrata.runtime.console import duration, say
-from medstrata.runtime.devices import device_name, make_accelerator, spare_slow_convolutions
+from medstrata.runtime.devices import device_name, make_accelerator
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.precision import Precision
 from medstrata.runtime.process_state import process_state_kept
@@ -82,6 +83,7 @@ class _Costs:
     def __init__(self, settings: StudySettings, out: Path, root: Path) -> None:
         self._settings, self._out, self._root = settings, out, root
         self._stores: dict[str, tuple[Store, Task] | None] = {}
+        self._speed, self._parameters = cache(_speed), cache(_parameters)
 
     def seconds(self, cell: StudyCell) -> float | None:
         """Seconds of a cell, None where its store is not there yet."""
@@ -89,7 +91,7 @@ class _Costs:
         if opened is None or cell.kind == "prepare":
             return None
         store, task = opened
-        train, forward = _speed(
+        train, forward = self._speed(
             self._backbone(cell), store.size, store.channels, self._precision(cell)
         )
         split = {name: len(labelled_rows(store, task, name)) for name in ("train", "val", "test")}
@@ -120,7 +122,7 @@ class _Costs:
         opened = self._open(cell.data)
         if opened is None or cell.kind == "prepare":
             return 0
-        weights = _parameters(self._backbone(cell)) * _FLOAT
+        weights = self._parameters(self._backbone(cell)) * _FLOAT
         if cell.kind == "pretrain":
             chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
             assert chosen is not None
@@ -159,14 +161,13 @@ def _steps(settings: FinetuneSettings, images: float) -> int:
     return max(settings.min_steps, math.ceil(images / settings.batch_size))
 
 
-@cache
 def _speed(backbone: str, size: int, channels: int, precision: Precision) -> tuple[float, float]:
     """Seconds an image of a training step and of a forward pass, the quicker of two tries."""
     say(f"timing {backbone} at {size} pixels")
     accelerator = make_accelerator(precision)
     network = create_backbone(backbone, in_channels=channels, image_size=size)
     network = network.to(accelerator.device).to(memory_format=torch.channels_last)
-    spare_slow_convolutions(accelerator, network)
+    replace_slow_convolutions(accelerator, network)
     images = torch.rand(_TIMED_BATCH, channels, size, size, device=accelerator.device)
 
     def step(learning: bool) -> float:
@@ -183,7 +184,6 @@ def _speed(backbone: str, size: int, channels: int, precision: Precision) -> tup
     return min(step(True) for _ in range(2)), min(step(False) for _ in range(2))
 
 
-@cache
 def _parameters(backbone: str) -> int:
     network: Backbone = create_backbone(backbone, in_channels=3, image_size=224)
     return sum(parameter.numel() for parameter in network.parameters())
