@@ -4,7 +4,7 @@
 
 A multilabel task of the size of ChestX-ray14's test part: 14 labels, 25,596 images, 2,797 patients,
 scores with three decimals. Everything runs in turns in one thread, measured in processor time.
-Times are per resample: ours is the whole interval (checks, point value, draws, quantiles) divided
+Times are per resample: ours is the whole interval (checks, point value, counts, quantiles) divided
 by its resamples; the loop takes the first few of the same resamples, since each costs it the same.
 """
 
@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from harness import Result, held_memory, interleave, measure_and_keep, spread, spread_of_ratio
 from medstrata.metrics.intervals import bootstrap_interval
 from medstrata.metrics.metric import METRICS
-from medstrata.metrics.resampling import Draws
+from medstrata.metrics.resampling import Resamples
 from section import Section, Target, processor, ratio
 
 OURS = "medstrata, all resamples at once"
@@ -35,10 +35,10 @@ def measure(quick: bool) -> Result:
     patient = np.concatenate(
         [np.arange(patients), generator.integers(patients, size=images - patients)]
     )
-    draws = np.random.Generator(np.random.PCG64(0)).multinomial(
+    counts = np.random.Generator(np.random.PCG64(0)).multinomial(
         patients, np.full(patients, 1 / patients), size=looped
     )
-    weights = draws[:, patient]
+    weights = counts[:, patient]
 
     def ours() -> object:
         return bootstrap_interval(
@@ -55,13 +55,13 @@ def measure(quick: bool) -> Result:
     before = held_memory("VmHWM")
     ours()
     memory = 1024 * (held_memory("VmHWM") - before)
-    found = METRICS["macro_auroc"](target, probability, "multilabel", Draws(draws, patient))
+    found = METRICS["macro_auroc"](target, probability, "multilabel", Resamples(counts, patient))
     difference = float(np.abs(found - copies()).max())
     assert difference < 1e-12, f"the two disagree by {difference}"
     tasks = {OURS: ours, COPIES: copies, WEIGHTS: weighted}
     seconds = interleave(tasks, repeats, clock=time.process_time)
-    counts = {OURS: RESAMPLES, COPIES: looped, WEIGHTS: looped}
-    each = {name: [run / counts[name] for run in runs] for name, runs in seconds.items()}
+    repeated = {OURS: RESAMPLES, COPIES: looped, WEIGHTS: looped}
+    each = {name: [run / repeated[name] for run in runs] for name, runs in seconds.items()}
     return {
         "images": images,
         "patients": patients,

@@ -41,11 +41,12 @@ from medstrata.data.views import make_views
 from medstrata.metrics.cka import linear_heatmap
 from medstrata.metrics.intervals import resampled_scores
 from medstrata.metrics.knn import knn_probabilities
+from medstrata.metrics.resampling import resample_patients
 from medstrata.runtime.signals import leaves_on_sigterm
 
 TURNS = 5
 ALLOWED = 0.5  # of the recorded ratio; a busy machine moves a ratio by far less
-DRAWS = 20
+RESAMPLES = 20
 CASE = peers.Case("resnet18", 64, 32, 4096)
 Task = Callable[[], object]
 Features = NDArray[np.float32]
@@ -84,7 +85,7 @@ def sklearn_bootstrap() -> None:
     target, probability, patients = predictions()
     members = [np.flatnonzero(patients == one) for one in range(patients[-1] + 1)]
     generator = np.random.default_rng(1)
-    for _ in range(DRAWS):
+    for _ in range(RESAMPLES):
         drawn = np.concatenate([members[i] for i in generator.integers(0, 1000, 1000)])
         roc_auc_score(target[drawn], probability[drawn, 0])
 
@@ -92,7 +93,8 @@ def sklearn_bootstrap() -> None:
 def our_bootstrap() -> None:
     target, probability, patients = predictions()
     names = patients.astype(str)
-    resampled_scores("macro_auroc", target, probability, "binary", names, resamples=DRAWS)
+    resamples = resample_patients(names, len(target), resamples=RESAMPLES)
+    resampled_scores("macro_auroc", target, probability, "binary", resamples)
 
 
 def features(samples: int, size: int, seed: int) -> Features:

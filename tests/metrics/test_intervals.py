@@ -9,6 +9,7 @@ import pytest
 from medstrata.metrics import intervals, resampling
 from medstrata.metrics.intervals import bootstrap_interval, resampled_scores, score
 from medstrata.metrics.kinds import TaskKind
+from medstrata.metrics.resampling import resample_patients
 from support.plain_metrics import CASES, PLAIN, predictions
 
 
@@ -56,7 +57,11 @@ def test_mean_of_several_models_is_resampled_together():
 def test_resamples_without_a_value_are_told():
     target = np.array([0, 0, 0, 1])
     drawn = resampled_scores(
-        "macro_auroc", target, np.array([[0.1], [0.2], [0.6], [0.4]]), "binary", np.arange(4)
+        "macro_auroc",
+        target,
+        np.array([[0.1], [0.2], [0.6], [0.4]]),
+        "binary",
+        resample_patients(np.arange(4), 4),
     )
     counts = np.random.Generator(np.random.PCG64(0)).multinomial(4, [1 / 4] * 4, 1000)
     one_class = (counts[:, 3] == 0) | (counts[:, 3] == 4)

@@ -17,7 +17,7 @@ def resampled_images(count: int) -> Any:
     return (np.repeat(np.arange(count), row) for row in counts)
 
 
-def test_interval_mixes_draws_and_labels_and_divides_by_the_root_of_the_draws():
+def test_interval_mixes_resamples_and_labels_and_divides_by_the_root_of_the_resamples():
     target, probability = predictions("multilabel", 200)
     target = np.nan_to_num(target)
     drawn = [

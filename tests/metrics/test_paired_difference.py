@@ -17,6 +17,7 @@ from medstrata.metrics.paired_difference import (
     holm,
     paired_difference,
 )
+from medstrata.metrics.resampling import resample_patients
 from support.arms import compare_arms, noisy_arms
 from support.plain_metrics import CASES, PLAIN, predictions
 
@@ -191,13 +192,14 @@ def test_exchanging_the_arms_turns_the_sign() -> None:
     )
 
 
-def test_paired_interval_is_narrower_than_of_separate_draws() -> None:
+def test_paired_interval_is_narrower_than_of_separate_resamples() -> None:
     target, probability = predictions("binary", 300)
     noise = 0.02 * np.random.default_rng(0).normal(size=probability.shape)
     alike, ids = np.clip(probability + noise, 0, 1), np.arange(300)
     found = compare_arms("macro_auroc", target, [probability], [alike], "binary", ids)
-    apart = resampled_scores("macro_auroc", target, probability, "binary", ids, seed=1)
-    apart = apart - resampled_scores("macro_auroc", target, alike, "binary", ids, seed=2)
+    one, other = (resample_patients(ids, 300, seed=seed) for seed in (1, 2))
+    apart = resampled_scores("macro_auroc", target, probability, "binary", one)
+    apart = apart - resampled_scores("macro_auroc", target, alike, "binary", other)
     low, high = np.quantile(apart, [0.025, 0.975])
     assert 0 < found.high - found.low < (high - low) / 3
 

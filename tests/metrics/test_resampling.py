@@ -6,7 +6,7 @@ import pytest
 from medstrata.metrics import resampling
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import METRICS
-from medstrata.metrics.resampling import Draws
+from medstrata.metrics.resampling import Resamples
 from support.plain_metrics import CASES, PLAIN, counted, predictions
 
 
@@ -29,8 +29,8 @@ def test_groups_equal_their_samples_counted_alike(
     groups = generator.integers(20, size=60)
     counts = generator.integers(4, size=(6, 20)).astype(np.uint8)
     apart = METRICS[name](target, probability, kind, counted(*counts[:, groups]))
-    together = METRICS[name](target, probability, kind, Draws(counts, groups))
+    together = METRICS[name](target, probability, kind, Resamples(counts, groups))
     np.testing.assert_allclose(together, apart, rtol=0, atol=1e-12)
     monkeypatch.setattr(resampling, "_BLOCK", 100)  # one resample at a time
-    in_blocks = METRICS[name](target, probability, kind, Draws(counts, groups))
+    in_blocks = METRICS[name](target, probability, kind, Resamples(counts, groups))
     np.testing.assert_allclose(in_blocks, together, rtol=0, atol=1e-12)

@@ -12,6 +12,7 @@ import pytest
 
 from medstrata.metrics.intervals import resampled_scores
 from medstrata.metrics.paired_difference import paired_difference
+from medstrata.metrics.resampling import resample_patients
 from support.clustered import tolerance
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "simulate_verdicts.py"
@@ -79,8 +80,7 @@ def test_the_influence_of_patients_stands_for_their_resamples() -> None:
                 ill.astype(int),
                 run[:, None],
                 "binary",
-                np.arange(100),
-                resamples=2000,
+                resample_patients(np.arange(100), 100, resamples=2000),
             )
             for run in arm.reshape(10, 100)
         ]

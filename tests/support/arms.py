@@ -8,6 +8,7 @@ import numpy as np
 from medstrata.metrics.intervals import mean_of_models, percentile_ends, resampled_scores, score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.paired_difference import Difference, paired_difference
+from medstrata.metrics.resampling import resample_patients
 from support.plain_metrics import predictions
 
 
@@ -28,10 +29,11 @@ def arm_scores(
     name: str, target: Any, models: Sequence[Any], kind: TaskKind, patients: Any, **options: Any
 ) -> list[Any]:
     """Score of each model as it is, then of each resample: (1 + R,) each."""
+    resamples = resample_patients(patients, len(target), **options)
     return [
         np.append(
             score(name, target, model, kind),
-            resampled_scores(name, target, model, kind, patients, **options),
+            resampled_scores(name, target, model, kind, resamples),
         )
         for model in models
     ]

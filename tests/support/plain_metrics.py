@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn_metrics
 
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import metrics_of_kind
-from medstrata.metrics.resampling import Draws
+from medstrata.metrics.resampling import Resamples
 
 KINDS: tuple[TaskKind, ...] = ("binary", "multiclass", "multilabel", "ordinal")
 CASES = [(name, kind) for kind in KINDS for name in metrics_of_kind(kind)]
@@ -125,7 +125,7 @@ PLAIN: dict[str, Callable[[Any, Any, TaskKind], float]] = {
 }
 
 
-def counted(*counts: Any) -> Draws:
+def counted(*counts: Any) -> Resamples:
     """Resamples of single samples: a row of counts each."""
     rows = np.asarray(counts)
-    return Draws(rows, np.arange(rows.shape[1]))
+    return Resamples(rows, np.arange(rows.shape[1]))

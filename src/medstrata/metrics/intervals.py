@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medstrata.metrics.defaults import LEVEL, RESAMPLES
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import check_fit, find_metric
-from medstrata.metrics.resampling import Floats, patient_draws
+from medstrata.metrics.resampling import Floats, Resamples, resample_patients
 
 # Rounding of a softmax in low precision.
 _TOLERANCE = 1e-3
@@ -68,39 +68,26 @@ def resampled_scores(
     target: NDArray[Any],
     probability: NDArray[Any],
     kind: TaskKind,
-    patient_ids: NDArray[Any],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    resamples: Resamples,
 ) -> Floats:
-    """Score predictions on patients drawn with replacement, as many as there are.
-
-    Images of one patient are alike, so a patient is drawn whole, with all images. The draws depend
-    on ids and seed alone: scores of two models of the same samples are paired, draw by draw.
+    """Score predictions on every resample; with the same ones, scores of two models are paired.
 
     Args:
         name: One of `metrics_of_kind(kind)`, or an import path.
         target: As for `score`.
         probability: As for `score`.
         kind: Of the task.
-        patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
-        resamples: Draws, 1 or more.
-        seed: Of the draws, 0 or more.
+        resamples: Of the samples, such as `resampling.resample_patients` gives.
 
     Returns:
-        A score for each draw, shape (R,); NaN where it is not defined for any class (see the top of
-        `metrics/scores.py`).
+        A score for each resample, shape (R,); NaN where it is not defined for any class (see the
+        top of `metrics/scores.py`).
 
     Raises:
-        ValueError: The arrays do not fit, as for `score`, or the ids do not match the samples, or
-            `resamples` is out of range.
-
-    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 6.2; whole clusters:
-        Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x.
+        ValueError: The arrays do not fit, as for `score`.
     """
     _check(name, target, probability, kind)
-    draws = patient_draws(patient_ids, len(target), resamples, seed)
-    return find_metric(name)(target, probability, kind, draws)
+    return find_metric(name)(target, probability, kind, resamples)
 
 
 def bootstrap_interval(
@@ -125,8 +112,8 @@ def bootstrap_interval(
         probability: As for `score`.
         kind: Of the task.
         patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
-        resamples: Draws of as many patients as there are, 1 or more.
-        seed: Of the draws, 0 or more.
+        resamples: How often as many patients are drawn as there are, 1 or more.
+        seed: Of the resampling, 0 or more.
         level: Share of the resamples inside the interval, above 0 and below 1.
 
     Returns:
@@ -134,16 +121,15 @@ def bootstrap_interval(
         any class (see the top of `metrics/scores.py`) is dropped.
 
     Raises:
-        ValueError: As for `score` and `resampled_scores`; or `level` is out of range, or no
-            resample has a value.
+        ValueError: As for `score`; or the ids do not match the samples, `resamples` or `level` is
+            out of range, or no resample has a value.
 
     Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
     """
     value = score(name, target, probability, kind)
-    drawn = resampled_scores(
-        name, target, probability, kind, patient_ids, resamples=resamples, seed=seed
-    )
-    low, high, used = percentile_ends(drawn, level)
+    drawn = resample_patients(patient_ids, len(target), resamples=resamples, seed=seed)
+    scores = resampled_scores(name, target, probability, kind, drawn)
+    low, high, used = percentile_ends(scores, level)
     return Interval(value=value, low=low, high=high, resamples=used)
 
 
@@ -159,12 +145,12 @@ def mean_of_models(scores: Sequence[Floats] | Sequence[float]) -> Floats:
 
 
 def percentile_ends(
-    drawn: Floats, level: float, method: Literal["linear", "inverted_cdf"] = "linear"
+    resampled: Floats, level: float, method: Literal["linear", "inverted_cdf"] = "linear"
 ) -> tuple[float, float, int]:
     """Ends of the middle `level` of the resamples that have a value, and their number.
 
     Args:
-        drawn: A value for each resample, NaN where it has none, shape (R,).
+        resampled: A value for each resample, NaN where it has none, shape (R,).
         level: Share of the values between the ends, above 0 and below 1.
         method: How an end is found between two values: on the line that joins them, or at the upper
             one, which is safe where values are infinite.
@@ -174,10 +160,10 @@ def percentile_ends(
     """
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: it must lie above 0 and below 1")
-    defined = drawn[~np.isnan(drawn)]
+    defined = resampled[~np.isnan(resampled)]
     if not len(defined):
         raise ValueError(
-            f"the score is not defined in any of {len(drawn)} resamples: a class has too few "
+            f"the score is not defined in any of {len(resampled)} resamples: a class has too few "
             "patients; test on more patients, or raise resamples"
         )
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2], method=method)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medstrata.metrics.defaults import LEVEL, RESAMPLES
 from medstrata.metrics.intervals import percentile_ends
-from medstrata.metrics.resampling import Draws, Floats, patient_draws, running_sums
+from medstrata.metrics.resampling import Floats, Resamples, resample_patients, running_sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +96,9 @@ def ks_interval(
         first: Probabilities of one model, shape (N, M).
         second: Probabilities of the other, rows and columns matching, shape (N, M).
         patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
-        resamples: Draws of as many patients as there are, the same for both models; 1 or more.
-        seed: Of the draws, 0 or more.
+        resamples: How often as many patients are drawn as there are, the same ones for both
+            models; 1 or more.
+        seed: Of the resampling, 0 or more.
         level: Share of the resamples inside an interval, above 0 and below 1.
 
     Returns:
@@ -114,19 +115,19 @@ def ks_interval(
             f"probabilities of shapes {np.shape(first)} and {np.shape(second)}: give two (N, M) "
             "arrays of the same samples and classes"
         )
-    draws = patient_draws(patient_ids, len(first), resamples, seed)
+    drawn = resample_patients(patient_ids, len(first), resamples=resamples, seed=seed)
     columns = list(zip(first.T, second.T, strict=True))
     values = np.array([ks_distance(one, other) for one, other in columns])
-    drawn = np.stack([_drawn_distances(one, other, draws) for one, other in columns])  # (M, R)
+    resampled = np.stack([_resampled(one, other, drawn) for one, other in columns])  # (M, R)
     return KsDistances(
         per_class=tuple(
-            _interval(value, scores, level) for value, scores in zip(values, drawn, strict=True)
+            _interval(value, scores, level) for value, scores in zip(values, resampled, strict=True)
         ),
-        mean=_interval(values.mean(), drawn.mean(axis=0), level),
+        mean=_interval(values.mean(), resampled.mean(axis=0), level),
     )
 
 
-def _drawn_distances(first: NDArray[Any], second: NDArray[Any], draws: Draws) -> Floats:
+def _resampled(first: NDArray[Any], second: NDArray[Any], resamples: Resamples) -> Floats:
     """Distance in each resample, (R,): the samples of both are sorted once, then added up."""
     both = np.concatenate([first, second])
     order = np.argsort(both)
@@ -135,15 +136,15 @@ def _drawn_distances(first: NDArray[Any], second: NDArray[Any], draws: Draws) ->
     # Equal numbers are one step of both functions, seen whole only after the last of them.
     ends = np.append(np.flatnonzero(np.diff(both[order])), len(both) - 1) + 1
     distances = []
-    for counts in draws.blocks(len(both)):
-        lead = running_sums(side * draws.of(sample, counts)).take(ends, axis=1)
+    for counts in resamples.blocks(len(both)):
+        lead = running_sums(side * resamples.of(sample, counts)).take(ends, axis=1)
         distances.append(np.abs(lead).max(axis=1))
-    size = draws.totals(np.ones((len(first), 1)))[:, 0]
+    size = resamples.totals(np.ones((len(first), 1)))[:, 0]
     return np.asarray(np.concatenate(distances) / size)
 
 
-def _interval(value: float, drawn: Floats, level: float) -> KsDistance:
-    below, above, _ = percentile_ends(drawn, level)
+def _interval(value: float, resampled: Floats, level: float) -> KsDistance:
+    below, above, _ = percentile_ends(resampled, level)
     return KsDistance(
         value=float(value),
         low=float(np.clip(2 * value - above, 0, value)),

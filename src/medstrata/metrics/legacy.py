@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from medstrata.metrics.intervals import Interval, resampled_scores, score
 from medstrata.metrics.kinds import TaskKind
+from medstrata.metrics.resampling import resample_patients
 
-_DRAWS = 500
+_RESAMPLES = 500
 
 
 def interval(
@@ -22,24 +23,25 @@ def interval(
     *,
     seed: int = 0,
 ) -> Interval:
-    """Mean ± 1.96 sd / √500 over 500 bootstrap draws of the images.
+    """Mean ± 1.96 sd / √500 over 500 bootstrap resamples of the images.
 
-    Not to be used: the divisor makes it some 22 times too narrow, since the sd of the draws is
-    itself the standard error, and more draws would narrow it at will.
+    Not to be used: the divisor makes it some 22 times too narrow, since the sd of the resamples
+    is itself the standard error, and more resamples would narrow it at will.
 
-    The sd is taken over draws and labels mixed, as the code did for several labels, so that how the
-    labels differ counts as uncertainty; images are drawn singly, as if each were a patient's only.
+    The sd is taken over resamples and labels mixed, as the code did for several labels, so that how
+    the labels differ counts as uncertainty; images are drawn singly, as if each were of a patient
+    of its own.
 
     Args:
         name: One of `metric.metrics_of_kind(kind)`.
         target: As for `intervals.score`.
         probability: As for `intervals.score`, shape (N, M).
         kind: Of the task.
-        seed: Of the draws, 0 or more.
+        seed: Of the resampling, 0 or more.
 
     Returns:
-        The score of the images as they are, the two ends, which lie about the mean of the draws,
-        and the draws that have a value.
+        The score of the images as they are, the two ends, which lie about the mean of the
+        resamples, and the resamples that have a value.
 
     Raises:
         ValueError: As for `intervals.score`.
@@ -48,25 +50,24 @@ def interval(
     """
     value = score(name, target, probability, kind)
     images = np.arange(len(target))
+    drawn = resample_patients(images, len(images), resamples=_RESAMPLES, seed=seed)
     columns = [slice(None)]
     if kind == "multilabel":
         columns = [slice(label, label + 1) for label in range(probability.shape[1])]
-    drawn = np.stack(
+    scores = np.stack(
         [
             resampled_scores(
                 name,
                 target[:, some] if kind == "multilabel" else target,
                 probability[:, some],
                 kind,
-                images,
-                resamples=_DRAWS,
-                seed=seed,
+                drawn,
             )
             for some in columns
         ]
     )
-    centre, half = np.nanmean(drawn), 1.96 * np.nanstd(drawn) / np.sqrt(_DRAWS)
-    used = int(np.count_nonzero(~np.isnan(drawn).all(axis=0)))
+    centre, half = np.nanmean(scores), 1.96 * np.nanstd(scores) / np.sqrt(_RESAMPLES)
+    used = int(np.count_nonzero(~np.isnan(scores).all(axis=0)))
     return Interval(
         value=value, low=float(centre - half), high=float(centre + half), resamples=used
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.resampling import Draws, Floats, each_once
+from medstrata.metrics.resampling import Floats, Resamples, original_sample
 from medstrata.metrics.scores import (
     accuracy,
     average_precision,
@@ -26,9 +26,9 @@ from medstrata.metrics.scores import (
 from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.import_path import load_object
 
-# A score for every resample: (target, probability, kind, draws) -> (R,), NaN where nothing is
+# A score for every resample: (target, probability, kind, resamples) -> (R,), NaN where nothing is
 # defined; the arguments stand at the top of `metrics/scores.py`.
-_Compute = Callable[[NDArray[Any], NDArray[Any], TaskKind, Draws], Floats]
+_Compute = Callable[[NDArray[Any], NDArray[Any], TaskKind, Resamples], Floats]
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Metric:
         target: NDArray[Any],
         probability: NDArray[Any],
         kind: TaskKind,
-        draws: Draws | None = None,
+        resamples: Resamples | None = None,
     ) -> Floats:
-        """Score every resample, (R,); without `draws` the samples as they are, once, (1,)."""
-        return self.compute(target, probability, kind, draws or each_once(len(target)))
+        """Score every resample, (R,); without `resamples` the samples as they are, once, (1,)."""
+        return self.compute(target, probability, kind, resamples or original_sample(len(target)))
 
 
 _ONE_CLASS: tuple[TaskKind, ...] = ("binary", "multiclass", "ordinal")
@@ -115,12 +115,12 @@ def _by_resample(name: str, function: Callable[..., Any]) -> _Compute:
         target: NDArray[Any],
         probability: NDArray[Any],
         kind: TaskKind,  # noqa: ARG001  (the user's function is of one kind)
-        draws: Draws,
+        resamples: Resamples,
     ) -> Floats:
         try:
             scores = [
-                float(function(target, probability, counts[draws.groups].astype(np.float64)))
-                for counts in draws.counts
+                float(function(target, probability, counts[resamples.groups].astype(np.float64)))
+                for counts in resamples.counts
             ]
         except Exception as error:  # whatever the user's code raises
             cause = one_line(error, named=True)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.metrics.defaults import RESAMPLES
+
 Floats = NDArray[np.float64]
 
 # Numbers held at once: 2 MiB of running sums, about the cache of a core.
@@ -18,7 +20,7 @@ _BLOCK = 2**18
 
 
 @dataclass(frozen=True)
-class Draws:
+class Resamples:
     """How often each resample holds each sample; the samples of a group come and go together.
 
     Attributes:
@@ -50,25 +52,33 @@ class Draws:
         return np.concatenate([rows.astype(np.float64) @ by_group for rows in self.blocks(size)])
 
 
-def each_once(count: int) -> Draws:
-    """The samples as they are: one resample that holds each of `count` samples once."""
-    return Draws(np.ones((1, 1), dtype=np.uint8), np.zeros(count, dtype=np.int64))
+def original_sample(count: int) -> Resamples:
+    """The samples as they are, as one resample that holds each of `count` samples once."""
+    return Resamples(np.ones((1, 1), dtype=np.uint8), np.zeros(count, dtype=np.int64))
 
 
-def patient_draws(patient_ids: NDArray[Any], count: int, resamples: int, seed: int) -> Draws:
-    """Patients drawn with replacement, as many as there are, each with all samples.
+def resample_patients(
+    patient_ids: NDArray[Any], count: int, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Resamples:
+    """Draw patients with replacement, as many as there are, each with all samples.
+
+    Images of one patient are alike, so a patient is drawn whole. The resamples depend on ids and
+    seed alone: those of two models of the same samples are the same.
 
     Args:
         patient_ids: Whose each sample is, shape (N,); any values that can be sorted.
         count: Samples, N.
-        resamples: Draws, 1 or more.
-        seed: Of the draws, 0 or more; the same ids and seed give the same draws.
+        resamples: How many, 1 or more.
+        seed: Of the resampling, 0 or more; the same ids and seed give the same resamples.
 
     Returns:
         Counts of the patients in sorted order, shape (R, P).
 
     Raises:
         ValueError: The ids do not match the samples, or `resamples` is below 1.
+
+    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, section 6.2; whole clusters:
+        Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x.
     """
     if np.shape(patient_ids) != (count,):
         raise ValueError(
@@ -78,11 +88,11 @@ def patient_draws(patient_ids: NDArray[Any], count: int, resamples: int, seed: i
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}: it must be 1 or more")
     patients, patient = np.unique(patient_ids, return_inverse=True)
-    return Draws(_drawn_counts(len(patients), resamples, seed), patient)
+    return Resamples(_patient_counts(len(patients), resamples, seed), patient)
 
 
 @lru_cache(maxsize=4)  # many scores of one test set in a row would draw the same again
-def _drawn_counts(patients: int, resamples: int, seed: int) -> NDArray[np.uint8]:
+def _patient_counts(patients: int, resamples: int, seed: int) -> NDArray[np.uint8]:
     generator = np.random.Generator(np.random.PCG64(seed))
     equal = np.full(patients, 1 / patients)
     # A byte is enough: a patient's count is Poisson-like with mean 1, or at most their number.

@@ -9,7 +9,7 @@ Every metric has the same arguments:
         ordinal one column per class; multilabel one column per label.
     kind: Of the task. Kappa wants ordered classes; accuracy and balanced accuracy want one class
         per sample.
-    draws: R resamples of the N samples.
+    resamples: R resamples of the N samples.
 
 Undefined values. Some scores do not exist for a class in a resample: AUROC and average precision
 where the class has no positive or no negative sample, F1 and recall where no sample belongs to it,
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.metrics.kinds import TaskKind
-from medstrata.metrics.resampling import Draws, Floats, running_sums
+from medstrata.metrics.resampling import Floats, Resamples, running_sums
 
 CALIBRATION_BINS = 15
 SPECIFICITY = 0.9
@@ -36,7 +36,7 @@ _SLACK = 1e-9
 
 
 def macro_auroc(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, resamples: Resamples
 ) -> Floats:
     """Probability that a positive sample is ranked above a negative one, a tie counting half.
 
@@ -49,11 +49,11 @@ def macro_auroc(
 
     Source: Hanley, McNeil 1982, doi:10.1148/radiology.143.1.7063747 (Mann-Whitney form).
     """
-    return _mean_over_columns(_auroc, *_columns(target, probability, kind), draws)
+    return _mean_over_columns(_auroc, *_columns(target, probability, kind), resamples)
 
 
 def average_precision(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, resamples: Resamples
 ) -> Floats:
     """Precision at each positive sample, averaged: the area under the precision-recall steps.
 
@@ -65,11 +65,11 @@ def average_precision(
 
     Source: Boyd, Eng, Page 2013, doi:10.1007/978-3-642-40994-3_29.
     """
-    return _mean_over_columns(_average_precision, *_columns(target, probability, kind), draws)
+    return _mean_over_columns(_average_precision, *_columns(target, probability, kind), resamples)
 
 
 def sensitivity_at_90(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, resamples: Resamples
 ) -> Floats:
     """Share of positive samples found when at least 90 % of the negative ones are left alone.
 
@@ -86,11 +86,11 @@ def sensitivity_at_90(
     Source: the point of the empirical ROC curve (Pepe 2003, The Statistical Evaluation of Medical
         Tests, section 5.2) with the largest true positive rate at a false positive rate of 0.1.
     """
-    return _mean_over_columns(_sensitivity, *_columns(target, probability, kind), draws)
+    return _mean_over_columns(_sensitivity, *_columns(target, probability, kind), resamples)
 
 
 def macro_f1(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, resamples: Resamples
 ) -> Floats:
     """Harmonic mean of precision and recall, averaged over the classes or labels.
 
@@ -104,14 +104,14 @@ def macro_f1(
     Source: 2 tp / (2 tp + fp + fn); van Rijsbergen 1979, Information Retrieval, ch. 7.
     """
     truth, predicted = _decisions(target, probability, kind)
-    positives = draws.totals(truth)
-    hits = draws.totals(truth * predicted)
-    scores = _divide(2 * hits, positives + draws.totals(predicted))
+    positives = resamples.totals(truth)
+    hits = resamples.totals(truth * predicted)
+    scores = _divide(2 * hits, positives + resamples.totals(predicted))
     return _mean_defined(np.where(positives > 0, scores, np.nan))
 
 
 def quadratic_kappa(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, resamples: Resamples
 ) -> Floats:
     """Agreement beyond chance of ordered grades, a miss costing its squared distance in grades.
 
@@ -127,14 +127,14 @@ def quadratic_kappa(
     truth, predicted = _decisions(target, probability, kind)
     grades = np.arange(truth.shape[1])
     cost = np.square(grades[:, None] - grades).astype(np.float64)
-    observed = draws.totals(np.square((truth - predicted) @ grades)[:, None])[:, 0]
-    actual = draws.totals(truth)
-    expected = ((actual @ cost) * draws.totals(predicted)).sum(axis=1)
+    observed = resamples.totals(np.square((truth - predicted) @ grades)[:, None])[:, 0]
+    actual = resamples.totals(truth)
+    expected = ((actual @ cost) * resamples.totals(predicted)).sum(axis=1)
     return 1 - _divide(observed * actual.sum(axis=1), expected)
 
 
 def accuracy(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, resamples: Resamples
 ) -> Floats:
     """Share of samples whose class is predicted; classes are predicted as by `macro_f1`.
 
@@ -143,11 +143,11 @@ def accuracy(
     """
     truth, predicted = _decisions(target, probability, kind)
     right = (truth * predicted).sum(axis=1)
-    return _mean_over_samples(right[:, None], draws)
+    return _mean_over_samples(right[:, None], resamples)
 
 
 def balanced_accuracy(
-    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, resamples: Resamples
 ) -> Floats:
     """Share of samples whose class is predicted, in each class, then the mean of the classes.
 
@@ -155,10 +155,12 @@ def balanced_accuracy(
         Shape (R,), in [0, 1]: one over the number of classes for chance.
     """
     truth, predicted = _decisions(target, probability, kind)
-    return _mean_defined(_divide(draws.totals(truth * predicted), draws.totals(truth)))
+    return _mean_defined(_divide(resamples.totals(truth * predicted), resamples.totals(truth)))
 
 
-def brier(target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws) -> Floats:
+def brier(
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, resamples: Resamples
+) -> Floats:
     """Mean squared difference between the probability and what came true; lower is better.
 
     Binary: of class 1. Multiclass and ordinal: summed over the classes. Multilabel: the mean of
@@ -174,10 +176,12 @@ def brier(target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws
     errors = np.square(scores - truth)
     if kind in ("multiclass", "ordinal"):
         errors = errors.sum(axis=1, keepdims=True)
-    return _mean_over_samples(errors, draws)
+    return _mean_over_samples(errors, resamples)
 
 
-def ece(target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: Draws) -> Floats:
+def ece(
+    target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, resamples: Resamples
+) -> Floats:
     """Expected calibration error: how far probabilities are from frequencies; lower is better.
 
     Samples are put into 15 bins of equal width by probability, each bin open below and closed
@@ -196,18 +200,18 @@ def ece(target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, draws: 
         chosen = scores.argmax(axis=1)[:, None]
         scores = np.take_along_axis(scores, chosen, axis=1)
         truth = np.take_along_axis(truth, chosen, axis=1)
-    return _mean_over_columns(_calibration_error, scores, truth, draws)
+    return _mean_over_columns(_calibration_error, scores, truth, resamples)
 
 
 def _mean_over_columns(
-    compute: Callable[[Floats, Floats, Draws], Floats],
+    compute: Callable[[Floats, Floats, Resamples], Floats],
     scores: Floats,
     truth: Floats,
-    draws: Draws,
+    resamples: Resamples,
 ) -> Floats:
     """Mean of what `compute` gives for each column, where it is defined: (N, M) twice -> (R,)."""
     pairs = zip(scores.T, truth.T, strict=True)
-    return _mean_defined(np.stack([compute(*pair, draws) for pair in pairs], axis=1))
+    return _mean_defined(np.stack([compute(*pair, resamples) for pair in pairs], axis=1))
 
 
 def _columns(
@@ -238,19 +242,19 @@ def _decisions(
     return identity[np.asarray(target, dtype=np.int64)], identity[chosen]
 
 
-def _auroc(scores: Floats, truth: Floats, draws: Draws) -> Floats:
+def _auroc(scores: Floats, truth: Floats, resamples: Resamples) -> Floats:
     """AUROC of one column, (R,): weight of the pairs ranked rightly over that of all pairs."""
     areas = []
-    for drawn, below, level, others in _against_negatives(scores, truth, draws):
+    for drawn, below, level, others in _against_negatives(scores, truth, resamples):
         beaten = below + level / 2
         areas.append(_divide((drawn * beaten).sum(axis=1), drawn.sum(axis=1) * (1.0 * others)))
     return np.concatenate(areas)
 
 
-def _sensitivity(scores: Floats, truth: Floats, draws: Draws) -> Floats:
+def _sensitivity(scores: Floats, truth: Floats, resamples: Resamples) -> Floats:
     """Sensitivity of one column at fixed specificity, (R,)."""
     shares = []
-    for drawn, below, _, others in _against_negatives(scores, truth, draws):
+    for drawn, below, _, others in _against_negatives(scores, truth, resamples):
         # With the threshold at a positive, the negatives below it are those left alone.
         called = below >= (SPECIFICITY * (1 - _SLACK) * others)[:, None]
         share = _divide((drawn * called).sum(axis=1), drawn.sum(axis=1))
@@ -259,7 +263,7 @@ def _sensitivity(scores: Floats, truth: Floats, draws: Draws) -> Floats:
 
 
 def _against_negatives(
-    scores: Floats, truth: Floats, draws: Draws
+    scores: Floats, truth: Floats, resamples: Resamples
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]]:
     """Blocks of resamples: the counts of the positives, and of the negatives they meet.
 
@@ -271,13 +275,13 @@ def _against_negatives(
     positives = _ascending(scores, np.flatnonzero(truth == 1))
     lower = np.searchsorted(scores[negatives], scores[positives], side="left")
     upper = np.searchsorted(scores[negatives], scores[positives], side="right")
-    for counts in draws.blocks(len(truth)):
-        sums = running_sums(draws.of(negatives, counts))
+    for counts in resamples.blocks(len(truth)):
+        sums = running_sums(resamples.of(negatives, counts))
         below = sums.take(lower, axis=1)
-        yield draws.of(positives, counts), below, sums.take(upper, axis=1) - below, sums[:, -1]
+        yield resamples.of(positives, counts), below, sums.take(upper, axis=1) - below, sums[:, -1]
 
 
-def _average_precision(scores: Floats, truth: Floats, draws: Draws) -> Floats:
+def _average_precision(scores: Floats, truth: Floats, resamples: Resamples) -> Floats:
     """Average precision of one column, (R,)."""
     order = _ascending(-scores, np.flatnonzero(~np.isnan(truth)))
     ranked = -scores[order]
@@ -286,9 +290,9 @@ def _average_precision(scores: Floats, truth: Floats, draws: Draws) -> Floats:
     past = np.searchsorted(ranked, ranked[positives], side="right")
     past_positive = np.searchsorted(ranked[positives], ranked[positives], side="right")
     areas = []
-    for counts in draws.blocks(len(truth)):
-        sums = running_sums(draws.of(order, counts))
-        drawn = draws.of(order[positives], counts)
+    for counts in resamples.blocks(len(truth)):
+        sums = running_sums(resamples.of(order, counts))
+        drawn = resamples.of(order[positives], counts)
         retrieved = running_sums(drawn)
         # Where nothing is retrieved the positive itself is not drawn, and gains nothing.
         precision = _divide(
@@ -299,21 +303,23 @@ def _average_precision(scores: Floats, truth: Floats, draws: Draws) -> Floats:
     return np.concatenate(areas)
 
 
-def _calibration_error(scores: Floats, truth: Floats, draws: Draws) -> Floats:
+def _calibration_error(scores: Floats, truth: Floats, resamples: Resamples) -> Floats:
     """Calibration error of one column, (R,); bins without weight count nothing."""
     known = ~np.isnan(truth)
     edges = np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS
     bins = np.searchsorted(edges, scores, side="left")
     gaps = np.where(known, scores - truth, 0.0)
     binned = np.eye(CALIBRATION_BINS)[bins] * gaps[:, None]  # (N, bins)
-    return _divide(np.abs(draws.totals(binned)).sum(axis=1), draws.totals(known[:, None])[:, 0])
+    return _divide(
+        np.abs(resamples.totals(binned)).sum(axis=1), resamples.totals(known[:, None])[:, 0]
+    )
 
 
-def _mean_over_samples(values: Floats, draws: Draws) -> Floats:
+def _mean_over_samples(values: Floats, resamples: Resamples) -> Floats:
     """Mean of each column over its known samples, then of the columns: (N, M) -> (R,)."""
     known = ~np.isnan(values)
-    sums = draws.totals(np.where(known, values, 0.0))
-    return _mean_defined(_divide(sums, draws.totals(known)))
+    sums = resamples.totals(np.where(known, values, 0.0))
+    return _mean_defined(_divide(sums, resamples.totals(known)))
 
 
 def _mean_defined(scores: Floats) -> Floats:

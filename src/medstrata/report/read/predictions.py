@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.metrics.defaults import LEVEL, RESAMPLES
+from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.intervals import mean_of_models, percentile_ends, score
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.metric import METRICS, metrics_of_kind
-from medstrata.metrics.resampling import Draws, Floats, patient_draws
+from medstrata.metrics.resampling import Floats, Resamples, resample_patients
 from medstrata.report.read.facts import EvaluationRun, ReportNote, TaskFacts
 from medstrata.report.read.results import Finetune, Probe
 from medstrata.report.render.formatting import metric_name, run_names, score_text
@@ -53,10 +53,12 @@ class Predictions:
     _scores: dict[tuple[str, str], Floats] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
-    def draws(self) -> Draws:
+    def resamples(self) -> Resamples:
         """The samples as they are, then the resamples of the patients, the same for every run."""
-        drawn = patient_draws(self.patient_ids, len(self.patient_ids), RESAMPLES, seed=0)
-        return Draws(np.concatenate([np.ones_like(drawn.counts[:1]), drawn.counts]), drawn.groups)
+        drawn = resample_patients(self.patient_ids, len(self.patient_ids))
+        return Resamples(
+            np.concatenate([np.ones_like(drawn.counts[:1]), drawn.counts]), drawn.groups
+        )
 
     def cover(self, runs: Sequence[EvaluationRun]) -> bool:
         """Whether there is a run, and every one has predictions."""
@@ -83,7 +85,7 @@ class Predictions:
             key = (metric, run.files.name)
             if key not in self._scores:
                 (probability,) = self.of([run])
-                scored = METRICS[metric](self.target, probability, self.kind, self.draws)
+                scored = METRICS[metric](self.target, probability, self.kind, self.resamples)
                 self._scores[key] = scored
         return [self._scores[metric, run.files.name] for run in runs]
 
@@ -94,10 +96,10 @@ class Predictions:
         return ends(mean_of_models(self.scores(metric, runs))[1:])
 
 
-def ends(drawn: Floats) -> tuple[float, float] | None:
+def ends(resampled: Floats) -> tuple[float, float] | None:
     """The 95 % interval of resampled values, (R,); None where no resample has one."""
     try:
-        low, high, _ = percentile_ends(drawn, LEVEL)
+        low, high, _ = percentile_ends(resampled, LEVEL)
     except ValueError:
         return None
     return low, high
