@@ -25,7 +25,7 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 from medstrata.studies.cell import run_cell
 from medstrata.studies.plan import plan
-from medstrata.studies.settings import as_study
+from medstrata.studies.study_file import as_study
 from support.foreign_files import under, xray_densenet
 
 FROZEN = FinetuneSettings(protocol="frozen", resamples=20)

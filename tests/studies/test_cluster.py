@@ -14,7 +14,7 @@ from medstrata.cli.main import main
 from medstrata.data.store.store import Store
 from medstrata.studies.cluster import ClusterCell
 from medstrata.studies.plan import plan
-from medstrata.studies.settings import as_study
+from medstrata.studies.study_file import as_study
 from medstrata.studies.workers import log_path
 from support.runs import assert_equal_states, final_state, without_times
 from support.waiting import PATIENCE_S, started, wait_until

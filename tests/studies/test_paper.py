@@ -9,9 +9,10 @@ import yaml
 
 from medstrata.cli import reproduce
 from medstrata.cli.main import main
+from medstrata.studies.cell_settings import finetune_settings, pretrain_settings
 from medstrata.studies.paper import reproduction
 from medstrata.studies.plan import plan
-from medstrata.studies.settings import as_study
+from medstrata.studies.study_file import as_study
 from support import dataset_trees as catalog_trees
 
 TREES = {
@@ -33,8 +34,8 @@ def test_every_reproduction_is_a_study(modality: Any, preset: Any) -> None:
 
 def test_the_paper_preset_is_what_the_paper_ran() -> None:
     settings = as_study(reproduction("retina", "somewhere"))
-    pretrained = settings.pretraining("eyepacs", "moco_bt", 0)
-    tuned = settings.finetune("eyepacs", "full")
+    pretrained = pretrain_settings(settings, "eyepacs", "moco_bt", 0)
+    tuned = finetune_settings(settings, "eyepacs", "full")
     assert pretrained is not None
     assert (pretrained.backbone, pretrained.batch_size, pretrained.views.size) == (
         "resnet50",

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from medstrata.evaluation.settings import FinetuneProtocol
+from medstrata.studies.cell_settings import pretrain_settings
 from medstrata.studies.plan import plan
-from medstrata.studies.settings import as_study, load_study
+from medstrata.studies.study_file import as_study, load_study
 from support.small_study import TINY, tiny
 
 
@@ -79,7 +80,7 @@ def test_the_study_of_the_docs_and_those_that_are_shipped_can_be_planned() -> No
     root = Path(__file__).parents[2]
     page = (root / "docs" / "guide" / "study.md").read_text()
     shown = as_study(yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0]))
-    changed = shown.pretraining("cxr", "moco_mse", 0)
+    changed = pretrain_settings(shown, "cxr", "moco_mse", 0)
     assert changed is not None
     assert changed.intermediate.weights == {"stage3": 0.5, "stage4": 0.5}
     assert changed.views.rotation == 15

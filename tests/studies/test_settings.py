@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from medstrata.data.view_settings import chosen_views
 from support.small_study import tiny
 
 
@@ -22,36 +21,15 @@ from support.small_study import tiny
         ({"fractions": [0.1, 1.5]}, "at most 1, got 1.5"),
         ({"seeds": 0}, "seeds must be 1 or more"),
         ({"protocols": {"ful": {}}}, "no protocol 'ful'; there are full, frozen"),
-        ({"protocols": {"full": {"settings": {"epoch": 1}}}}, "no setting 'epoch'"),
         ({"protocols": {"full": {"grid": {"lr": []}}}}, "grid.lr lists no value"),
         ({"protocols": {"full": {"draws": 0}}}, "draws must be 1 or more, got 0"),
         ({"protocols": {"full": {"draws": {0.3: 2}}}}, "full.draws: 0.3 is not among the fract"),
-        ({"pretrain": {"epochs": 0}}, "epochs must be 1 or more"),
         ({"probe": {"fractions": [-0.1]}}, "AnalysisSettings.fractions must be above 0"),
         ({"probe": {"seeds": -1}}, "AnalysisSettings.seeds must be 1 or more, or none, got -1"),
         ({"probe": {"fractions": [0.2]}}, "probe.fractions: 0.2 is not among"),
-        ({"reuse": {"settings": {"subset": 5}}}, "no setting 'subset'; there are subsets"),
-        ({"atlas": {"settings": {"queries": 0}}}, "AtlasSettings.queries must be 1"),
     ],
 )
 def test_a_wrong_study_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(".", r"\.")) as caught:
         tiny(**changes)
     assert "\n" not in str(caught.value)
-
-
-def test_the_modality_of_a_set_brings_its_views_and_other_changes_stand() -> None:
-    study = tiny(
-        arms={"ours": {"recipe": "recommended"}},
-        pretrain={"steps": 9},
-        data={
-            "chest": {"store": "c", "task": "t", "pretrain": {"modality": "chest"}},
-            "other": {"store": "o", "task": "t", "views": {"size": 24}},
-        },
-    )
-    chest, other = (study.pretraining(name, "ours", 0) for name in ("chest", "other"))
-    assert chest is not None
-    assert other is not None
-    assert (chest.views, chest.intermediate.loss) == (chosen_views("chest"), "mse")
-    assert (other.views, other.intermediate.loss) == (chosen_views(None, 24), "barlow_twins")
-    assert chest.steps == other.steps == 9

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from medstrata.studies.plan import StudyCell
-from medstrata.studies.settings import StudySettings, as_study
+from medstrata.studies.settings import StudySettings
+from medstrata.studies.study_file import as_study
 
 TINY: dict[str, Any] = {
     "backbone": "resnet10t",

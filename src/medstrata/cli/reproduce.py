@@ -35,6 +35,6 @@ def run(arguments: Namespace) -> None:
     if arguments.print_study:
         sys.stdout.write(yaml.safe_dump(written, sort_keys=False))
         return
-    from medstrata.studies.settings import as_study
+    from medstrata.studies.study_file import as_study
 
     run_or_describe(as_study(written), arguments, Path())

@@ -30,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    from medstrata.studies.settings import load_study
+    from medstrata.studies.study_file import load_study
 
     root = arguments.data or arguments.file.parent
     run_or_describe(load_study(arguments.file), arguments, root)

@@ -1,6 +1,6 @@
 """Whole studies: cells planned, run, resumed, shown while they run; the paper's study; the demo.
 
-Read: settings, plan, cell, ledger, runner, workers, cluster, estimate, progress, study,
-paper, demo.
+Read: settings, cell_settings, study_file, plan, cell, ledger, runner, workers, cluster, estimate,
+progress, study, paper, demo.
 Imports: runtime, metrics, runs, data, models, pretraining, evaluation, report.
 """

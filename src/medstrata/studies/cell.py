@@ -23,6 +23,13 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result
 from medstrata.runtime.files import write_text
 from medstrata.runtime.settings import replace_settings
+from medstrata.studies.cell_settings import (
+    atlas_settings,
+    finetune_settings,
+    pretrain_settings,
+    probe_settings,
+    reuse_settings,
+)
 from medstrata.studies.plan import StudyCell, store_path
 from medstrata.studies.settings import PREPARE_OPTIONS, DataSettings, StudySettings
 
@@ -48,13 +55,13 @@ def run_cell(cell: StudyCell, settings: StudySettings, out: Path, root: Path) ->
         return
     store = open_store(store_path(settings, cell.data, out, root))
     if cell.kind == "pretrain":
-        pretraining = settings.pretraining(cell.data, cell.arm, cell.seed)
+        pretraining = pretrain_settings(settings, cell.data, cell.arm, cell.seed)
         assert pretraining is not None
         pretrain(store, pretraining, folder, resume=True)
         return
     if cell.kind == "reuse":
         tuned = next(out / one for one in cell.needs if one.startswith("full/"))
-        reuse(tuned, store, folder, settings.reuse_settings(cell.seed), resume=True)
+        reuse(tuned, store, folder, reuse_settings(settings, cell.seed), resume=True)
         return
     _evaluate(cell, settings, store, folder, _encoder(cell, settings, out, root), out / "features")
 
@@ -97,16 +104,19 @@ def _evaluate(
     }
     seeds = {"seed": cell.seed, "subset_seed": cell.draw}
     if cell.kind == "atlas":
-        atlas(encoder, store, data.task, folder, settings.atlas_settings(cell.data), **common)
+        atlas(encoder, store, data.task, folder, atlas_settings(settings, cell.data), **common)
         return
     assert cell.fraction is not None
     if cell.kind == "probe":
-        fraction, probing = cell.fraction, replace_settings(settings.probing(cell.data), seeds)
+        fraction, probing = (
+            cell.fraction,
+            replace_settings(probe_settings(settings, cell.data), seeds),
+        )
         probe(encoder, store, data.task, folder, fraction=fraction, settings=probing, **common)
         return
     assert cell.kind in ("full", "frozen")
     base = replace_settings(
-        settings.finetune(cell.data, cell.kind),
+        finetune_settings(settings, cell.data, cell.kind),
         {**seeds, "legacy": settings.legacy, "validation": cell.validation},
     )
     tune = partial(finetune, encoder, store, data.task, cell.fraction, **common)

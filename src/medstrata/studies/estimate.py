@@ -20,6 +20,7 @@ from medstrata.runtime.devices import device_name, make_accelerator
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.precision import Precision
 from medstrata.runtime.process_state import process_state_kept
+from medstrata.studies.cell_settings import finetune_settings, pretrain_settings
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import StudyCell, input_digests, plan, store_path
 from medstrata.studies.progress import CellDurations
@@ -96,13 +97,13 @@ class _Costs:
         )
         split = {name: len(labelled_rows(store, task, name)) for name in ("train", "val", "test")}
         if cell.kind == "pretrain":
-            chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
+            chosen = pretrain_settings(self._settings, cell.data, cell.arm, cell.seed)
             assert chosen is not None
             images = len(store) if chosen.images == "all" else len(store.rows("train"))
             # Views and the key encoder: one more pass without gradients.
             return chosen.total_steps(images) * chosen.batch_size * (train + forward)
         if cell.kind == "full":
-            tuning = self._settings.finetune(cell.data, "full")
+            tuning = finetune_settings(self._settings, cell.data, "full")
             combinations = math.prod(map(len, self._settings.protocols["full"].grid.values()))
             shown = _steps(tuning, (cell.fraction or 1) * split["train"]) * tuning.batch_size
             looked = split["val"] * (tuning.epochs + 1) + split["test"]
@@ -124,7 +125,7 @@ class _Costs:
             return 0
         weights = self._parameters(self._backbone(cell)) * _FLOAT
         if cell.kind == "pretrain":
-            chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
+            chosen = pretrain_settings(self._settings, cell.data, cell.arm, cell.seed)
             assert chosen is not None
             keys = sized(chosen, len(opened[0])).queue_size
             queue = keys * chosen.contrastive.head_size * _FLOAT
@@ -133,14 +134,14 @@ class _Costs:
         return (weights if cell.kind == "full" else 0) + _SMALL_FILES
 
     def _backbone(self, cell: StudyCell) -> str:
-        chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
+        chosen = pretrain_settings(self._settings, cell.data, cell.arm, cell.seed)
         arm = self._settings.arms[cell.arm]
         return chosen.backbone if chosen else arm.backbone or self._settings.backbone
 
     def _precision(self, cell: StudyCell) -> Precision:
         if cell.kind == "full":
-            return self._settings.finetune(cell.data, "full").precision
-        chosen = self._settings.pretraining(cell.data, cell.arm, cell.seed)
+            return finetune_settings(self._settings, cell.data, "full").precision
+        chosen = pretrain_settings(self._settings, cell.data, cell.arm, cell.seed)
         # Features are extracted without mixed precision.
         return chosen.precision if cell.kind == "pretrain" and chosen else "fp32"
 

@@ -124,7 +124,7 @@ def reproduction(
         settings: What is chosen otherwise.
 
     Returns:
-        Plain values for `medstrata.studies.settings.as_study`.
+        Plain values for `medstrata.studies.study_file.as_study`.
     """
     original, chosen = _ORIGINALS[modality], settings or ReproductionSettings()
     papers = preset == "paper"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from medstrata.evaluation.settings import Validation
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.randomness import DRAWS
+from medstrata.studies.cell_settings import finetune_settings, pretrain_settings
 from medstrata.studies.settings import AnalysisSettings, StudySettings
 
 CellKind = Literal["prepare", "pretrain", "full", "frozen", "probe", "reuse", "atlas"]
@@ -131,7 +132,7 @@ class _Planner:
         self.known: dict[str, StudyCell] = {}
         self.tuning = {
             (data, protocol): {
-                **asdict(settings.finetune(data, protocol)),
+                **asdict(finetune_settings(settings, data, protocol)),
                 "grid": settings.protocols[protocol].grid,
                 "legacy": settings.legacy,
             }
@@ -154,7 +155,7 @@ class _Planner:
         for seed in range(self.settings.seeds):
             for data in self.settings.data:
                 for arm in self.settings.arms:
-                    settings = self.settings.pretraining(data, arm, seed)
+                    settings = pretrain_settings(self.settings, data, arm, seed)
                     if settings is not None:
                         yield self._cell("pretrain", data, arm, seed=seed, config=asdict(settings))
 

@@ -1,31 +1,19 @@
-"""What a study is: data sets, arms, fractions, seeds, protocols, analyses; read from strict YAML.
+"""What a study is: data sets, arms, fractions, seeds, protocols, analyses.
 
 Nothing heavy is imported here, so that a wrong study file is refused at once.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
-import yaml
-
 from medstrata.data.prepare.settings import PrepareSettings
-from medstrata.evaluation.settings import (
-    AtlasSettings,
-    FinetuneProtocol,
-    FinetuneSettings,
-    ProbeSettings,
-    ReuseSettings,
-    Validation,
-)
+from medstrata.evaluation.settings import FinetuneProtocol, Validation
 from medstrata.metrics.kinds import TaskKind
-from medstrata.pretraining.recipes import require_recipe, settings_from
-from medstrata.pretraining.settings import PretrainSettings
+from medstrata.pretraining.recipes import require_recipe
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runtime.errors import MedstrataError, require, require_choices
-from medstrata.runtime.settings import parse_settings, replace_settings
+from medstrata.runtime.errors import require, require_choices
+from medstrata.runtime.settings import replace_settings
 
 # Draws of the labels where a study does not say. A score from few labels hangs on which they are,
 # and one more read-out of frozen features costs next to nothing.
@@ -227,7 +215,7 @@ class StudySettings:
             raise ValueError(f"fractions must be above 0 and at most 1, got {wrong[0]}")
         require(self.seeds >= 1, self, "seeds", "1 or more")
         self._check_validation()
-        self._check_cells()
+        self._check_fractions()
 
     def _check_validation(self) -> None:
         changes = [data.finetune for data in self.data.values()]
@@ -253,8 +241,7 @@ class StudySettings:
             "same": [fraction for fraction in same if fraction < 1],
         }
 
-    def _check_cells(self) -> None:
-        """Check that every cell has settings, so that none is refused hours later."""
+    def _check_fractions(self) -> None:
         for name in ("probe", "reuse", "atlas"):
             chosen: AnalysisSettings | None = getattr(self, name)
             lacking = set(chosen.fractions or ()) - set(self.fractions) if chosen else set()
@@ -266,14 +253,6 @@ class StudySettings:
                 raise ValueError(
                     f"protocols.{protocol}.draws: {min(lost)} is not among the fractions"
                 )
-        for name in self.data:
-            for protocol in self.protocols:
-                self.finetune(name, protocol)
-            for arm in self.arms:
-                self.pretraining(name, arm, 0)
-            self.probing(name)
-            self.atlas_settings(name)
-        self.reuse_settings()
 
     def draws(self, protocol: FinetuneProtocol, fraction: float) -> int:
         """How often a share of the labels is drawn under a protocol."""
@@ -290,85 +269,3 @@ class StudySettings:
         encoder = self.arms[arm].encoder
         ready = encoder is not None and EncoderSpec.parse(encoder).kind != "scratch"
         return 1 if ready and protocol == "frozen" else self.seeds
-
-    def pretraining(self, data: str, arm: str, seed: int) -> PretrainSettings | None:
-        """Settings of one arm's pre-training on one data set, None for a ready encoder.
-
-        The study's changes come first, then the arm's, then the data set's.
-        """
-        chosen = self.arms[arm]
-        if chosen.recipe is None:
-            return None
-        settings = settings_from(
-            chosen.recipe,
-            {"backbone": chosen.backbone or self.backbone, "seed": seed},
-            self.pretrain,
-            chosen.pretrain,
-            self.data[data].pretrain,
-            {"views": self.data[data].views},
-        )
-        return replace(settings, knn_task=settings.knn_task or self.data[data].task)
-
-    def finetune(self, data: str, protocol: FinetuneProtocol) -> FinetuneSettings:
-        """Settings of fine-tuning on one data set, still with seed 0."""
-        settings = FinetuneSettings(protocol=protocol)
-        for changes in (self.protocols[protocol].settings, self.data[data].finetune):
-            settings = replace_settings(settings, changes)
-        return replace_settings(settings, {"views": self.data[data].views})
-
-    def probing(self, data: str) -> ProbeSettings:
-        """Settings of layer-wise probing on one data set, still with seed 0."""
-        settings = ProbeSettings(image_size=self._size(data))
-        return replace_settings(settings, self.probe.settings if self.probe else {})
-
-    def atlas_settings(self, data: str) -> AtlasSettings:
-        """Settings of the atlas on one data set."""
-        settings = AtlasSettings(image_size=self._size(data))
-        return replace_settings(settings, self.atlas.settings if self.atlas else {})
-
-    def reuse_settings(self, seed: int = 0) -> ReuseSettings:
-        """Settings of feature reuse."""
-        settings = ReuseSettings(seed=seed, legacy=self.legacy)
-        return replace_settings(settings, self.reuse.settings if self.reuse else {})
-
-    def _size(self, data: str) -> int:
-        """Pixels of the side of a network's input, the same under every protocol."""
-        return self.finetune(data, next(iter(self.protocols))).views.size
-
-
-def load_study(path: Path) -> StudySettings:
-    """Read a study file.
-
-    Raises:
-        MedstrataError: the file is not there, is no YAML, or holds an unknown or wrong setting.
-    """
-    try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MedstrataError(f"{path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MedstrataError(f"{path} is not YAML: {error}") from error
-    if not isinstance(written, dict):
-        raise MedstrataError(f"{path} is not a mapping of settings")
-    try:
-        return as_study(written)
-    except ValueError as error:
-        raise MedstrataError(f"{path}: {error}") from error
-
-
-def as_study(written: Mapping[str, Any]) -> StudySettings:
-    """Plain nested values as a study.
-
-    Raises:
-        ValueError: a name or a value is wrong.
-    """
-    values = dict(written)
-    # The parser takes an empty group for a missing one, where it stands for the defaults.
-    if isinstance(values.get("protocols"), dict):
-        values["protocols"] = {
-            name: chosen or {"settings": {}} for name, chosen in values["protocols"].items()
-        }
-    for name in ("probe", "reuse", "atlas"):
-        if values.get(name) == {}:
-            values[name] = {"settings": {}}
-    return parse_settings(StudySettings, values)

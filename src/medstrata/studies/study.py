@@ -17,7 +17,8 @@ from medstrata.report.read.results import Finetune
 from medstrata.runtime.console import say
 from medstrata.studies.cluster import ClusterWorkers
 from medstrata.studies.runner import run_cells
-from medstrata.studies.settings import StudySettings, as_study
+from medstrata.studies.settings import StudySettings
+from medstrata.studies.study_file import as_study
 from medstrata.studies.workers import LocalWorkers, Workers
 
 
