@@ -29,6 +29,7 @@ from medstrata.models.backbones import Backbone, create_backbone
 from medstrata.models.features import extract_features
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_config, read_result, unusable_run, write_result
+from medstrata.runs.kinds import kind_of
 from medstrata.runtime.console import progress_bar, say, warn
 from medstrata.runtime.devices import device_name, make_accelerator
 from medstrata.runtime.errors import MedstrataError
@@ -103,7 +104,6 @@ def reuse(
     orders = _mismatches(store.patients[rows], chosen, seed)
     similarity = _compare(before, after, untrained, chosen, orders)
     result = {
-        "kind": "reuse",
         **described,
         "store": tuned["store"],
         "stages": list(before),
@@ -114,7 +114,7 @@ def reuse(
         result["legacy"] = {stage: _legacy(before[stage], after[stage], chosen) for stage in before}
     result["seconds"] = time.perf_counter() - started
     result["device"] = device_name(networks.device)
-    write_result(out, result)
+    write_result(out, "reuse", result)
     words = ", ".join(
         f"{stage} {cell['value']:.2f}" for stage, cell in similarity[_HEATMAP].items()
     )
@@ -124,7 +124,7 @@ def reuse(
 
 def _tuned_result(run: Path, store: Store) -> dict[str, Any]:
     result = read_result(run)
-    if result is None or result.get("kind") != "finetune":
+    if result is None or kind_of(result) != "finetune":
         raise unusable_run(run, "a finished fine-tuning run")
     if result["protocol"] != "full":
         raise MedstrataError(

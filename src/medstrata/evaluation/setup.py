@@ -33,6 +33,7 @@ from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
+from medstrata.runs.kinds import RunKind
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name
 from medstrata.runtime.random_state import TorchRandomState
@@ -181,10 +182,11 @@ class Evaluation:
         """Features of every labelled image of the store by the encoder as it is."""
         return evaluation_features(self.loaded, self.store, device, self.options.get("features"))
 
-    def finish(self, kind: str, results: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    def finish(
+        self, kind: RunKind, results: Mapping[str, Any], device: torch.device
+    ) -> dict[str, Any]:
         """Write result.json, and give what it holds."""
         result = {
-            "kind": kind,
             **self.recorded,
             "encoder_digest": encoder_digest(self.loaded),
             "store": describe_store(self.store, self.task),
@@ -192,7 +194,7 @@ class Evaluation:
             "seconds": time.perf_counter() - self.started,
             "device": device_name(device),
         }
-        write_result(self.out, result)
+        write_result(self.out, kind, result)
         return result
 
 

@@ -15,6 +15,7 @@ from medstrata.exporting.source import ExportSource, base_name, output_names
 from medstrata.exporting.target import Target
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_config, read_result
+from medstrata.runs.kinds import kind_of
 from medstrata.runtime.markdown import escaped, plain, table, without_paths, yaml_block
 
 _NOT_STATED = "not stated"
@@ -154,16 +155,16 @@ def _data(source: ExportSource, statements: CardStatements) -> str:
         ["modality", _stated(statements.modality)],
         ["licence of the images", _stated(statements.data_licence)],
     ]
-    if result["kind"] == "import":
+    if source.kind == "import":
         return table(["", ""], [["images", _NOT_STATED], *stated])
     store = result["store"]
-    trained = result["images"] if result["kind"] == "pretrain" else result["subset"]["images"]
+    trained = result["images"] if source.kind == "pretrain" else result["subset"]["images"]
     rows = [
         ["store", escaped(store["name"])],
         ["digest", f"`{plain(source.settings['store_digest'])}`"],
         ["images", f"{store['images']:,}, of which {trained:,} trained on"],
     ]
-    if result["kind"] == "finetune":
+    if source.kind == "finetune":
         rows += [
             ["patients", f"{store['patients']:,}"],
             ["task", f"{_task(source)} ({result['task']['kind']})"],
@@ -175,7 +176,7 @@ def _data(source: ExportSource, statements: CardStatements) -> str:
 
 
 def _training(source: ExportSource) -> str:
-    if source.result["kind"] == "import":
+    if source.kind == "import":
         file, layout = source.result["file"], source.result["layout"]
         return (
             f"Not trained here: imported from {escaped(file)} ({escaped(layout)} layout, SHA-256 "
@@ -184,7 +185,7 @@ def _training(source: ExportSource) -> str:
     text, (settings, pretrained) = "", _pretraining(source)
     if pretrained is not None and settings is not None:
         text += _run_table("Pre-training", pretrained, settings)
-    if source.result["kind"] == "finetune":
+    if source.kind == "finetune":
         if pretrained is None:
             text += f"Started from {_start(source)}.\n\n"
         text += _run_table("Fine-tuning", source.result, source.settings)
@@ -204,15 +205,15 @@ def _start(source: ExportSource) -> str:
 
 def _pretraining(source: ExportSource) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Settings and result of the pre-training run behind the encoder; None where there is none."""
-    if source.result["kind"] == "pretrain":
+    if source.kind == "pretrain":
         return dict(source.settings), dict(source.result)
-    if source.result["kind"] == "import":
+    if source.kind == "import":
         return None, None
     spec = EncoderSpec.parse(source.result["encoder"]).below(source.run)
     if spec.kind != "path" or spec.path is None:
         return None, None
     run, result = spec.path, read_result(spec.path)
-    if result is None or result.get("kind") != "pretrain":
+    if result is None or kind_of(result) != "pretrain":
         return None, None
     if result.get("encoder_digest") != source.result.get("encoder_digest"):
         return None, None  # what lies there now is not what the run started from

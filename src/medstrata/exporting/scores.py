@@ -8,6 +8,7 @@ from medstrata.exporting.source import ExportSource
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result, unusable_run
+from medstrata.runs.kinds import kind_of
 from medstrata.runtime.errors import MedstrataError
 
 
@@ -25,12 +26,12 @@ def scores_of(source: ExportSource, runs: Sequence[Path]) -> list[CardScore]:
     Raises:
         MedstrataError: a run is not finished, is of another kind, or is of another encoder.
     """
-    scores = [_score(source.result)] if source.result["kind"] == "finetune" else []
+    scores = [_score(source.result)] if source.kind == "finetune" else []
     own = LoadedEncoder(source.arm, source.architecture, source.backbone, source.preprocessing)
     digest = encoder_digest(own) if runs else None
     for run in runs:
         result = read_result(run)
-        if result is None or result.get("kind") not in ("finetune", "probe"):
+        if result is None or kind_of(result) not in ("finetune", "probe"):
             raise unusable_run(run, "finished fine-tuning and probe runs, which have scores")
         if run.resolve() == source.run.resolve():
             continue
@@ -49,7 +50,7 @@ def scores_of(source: ExportSource, runs: Sequence[Path]) -> list[CardScore]:
 
 
 def _score(result: Mapping[str, Any]) -> CardScore:
-    if result["kind"] == "probe":
+    if kind_of(result) == "probe":
         linear = result["test"]["stages"]["pooled"]["linear"]
         return CardScore("linear probe of pooled features", linear, result)
     how = "every weight fine-tuned" if result["protocol"] == "full" else "frozen, linear layer"

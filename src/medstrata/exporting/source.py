@@ -15,6 +15,7 @@ from medstrata.models.encoders import load_run
 from medstrata.models.heads import LinearHead
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.runs.folder import read_config, read_result, unusable_run
+from medstrata.runs.kinds import RunKind, kind_of
 from medstrata.runtime.errors import MedstrataError
 
 _BATCH = 3  # images of the fixed input; not the batch that graphs are traced with
@@ -46,6 +47,11 @@ class ExportSource:
     settings: Mapping[str, Any]
     fit: str | None
 
+    @property
+    def kind(self) -> RunKind | None:
+        """Which kind of run it is of."""
+        return kind_of(self.result)
+
 
 def open_source(run: Path, *, head: bool) -> ExportSource:
     """Load the encoder of a finished pre-training or fully fine-tuned run, or an imported one.
@@ -60,14 +66,14 @@ def open_source(run: Path, *, head: bool) -> ExportSource:
     result = read_result(run)
     if result is None:
         raise unusable_run(run, "a finished pre-training or fine-tuned run")
-    kind, settings = result.get("kind"), read_config(run / "config.yaml")
+    kind, settings = kind_of(result), read_config(run / "config.yaml")
     layer, fit = None, None
     if kind in ("pretrain", "import"):
         loaded = load_run(run)
         arm = loaded.arm
     elif kind != "finetune":
         raise MedstrataError(
-            f"{run} holds a run of kind {kind}; give a pre-training or fine-tuned run"
+            f"{run} holds a run of kind {result.get('kind')}; give a pre-training or fine-tuned run"
         )
     elif result["protocol"] != "full":
         raise MedstrataError(

@@ -8,6 +8,7 @@ from medstrata.models.encoders import encoder_digest, export_backbone, load_fore
 from medstrata.models.importing.find_encoder import find_encoder
 from medstrata.models.settings import ImportSettings
 from medstrata.runs.folder import open_run, read_result, write_result
+from medstrata.runs.kinds import kind_of
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.process_state import process_state_kept
@@ -64,8 +65,8 @@ def import_weights(
     export_backbone(out / "exported", loaded)
     write_result(
         out,
+        "import",
         {
-            "kind": "import",
             **described,
             "encoder_digest": encoder_digest(loaded),
             "layout": found.layout,
@@ -84,7 +85,7 @@ def _require_room(file: Path, out: Path, *, overwrite: bool) -> None:
     if not out.is_dir() or not any(out.iterdir()):
         return
     earlier = read_result(out)
-    if earlier is None or earlier.get("kind") != "import":
+    if earlier is None or kind_of(earlier) != "import":
         raise MedstrataError(f"{out} exists and holds no earlier import; choose another --out")
     if not overwrite:
         raise MedstrataError(f"{out} holds an earlier import; add --overwrite to replace it")

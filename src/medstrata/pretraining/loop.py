@@ -227,8 +227,8 @@ def _finish(training: Training, store: Store, epochs: Sequence[Mapping[str, Any]
     seconds = sum(record["time"]["seconds"] for record in epochs)
     write_result(
         folder,
+        "pretrain",
         {
-            "kind": "pretrain",
             "arm": arm,
             "recipe": settings.recipe,
             "backbone": settings.backbone,

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from medstrata.runs.environment import environment
+from medstrata.runs.kinds import RunKind
 from medstrata.runs.metrics_log import finite
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
@@ -97,9 +98,10 @@ def _require_equal(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
         )
 
 
-def write_result(folder: Path, result: Mapping[str, Any]) -> None:
-    """Write result.json, which marks a run as finished."""
-    write_text(folder / "result.json", json.dumps(finite(result), indent=2) + "\n")
+def write_result(folder: Path, kind: RunKind, result: Mapping[str, Any]) -> None:
+    """Write result.json, which marks a run as finished and says of which kind it is."""
+    text = json.dumps(finite({"kind": kind, **result}), indent=2)
+    write_text(folder / "result.json", text + "\n")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 from medstrata.report.read.facts import EvaluationRun, Run, Score
 from medstrata.report.render.formatting import span
 from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.runs.kinds import RunKind
 
 TUNED = "probability"  # how the names of a fine-tuned classifier's columns begin
 READ_OUTS = {"linear": "Linear layer", "knn": "Nearest neighbours"}
@@ -303,7 +304,8 @@ class Atlas(EvaluationRun):
     map: MapFacts
 
 
-KINDS: Mapping[str, type[Run]] = {
+# Of all kinds but `import`, which found nothing.
+KINDS: Mapping[RunKind, type[Run]] = {
     "pretrain": Pretrain,
     "finetune": Finetune,
     "probe": Probe,

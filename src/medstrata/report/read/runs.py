@@ -11,7 +11,8 @@ import yaml
 
 from medstrata.report.read.facts import ReportNote, Run, RunFiles
 from medstrata.report.read.from_json import read_record
-from medstrata.report.read.results import KINDS, Finetune, Pretrain
+from medstrata.report.read.results import KINDS
+from medstrata.runs.kinds import kind_of
 from medstrata.runs.metrics_log import read_metrics
 from medstrata.runtime.errors import MedstrataError, one_line
 
@@ -82,16 +83,16 @@ def _read_run(folder: Path, name: str, notes: list[ReportNote]) -> Run | None:
         return None
     try:
         result = json.loads(result_path.read_text(encoding="utf-8"), parse_constant=_refuse)
-        if result["kind"] == "import":  # an encoder brought in, not a run
+        kind = kind_of(result)
+        if kind == "import":  # an encoder brought in, not a run
             return None
-        kind = KINDS.get(result["kind"])
         if kind is not None:
-            trained = kind in (Pretrain, Finetune)
+            trained = kind in ("pretrain", "finetune")
             files = _read_files(folder, name, notes, trained=trained)
             if result.get("validation") == "same":
                 # Choosing by as few labels is a protocol of its own, compared with its like.
                 result["protocol"] = "_".join(filter(None, (result.get("protocol"), "same")))
-            return read_record(kind, result, files=files, label=str(result["arm"]))
+            return read_record(KINDS[kind], result, files=files, label=str(result["arm"]))
         why = f"result.json is of an unknown kind ({result['kind']}): left out"
     except KeyError as error:
         why = f"result.json lacks {error.args[0]}: left out"
