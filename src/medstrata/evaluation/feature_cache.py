@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from medstrata.data.store.store import Store
 from medstrata.evaluation.rows import standardising_rows
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
-from medstrata.models.features import StoredFeatures, extract_features
+from medstrata.models.features import StoredFeatures, extract_features, layer_widths
 from medstrata.runtime.console import progress_bar, say, warn
 from medstrata.runtime.files import replacing
 
@@ -110,7 +110,7 @@ def _read(path: Path, loaded: LoadedEncoder, rows: NDArray[np.int64]) -> StoredF
         arrays = load_file(path)
     except (OSError, SafetensorError):
         return None
-    widths = {**loaded.backbone.stage_channels, "pooled": loaded.backbone.embed_dim}
+    widths = layer_widths(loaded.backbone)
     wanted = {name: ((len(rows), width), np.dtype(np.float32)) for name, width in widths.items()}
     kept = arrays.pop("rows", None)
     if kept is None or not np.array_equal(kept, rows):

@@ -81,7 +81,7 @@ def finetune(
     with tracking(trackers, evaluation.out, evaluation.recorded, step=0) as track:
         if settings.protocol == "full":
             with evaluation.random_state.in_use():  # some networks draw in training, by dropout
-                fitted = fit_full(evaluation, parts, settings, accelerator, track)
+                fitted = fit_full(evaluation, parts, metric, settings, accelerator, track)
         else:
             extracted = evaluation.features(accelerator.device)
             layers = extracted.layers_of(settings.layer)

@@ -25,7 +25,6 @@ from medstrata.evaluation.tuned_network import Classifier
 from medstrata.evaluation.tuning_batches import endless_batches, tuning_loader
 from medstrata.evaluation.tuning_optimizer import make_optimizer
 from medstrata.metrics.intervals import score
-from medstrata.metrics.metric import primary_metric
 from medstrata.models.features import forward_all, whole_output
 from medstrata.models.float32_convolutions import replace_slow_convolutions
 from medstrata.models.heads import (
@@ -58,6 +57,7 @@ class _Best:
 def fit_full(
     evaluation: Evaluation,
     parts: SplitRows,
+    metric: str,
     settings: FinetuneSettings,
     accelerator: Accelerator,
     track: Track,
@@ -70,6 +70,7 @@ def fit_full(
     Args:
         evaluation: The encoder, the task and the run folder; its encoder stays as it is.
         parts: Trained on, chosen by, tested on.
+        metric: What chooses.
         settings: How to train.
         accelerator: Device and precision.
         track: Where the numbers of metrics.jsonl go as well.
@@ -82,8 +83,8 @@ def fit_full(
 
     Source: Kumar et al. 2022, arXiv:2202.10054, section 4 (LP-FT).
     """
-    model = _starting_model(evaluation, parts, settings, accelerator)
-    best, last = _search(model, evaluation, parts, settings, accelerator, track)
+    model = _starting_model(evaluation, parts, metric, settings, accelerator)
+    best, last = _search(model, evaluation, parts, metric, settings, accelerator, track)
     _advise(best, settings)
     predict = partial(_predict, model, evaluation, accelerator.device)
     last_test = None
@@ -107,6 +108,7 @@ def _search(
     model: Classifier,
     evaluation: Evaluation,
     parts: SplitRows,
+    metric: str,
     settings: FinetuneSettings,
     accelerator: Accelerator,
     track: Track,
@@ -120,7 +122,6 @@ def _search(
         The best, and for the legacy figures the weights at the end of its learning rate.
     """
     task, device = evaluation.task, accelerator.device
-    metric = primary_metric(task.kind, settings.metric)
     targets = torch.tensor(task.targets, device=device)
     weights = _class_weights(task, parts.train, settings)
     loader = tuning_loader(evaluation, parts.train, settings, device)
@@ -172,7 +173,7 @@ def _search(
                     without_gain = epoch - (best.epoch if best.lr == lr else 0)
                     if without_gain == settings.patience > 0:
                         break
-            first_epoch = 1
+            first_epoch = 1  # the start is the same at every learning rate
             if settings.legacy and best is not None and best.lr == lr:
                 last = _copied(model)
     assert best is not None
@@ -180,14 +181,17 @@ def _search(
 
 
 def _starting_model(
-    evaluation: Evaluation, parts: SplitRows, settings: FinetuneSettings, accelerator: Accelerator
+    evaluation: Evaluation,
+    parts: SplitRows,
+    metric: str,
+    settings: FinetuneSettings,
+    accelerator: Accelerator,
 ) -> Classifier:
     """A copy of the encoder with a head on it, where it is trained."""
     task, device = evaluation.task, accelerator.device
     outputs = num_outputs(task.kind, len(task.classes))
     model = Classifier(copy.deepcopy(evaluation.loaded.backbone), outputs)
     if settings.head == "read-out":
-        metric = primary_metric(task.kind, settings.metric)
         trials = fit_probe(evaluation.features(device), "pooled", task, parts, metric)
         model.start_from(trials[best_trial(trials)].head)
     model.to(device).to(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ from medstrata.inference.forward import Quarantine, forward_batches, quarantine_
 from medstrata.inference.inputs import image_batches, open_inputs
 from medstrata.inference.settings import EmbedSettings
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
-from medstrata.models.features import every_layer
+from medstrata.models.features import every_layer, layer_widths
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
@@ -80,7 +80,7 @@ def embed(
         quarantine,
         title=f"features of {loaded.arm}",
     )
-    widths = {name: layer_widths(loaded)[name] for name in wanted}
+    widths = {name: layer_widths(loaded.backbone)[name] for name in wanted}
     with closing(batches), feature_file(out, widths, metadata) as file:
         for batch in batches:
             file.write(batch.ids, batch.patients, batch.values)
@@ -128,18 +128,13 @@ def form_for(preprocessing: Preprocessing, fit: Fit, reading: ReadSettings) -> S
     return StoreFormat(preprocessing.image_size, preprocessing.channels, fit, reading)
 
 
-def layer_widths(loaded: LoadedEncoder) -> dict[str, int]:
-    """The layers that can be had, in the order of `every_layer`, and their dimensions."""
-    return {**loaded.backbone.stage_channels, "pooled": loaded.backbone.embed_dim}
-
-
 def pick_layers(loaded: LoadedEncoder, stages: Sequence[str]) -> dict[str, int]:
     """The places in `every_layer` of the layers asked for, in the order of the layers.
 
     Raises:
         MedstrataError: the encoder has no such layer.
     """
-    names = list(layer_widths(loaded))
+    names = list(layer_widths(loaded.backbone))
     unknown = [name for name in stages if name not in (*names, "all")]
     if unknown:
         raise MedstrataError(f"no stage {', '.join(unknown)}; there are {', '.join(names)}, all")

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from medstrata.inference.inputs import ImageBatches, RefusedImage
+from medstrata.inference.inputs import ImageBatches, UnreadableImage
 from medstrata.models.features import Select, forward_batch
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.runtime.console import progress_bar, warn
@@ -37,19 +37,19 @@ class Quarantine:
     Attributes:
         listed: Where they are listed at the end; None names each on the terminal.
         done: How many images went through the network.
-        refused: Pairs of name and reason of the others.
+        unreadable: Pairs of name and reason of the others.
     """
 
     listed: Path | None
     done: int = 0
-    refused: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, name: str, reason: str) -> None:
         """Note an image that cannot be read, and name it on the terminal."""
-        self.refused.append((name, reason))
-        if self.listed is None or len(self.refused) <= _MOST_NAMED:
+        self.unreadable.append((name, reason))
+        if self.listed is None or len(self.unreadable) <= _MOST_NAMED:
             warn(f"{name}: {reason}")
-        elif len(self.refused) == _MOST_NAMED + 1:
+        elif len(self.unreadable) == _MOST_NAMED + 1:
             warn(f"others that cannot be read are named in {self.listed} alone")
 
     def write(self) -> None:
@@ -58,25 +58,25 @@ class Quarantine:
         Raises:
             MedstrataError: not one image could be read.
         """
-        if self.listed is not None and not self.refused:
+        if self.listed is not None and not self.unreadable:
             self.listed.unlink(missing_ok=True)
         elif self.listed is not None:
             with (
                 replacing(self.listed) as temporary,
                 temporary.open("w", encoding="utf-8", newline="") as stream,
             ):
-                csv.writer(stream).writerows([("source", "reason"), *self.refused])
-        if not self.done and self.refused:
+                csv.writer(stream).writerows([("source", "reason"), *self.unreadable])
+        if not self.done and self.unreadable:
             raise MedstrataError(f"no image could be read{self._where()}")
         if not self.done:
             raise MedstrataError("no image was named; give paths, one a line")
 
     def conclude(self, strict: bool) -> None:
         """Say how many images could not be read; with `strict` raise MedstrataError for them."""
-        if not self.refused:
+        if not self.unreadable:
             return
-        total = self.done + len(self.refused)
-        words = f"{len(self.refused)} of {total} images could not be read{self._where()}"
+        total = self.done + len(self.unreadable)
+        words = f"{len(self.unreadable)} of {total} images could not be read{self._where()}"
         if strict:
             raise MedstrataError(words)
         warn(words)
@@ -117,7 +117,7 @@ def forward_batches(
     with progress_bar() as bar:
         shown = bar.add_task(title, total=images.total)
         for batch in images.batches:
-            if isinstance(batch, RefusedImage):
+            if isinstance(batch, UnreadableImage):
                 quarantine.add(*batch)
                 bar.advance(shown)
                 continue

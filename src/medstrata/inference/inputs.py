@@ -46,12 +46,12 @@ class Files:
         named: The files; None where no other is named for now, so that nobody waits for a whole
             batch of images.
         total: How many; None if that is not known.
-        refused: Pairs of name and reason of files that cannot be read for what they are.
+        unreadable: Pairs of name and reason of files that cannot be read for what they are.
     """
 
     named: Iterable[ImageFile | None]
     total: int | None
-    refused: list[tuple[str, str]]
+    unreadable: list[tuple[str, str]]
 
 
 class ImageBatch(NamedTuple):
@@ -63,7 +63,7 @@ class ImageBatch(NamedTuple):
     rows: NDArray[np.int64]  # (B,)
 
 
-class RefusedImage(NamedTuple):
+class UnreadableImage(NamedTuple):
     """An image that cannot be read, and why."""
 
     id: str
@@ -119,7 +119,7 @@ class ImageBatches(NamedTuple):
     """Images of any source, batch by batch, and between them those that cannot be read."""
 
     total: int | None  # images, as far as that is known
-    batches: Iterator[ImageBatch | RefusedImage]
+    batches: Iterator[ImageBatch | UnreadableImage]
 
 
 def image_batches(
@@ -135,7 +135,7 @@ def image_batches(
     """
     if isinstance(inputs, Store):
         return ImageBatches(len(inputs), _store_batches(inputs, batch_size))
-    total = None if inputs.total is None else inputs.total + len(inputs.refused)
+    total = None if inputs.total is None else inputs.total + len(inputs.unreadable)
     threads = workers or default_threads()
     return ImageBatches(total, _file_batches(inputs, form, batch_size, threads))
 
@@ -152,16 +152,16 @@ def _store_batches(store: Store, batch_size: int) -> Iterator[ImageBatch]:
 
 def _file_batches(
     files: Files, form: StoreFormat, batch_size: int, workers: int
-) -> Iterator[ImageBatch | RefusedImage]:
+) -> Iterator[ImageBatch | UnreadableImage]:
     """Images of files in their order, decoded ahead in threads, in memory that stays the same."""
-    yield from (RefusedImage(name, reason) for name, reason in files.refused)
+    yield from (UnreadableImage(name, reason) for name, reason in files.unreadable)
     ids: list[str] = []
     squares: list[NDArray[Any]] = []
     for decoded in _decoded(files.named, form, batch_size, workers):
         if decoded is not None:
             name, square = decoded
             if isinstance(square, str):
-                yield RefusedImage(name, square)
+                yield UnreadableImage(name, square)
                 continue
             ids.append(name)
             squares.append(square)

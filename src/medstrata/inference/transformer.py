@@ -16,10 +16,10 @@ from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.prepare.settings import Fit
-from medstrata.inference.embed import form_for, layer_widths, open_encoder, pick_layers
-from medstrata.inference.inputs import Files, ImageBatch, ImageFile, RefusedImage, image_batches
+from medstrata.inference.embed import form_for, open_encoder, pick_layers
+from medstrata.inference.inputs import Files, ImageBatch, ImageFile, UnreadableImage, image_batches
 from medstrata.models.encoders import LoadedEncoder
-from medstrata.models.features import every_layer, forward_batch
+from medstrata.models.features import every_layer, forward_batch, layer_widths
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
@@ -92,7 +92,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         pixels = isinstance(X, np.ndarray) and X.dtype.kind in "uif"
         batches = _pixel_batches if pixels else _path_batches
         for batch in batches(X, form, self.batch_size):
-            if isinstance(batch, RefusedImage):
+            if isinstance(batch, UnreadableImage):
                 raise MedstrataError(f"{batch.id} cannot be read ({batch.reason}): leave it out")
             layers = forward_batch(
                 loaded.backbone,
@@ -108,7 +108,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
         """The stage and number of each feature, shape (D,)."""
         loaded = self._load()
-        widths = layer_widths(loaded)
+        widths = layer_widths(loaded.backbone)
         names = [
             f"{name}_{number}"
             for name in pick_layers(loaded, [self.stage])
@@ -153,14 +153,14 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def _path_batches(
     paths: Any, form: StoreFormat, batch_size: int
-) -> Iterator[ImageBatch | RefusedImage]:
+) -> Iterator[ImageBatch | UnreadableImage]:
     named = [ImageFile(str(path), Path(path)) for path in paths]
     return image_batches(Files(named, len(named), []), form, batch_size).batches
 
 
 def _pixel_batches(
     images: Any, form: StoreFormat, batch_size: int
-) -> Iterator[ImageBatch | RefusedImage]:
+) -> Iterator[ImageBatch | UnreadableImage]:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in _SHAPES:
         raise MedstrataError(
             f"pixels of type {images.dtype} and shape {images.shape}: give uint8 (N, H, W) or "

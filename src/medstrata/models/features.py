@@ -148,6 +148,11 @@ def every_layer(output: object) -> list[torch.Tensor]:
     return [*(global_average_pool(maps) for maps in output.stages.values()), output.pooled]
 
 
+def layer_widths(backbone: Backbone) -> dict[str, int]:
+    """The layers in the order of `every_layer`, and how many dimensions each has."""
+    return {**backbone.stage_channels, "pooled": backbone.embed_dim}
+
+
 def extract_features(
     backbone: Backbone,
     store: Store,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from medstrata.runtime.errors import one_line
 
 RunT = TypeVar("RunT", bound=EvaluationRun)
 
-_KINDS = ("binary", "multiclass", "multilabel", "ordinal")
+_KINDS = get_args(TaskKind)
 # Between a score as recorded and as computed again from probabilities kept in single precision.
 _TOLERANCE = 1e-3
 
