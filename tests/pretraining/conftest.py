@@ -4,7 +4,7 @@ import pytest
 
 
 @pytest.fixture
-def small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_roofline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure the machine by small sums and copies."""
     monkeypatch.setattr("medstrata.pretraining.profile.roofline._SIDE", {"cpu": 64})
     monkeypatch.setattr("medstrata.pretraining.profile.roofline._IMAGES", {"cpu": 1})

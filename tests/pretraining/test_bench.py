@@ -10,7 +10,7 @@ from medstrata.pretraining.bench import bench
 from medstrata.pretraining.bench_settings import BenchSettings
 from medstrata.runtime.errors import MedstrataError
 
-pytestmark = pytest.mark.usefixtures("small_ceiling")
+pytestmark = pytest.mark.usefixtures("small_roofline")
 
 
 def test_bench_measures_all_it_promises(tiny_store: Store, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from medstrata.data.store.store import Store
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import RECIPES, recipe
 from medstrata.pretraining.settings import PretrainSettings
-from medstrata.pretraining.sizing import resolve, say_plan, sized, training_rows
+from medstrata.pretraining.sizing import resolve, resolve_sizes, say_plan, training_rows
 from support.runs import assert_equal_states, final_state, records, without_times
 
 SMALL = {"backbone": "test_resnet", "batch_size": 8, "steps": 4}
@@ -39,7 +39,7 @@ SMALL = {"backbone": "test_resnet", "batch_size": 8, "steps": 4}
 def test_rules(
     images: int, batch: int, length: dict[str, int], queue: int, momentum: float, warmup: int
 ) -> None:
-    resolved = sized(recipe("fair/moco", batch_size=batch, **length), images)
+    resolved = resolve_sizes(recipe("fair/moco", batch_size=batch, **length), images)
     assert (resolved.queue_size, resolved.momentum) == (queue, momentum)
     assert resolved.warmup_steps == warmup
     settings = resolved.settings
@@ -49,7 +49,9 @@ def test_rules(
     assert settings.optimizer.warmup_steps == warmup
     named = length or {"steps": 4000}
     assert (settings.epochs, settings.steps) == (named.get("epochs"), named.get("steps"))
-    assert sized(settings, images) == resolved  # what config.yaml holds means the same again
+    assert (
+        resolve_sizes(settings, images) == resolved
+    )  # what config.yaml holds means the same again
 
 
 def test_what_is_named_stays() -> None:
@@ -59,14 +61,14 @@ def test_what_is_named_stays() -> None:
         optimizer={"warmup_steps": 0, "lr": 0.01},
         steps=7,
     )
-    assert sized(settings, 3494).settings == settings
+    assert resolve_sizes(settings, 3494).settings == settings
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith("paper/")])
 def test_the_papers_recipes_keep_what_the_paper_has(name: str) -> None:
     settings = recipe(name)
-    assert sized(settings, 100_000).settings == settings
-    queue = sized(settings, 1000).queue_size
+    assert resolve_sizes(settings, 100_000).settings == settings
+    queue = resolve_sizes(settings, 1000).queue_size
     assert queue == (65_536 if "retina" in name else 1000 - settings.batch_size)
 
 

@@ -55,7 +55,7 @@ def test_few_labels_are_drawn_often(
     protocol: FinetuneProtocol, draws: Any, fraction: float, expected: int
 ) -> None:
     study = tiny(fractions=[0.01, 0.05, 0.1, 1.0], protocols={protocol: {"draws": draws}})
-    assert study.draws(protocol, fraction) == expected
+    assert study.num_draws(protocol, fraction) == expected
 
 
 def test_a_frozen_encoder_that_is_ready_is_read_out_with_one_seed() -> None:

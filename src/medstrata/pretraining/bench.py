@@ -22,7 +22,7 @@ from medstrata.pretraining.bench_settings import BenchSettings
 from medstrata.pretraining.build import Training, build
 from medstrata.pretraining.loop import training_step
 from medstrata.pretraining.profile.measure import count_operations, loader_rates, timed
-from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
+from medstrata.pretraining.profile.roofline import Roofline, measure_roofline
 from medstrata.pretraining.recipes import recipe
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.pretraining.sizing import resolve
@@ -62,15 +62,15 @@ def bench(case: BenchSettings, out: Path | None = None) -> dict[str, Any]:
         first = next(iter(trainings.values()))
         device = first.accelerator.device
         say("ceilings of the device")
-        ceiling = measure_ceiling(device)
-        steps = _time_steps(trainings, case.steps, ceiling)
+        roofline = measure_roofline(device)
+        steps = _time_steps(trainings, case.steps, roofline)
         say("loader")
         rate, per_core = loader_rates(first.loader)
     cores = usable_cores()
     result = {
         "environment": environment(),
         "case": asdict(case),
-        "ceiling": asdict(ceiling),
+        "ceiling": asdict(roofline),
         "steps": steps,
         "peak_memory_gib": memory(device)._asdict(),
         "loader": {
@@ -91,7 +91,7 @@ def bench(case: BenchSettings, out: Path | None = None) -> dict[str, Any]:
             for name, step in steps.items()
         },
     }  # fmt: skip
-    _show(result, ceiling)
+    _show(result, roofline)
     if out is not None:
         write_text(out, json.dumps(result, indent=2) + "\n")
         say(f"written to {out}")
@@ -126,7 +126,7 @@ def _training(case: BenchSettings, name: str, store: Store, images: int, folder:
 
 
 def _time_steps(
-    trainings: Mapping[str, Training], turns: int, ceiling: Ceiling
+    trainings: Mapping[str, Training], turns: int, roofline: Roofline
 ) -> dict[str, dict[str, Any]]:
     """Steps of all recipes in turns, on a batch made beforehand; the first warms up and counts."""
     device = next(iter(trainings.values())).accelerator.device
@@ -158,7 +158,7 @@ def _time_steps(
             "samples_per_s": training.settings.batch_size / taken,
             "precision": precision,
             "gflop": flop[name] / 1e9,
-            "ceiling_share": ceiling.share(flop[name], taken, precision),
+            "ceiling_share": roofline.share(flop[name], taken, precision),
             # What the other recipes hold counts, too; on a CPU at its largest so far.
             "peak_memory_gib": peaks[name],
         }
@@ -184,14 +184,14 @@ def _estimate(
     return {"images": images, "steps": steps, "samples_per_s": rate, "hours": hours}
 
 
-def _show(result: dict[str, Any], ceiling: Ceiling) -> None:
-    table = Table("at most", *ceiling.product, title=f"{ceiling.device}, GFLOP/s")
-    table.add_row("large product", *(f"{rate:.0f}" for rate in ceiling.product.values()))
-    for shape in ceiling.convolution["fp32"]:
-        rates = [found[shape] for found in ceiling.convolution.values()]
+def _show(result: dict[str, Any], roofline: Roofline) -> None:
+    table = Table("at most", *roofline.product, title=f"{roofline.device}, GFLOP/s")
+    table.add_row("large product", *(f"{rate:.0f}" for rate in roofline.product.values()))
+    for shape in roofline.convolution["fp32"]:
+        rates = [found[shape] for found in roofline.convolution.values()]
         table.add_row(f"convolution {shape}", *(f"{rate:.0f}" for rate in rates))
     show(table)
-    say(f"copies: {ceiling.copy_gb_per_s:.0f} GB/s read and written")
+    say(f"copies: {roofline.copy_gb_per_s:.0f} GB/s read and written")
     case = result["case"]
     title = f"{case['backbone']}, {case['size']} px, batch {case['batch_size']}"
     table = Table(

@@ -19,7 +19,7 @@ from medstrata.models.backbones import Backbone, create_backbone, take_weights
 from medstrata.models.encoders import encoder_at
 from medstrata.models.float32_convolutions import replace_slow_convolutions
 from medstrata.models.preprocessing import Preprocessing
-from medstrata.pretraining.fsdp import copy_whole, shard
+from medstrata.pretraining.fsdp import copy_full_weights, shard
 from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.moco import EncoderWithHead, MoCo, Queue
 from medstrata.pretraining.monitors import Monitor, make_monitor
@@ -85,10 +85,12 @@ def build(
         world_size=accelerator.num_processes,
         shuffle_shards=settings.shuffle_shards,
     )
-    expected = _preprocessing(settings, store)
+    preprocessing = _preprocessing(settings, store)
     random_state = TorchRandomState(Stream.WEIGHTS, settings.seed)
     with random_state.in_use():
-        model = _build_model(settings, expected, settings.batch_size // accelerator.num_processes)
+        model = _build_model(
+            settings, preprocessing, settings.batch_size // accelerator.num_processes
+        )
     model = model.to(device).to(memory_format=torch.channels_last)
     replace_slow_convolutions(accelerator, model)
     monitored_backbone = model.query_encoder.backbone
@@ -110,8 +112,8 @@ def build(
         wrapped=accelerator.prepare_model(model, evaluation_mode=settings.shard),
         optimizer=accelerator.prepare_optimizer(optimizer),
         queue=_make_queue(resolved).to(device),
-        preprocessing=expected,
-        monitor=_make_monitor(settings, store, rows, expected, device),
+        preprocessing=preprocessing,
+        monitor=_make_monitor(settings, store, rows, preprocessing, device),
         random_state=random_state,
         monitored_backbone=monitored_backbone,
     )
@@ -130,13 +132,15 @@ def _preprocessing(settings: PretrainSettings, store: Store) -> Preprocessing:
             return preprocess.by_store(size, channels, store.mean, store.std)
 
 
-def _build_model(settings: PretrainSettings, expected: Preprocessing, local_batch: int) -> MoCo:
+def _build_model(
+    settings: PretrainSettings, preprocessing: Preprocessing, local_batch: int
+) -> MoCo:
     contrastive = settings.contrastive
     start = EncoderSpec.parse(settings.weights or "scratch")
     backbone = create_backbone(
         settings.backbone,
-        in_channels=expected.channels,
-        image_size=expected.image_size,
+        in_channels=preprocessing.channels,
+        image_size=preprocessing.image_size,
         pretrained=start.kind == "imagenet" and start.path is None,
         zero_init_residual=settings.zero_init_residual,
     )
@@ -176,12 +180,12 @@ def _make_monitor(
     settings: PretrainSettings,
     store: Store,
     rows: NDArray[np.int64],
-    expected: Preprocessing,
+    preprocessing: Preprocessing,
     device: torch.device,
 ) -> Monitor:
     task = make_task(store, settings.knn_task) if settings.knn_task else None
     seed = derive_seed(Stream.MONITOR, settings.seed)
-    return make_monitor(store, rows, task, expected, device, seed, settings.shuffle_shards)
+    return make_monitor(store, rows, task, preprocessing, device, seed, settings.shuffle_shards)
 
 
 def _make_queue(resolved: ResolvedSettings) -> Queue:
@@ -193,4 +197,4 @@ def _make_queue(resolved: ResolvedSettings) -> Queue:
 def update_monitored_backbone(training: Training) -> None:
     """Bring what monitors and exports see up to date; all processes must call this."""
     if training.settings.shard:
-        copy_whole(training.model.query_encoder.backbone, training.monitored_backbone)
+        copy_full_weights(training.model.query_encoder.backbone, training.monitored_backbone)

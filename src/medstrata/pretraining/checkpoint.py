@@ -3,7 +3,7 @@
 from typing import Any
 
 from medstrata.pretraining.build import Training, update_monitored_backbone
-from medstrata.pretraining.fsdp import put_back, whole_state
+from medstrata.pretraining.fsdp import full_state, load_full_state
 from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from medstrata.runtime.console import say
 from medstrata.runtime.random_state import generators, set_generators
@@ -48,7 +48,7 @@ def restore_training(training: Training) -> int:
         return 0
     state = load_checkpoint(saved[-1])
     training.step = state["step"]
-    _put_model_back(training, state["model"], state["optimizer"])
+    _load_model_state(training, state["model"], state["optimizer"])
     training.queue.load_state_dict(state["queue"])
     with training.random_state.in_use():
         set_generators(state["torch_rng"], state["cuda_rng"])
@@ -59,14 +59,14 @@ def restore_training(training: Training) -> int:
 def _model_state(training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
     """State of model and optimizer, whole tensors; of split weights in the main process alone."""
     if training.settings.shard:
-        return whole_state(training.model, training.optimizer.optimizer)
+        return full_state(training.model, training.optimizer.optimizer)
     return training.model.state_dict(), training.optimizer.state_dict()
 
 
-def _put_model_back(training: Training, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
+def _load_model_state(training: Training, model: dict[str, Any], optimizer: dict[str, Any]) -> None:
     """Put back what `_model_state` gave."""
     if training.settings.shard:
-        put_back(training.model, training.optimizer.optimizer, model, optimizer)
+        load_full_state(training.model, training.optimizer.optimizer, model, optimizer)
     else:
         training.model.load_state_dict(model)
         training.optimizer.load_state_dict(optimizer)

@@ -20,7 +20,7 @@ from medstrata.pretraining.moco import MoCo
 from medstrata.runtime.errors import MedstrataError
 
 # Checkpoints hold whole tensors, so that a run may go on with another number of processes.
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+_FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _FROM_MAIN = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
 
 
@@ -53,30 +53,30 @@ def shard(model: MoCo, device: torch.device, processes: int) -> None:
     fully_shard(model, mesh=mesh)
 
 
-def whole_state(
+def full_state(
     model: MoCo, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Whole tensors of model and optimizer in the main process, nothing in the others.
 
     All processes must call this.
     """
-    state = get_model_state_dict(model, options=_WHOLE)
-    return state, get_optimizer_state_dict(model, optimizer, options=_WHOLE)
+    state = get_model_state_dict(model, options=_FULL)
+    return state, get_optimizer_state_dict(model, optimizer, options=_FULL)
 
 
-def put_back(
+def load_full_state(
     model: MoCo,
     optimizer: torch.optim.Optimizer,
     model_state: Mapping[str, Any],
     optimizer_state: Mapping[str, Any],
 ) -> None:
-    """Split what `whole_state` gave over the processes again; all of them must call this."""
+    """Split what `full_state` gave over the processes again; all of them must call this."""
     set_model_state_dict(model, dict(model_state), options=_FROM_MAIN)
     set_optimizer_state_dict(model, optimizer, dict(optimizer_state), options=_FROM_MAIN)
 
 
-def copy_whole(split: Backbone, whole: Backbone) -> None:
+def copy_full_weights(sharded: Backbone, full: Backbone) -> None:
     """Bring an unsplit backbone up to date in the main process; all processes must call this."""
-    state = get_model_state_dict(split, options=_WHOLE)
+    state = get_model_state_dict(sharded, options=_FULL)
     if state:
-        whole.load_state_dict(state)
+        full.load_state_dict(state)

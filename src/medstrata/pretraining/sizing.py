@@ -76,10 +76,10 @@ def resolve(settings: PretrainSettings, store: Store, images: int) -> ResolvedSe
         or (REMOTE_SHUFFLE_SHARDS if store.is_remote else None),
         views=replace(settings.views, size=settings.views.size or store.size),
     )
-    return sized(settings, images)
+    return resolve_sizes(settings, images)
 
 
-def sized(settings: PretrainSettings, images: int) -> ResolvedSettings:
+def resolve_sizes(settings: PretrainSettings, images: int) -> ResolvedSettings:
     """Length, queue, key momentum and warm-up for so many images; what is named stays.
 
     Measured for momentum 0.99 and 2,700 to 8,100 steps on 2,800 to 5,800 images; beyond, the rules

@@ -68,7 +68,7 @@ def run_cell(cell: StudyCell, settings: StudySettings, out: Path, root: Path) ->
 
 def _prepare(folder: Path, data: DataSettings, root: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    written, settings = data.prepare or {}, data.preparing
+    written, settings = data.prepare or {}, data.prepare_settings
     if settings.labels is not None:
         settings = replace(settings, labels=root / settings.labels)
     options = {name: written[name] for name in PREPARE_OPTIONS if name in written}

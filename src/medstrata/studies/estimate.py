@@ -14,7 +14,7 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.models.backbones import Backbone, Features, create_backbone
 from medstrata.models.float32_convolutions import replace_slow_convolutions
-from medstrata.pretraining.sizing import sized
+from medstrata.pretraining.sizing import resolve_sizes
 from medstrata.runtime.console import duration, say
 from medstrata.runtime.devices import device_name, make_accelerator
 from medstrata.runtime.errors import MedstrataError
@@ -115,7 +115,7 @@ class _Costs:
         settings = self._settings
         sharing = len(settings.fractions)
         if "frozen" in settings.protocols:
-            sharing = sum(settings.draws("frozen", fraction) for fraction in settings.fractions)
+            sharing = sum(settings.num_draws("frozen", fraction) for fraction in settings.fractions)
         return sum(split.values()) * forward / sharing + _OVERHEAD_SECONDS
 
     def bytes(self, cell: StudyCell) -> int:
@@ -127,7 +127,7 @@ class _Costs:
         if cell.kind == "pretrain":
             chosen = pretrain_settings(self._settings, cell.data, cell.arm, cell.seed)
             assert chosen is not None
-            keys = sized(chosen, len(opened[0])).queue_size
+            keys = resolve_sizes(chosen, len(opened[0])).queue_size
             queue = keys * chosen.contrastive.head_size * _FLOAT
             # Both encoders and the optimizer's momentum in each checkpoint, then the export.
             return chosen.keep_checkpoints * (3 * weights + queue) + weights + _SMALL_FILES

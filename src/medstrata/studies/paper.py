@@ -25,7 +25,7 @@ _FAIR_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Original:
+class _PaperSetup:
     """What the paper did with one data set.
 
     Attributes:
@@ -49,8 +49,8 @@ class _Original:
     flips: dict[str, Any] = field(default_factory=dict)
 
 
-_ORIGINALS: dict[Modality, _Original] = {
-    "chest": _Original(
+_PAPER_SETUPS: dict[Modality, _PaperSetup] = {
+    "chest": _PaperSetup(
         dataset="nih-chestxray14",
         task="",
         kind="multilabel",
@@ -60,7 +60,7 @@ _ORIGINALS: dict[Modality, _Original] = {
         tuning_views=paper_chest_finetune,
     ),
     # Patches of 50 px are enlarged by the views, so that the store stays as small as the download.
-    "histopathology": _Original(
+    "histopathology": _PaperSetup(
         dataset="idc",
         task="idc",
         kind="multiclass",
@@ -69,7 +69,7 @@ _ORIGINALS: dict[Modality, _Original] = {
         tuning_views=paper_histopathology_finetune,
         flips={"vertical_flip": 0.5},
     ),
-    "retina": _Original(
+    "retina": _PaperSetup(
         dataset="eyepacs",
         task="referable",
         kind="binary",
@@ -126,7 +126,7 @@ def reproduction(
     Returns:
         Plain values for `medstrata.studies.study_file.as_study`.
     """
-    original, chosen = _ORIGINALS[modality], settings or ReproductionSettings()
+    setup, chosen = _PAPER_SETUPS[modality], settings or ReproductionSettings()
     papers = preset == "paper"
     prefix = f"paper/{modality}" if papers else "fair"
     pretrain = {
@@ -146,7 +146,7 @@ def reproduction(
     return {
         "title": f"Intermediate layers in momentum contrast: {modality}, preset {preset}",
         "backbone": chosen.backbone,
-        "data": {original.dataset: _data(original, source, chosen, papers)},
+        "data": {setup.dataset: _data(setup, source, chosen, papers)},
         "arms": {
             "scratch": {"encoder": "scratch"},
             **({"imagenet": {"encoder": chosen.imagenet}} if chosen.imagenet else {}),
@@ -165,22 +165,22 @@ def reproduction(
 
 
 def _data(
-    original: _Original, source: str, chosen: ReproductionSettings, papers: bool
+    setup: _PaperSetup, source: str, chosen: ReproductionSettings, papers: bool
 ) -> dict[str, Any]:
     """The data set's part of the study."""
     from medstrata.data.datasets.registry import DATASETS
 
-    side = chosen.size or original.size
+    side = chosen.size or setup.size
     return {
         "prepare": {
             "source": source,
-            "dataset": original.dataset,
-            "size": chosen.size or original.stored,
-            **original.prepare,
+            "dataset": setup.dataset,
+            "size": chosen.size or setup.stored,
+            **setup.prepare,
             **({"split": chosen.split} if chosen.split else {}),
         },
-        "task": original.task or DATASETS[original.dataset].task,
-        "kind": original.kind,
-        "views": {"size": side, **({} if papers else original.flips)},
-        "finetune": {"views": asdict(original.tuning_views(side))} if papers else {},
+        "task": setup.task or DATASETS[setup.dataset].task,
+        "kind": setup.kind,
+        "views": {"size": side, **({} if papers else setup.flips)},
+        "finetune": {"views": asdict(setup.tuning_views(side))} if papers else {},
     }

@@ -167,18 +167,18 @@ class _Planner:
             for data in settings.data
             for validation, fraction in self._choices()
         ]
-        most = max(settings.draws(protocol, fraction) for protocol, *_, fraction in columns)
+        most = max(settings.num_draws(protocol, fraction) for protocol, *_, fraction in columns)
         # Seed by seed, draw by draw, so that the table is whole early and its means settle later.
         for seed, draw in product(range(settings.seeds), range(most)):
             for protocol, data, validation, fraction in columns:
                 config = {**self.tuning[data, protocol], "validation": validation}
                 for arm in settings.arms:
-                    started = seed < settings.starts(protocol, arm)
-                    if started and draw < settings.draws(protocol, fraction):
+                    started = seed < settings.num_seeds(protocol, arm)
+                    if started and draw < settings.num_draws(protocol, fraction):
                         yield self._cell(protocol, data, arm, fraction, seed, draw, config)
 
     def _choices(self) -> Iterator[tuple[Validation, float]]:
-        for validation, fractions in self.settings.validations().items():
+        for validation, fractions in self.settings.validation_fractions().items():
             for fraction in self.settings.fractions:
                 if fraction in fractions:
                     yield validation, fraction
@@ -199,7 +199,7 @@ class _Planner:
         """Fraction, seed and draw; the draw is one that is fine-tuned on as well."""
         protocol = max(self.settings.protocols)  # `full`, where there is
         for fraction in chosen.fractions or self.settings.fractions:
-            draws = self.settings.draws(protocol, fraction)
+            draws = self.settings.num_draws(protocol, fraction)
             for seed in range(min(chosen.seeds or self.settings.seeds, self.settings.seeds)):
                 yield fraction, seed, seed % draws
 

@@ -50,22 +50,22 @@ class Progress:
     def finished_before(self, cell: StudyCell, result: Mapping[str, Any] | None) -> None:
         """A cell was finished before."""
         self._done.add(cell)
-        self._learn(cell, result)
+        self._record(cell, result)
 
-    def began(self, cell: StudyCell) -> None:
+    def started(self, cell: StudyCell) -> None:
         """A cell runs now."""
         self._running[cell] = time.perf_counter()
 
-    def ended(self, cell: StudyCell, result: Mapping[str, Any] | None) -> None:
+    def finished(self, cell: StudyCell, result: Mapping[str, Any] | None) -> None:
         """A cell ended well."""
         seconds = time.perf_counter() - self._running.pop(cell)
         self._done.add(cell)
-        self._learn(cell, result)
+        self._record(cell, result)
         if self._live is None:
             score = self._scores.line(cell, result)
             say(
                 f"[{len(self._done)}/{len(self._cells)}] {cell}: {score}{seconds:.0f} s; "
-                f"{self._left()}"
+                f"{self._remaining()}"
             )
 
     def failed(self, cell: StudyCell, why: str) -> None:
@@ -74,7 +74,7 @@ class Progress:
         self._failed.add(cell)
         self.note(f"{cell} failed: {why}")
 
-    def again(self, cell: StudyCell, why: str) -> None:
+    def retried(self, cell: StudyCell, why: str) -> None:
         """A cell failed and is tried once more."""
         self._running.pop(cell, None)
         self.note(f"{cell} is tried again: {why}")
@@ -89,29 +89,29 @@ class Progress:
     def refresh(self) -> None:
         """Draw the present state."""
         if self._live is not None:
-            self._live.update(Group(*self._drawn()), refresh=True)
+            self._live.update(Group(*self._render()), refresh=True)
 
     def tables(self) -> list[Table]:
         """Mean scores so far, a table for each data set and protocol."""
         return self._scores.tables()
 
-    def _learn(self, cell: StudyCell, result: Mapping[str, Any] | None) -> None:
+    def _record(self, cell: StudyCell, result: Mapping[str, Any] | None) -> None:
         if result is not None:
             self._pace.add(cell, float(result["seconds"]))
             self._scores.add(cell, result)
 
-    def _left(self) -> str:
+    def _remaining(self) -> str:
         waiting = [cell for cell in self._cells if cell not in self._done | self._failed]
         seconds = self._pace.seconds(waiting)
         if seconds is None:
             return f"{len(waiting)} cells left"
         return f"about {duration(seconds / self._slots)} left"
 
-    def _drawn(self) -> Iterable[RenderableType]:
+    def _render(self) -> Iterable[RenderableType]:
         elapsed = duration(time.perf_counter() - self._started)
         failed = f", {len(self._failed)} failed" if self._failed else ""
         yield Text(
-            f"{len(self._done)} of {len(self._cells)} cells{failed}; {elapsed}, {self._left()}"
+            f"{len(self._done)} of {len(self._cells)} cells{failed}; {elapsed}, {self._remaining()}"
         )
         for cell, since in self._running.items():
             spent = duration(time.perf_counter() - since)

@@ -49,7 +49,7 @@ def run_cells(
             _require_unchanged(cells, ledger, out, redo)
             plain = json.loads(json.dumps(asdict(settings)))
             write_text(out / "study.yaml", yaml.safe_dump(plain, sort_keys=False))
-            failed = _Run(cells, ledger, workers, out).until_done()
+            failed = _Run(cells, ledger, workers, out).run()
     except Timeout as error:
         raise MedstrataError(f"another process runs the study in {out}") from error
     if failed:
@@ -88,15 +88,15 @@ class _Run:
             else:
                 self._waiting.append(cell)
 
-    def until_done(self) -> dict[StudyCell, str]:
+    def run(self) -> dict[StudyCell, str]:
         """Run what waits; gives the cells that failed, and why."""
         try:
             with handled(_interrupt, SCHEDULER_SIGNALS), self._progress:
                 while self._waiting or self._running:
-                    self._hand_over()
+                    self._submit_ready()
                     time.sleep(_POLL_SECONDS)
                     for cell in [cell for cell, one in self._running.items() if one.done()]:
-                        self._take_back(cell, self._running.pop(cell))
+                        self._collect(cell, self._running.pop(cell))
                     self._progress.refresh()
         except KeyboardInterrupt:
             self._progress.note("stopping: what runs is asked to save")
@@ -104,26 +104,26 @@ class _Run:
             raise Stopped("stopped and saved; the same command goes on") from None
         return self._failed
 
-    def _hand_over(self) -> None:
+    def _submit_ready(self) -> None:
         """Start what can be started, in order; give up what rests on something that failed."""
         lost = {cell.folder for cell in self._failed}
         for cell in list(self._waiting):
             broken = [need for need in cell.needs if need in lost]
             if broken:
                 self._waiting.remove(cell)
-                self._give_up(cell, f"it needs {broken[0]}, which failed")
+                self._fail(cell, f"it needs {broken[0]}, which failed")
                 lost.add(cell.folder)
             elif len(self._running) < self._workers.slots and self._done.issuperset(cell.needs):
                 self._waiting.remove(cell)
-                self._progress.began(cell)
+                self._progress.started(cell)
                 self._running[cell] = self._workers.submit(cell)
 
-    def _take_back(self, cell: StudyCell, handle: CellFuture) -> None:
+    def _collect(self, cell: StudyCell, handle: CellFuture) -> None:
         error = handle.exception()
         if error is None:
             self._ledger.finish(cell)
             self._done.add(cell.folder)
-            self._progress.ended(cell, self._ledger.result(cell))
+            self._progress.finished(cell, self._ledger.result(cell))
             return
         if isinstance(error, Stopped | KeyboardInterrupt):
             raise KeyboardInterrupt
@@ -131,12 +131,12 @@ class _Run:
         self._attempts[cell] += 1
         # What a user must mend does not mend itself by another try.
         if isinstance(error, MedstrataError) or self._attempts[cell] == _ATTEMPTS:
-            self._give_up(cell, why)
+            self._fail(cell, why)
         else:
-            self._progress.again(cell, why)
+            self._progress.retried(cell, why)
             self._waiting.append(cell)
 
-    def _give_up(self, cell: StudyCell, why: str) -> None:
+    def _fail(self, cell: StudyCell, why: str) -> None:
         self._failed[cell] = why
         self._progress.failed(cell, why)
 

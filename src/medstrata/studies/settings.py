@@ -54,10 +54,10 @@ class DataSettings:
             raise ValueError("a data set has either store or prepare")
         if self.prepare is not None and "source" not in self.prepare:
             raise ValueError("prepare lacks source, the folder of images")
-        _ = self.preparing  # which checks its own part
+        _ = self.prepare_settings  # which checks its own part
 
     @property
-    def preparing(self) -> PrepareSettings:
+    def prepare_settings(self) -> PrepareSettings:
         """Settings of `prepare`, its paths as they are written."""
         others = ("source", *PREPARE_OPTIONS)
         written = (self.prepare or {}).items()
@@ -223,16 +223,16 @@ class StudySettings:
         if any("validation" in changed for changed in changes):
             raise ValueError("validation is said of the study, not of a protocol or data set")
         for name in ("full", "same"):
-            lacking = set(self.validations()[name]) - set(self.fractions)
+            lacking = set(self.validation_fractions()[name]) - set(self.fractions)
             if lacking:
                 raise ValueError(f"validation.{name}: {min(lacking)} is not among the fractions")
         if self.reuse is not None and "full" in self.protocols:
-            tuned = self.validations()["full"]
+            tuned = self.validation_fractions()["full"]
             lacking = set(self.reuse.fractions or self.fractions) - set(tuned)
             if lacking:
                 raise ValueError(f"reuse.fractions: {min(lacking)} is not in validation.full")
 
-    def validations(self) -> dict[Validation, list[float]]:
+    def validation_fractions(self) -> dict[Validation, list[float]]:
         """The fractions at which each choice of validation labels is made."""
         full, same = self.validation.full, self.validation.same
         same = [min(self.fractions)] if same is None else same
@@ -254,7 +254,7 @@ class StudySettings:
                     f"protocols.{protocol}.draws: {min(lost)} is not among the fractions"
                 )
 
-    def draws(self, protocol: FinetuneProtocol, fraction: float) -> int:
+    def num_draws(self, protocol: FinetuneProtocol, fraction: float) -> int:
         """How often a share of the labels is drawn under a protocol."""
         if fraction == 1:
             return 1
@@ -264,7 +264,7 @@ class StudySettings:
         cheap = protocol == "frozen" and fraction <= _FEW
         return given.get(fraction, _READ_OUTS_OF_FEW if cheap else _DRAWS)
 
-    def starts(self, protocol: FinetuneProtocol, arm: str) -> int:
+    def num_seeds(self, protocol: FinetuneProtocol, arm: str) -> int:
         """How many seeds an arm is scored with: of a ready encoder that is kept frozen, one."""
         encoder = self.arms[arm].encoder
         ready = encoder is not None and EncoderSpec.parse(encoder).kind != "scratch"

@@ -109,7 +109,7 @@ class LocalWorkers:
         context = get_context("spawn")
         started = context.Value("i", 0)
         return ProcessPoolExecutor(
-            self.slots, context, _begin, (self.slots, started, os.getpid(), _gpus())
+            self.slots, context, _init_worker, (self.slots, started, os.getpid(), _gpus())
         )
 
 
@@ -122,10 +122,10 @@ def _gpus() -> list[str]:
     return every[: torch.cuda.device_count()]
 
 
-def _begin(jobs: int, started: Any, parent: int, gpus: list[str]) -> None:
+def _init_worker(jobs: int, started: Any, parent: int, gpus: list[str]) -> None:
     """Set a worker up, before it imports PyTorch: cores, GPU, and an end with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     with started:
         place = started.value
         started.value += 1
@@ -135,7 +135,7 @@ def _begin(jobs: int, started: Any, parent: int, gpus: list[str]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
 
 
-def _end_with(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """A parent that was killed leaves no worker behind that writes into the same folders."""
     while os.getppid() == parent:
         time.sleep(_WATCH_SECONDS)

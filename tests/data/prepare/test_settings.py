@@ -71,7 +71,7 @@ def test_settings_in_a_study():
         task="finding",
         prepare={"source": "a", "labels": "a.csv", "size": 64, "allow_leakage": True},
     )
-    assert data.preparing == PrepareSettings(labels=Path("a.csv"), size=64)
+    assert data.prepare_settings == PrepareSettings(labels=Path("a.csv"), size=64)
     with pytest.raises(ValueError, match="no setting 'sizes'"):
         DataSettings(task="finding", prepare={"source": "a", "sizes": 64})
     with pytest.raises(ValueError, match="must be 8 to 4096"):

@@ -14,11 +14,11 @@ from medstrata.pretraining.profile.bottleneck import (
     explain,
     main_limit,
 )
-from medstrata.pretraining.profile.roofline import Ceiling, measure_ceiling
+from medstrata.pretraining.profile.roofline import Roofline, measure_roofline
 from medstrata.pretraining.profile.trace import PYTHON, _sum_up, as_shares
 from medstrata.runtime.memory import Memory
 
-CEILING = Ceiling(
+ROOFLINE = Roofline(
     device="cpu",
     threads=2,
     product={"fp32": 100.0, "bf16": 200.0},
@@ -32,7 +32,7 @@ SEEN = StepMeasurements(
     shares={WAITING: 0.01, "convolutions": 0.6, "BatchNorm": 0.3, PYTHON: 0.05, LOOP: 0.04},
     precision="bf16",
     flop=100e9,
-    ceiling=CEILING,
+    ceiling=ROOFLINE,
     loader_rate=1000.0,
     loader_rate_per_core=500.0,
     cores=2.0,
@@ -110,7 +110,7 @@ def test_ceiling_of_this_device_leaves_random_state_alone(monkeypatch: pytest.Mo
     monkeypatch.setattr("medstrata.pretraining.profile.roofline._IMAGES", {"cpu": 1})
     monkeypatch.setattr("medstrata.pretraining.profile.roofline._COPIED_MIB", {"cpu": 1})
     before = torch.get_rng_state()
-    found = measure_ceiling(torch.device("cpu"), repeats=1)
+    found = measure_roofline(torch.device("cpu"), repeats=1)
     assert torch.equal(before, torch.get_rng_state())
     assert found.product.keys() == found.convolution.keys() >= {"fp32"}
     assert min(found.copy_gb_per_s, *found.product.values()) > 0
@@ -118,7 +118,7 @@ def test_ceiling_of_this_device_leaves_random_state_alone(monkeypatch: pytest.Mo
 
 
 def test_emulated_precision_is_measured_by_what_the_device_has() -> None:
-    bare = replace(CEILING, product={"fp32": 100.0}, convolution={"fp32": {"one": 80.0}})
+    bare = replace(ROOFLINE, product={"fp32": 100.0}, convolution={"fp32": {"one": 80.0}})
     assert bare.best("bf16") == 100
     words = sentence(replace(SEEN, ceiling=bare), "device")
     assert "bf16 is emulated here, many times slower: --precision auto" in words

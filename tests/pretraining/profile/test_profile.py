@@ -14,7 +14,7 @@ from medstrata.pretraining.recipes import recipe
 from medstrata.pretraining.settings import PretrainSettings
 from support.runs import assert_equal_states, final_state, records, without_times
 
-pytestmark = pytest.mark.usefixtures("small_ceiling")
+pytestmark = pytest.mark.usefixtures("small_roofline")
 
 
 def small(epochs: int = 3) -> PretrainSettings:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from medstrata.pretraining.profile.roofline import Ceiling
+from medstrata.pretraining.profile.roofline import Roofline
 from medstrata.pretraining.profile.trace import ELEMENTWISE, PYTHON
 from medstrata.runtime.memory import Memory
 
@@ -46,7 +46,7 @@ class StepMeasurements:
     shares: Mapping[str, float]
     precision: str
     flop: float | None
-    ceiling: Ceiling
+    ceiling: Roofline
     loader_rate: float | None
     loader_rate_per_core: float | None
     cores: float
@@ -75,100 +75,100 @@ class StepMeasurements:
         return self.samples_per_s / self.loader_rate_per_core / self.cores
 
 
-def main_limit(seen: StepMeasurements) -> Limit:
+def main_limit(step: StepMeasurements) -> Limit:
     """What to look at first."""
-    if seen.shares[WAITING] >= _WAIT and seen.shares[WAITING] >= seen.shares[PYTHON]:
+    if step.shares[WAITING] >= _WAIT and step.shares[WAITING] >= step.shares[PYTHON]:
         return "data"
-    starved = seen.threads > seen.cores and not seen.on_gpu
-    if seen.shares[PYTHON] >= _PYTHON or _others_share(seen) >= _OTHERS or starved:
+    starved = step.threads > step.cores and not step.on_gpu
+    if step.shares[PYTHON] >= _PYTHON or _others_share(step) >= _OTHERS or starved:
         return "CPU"
     return "device"
 
 
-def _others_share(seen: StepMeasurements) -> float:
+def _others_share(step: StepMeasurements) -> float:
     """Share of the cores that others took; of no concern where enough are left over."""
-    needed = seen.own_cores if seen.on_gpu else max(seen.own_cores, min(seen.threads, seen.cores))
-    return max(0.0, min(seen.other_cores, seen.other_cores + needed - seen.cores)) / seen.cores
+    needed = step.own_cores if step.on_gpu else max(step.own_cores, min(step.threads, step.cores))
+    return max(0.0, min(step.other_cores, step.other_cores + needed - step.cores)) / step.cores
 
 
-def explain(seen: StepMeasurements) -> list[str]:
+def explain(step: StepMeasurements) -> list[str]:
     """A sentence each on data, CPU, device and memory, the limit first, with what to do."""
-    about = {"data": _data(seen), "CPU": _cpu(seen), "device": _device(seen)}
-    first = main_limit(seen)
+    about = {"data": _data(step), "CPU": _cpu(step), "device": _device(step)}
+    first = main_limit(step)
     rest = [sentence for name, sentence in about.items() if name != first]
-    return [f"limit: {first}", about[first], *rest, _memory(seen)]
+    return [f"limit: {first}", about[first], *rest, _memory(step)]
 
 
-def _data(seen: StepMeasurements) -> str:
-    wait = seen.shares[WAITING]
+def _data(step: StepMeasurements) -> str:
+    wait = step.shares[WAITING]
     words = f"data: {wait:.1%} of the time the step waits for its batch"
-    if seen.loader_rate is not None:
+    if step.loader_rate is not None:
         words += (
-            f"; the loader alone makes {seen.loader_rate:.0f} samples/s, the run takes "
-            f"{seen.samples_per_s:.0f}"
+            f"; the loader alone makes {step.loader_rate:.0f} samples/s, the run takes "
+            f"{step.samples_per_s:.0f}"
         )
     if wait >= _WAIT:
         return words + ". Prepare the store at a smaller size (256 px for 224), or use more cores."
-    if seen.loader_share is not None and seen.loader_share >= _LOADER:
+    if step.loader_share is not None and step.loader_share >= _LOADER:
         return words + (
-            f". Making views takes {seen.loader_share:.0%} of the processor time that the step "
+            f". Making views takes {step.loader_share:.0%} of the processor time that the step "
             "could use: prepare the store at a smaller size."
         )
     return words + ". Nothing to gain here."
 
 
-def _cpu(seen: StepMeasurements) -> str:
+def _cpu(step: StepMeasurements) -> str:
     words = (
-        f"CPU: {seen.own_cores:.1f} of {seen.cores:g} cores busy with this run, "
-        f"{seen.other_cores:.1f} with other programs"
+        f"CPU: {step.own_cores:.1f} of {step.cores:g} cores busy with this run, "
+        f"{step.other_cores:.1f} with other programs"
     )
     advice = []
-    if not seen.on_gpu and seen.threads > seen.cores:
-        advice.append(f"PyTorch has {seen.threads} threads: set OMP_NUM_THREADS={seen.cores:.0f}")
-    if _others_share(seen) >= _OTHERS:
+    if not step.on_gpu and step.threads > step.cores:
+        advice.append(f"PyTorch has {step.threads} threads: set OMP_NUM_THREADS={step.cores:.0f}")
+    if _others_share(step) >= _OTHERS:
         advice.append("end what else runs, or set OMP_NUM_THREADS to the cores that are left")
-    if seen.shares[PYTHON] >= _PYTHON:
+    if step.shares[PYTHON] >= _PYTHON:
         advice.append(
-            f"{seen.shares[PYTHON]:.0%} of a step is Python and starting operations: give a larger "
+            f"{step.shares[PYTHON]:.0%} of a step is Python and starting operations: give a larger "
             "--batch-size, or --compile true"
         )
-    if not seen.on_gpu and not advice and seen.threads + 0.5 < seen.cores:
-        advice.append(f"PyTorch has {seen.threads} threads: more (OMP_NUM_THREADS) may help")
+    if not step.on_gpu and not advice and step.threads + 0.5 < step.cores:
+        advice.append(f"PyTorch has {step.threads} threads: more (OMP_NUM_THREADS) may help")
     return f"{words}. {'; '.join(advice)}." if advice else f"{words}. Nothing to gain here."
 
 
-def _device(seen: StepMeasurements) -> str:
+def _device(step: StepMeasurements) -> str:
     largest = max(
-        (name for name in seen.shares if name not in (WAITING, LOOP, PYTHON)),
-        key=lambda name: seen.shares[name],
+        (name for name in step.shares if name not in (WAITING, LOOP, PYTHON)),
+        key=lambda name: step.shares[name],
     )
-    words = f"device: {largest} {seen.shares[largest]:.0%} of the time"
-    if seen.ceiling_share is not None and seen.precision in seen.ceiling.product:
+    words = f"device: {largest} {step.shares[largest]:.0%} of the time"
+    if step.ceiling_share is not None and step.precision in step.ceiling.product:
         words += (
-            f"; {seen.ceiling_share:.0%} of the {seen.ceiling.best(seen.precision):.0f} GFLOP/s "
-            f"that {seen.ceiling.device} reaches in {seen.precision}"
+            f"; {step.ceiling_share:.0%} of the {step.ceiling.best(step.precision):.0f} GFLOP/s "
+            f"that {step.ceiling.device} reaches in {step.precision}"
         )
-    if seen.precision not in seen.ceiling.product:
-        return words + f". {seen.precision} is emulated here, many times slower: --precision auto."
-    if seen.precision == "fp32" and "bf16" in seen.ceiling.product:
-        gain = seen.ceiling.best("bf16") / seen.ceiling.best("fp32")
+    if step.precision not in step.ceiling.product:
+        return words + f". {step.precision} is emulated here, many times slower: --precision auto."
+    if step.precision == "fp32" and "bf16" in step.ceiling.product:
+        gain = step.ceiling.best("bf16") / step.ceiling.best("fp32")
         return words + f". bf16 is up to {gain:.1f} times as fast here: --precision auto."
     return words + ". Faster only with smaller images, a smaller network, or another device."
 
 
-def _memory(seen: StepMeasurements) -> str:
-    peak, total = seen.memory
+def _memory(step: StepMeasurements) -> str:
+    peak, total = step.memory
     if peak is None:
         words = f"memory: {total:.1f} GiB"
     else:
         words = f"memory: {peak:.1f} of {total:.1f} GiB at the peak"
-    bound = sum(seen.shares.get(name, 0.0) for name in _BANDWIDTH_BOUND)
+    bound = sum(step.shares.get(name, 0.0) for name in _BANDWIDTH_BOUND)
     words += (
         f"; BatchNorm, elementwise and copies, which wait for memory more than they compute, take "
         f"{bound:.0%}"
     )
     if peak is not None and peak >= _MEMORY * total:
         return words + ". Nearly full: give a smaller --batch-size and --accumulate 2."
-    if bound >= _BANDWIDTH and seen.precision == "fp32" and "bf16" in seen.ceiling.product:
+    if bound >= _BANDWIDTH and step.precision == "fp32" and "bf16" in step.ceiling.product:
         return words + ". bf16 halves what they move: --precision auto."
     return words + "."

@@ -2,7 +2,7 @@
 
 After a warm-up, steps are timed as they are; then one is run under PyTorch's profiler for its
 parts, and one is counted for its operations. At the end of the run, or when it is stopped, the
-device's ceiling and the loader are measured by themselves.
+device's roofline and the loader are measured by themselves.
 """
 
 import json
@@ -26,7 +26,7 @@ from medstrata.pretraining.profile.bottleneck import (
     main_limit,
 )
 from medstrata.pretraining.profile.measure import count_operations, loader_rates
-from medstrata.pretraining.profile.roofline import measure_ceiling
+from medstrata.pretraining.profile.roofline import measure_roofline
 from medstrata.pretraining.profile.trace import PYTHON, as_shares, trace_steps
 from medstrata.runs.environment import environment
 from medstrata.runtime.console import say, show, warn
@@ -120,21 +120,21 @@ class _Observer:
             warn("too few steps to profile: the run needs about five within one epoch")
             return
         say("profile: measuring the device and the loader by themselves")
-        seen = self._observed()
-        sentences = explain(seen)
+        measured = self._observed()
+        sentences = explain(measured)
         record = {
-            **asdict(seen),
-            "samples_per_s": seen.samples_per_s,
-            "ceiling_share": seen.ceiling_share,
-            "loader_share": seen.loader_share,
+            **asdict(measured),
+            "samples_per_s": measured.samples_per_s,
+            "ceiling_share": measured.ceiling_share,
+            "loader_share": measured.loader_share,
             "timed_steps": self._cycles,
-            "limit": main_limit(seen),
+            "limit": main_limit(measured),
             "sentences": sentences,
             "environment": environment(),
         }
         path = self._training.folder / "profile.json"
         write_text(path, json.dumps(record, indent=2) + "\n")
-        show(_shares_table(seen))
+        show(_shares_table(measured))
         for sentence in sentences:
             say(sentence)
         say(f"profile in {path}")
@@ -143,7 +143,7 @@ class _Observer:
         training, device = self._training, self._device
         peak = memory(device)  # before the measurements below take some of their own
         wall, own, busy, waited, in_step = self._passed.tolist()
-        ceiling = measure_ceiling(device)
+        roofline = measure_roofline(device)
         rates = None if training.loader.store.is_remote else loader_rates(training.loader)
         return StepMeasurements(
             on_gpu=device.type == "cuda",
@@ -152,7 +152,7 @@ class _Observer:
             shares=self._shares(waited / wall, in_step / wall, wall / self._cycles),
             precision=computed_in(training.accelerator),
             flop=self._flop,
-            ceiling=ceiling,
+            ceiling=roofline,
             loader_rate=rates and rates[0],
             loader_rate_per_core=rates and rates[1],
             cores=usable_cores(),
@@ -174,10 +174,11 @@ class _Observer:
         return {WAITING: waiting, **inside, LOOP: 1.0 - waiting - in_step}
 
 
-def _shares_table(seen: StepMeasurements) -> Table:
-    title = f"a step takes {seen.step_seconds:.3g} s, {seen.samples_per_s:.0f} two-view samples/s"
+def _shares_table(measured: StepMeasurements) -> Table:
+    seconds, rate = measured.step_seconds, measured.samples_per_s
+    title = f"a step takes {seconds:.3g} s, {rate:.0f} two-view samples/s"
     table = Table("part", "share", title=title)
-    for name, share in seen.shares.items():
+    for name, share in measured.shares.items():
         table.add_row(name, f"{share:.1%}")
-    table.add_row("together", f"{sum(seen.shares.values()):.1%}")
+    table.add_row("together", f"{sum(measured.shares.values()):.1%}")
     return table

@@ -20,7 +20,7 @@ _COPIED_MIB = {"cpu": 256, "cuda": 2048}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ceiling:
+class Roofline:
     """The highest rates that were seen on a device.
 
     Attributes:
@@ -48,7 +48,7 @@ class Ceiling:
         return flop / seconds / 1e9 / self.best(precision)
 
 
-def measure_ceiling(device: torch.device, *, repeats: int = 3) -> Ceiling:
+def measure_roofline(device: torch.device, *, repeats: int = 3) -> Roofline:
     """Measure a device, in a few seconds; nothing global is changed, random state included.
 
     Args:
@@ -85,7 +85,7 @@ def measure_ceiling(device: torch.device, *, repeats: int = 3) -> Ceiling:
         source = torch.ones(_COPIED_MIB[kind] * 2**18, device=device)  # float32: 2^18 to a MiB
         target = torch.empty_like(source)
         copied = seconds(lambda: target.copy_(source))
-    return Ceiling(
+    return Roofline(
         device=device_name(device),
         threads=torch.get_num_threads(),
         product=product,
