@@ -1,7 +1,6 @@
 """The labelled images of a fine-tuning, batch by batch."""
 
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import replace
 from itertools import count
 
@@ -37,5 +36,4 @@ def tuning_loader(
 def endless_batches(loader: Loader) -> Generator[Batch, None, None]:
     """Batches of one reshuffled pass after another; to be closed, which ends the reading ahead."""
     for epoch in count():
-        with closing(loader.epoch(epoch)) as batches:
-            yield from batches
+        yield from loader.epoch(epoch)  # closes the pass when it is closed itself
