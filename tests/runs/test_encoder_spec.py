@@ -50,7 +50,7 @@ def test_what_names_nothing_is_refused_in_one_line(text: str) -> None:
 
 @given(SPEC, st.sampled_from([Path("/out/run"), Path("run"), Path("a/b")]))
 def test_seen_from_a_folder_and_back_is_the_same_place(spec: EncoderSpec, folder: Path) -> None:
-    seen = EncoderSpec.parse(str(spec.seen_from(folder))).below(folder)
+    seen = EncoderSpec.parse(str(spec.relative_to(folder))).resolved_from(folder)
     assert seen.kind == spec.kind
     assert (seen.path and seen.path.resolve()) == (spec.path and spec.path.resolve())
 

@@ -126,7 +126,7 @@ def neighbour_agreement(
     """
     itself, _ = nearest(features, np.arange(len(features)), count)
     others, cosine = nearest(features, patients, count)
-    same_label, same_patient = (_same(values) for values in (labels, patients))
+    same_label, same_patient = (_equal_pairs(values) for values in (labels, patients))
     return {
         "label": float((labels[itself] == labels[:, None]).mean()),
         "label_chance": (same_label - len(labels)) / (len(labels) * (len(labels) - 1)),
@@ -136,7 +136,7 @@ def neighbour_agreement(
     }
 
 
-def _same(values: NDArray[np.integer]) -> int:
+def _equal_pairs(values: NDArray[np.integer]) -> int:
     """Ordered pairs of equal values, each with itself among them."""
     counts = np.unique(values, return_counts=True)[1]
     return int(np.square(counts).sum())
@@ -146,15 +146,15 @@ def _among_others(
     labels: NDArray[np.int64],
     patients: NDArray[np.integer],
     neighbours: NDArray[np.int64],
-    there: NDArray[np.bool_],
+    found: NDArray[np.bool_],
 ) -> dict[str, float]:
-    pairs = len(labels) ** 2 - _same(patients)
+    pairs = len(labels) ** 2 - _equal_pairs(patients)
     if not pairs:  # a single patient
         return {}
     both = np.unique(np.stack([labels, patients]), axis=1, return_inverse=True)[1].ravel()
     return {
-        "label_other_patients": float((labels[neighbours] == labels[:, None])[there].mean()),
-        "label_other_patients_chance": (_same(labels) - _same(both)) / pairs,
+        "label_other_patients": float((labels[neighbours] == labels[:, None])[found].mean()),
+        "label_other_patients_chance": (_equal_pairs(labels) - _equal_pairs(both)) / pairs,
     }
 
 

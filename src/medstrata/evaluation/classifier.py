@@ -146,7 +146,7 @@ def load_classifier(run: Path | str) -> StoredClassifier:
         facts = ImageFacts(form.size, form.channels, tuple(store["mean"]), tuple(store["std"]))
         encoder, digest = model["encoder"], model["encoder_digest"]
         kept = EncoderSpec("path", run)
-        spec = kept if encoder is None else EncoderSpec.parse(encoder).below(run)
+        spec = kept if encoder is None else EncoderSpec.parse(encoder).resolved_from(run)
         described = {
             "layer": str(model["layer"]),
             "kind": model["task"]["kind"],

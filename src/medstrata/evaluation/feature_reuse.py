@@ -156,7 +156,7 @@ class _Networks:
         self.device = make_accelerator(config["precision"]).device
         self._store = store
         loaded = seeded_encoder(
-            EncoderSpec.parse(config["encoder"]).below(run),
+            EncoderSpec.parse(config["encoder"]).resolved_from(run),
             store,
             backbone=config["backbone"],
             image_size=config["views"]["size"],

@@ -12,12 +12,12 @@ from medstrata.evaluation.finetune_full import fit_full
 from medstrata.evaluation.fit_result import FitResult
 from medstrata.evaluation.linear_probe import fit_frozen
 from medstrata.evaluation.result_tables import (
-    count,
+    count_images,
     describe_labels,
     describe_subset,
+    interval_fields,
     save_predictions,
-    scored,
-    value_and_ends,
+    score_with_interval,
 )
 from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import FinetuneSettings
@@ -77,7 +77,7 @@ def finetune(
     evaluation, metric, parts = evaluation.on_labels(fraction, settings)
     if not evaluation.open():
         return evaluation.out
-    evaluation.keep_labelled(parts)
+    evaluation.record_labelled(parts)
     with tracking(trackers, evaluation.out, evaluation.recorded, step=0) as track:
         if settings.protocol == "full":
             with evaluation.random_state.in_use():  # some networks draw in training, by dropout
@@ -121,7 +121,7 @@ def _scores(
 ) -> dict[str, Any]:
     store, task = evaluation.store, evaluation.task
     scores = {
-        name: scored(name, store, task, parts.test, fitted.test, resamples)
+        name: score_with_interval(name, store, task, parts.test, fitted.test, resamples)
         for name in dict.fromkeys((*metrics_of_kind(task.kind), metric))
     }
     chosen_by = score(metric, task.targets[parts.val], fitted.val, task.kind)
@@ -130,7 +130,7 @@ def _scores(
         "best_epoch": fitted.best_epoch,
         "val": {"images": len(parts.val), "value": chosen_by},
         "test": {
-            **count(store, parts.test),
+            **count_images(store, parts.test),
             "resamples": resamples,
             "scores": scores,
         },
@@ -142,7 +142,7 @@ def _legacy_figures(task: Task, parts: SplitRows, fitted: FitResult) -> dict[str
     targets, names = task.targets[parts.test], metrics_of_kind(task.kind)
     intervals = {name: legacy.interval(name, targets, fitted.test, task.kind) for name in names}
     figures: dict[str, Any] = {
-        "interval": {name: value_and_ends(one) for name, one in intervals.items()}
+        "interval": {name: interval_fields(one) for name, one in intervals.items()}
     }
     last = fitted.last_test
     if last is not None:  # the frozen protocol has no epochs

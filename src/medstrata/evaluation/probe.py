@@ -15,11 +15,11 @@ from medstrata.evaluation.linear_probe import (
     predict_linear,
 )
 from medstrata.evaluation.result_tables import (
-    count,
+    count_images,
     describe_labels,
     describe_subset,
     save_predictions,
-    scored,
+    score_with_interval,
 )
 from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import ProbeSettings
@@ -73,7 +73,7 @@ def probe(
     evaluation, metric, parts = evaluation.on_labels(fraction, settings)
     if not evaluation.open():
         return evaluation.out
-    evaluation.keep_labelled(parts)
+    evaluation.record_labelled(parts)
     extracted = evaluation.features(device)
     say(f"{evaluation.arm}, {parts.labels}, probed stage by stage:")
     read = _read_stages(extracted, evaluation, parts, metric, settings)
@@ -88,7 +88,7 @@ def probe(
         "subset": describe_subset(store, evaluation.task, parts.train),
         "metric": metric,
         "test": {
-            **count(store, parts.test),
+            **count_images(store, parts.test),
             "resamples": settings.resamples,
             "stages": {stage: one.scores for stage, one in read.items()},
         },
@@ -146,7 +146,9 @@ def _read_stage(
     )
     test = {"linear": predict_linear(chosen.head, queries, task.kind), "knn": voted}
     scores = {
-        name: scored(metric, evaluation.store, task, parts.test, values, settings.resamples)
+        name: score_with_interval(
+            metric, evaluation.store, task, parts.test, values, settings.resamples
+        )
         for name, values in test.items()
     }
     scores["linear"] |= {"penalty": chosen.penalty, "val": chosen.val_score}

@@ -22,7 +22,7 @@ def save_subset(out: Path, store: Store, rows: NDArray[np.int64]) -> None:
         store.columns("sample_id", "patient_id").loc[rows].to_csv(temporary, index=False)
 
 
-def _known_answers(store: Store, task: Task, rows: NDArray[np.int64], split: str) -> pd.DataFrame:
+def _ids_and_targets(store: Store, task: Task, rows: NDArray[np.int64], split: str) -> pd.DataFrame:
     """The columns that predictions begin with: ids, split and targets, a row for each image."""
     frame = store.columns("sample_id", "patient_id").loc[rows].reset_index(drop=True)
     frame["split"] = split
@@ -62,12 +62,12 @@ def save_predictions(
             for output, values in outputs.items()
             for column, name in enumerate(predicted_classes(task))
         }
-        frames.append(_known_answers(store, task, rows, split).assign(**columns))
+        frames.append(_ids_and_targets(store, task, rows, split).assign(**columns))
     with replacing(out / "predictions.parquet") as temporary:
         pd.concat(frames, ignore_index=True).to_parquet(temporary, index=False)
 
 
-def scored(
+def score_with_interval(
     name: str,
     store: Store,
     task: Task,
@@ -77,17 +77,17 @@ def scored(
 ) -> dict[str, float]:
     """A score with its interval over patients, for result.json."""
     targets, patients = task.targets[rows], store.patients[rows]
-    return value_and_ends(
+    return interval_fields(
         bootstrap_interval(name, targets, values, task.kind, patients, resamples=resamples, seed=0)
     )
 
 
-def value_and_ends(interval: Interval) -> dict[str, float]:
+def interval_fields(interval: Interval) -> dict[str, float]:
     """A score and its interval, for result.json."""
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
-def count(store: Store, rows: NDArray[np.int64]) -> dict[str, int]:
+def count_images(store: Store, rows: NDArray[np.int64]) -> dict[str, int]:
     """How many images there are, of how many patients, for result.json."""
     return {"images": len(rows), "patients": len(np.unique(store.patients[rows]))}
 
@@ -96,7 +96,7 @@ def describe_labels(store: Store, parts: SplitRows) -> dict[str, dict[str, int]]
     """How many labels were used, to train, to choose and in all, for result.json."""
     every = np.concatenate([parts.train, parts.val])
     rows = {"train": parts.train, "val": parts.val, "all": every}
-    return {name: count(store, some) for name, some in rows.items()}
+    return {name: count_images(store, some) for name, some in rows.items()}
 
 
 def describe_store(store: Store, task: Task) -> dict[str, Any]:
@@ -104,10 +104,10 @@ def describe_store(store: Store, task: Task) -> dict[str, Any]:
     splits = {}
     for split in ("train", "val", "test"):
         labelled = len(labelled_rows(store, task, split))
-        splits[split] = {**count(store, store.rows(split)), "labelled": labelled}
+        splits[split] = {**count_images(store, store.rows(split)), "labelled": labelled}
     return {
         "name": store.path.name,
-        **count(store, store.rows()),
+        **count_images(store, store.rows()),
         "size": store.size,
         "channels": store.channels,
         "splits": splits,
@@ -122,4 +122,4 @@ def describe_subset(store: Store, task: Task, rows: NDArray[np.int64]) -> dict[s
     else:
         sums = np.bincount(targets.astype(np.int64), minlength=len(task.classes))
     per_class = dict(zip(task.classes, map(int, sums), strict=True))
-    return {**count(store, rows), "per_class": per_class}
+    return {**count_images(store, rows), "per_class": per_class}

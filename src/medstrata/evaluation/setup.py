@@ -120,7 +120,7 @@ class Evaluation:
         )
         arm = options.get("arm") or loaded.arm
         recorded = {
-            "encoder": str(spec.seen_from(out)),
+            "encoder": str(spec.relative_to(out)),
             "arm": arm,
             "backbone": loaded.architecture,
             "store": store.path.name,
@@ -172,7 +172,7 @@ class Evaluation:
             overwrite=self.options.get("overwrite", False),
         )
 
-    def keep_labelled(self, parts: SplitRows) -> None:
+    def record_labelled(self, parts: SplitRows) -> None:
         """Write down which images are trained on, and all patients whose labels are used."""
         save_subset(self.out, self.store, parts.train)
         used = np.concatenate([parts.train, parts.val])

@@ -209,7 +209,7 @@ def _pretraining(source: ExportSource) -> tuple[dict[str, Any] | None, dict[str,
         return dict(source.settings), dict(source.result)
     if source.kind == "import":
         return None, None
-    spec = EncoderSpec.parse(source.result["encoder"]).below(source.run)
+    spec = EncoderSpec.parse(source.result["encoder"]).resolved_from(source.run)
     if spec.kind != "path" or spec.path is None:
         return None, None
     run, result = spec.path, read_result(spec.path)

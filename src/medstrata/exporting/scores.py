@@ -35,7 +35,7 @@ def scores_of(source: ExportSource, runs: Sequence[Path]) -> list[CardScore]:
             raise unusable_run(run, "finished fine-tuning and probe runs, which have scores")
         if run.resolve() == source.run.resolve():
             continue
-        spec = EncoderSpec.parse(result["encoder"]).below(run)
+        spec = EncoderSpec.parse(result["encoder"]).resolved_from(run)
         if spec.path is None or spec.path.resolve() != source.run.resolve():
             raise MedstrataError(
                 f"{run} evaluates {spec.name}, not {source.run.name}; a card "

@@ -26,11 +26,11 @@ from medstrata.metrics.kernels import (
     Kernel,
     Pair,
     centred,
+    kernel_matrices,
     linear_cross,
     linear_kernel,
     rbf_pair,
     sum_of_products,
-    whole_kernels,
 )
 
 MEASURES = ("linear", "linear_debiased", "rbf", "rbf_debiased")
@@ -130,7 +130,7 @@ def subset_measures(
     null: dict[str, list[float]] = {name: [] for name in MEASURES}
     for chosen, orders in zip(subsets, mismatches, strict=True):
         rows = torch.from_numpy(chosen).to(x.device)
-        first, second = whole_kernels(x[rows], scale), whole_kernels(y[rows], scale)
+        first, second = kernel_matrices(x[rows], scale), kernel_matrices(y[rows], scale)
         _append(values, {name: _matched(*first[name], *second[name]) for name in first})
         for order in orders:
             turned = torch.from_numpy(order).to(x.device)

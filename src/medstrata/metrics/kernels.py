@@ -1,7 +1,7 @@
 """Linear and RBF kernels of features, reduced to the sums that an alignment of two is made of.
 
 Products are computed in the features' own precision, float32 at least, and added up in float64.
-No N x N matrix is held but for subsets (`whole_kernels`).
+No N x N matrix is held but for subsets (`kernel_matrices`).
 
 Shape letters: N samples, D and E dimensions, n samples of a subset.
 """
@@ -129,7 +129,7 @@ def rbf_pair(x: Tensor, y: Tensor, scale: float) -> Pair:
     Returns:
         The kernels exp(-d^2 / (2 bandwidth^2)), each times a number and less another.
     """
-    sides = [side / _bandwidth(_some(side), scale) for side in (x, y)]
+    sides = [side / _bandwidth(_median_gram(side), scale) for side in (x, y)]
     lengths = [squared_lengths(side) for side in sides]
     rows = [torch.zeros_like(each) for each in lengths]
     squares, cross = [0.0, 0.0], 0.0
@@ -172,7 +172,7 @@ def _diagonal(scale: float) -> float:
     return math.expm1(_shift(scale))
 
 
-def _some(x: Tensor) -> Tensor:
+def _median_gram(x: Tensor) -> Tensor:
     """Inner products of the samples whose distances give the median: evenly spaced ones."""
     count = min(len(x), _MEDIAN_ROWS)
     chosen = x[torch.arange(count, device=x.device) * len(x) // count]
@@ -190,7 +190,7 @@ def _bandwidth(gram: Tensor, scale: float) -> float:
     return scale * math.sqrt(median) if resolved else math.nan
 
 
-def whole_kernels(features: Array, scale: float) -> dict[str, tuple[Tensor, Kernel]]:
+def kernel_matrices(features: Array, scale: float) -> dict[str, tuple[Tensor, Kernel]]:
     """Linear and RBF kernel of a subset as matrices, (n, n), with zeros on the diagonal."""
     x = centred(features)
     gram, lengths = x @ x.T, squared_lengths(x)

@@ -62,12 +62,12 @@ class EncoderSpec:
         """Whether the network must be said too; only a run folder knows its own."""
         return self.kind != "path" or (self.path is not None and self.path.is_file())
 
-    def below(self, folder: Path) -> "EncoderSpec":
+    def resolved_from(self, folder: Path) -> "EncoderSpec":
         """The same, with a relative path starting from a folder."""
         return self if self.path is None else replace(self, path=folder / self.path)
 
-    def seen_from(self, folder: Path) -> "EncoderSpec":
-        """The inverse of `below`: both may then be moved together."""
+    def relative_to(self, folder: Path) -> "EncoderSpec":
+        """The inverse of `resolved_from`: both may then be moved together."""
         if self.path is None:
             return self
         return replace(self, path=Path(os.path.relpath(self.path, folder)))

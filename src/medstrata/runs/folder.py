@@ -76,19 +76,19 @@ def read_config(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted names; a mapping that is empty gives none."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            found.update(flat(value, f"{prefix}{key}."))
+            found.update(flatten(value, f"{prefix}{key}."))
         else:
             found[prefix + key] = value
     return found
 
 
 def _require_equal(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    old, new = flat(before), flat(now)
+    old, new = flatten(before), flatten(now)
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     if changed:
         listed = ", ".join(f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in changed[:3])

@@ -10,7 +10,7 @@ from typing import Any
 
 from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracker, WandBTracker
 
-from medstrata.runs.folder import flat
+from medstrata.runs.folder import flatten
 from medstrata.runs.tracker_names import Tracker
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError, one_line
@@ -171,5 +171,5 @@ def _shown(settings: Mapping[str, Any]) -> dict[str, Any]:
     plain = (bool, int, float)
     return {
         name: value if isinstance(value, plain) else str(value)
-        for name, value in flat(settings).items()
+        for name, value in flatten(settings).items()
     }

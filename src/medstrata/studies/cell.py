@@ -82,7 +82,7 @@ def _encoder(cell: StudyCell, settings: StudySettings, out: Path, root: Path) ->
             return EncoderSpec("path", out / one)
     encoder = settings.arms[cell.arm].encoder_on(cell.data)
     assert encoder is not None
-    return encoder.below(root)
+    return encoder.resolved_from(root)
 
 
 def _evaluate(

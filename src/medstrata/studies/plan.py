@@ -95,7 +95,7 @@ def input_digests(settings: StudySettings, root: Path) -> dict[str, str]:
     stores = {data.store for data in settings.data.values() if data.store is not None}
     encoders = {arm.encoder_on(data) for arm in settings.arms.values() for data in settings.data}
     digests = {name: _store_digest(root / name) for name in stores if "://" not in name}
-    digests |= {str(spec): _encoder_digest(spec.below(root)) for spec in encoders if spec}
+    digests |= {str(spec): _encoder_digest(spec.resolved_from(root)) for spec in encoders if spec}
     return {name: digest for name, digest in digests.items() if digest is not None}
 
 
