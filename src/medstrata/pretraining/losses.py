@@ -204,10 +204,6 @@ def build_intermediate(
     return IntermediateLosses(losses, weights)
 
 
-def _build_mse(settings: IntermediateSettings, stage: str, channels: int) -> nn.Module:
-    return MeanSquaredError(channels, grid=settings.grids.get(stage, 1))
-
-
 def _build_barlow_twins(settings: IntermediateSettings, _: str, channels: int) -> nn.Module:
     width, on, off = settings.projector_size, settings.on_weight, settings.off_weight
     return BarlowTwins(
@@ -216,10 +212,6 @@ def _build_barlow_twins(settings: IntermediateSettings, _: str, channels: int) -
         on_weight=1 / width if on is None else on,
         off_weight=0.0051 / width if off is None else off,
     )
-
-
-def _build_centered_cosine(_: IntermediateSettings, _stage: str, channels: int) -> nn.Module:
-    return CenteredCosine(channels)
 
 
 def _build_foreign(settings: IntermediateSettings, _: str, channels: int) -> nn.Module:
@@ -242,9 +234,11 @@ def _build_foreign(settings: IntermediateSettings, _: str, channels: int) -> nn.
 
 # By name, how the loss of one stage is built from the settings, the stage and its channels.
 INTERMEDIATE_LOSSES: dict[str, Callable[[IntermediateSettings, str, int], nn.Module]] = {
-    "mse": _build_mse,
+    "mse": lambda settings, stage, channels: MeanSquaredError(
+        channels, grid=settings.grids.get(stage, 1)
+    ),
     "barlow_twins": _build_barlow_twins,
-    "centered_cosine": _build_centered_cosine,
+    "centered_cosine": lambda _settings, _stage, channels: CenteredCosine(channels),
 }
 
 
