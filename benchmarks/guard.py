@@ -42,7 +42,7 @@ from medstrata.metrics.cka import linear_heatmap
 from medstrata.metrics.intervals import resampled_scores
 from medstrata.metrics.knn import knn_probabilities
 from medstrata.metrics.resampling import resample_patients
-from medstrata.runtime.signals import leaves_on_sigterm
+from medstrata.runtime.signals import exit_on_sigterm
 
 TURNS = 5
 ALLOWED = 0.5  # of the recorded ratio; a busy machine moves a ratio by far less
@@ -151,7 +151,7 @@ def pairs(folder: Path) -> dict[str, tuple[Task, Task]]:
 def measure() -> dict[str, float]:
     """time(peer) / time(ours), the median over turns."""
     ratios = {}
-    with leaves_on_sigterm(), tempfile.TemporaryDirectory() as folder:
+    with exit_on_sigterm(), tempfile.TemporaryDirectory() as folder:
         for name, (peer, ours) in pairs(Path(folder)).items():
             seconds = interleave({"peer": peer, "ours": ours}, TURNS, clock=time.process_time)
             turns = zip(seconds["peer"], seconds["ours"], strict=True)

@@ -9,7 +9,7 @@ from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.view_settings import ViewSettings, moco_v2
 from medstrata.data.views import apply, draw, make_views
-from medstrata.models.preprocessing import by_store
+from medstrata.models.preprocessing import store_statistics
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
 
@@ -64,7 +64,7 @@ def test_brightness_of_16_bits_by_hand():
 
 
 def test_input_is_normalised_from_16_bits(deep_store):
-    preprocessing = by_store(32, 1, deep_store.mean, deep_store.std)
+    preprocessing = store_statistics(32, 1, deep_store.mean, deep_store.std)
     inputs = preprocessing(torch.from_numpy(deep_store.read(deep_store.rows("train"))))
     assert inputs.dtype == torch.float32
     assert float(inputs.mean()) == pytest.approx(0, abs=1e-3)

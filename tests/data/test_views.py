@@ -350,8 +350,8 @@ def test_presets_are_those_of_the_papers():
         (view_settings.moco_v2(0), {224: (0.1, 2.0), 56: (0.025, 0.5)}),
         (view_settings.paper_chest(512), {512: (0.1, 2.0)}),
         (view_settings.paper_histopathology_finetune(255), {255: (0.1, 2.0)}),
-        (view_settings.chosen_views("chest"), {100: (0.3, 6.0)}),
-        (view_settings.chosen_views("histopathology"), {100: (0.3, 2.2)}),
+        (view_settings.views_for_modality("chest"), {100: (0.3, 6.0)}),
+        (view_settings.views_for_modality("histopathology"), {100: (0.3, 2.2)}),
     ],
 )
 def test_blur_follows_the_size_of_the_view(
@@ -366,10 +366,14 @@ def test_blur_follows_the_size_of_the_view(
 
 def test_a_modality_changes_what_was_chosen_for_it_and_no_more():
     base = view_settings.moco_v2(48)
-    assert view_settings.chosen_views(None, 48) == view_settings.chosen_views("retina", 48) == base
-    chest = view_settings.chosen_views("chest", 48)
+    assert (
+        view_settings.views_for_modality(None, 48)
+        == view_settings.views_for_modality("retina", 48)
+        == base
+    )
+    chest = view_settings.views_for_modality("chest", 48)
     assert chest == replace(base, crop_scale=(0.5, 1.0), blur_sigma=(0.003, 0.06))
-    tissue = view_settings.chosen_views("histopathology", 48)
+    tissue = view_settings.views_for_modality("histopathology", 48)
     assert tissue == replace(base, vertical_flip=0.5, blur_sigma=(0.003, 0.022))
 
 

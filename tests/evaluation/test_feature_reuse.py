@@ -20,7 +20,7 @@ from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.settings import FinetuneSettings, ReuseSettings
 from medstrata.metrics.cka import MEASURES
 from medstrata.models.backbones import Backbone, create_backbone
-from medstrata.models.preprocessing import by_store
+from medstrata.models.preprocessing import store_statistics
 from medstrata.runtime.errors import MedstrataError
 from support import plain_similarity as plain
 
@@ -55,7 +55,7 @@ def plain_stages(backbone: Backbone, store: Store, ids: list[str]) -> list[plain
     """Globally averaged maps of images by id, without the package's own order or pooling."""
     names = store.manifest["sample_id"].tolist()
     pixels = torch.stack([torch.from_numpy(store[names.index(each)].copy()) for each in ids])
-    images = by_store(32, 1, store.mean, store.std)(pixels)
+    images = store_statistics(32, 1, store.mean, store.std)(pixels)
     with torch.no_grad():
         maps = backbone.eval()(images).stages.values()
     return [each.double().mean((2, 3)).numpy() for each in maps]

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medstrata.exporting.source import describe
-from medstrata.exporting.target import Loaded, save_config
+from medstrata.exporting.target import LoadedExport, save_config
 
 
 class Averages:

@@ -7,7 +7,7 @@ from medstrata.models import preprocessing
 
 
 def test_preprocessing_by_hand() -> None:
-    expected = preprocessing.by_store(2, 3, (0.5,), (0.25,))
+    expected = preprocessing.store_statistics(2, 3, (0.5,), (0.25,))
     pixels = torch.tensor([0, 255, 127, 64], dtype=torch.uint8).reshape(1, 2, 2, 1)
     images = expected(pixels)
     assert images.shape == (1, 3, 2, 2)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.data.view_settings import Modality, chosen_views
+from medstrata.data.view_settings import Modality, views_for_modality
 from medstrata.pretraining.recipes import RECIPES, recipe, settings_from
 
 
@@ -78,10 +78,10 @@ def test_a_modality_brings_its_views_and_the_recommended_loss(
     modality: Modality | None, loss: str
 ) -> None:
     settings = recipe("recommended", modality=modality, views={"size": 40})
-    assert settings.views == chosen_views(modality, 40)
+    assert settings.views == views_for_modality(modality, 40)
     assert (settings.modality, settings.intermediate.loss) == (modality, loss)
     fair = recipe("fair/moco", modality=modality, views={"horizontal_flip": 0.25})
-    assert fair.views == replace(chosen_views(modality), horizontal_flip=0.25)
+    assert fair.views == replace(views_for_modality(modality), horizontal_flip=0.25)
 
 
 def test_of_several_sets_of_changes_the_last_word_stands_and_the_last_modality_comes_first() -> (
@@ -94,7 +94,7 @@ def test_of_several_sets_of_changes_the_last_word_stands_and_the_last_modality_c
         {},
     )
     assert (settings.epochs, settings.steps, settings.modality) == (2, None, "histopathology")
-    assert settings.views == replace(chosen_views("histopathology"), horizontal_flip=0.25)
+    assert settings.views == replace(views_for_modality("histopathology"), horizontal_flip=0.25)
 
 
 def test_a_file_is_changed_as_a_recipe_is_and_keeps_its_own_views(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.runtime.files import replacing, replacing_folder, write_text
+from medstrata.runtime.files import atomic_file, atomic_folder, write_text
 
 
 def test_folders_above_a_file_are_made(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_folders_above_a_file_are_made(tmp_path: Path) -> None:
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), replacing(path) as temporary:  # noqa: PT012
+    with pytest.raises(RuntimeError), atomic_file(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
@@ -27,9 +27,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out"
     for content in ("one", "two"):
-        with replacing_folder(path) as temporary:
+        with atomic_folder(path) as temporary:
             (temporary / "file.txt").write_text(content)
-    with pytest.raises(RuntimeError), replacing_folder(path) as temporary:  # noqa: PT012
+    with pytest.raises(RuntimeError), atomic_folder(path) as temporary:  # noqa: PT012
         (temporary / "file.txt").write_text("half")
         raise RuntimeError
     assert (path / "file.txt").read_text() == "two"
@@ -40,14 +40,14 @@ def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
     """In a container the next process may have the same number."""
     for left in (f".out.{os.getpid()}.tmp", f".out.{os.getpid()}.old"):
         (tmp_path / left).mkdir()
-    with replacing_folder(tmp_path / "out") as temporary:
+    with atomic_folder(tmp_path / "out") as temporary:
         (temporary / "file.txt").touch()
     assert (tmp_path / "out" / "file.txt").is_file()
 
 
 def test_a_folder_has_the_rights_of_any_folder(tmp_path: Path) -> None:
     (tmp_path / "usual").mkdir()
-    with replacing_folder(tmp_path / "out") as temporary:
+    with atomic_folder(tmp_path / "out") as temporary:
         (temporary / "file.txt").touch()
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "out")]
     assert modes[0] == modes[1]
@@ -57,7 +57,7 @@ def test_the_old_folder_stays_where_the_new_one_cannot_be_put(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, rename = tmp_path / "out", Path.rename
-    with replacing_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         (temporary / "file.txt").write_text("old")
 
     def failing(self: Path, target: Path) -> Path:
@@ -66,6 +66,6 @@ def test_the_old_folder_stays_where_the_new_one_cannot_be_put(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises(OSError), replacing_folder(path) as temporary:  # noqa: PT011
+    with pytest.raises(OSError), atomic_folder(path) as temporary:  # noqa: PT011
         (temporary / "file.txt").write_text("new")
     assert (path / "file.txt").read_text() == "old"

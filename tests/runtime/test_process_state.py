@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 import medstrata as ms
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import load_classifier
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.process_state import preserve_process_state
 
 PRETRAINED = ms.recipe(
     "fair/moco",
@@ -82,7 +82,7 @@ def test_public_calls_leave_the_process_as_it_was(tiny_store: Store, tmp_path: P
 
 
 def test_an_accelerator_of_the_callers_goes_on(tiny_store: Store, tmp_path: Path) -> None:
-    with process_state_kept():
+    with preserve_process_state():
         AcceleratorState._reset_state(reset_partial_state=True)
         own = Accelerator(cpu=True, mixed_precision="bf16", gradient_accumulation_steps=2)
         before = snapshot()
@@ -93,7 +93,7 @@ def test_an_accelerator_of_the_callers_goes_on(tiny_store: Store, tmp_path: Path
         assert Accelerator(cpu=True, mixed_precision="bf16").mixed_precision == "bf16"
 
 
-@process_state_kept()
+@preserve_process_state()
 def change_and_fail() -> None:
     torch.manual_seed(0)
     Accelerator(cpu=True)

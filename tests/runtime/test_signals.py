@@ -8,7 +8,7 @@ import pytest
 from medstrata.runtime.signals import (
     SCHEDULER_SIGNALS,
     Terminated,
-    leaves_on_sigterm,
+    exit_on_sigterm,
     stop_requests,
 )
 
@@ -36,7 +36,7 @@ def test_sigterm_runs_the_ends_of_blocks_once() -> None:
     cleaned = []
 
     def work() -> None:
-        with leaves_on_sigterm():
+        with exit_on_sigterm():
             try:
                 signal.raise_signal(signal.SIGTERM)
             finally:
@@ -51,7 +51,7 @@ def test_sigterm_runs_the_ends_of_blocks_once() -> None:
 
 
 def test_what_takes_sigterm_itself_does_so_still() -> None:
-    with leaves_on_sigterm(), stop_requests() as stop:
+    with exit_on_sigterm(), stop_requests() as stop:
         signal.raise_signal(signal.SIGTERM)
         assert stop()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from medstrata.data.view_settings import chosen_views
+from medstrata.data.view_settings import views_for_modality
 from medstrata.studies.cell_settings import pretrain_settings
 from support.small_study import tiny
 
@@ -40,6 +40,6 @@ def test_the_modality_of_a_set_brings_its_views_and_other_changes_stand() -> Non
     chest, other = (pretrain_settings(study, name, "ours", 0) for name in ("chest", "other"))
     assert chest is not None
     assert other is not None
-    assert (chest.views, chest.intermediate.loss) == (chosen_views("chest"), "mse")
-    assert (other.views, other.intermediate.loss) == (chosen_views(None, 24), "barlow_twins")
+    assert (chest.views, chest.intermediate.loss) == (views_for_modality("chest"), "mse")
+    assert (other.views, other.intermediate.loss) == (views_for_modality(None, 24), "barlow_twins")
     assert chest.steps == other.steps == 9

@@ -27,7 +27,7 @@ from PIL import Image as Pillow
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read import count_images, read_images
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 
 MEMORY = 3 * 2**30
 SLOWEST_S = 5  # of the processor; a busy machine makes nothing slow
@@ -183,7 +183,7 @@ def check(path: Path, depth: Literal[8, 16]) -> None:
     assert 1 <= count < MOST_IMAGES, count
     frames = [None] if count == 1 else [0, count - 1]
     for result in read_images(path, frames, ReadSettings(bits=depth), 256):
-        if isinstance(result, Refused):
+        if isinstance(result, ImageError):
             assert str(result)
             assert str(result) != "needs more memory than there is"
         else:

@@ -13,7 +13,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorag
 from medstrata.data.formats.dicom.read import read_frames
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 
 RAMP = np.arange(-2000, 2000, dtype=np.int16).reshape(50, 80)
 
@@ -77,6 +77,6 @@ def scaled(values: NDArray[Any], low: float, high: float, top: float = 255) -> N
 
 
 def refusal(dataset: Dataset, frame: int | None = None, **reading: Any) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImageError) as caught:
         read(dataset, frame, **reading)
     return str(caught.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read import read_images
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 
 
 def read_image(
@@ -13,6 +13,6 @@ def read_image(
 ) -> DecodedImage:
     """As `read_images`; raises what makes the file unreadable."""
     (image,) = read_images(path, [None], reading or ReadSettings(), smallest_side)
-    if isinstance(image, Refused):
+    if isinstance(image, ImageError):
         raise image
     return image

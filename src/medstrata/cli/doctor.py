@@ -25,7 +25,7 @@ from packaging.specifiers import SpecifierSet
 
 from medstrata.runtime.cache_folder import cache_folder
 from medstrata.runtime.console import busy
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 from medstrata.runtime.machine import (
     default_threads,
     free_memory,
@@ -314,7 +314,7 @@ def check_folder(subject: str, folder: Path, elsewhere: str) -> Check:
 def _write(file: Path) -> None:
     block = os.urandom(2**20)
     for _ in range(2):  # the second time over a file that is there
-        with replacing(file) as temporary:
+        with atomic_file(file) as temporary:
             temporary.write_bytes(block)
     with file.open("rb") as written, mmap.mmap(written.fileno(), 0, access=mmap.ACCESS_READ) as m:
         if m[:] != block:

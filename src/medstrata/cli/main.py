@@ -13,7 +13,7 @@ from typing import NoReturn
 from medstrata.cli.commands import COMMANDS, UsageError
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError, Stopped, one_line
-from medstrata.runtime.signals import TERMINATED, Terminated, leaves_on_sigterm
+from medstrata.runtime.signals import TERMINATED, Terminated, exit_on_sigterm
 
 INTERRUPTED = 130  # 128 and the number of the signal, as shells give it
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         there = f"no command {name!r}; there are {', '.join(COMMANDS)}"
         _leave(2, f"medstrata: {there} (see medstrata --help)")
     try:
-        with leaves_on_sigterm():
+        with exit_on_sigterm():
             COMMANDS[name].run(words[1:])
     except UsageError as error:
         _leave(2, f"medstrata {name}: {_briefly(error)} (see medstrata {name} --help)")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from medstrata.data.formats.grey_levels import to_bytes
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 
 TILE = 96  # side of a thumbnail in pixels
 
@@ -53,5 +53,5 @@ class ContactSheet:
 
     def save(self, path: Path) -> None:
         """Write a PNG, whole or not at all."""
-        with replacing(path) as temporary:
+        with atomic_file(path) as temporary:
             self._image.save(temporary, format="PNG")

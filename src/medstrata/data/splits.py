@@ -13,7 +13,7 @@ from medstrata.data.labels import Task
 from medstrata.data.store.store import SPLITS, Store
 from medstrata.metrics.kinds import TaskKind
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.randomness import Stream, hashed, uniforms
+from medstrata.runtime.randomness import Stream, hash_texts, uniforms
 
 # What splits are called in tables and folders.
 SPLIT_WORDS = {
@@ -95,7 +95,7 @@ def rarest_classes(
     return stratum
 
 
-def torn_patients(patient_ids: pd.Series, split: pd.Series) -> list[str]:
+def patients_in_several_splits(patient_ids: pd.Series, split: pd.Series) -> list[str]:
     """Patients whose samples are in two splits, in order of appearance; null is no split.
 
     Args:
@@ -221,7 +221,7 @@ def _patients(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Number of each sample's patient; images of each patient, and a hash of its id's text."""
     patient, names = pd.factorize(np.asarray(patient_ids))
-    return patient.astype(np.int64), np.bincount(patient), hashed(map(str, names))
+    return patient.astype(np.int64), np.bincount(patient), hash_texts(map(str, names))
 
 
 def _holds(targets: NDArray[np.int64] | NDArray[np.float32]) -> NDArray[np.bool_]:

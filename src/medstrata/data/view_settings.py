@@ -125,7 +125,7 @@ def moco_v2(size: int) -> ViewSettings:
     )
 
 
-def chosen_views(modality: Modality | None, size: int = 0) -> ViewSettings:
+def views_for_modality(modality: Modality | None, size: int = 0) -> ViewSettings:
     """Pre-training views for a kind of images; those of MoCo v2 where none is named.
 
     Chosen on validation of one chest and one histopathology set at 32 pixels with few labels

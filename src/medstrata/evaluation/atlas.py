@@ -23,12 +23,12 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.files import atomic_file
+from medstrata.runtime.process_state import preserve_process_state
 from medstrata.runtime.randomness import Stream, permutation
 
 
-@process_state_kept()
+@preserve_process_state()
 def atlas(
     encoder: str | Path | EncoderSpec,
     store: Store,
@@ -73,7 +73,7 @@ def atlas(
     extracted = evaluation.features(device).at(rows)
     facts = _facts(store, evaluation.task, rows)
     queries = _find_neighbours(extracted.pooled, facts, settings)
-    with replacing(evaluation.out / "neighbours.png") as temporary:
+    with atomic_file(evaluation.out / "neighbours.png") as temporary:
         write_sheet(store, queries, temporary)
     mapped = _write_map(evaluation.out, extracted.pooled, facts, settings)
     labels, patients = pd.factorize(facts["label"])[0], facts["patient"].to_numpy()
@@ -216,7 +216,7 @@ def _write_map(
     chosen = np.sort(permutation(len(facts), Stream.ATLAS_MAP, settings.seed)[: settings.images])
     points = tsne_map(features[chosen])
     drawn = facts.loc[chosen, ["sample_id", "patient_id", "site", "label"]].reset_index(drop=True)
-    with replacing(out / "map.parquet") as temporary:
+    with atomic_file(out / "map.parquet") as temporary:
         drawn.assign(x=points[:, 0], y=points[:, 1]).to_parquet(temporary, index=False)
     return len(drawn)
 

@@ -32,8 +32,8 @@ from medstrata.models.heads import LinearHead
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import unusable_run
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing, write_text
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.files import atomic_file, write_text
+from medstrata.runtime.process_state import preserve_process_state
 from medstrata.runtime.random_state import TorchRandomState
 from medstrata.runtime.randomness import Stream
 
@@ -88,7 +88,7 @@ def export_classifier(
     if encoder is None:
         export_backbone(folder, loaded)
     tensors = {name: value for name, value in fitted.head._asdict().items() if value is not None}
-    with replacing(folder / "head.safetensors") as temporary:
+    with atomic_file(folder / "head.safetensors") as temporary:
         temporary.write_bytes(save({name: one.contiguous() for name, one in tensors.items()}))
     plan = store.plan
     model = {
@@ -120,7 +120,7 @@ def export_classifier(
     write_text(folder / "model.json", json.dumps(model, indent=2) + "\n")
 
 
-@process_state_kept()
+@preserve_process_state()
 def load_classifier(run: Path | str) -> StoredClassifier:
     """Load what `finetune` has kept.
 

@@ -16,7 +16,7 @@ from medstrata.evaluation.rows import standardising_rows
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.models.features import StoredFeatures, extract_features, layer_widths
 from medstrata.runtime.console import progress_bar, say, warn
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 
 # To be raised when the same encoder and store give other features.
 _FORMAT = 2
@@ -63,7 +63,7 @@ def evaluation_features(
             if path.is_file():
                 warn(f"{path} is damaged; the features are extracted again")
             features = _extract(loaded, store, rows, device)
-            with replacing(path) as temporary:
+            with atomic_file(path) as temporary:
                 save_file({"rows": rows, **features.layers()}, temporary)
     finally:
         lock.release()

@@ -33,7 +33,7 @@ from medstrata.runs.kinds import kind_of
 from medstrata.runtime.console import progress_bar, say, warn
 from medstrata.runtime.devices import device_name, make_accelerator
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.process_state import preserve_process_state
 from medstrata.runtime.random_state import TorchRandomState
 from medstrata.runtime.randomness import Stream, permutation, uniforms
 
@@ -43,7 +43,7 @@ _HEATMAP = "linear_debiased"
 Stages = dict[str, torch.Tensor]  # stage -> globally pooled features, (N, C)
 
 
-@process_state_kept()
+@preserve_process_state()
 def reuse(
     finetuned_run: Path | str,
     store: Store,

@@ -31,11 +31,11 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.tracker_names import Tracker
 from medstrata.runs.trackers import require_installed, tracking
 from medstrata.runtime.console import say
-from medstrata.runtime.devices import computed_in, make_accelerator
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.devices import compute_precision, make_accelerator
+from medstrata.runtime.process_state import preserve_process_state
 
 
-@process_state_kept()
+@preserve_process_state()
 def finetune(
     encoder: str | Path | EncoderSpec,
     store: Store,
@@ -103,7 +103,7 @@ def finetune(
         # What validation chose; config.yaml has what it could choose from.
         "chosen": {"layer": fitted.layer, "lr": fitted.lr},
         # What was computed in; config.yaml has what was asked for. Features are always float32.
-        "precision": computed_in(accelerator) if settings.protocol == "full" else "fp32",
+        "precision": compute_precision(accelerator) if settings.protocol == "full" else "fp32",
     }
     if settings.legacy:
         results["legacy"] = _legacy_figures(evaluation.task, parts, fitted)

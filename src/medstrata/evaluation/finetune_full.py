@@ -25,7 +25,7 @@ from medstrata.evaluation.tuned_network import Classifier
 from medstrata.evaluation.tuning_batches import endless_batches, tuning_loader
 from medstrata.evaluation.tuning_optimizer import make_optimizer
 from medstrata.metrics.intervals import score
-from medstrata.models.features import forward_all, whole_output
+from medstrata.models.features import forward_all, single_output
 from medstrata.models.float32_convolutions import replace_slow_convolutions
 from medstrata.models.heads import (
     LinearHead,
@@ -263,7 +263,7 @@ def _logits(
     model: Classifier, evaluation: Evaluation, device: torch.device, rows: NDArray[np.int64]
 ) -> Tensor:
     preprocessing = evaluation.loaded.preprocessing
-    (logits,) = forward_all(model, evaluation.store, rows, preprocessing, device, whole_output)
+    (logits,) = forward_all(model, evaluation.store, rows, preprocessing, device, single_output)
     return torch.from_numpy(logits)
 
 

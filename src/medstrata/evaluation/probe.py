@@ -29,10 +29,10 @@ from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import evaluation_device
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.process_state import preserve_process_state
 
 
-@process_state_kept()
+@preserve_process_state()
 def probe(
     encoder: str | Path | EncoderSpec,
     store: Store,

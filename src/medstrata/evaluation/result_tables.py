@@ -13,12 +13,12 @@ from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
 from medstrata.evaluation.rows import SplitRows
 from medstrata.metrics.intervals import Interval, bootstrap_interval
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 
 
 def save_subset(out: Path, store: Store, rows: NDArray[np.int64]) -> None:
     """Write subset.csv: which images were trained on."""
-    with replacing(out / "subset.csv") as temporary:
+    with atomic_file(out / "subset.csv") as temporary:
         store.columns("sample_id", "patient_id").loc[rows].to_csv(temporary, index=False)
 
 
@@ -63,7 +63,7 @@ def save_predictions(
             for column, name in enumerate(predicted_classes(task))
         }
         frames.append(_ids_and_targets(store, task, rows, split).assign(**columns))
-    with replacing(out / "predictions.parquet") as temporary:
+    with atomic_file(out / "predictions.parquet") as temporary:
         pd.concat(frames, ignore_index=True).to_parquet(temporary, index=False)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from medstrata.data.store.store import Store
-from medstrata.models.encoders import LoadedEncoder, at_size, load_encoder
+from medstrata.models.encoders import LoadedEncoder, load_encoder, with_image_size
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.random_state import TorchRandomState
 
@@ -57,4 +57,4 @@ def seeded_encoder(
             channels=images.channels,
             store_stats=(images.mean, images.std),
         )
-    return at_size(loaded, image_size) if image_size else loaded
+    return with_image_size(loaded, image_size) if image_size else loaded

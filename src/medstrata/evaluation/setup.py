@@ -37,7 +37,7 @@ from medstrata.runs.kinds import RunKind
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name
 from medstrata.runtime.random_state import TorchRandomState
-from medstrata.runtime.randomness import DRAWS, Stream
+from medstrata.runtime.randomness import DRAWS_VERSION, Stream
 
 
 class EvaluationOptions(TypedDict, total=False):
@@ -159,7 +159,7 @@ class Evaluation:
         )
         allowed = self.options.get("allow_leakage", False)
         check_patients(self.arm, self.seen, self.store, parts.test, allow_leakage=allowed)
-        decided = {"fraction": fraction, "draws": DRAWS, **settings_dict(settings)}
+        decided = {"fraction": fraction, "draws": DRAWS_VERSION, **settings_dict(settings)}
         return self.recording(decided), metric, parts
 
     def open(self) -> bool:

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from medstrata.exporting.card import model_card
-from medstrata.exporting.scores import scores_of
+from medstrata.exporting.scores import card_scores
 from medstrata.exporting.settings import GRAPHS, TARGETS, CardStatements, ExportSettings
 from medstrata.exporting.source import ExportSource, expected_outputs, fixed_pixels, open_source
 from medstrata.exporting.target import Target
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing_folder, write_text
+from medstrata.runtime.files import atomic_folder, write_text
 from medstrata.runtime.import_path import load_object
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.process_state import preserve_process_state
 
 _MEMBERS = {name for name in vars(Target) if not name.startswith("_")}
 
 
-@process_state_kept()
+@preserve_process_state()
 def export(
     run: Path | str,
     to: str,
@@ -56,8 +56,8 @@ def export(
     _require_free(out, overwrite=overwrite)
     source = open_source(run, head=settings.head and target.takes_head)
     target.require(source)
-    scores = scores_of(source, [Path(result) for result in results])
-    with replacing_folder(out) as folder:
+    scores = card_scores(source, [Path(result) for result in results])
+    with atomic_folder(out) as folder:
         target.write(source, folder)
         checked = _check(to, target, source, folder)
         card = model_card(source, target, folder, scores, statements or CardStatements())
@@ -133,7 +133,7 @@ def _check(to: str, target: Target, source: ExportSource, folder: Path) -> str:
         largest = max(largest, difference)
     held = (
         f"{', '.join(loaded.outputs)}"
-        if loaded.tensors is None
-        else f"{loaded.tensors} of {loaded.of} tensors"
+        if loaded.num_loaded is None
+        else f"{loaded.num_loaded} of {loaded.num_tensors} tensors"
     )
     return f"{to}: {held}, loaded by {target.consumer}, largest difference {largest:.2g}"

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from medstrata.exporting.source import ExportSource, describe, fixed_pixels
-from medstrata.exporting.target import Loaded, result_name, save_config
+from medstrata.exporting.target import LoadedExport, output_variable, save_config
 from medstrata.runtime.optional import require_optional
 
 _TRACED = 2  # images a batch when tracing; not 1, which would be taken for a constant
 
 
-class Graph(nn.Module):
+class ExportGraph(nn.Module):
     """Logits where there is a head, pooled features, and stage maps where wanted."""
 
     def __init__(self, source: ExportSource, *, stages: bool, with_preprocessing: bool) -> None:
@@ -68,7 +68,7 @@ class GraphTarget:
     file: str
     key: str
     needs: tuple[str, ...] = ()
-    save: Callable[[Graph, Tensor, dict[int, Any], str, Path], None]
+    save: Callable[[ExportGraph, Tensor, dict[int, Any], str, Path], None]
     run: Callable[[Path, str, Tensor], Mapping[str, Tensor]]
     lines: str
     stages: bool = False
@@ -85,16 +85,18 @@ class GraphTarget:
 
     def write(self, source: ExportSource, folder: Path) -> None:
         """See `Target.write`."""
-        graph = Graph(source, stages=self.stages, with_preprocessing=self.with_preprocessing).eval()
+        graph = ExportGraph(
+            source, stages=self.stages, with_preprocessing=self.with_preprocessing
+        ).eval()
         example = self._given(source, fixed_pixels(source)[:_TRACED])
         batch = {0: torch.export.Dim("batch")}
         self.save(graph, example, batch, self._input, folder / self.file)
         ends = {"input": self._input, "outputs": graph.outputs}
         save_config(folder, {**describe(source), self.key: ends})
 
-    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
+    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> LoadedExport:
         """See `Target.load`."""
-        return Loaded(self.run(folder / self.file, self._input, self._given(source, pixels)))
+        return LoadedExport(self.run(folder / self.file, self._input, self._given(source, pixels)))
 
     def snippet(self, source: ExportSource) -> str:
         """See `Target.snippet`."""
@@ -108,7 +110,7 @@ class GraphTarget:
             file=self.file,
             input=self._input,
             output="pooled" if source.head is None else "logits",
-            result=result_name(source),
+            result=output_variable(source),
             words=words,
         )
 

@@ -20,7 +20,7 @@ class CardScore(NamedTuple):
     result: Mapping[str, Any]  # what result.json of the run holds
 
 
-def scores_of(source: ExportSource, runs: Sequence[Path]) -> list[CardScore]:
+def card_scores(source: ExportSource, runs: Sequence[Path]) -> list[CardScore]:
     """Scores of evaluation runs, and first of the exported run's own test images.
 
     Raises:

@@ -16,18 +16,18 @@ WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedExport:
     """What a consumer gave after loading an export with its own function.
 
     Attributes:
         outputs: Some of `pooled`, `stage1`..., `logits`, on the fixed pixels.
-        tensors: How many tensors it took from the file; None where it does not say.
-        of: How many tensors the file holds.
+        num_loaded: How many tensors it took from the file; None where it does not say.
+        num_tensors: How many tensors the file holds.
     """
 
     outputs: Mapping[str, Tensor]
-    tensors: int | None = None
-    of: int = 0
+    num_loaded: int | None = None
+    num_tensors: int = 0
 
 
 class Target(Protocol):
@@ -60,7 +60,7 @@ class Target(Protocol):
     def write(self, source: ExportSource, folder: Path) -> None:
         """Write weights and config.json into an empty folder."""
 
-    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
+    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> LoadedExport:
         """Load with the consumer's own function; run uint8 pixels (B, H, W, C) through it."""
 
     def snippet(self, source: ExportSource) -> str:
@@ -86,12 +86,12 @@ def load_strictly(model: nn.Module, folder: Path) -> tuple[int, int]:
     return len(model.state_dict()), len(state)
 
 
-def input_words(source: ExportSource) -> str:
+def input_comment(source: ExportSource) -> str:
     """The input as a comment of a snippet."""
     side, channels = source.preprocessing.image_size, source.preprocessing.channels
     return f"float32, (B, {channels}, {side}, {side}), normalised as below"
 
 
-def result_name(source: ExportSource) -> str:
+def output_variable(source: ExportSource) -> str:
     """What a snippet calls what the model gives."""
     return "features" if source.head is None else "logits"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medstrata.exporting.source import ExportSource
-from medstrata.exporting.target import Loaded, Target, input_words, save_config
+from medstrata.exporting.target import LoadedExport, Target, input_comment, save_config
 from medstrata.exporting.to_timm import Timm
 from medstrata.runtime.errors import MedstrataError
 
@@ -41,7 +41,7 @@ class HuggingFace:
             config["problem_type"] = _PROBLEMS[source.result["task"]["kind"]]
             save_config(folder, config)
 
-    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
+    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> LoadedExport:
         """See `Target.load`."""
         from transformers import AutoModel, AutoModelForImageClassification
         from transformers.utils import logging
@@ -65,7 +65,7 @@ class HuggingFace:
             {"pooled": output.pooler_output} if source.head is None else {"logits": output.logits}
         )
         tensors = len(model.state_dict())
-        return Loaded(outputs, tensors, tensors)
+        return LoadedExport(outputs, tensors, tensors)
 
     def snippet(self, source: ExportSource) -> str:
         """See `Target.snippet`."""
@@ -77,7 +77,7 @@ class HuggingFace:
         return (
             f"from transformers import {name}\n\n"
             f'model = {name}.from_pretrained("./").eval()  # this folder, or its name on the hub\n'
-            f"{line}  # images: {input_words(source)}\n"
+            f"{line}  # images: {input_comment(source)}\n"
         )
 
 

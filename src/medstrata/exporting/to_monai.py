@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from medstrata.exporting.same_network import SameNetwork
 from medstrata.exporting.source import ExportSource, base_name
+from medstrata.exporting.state_dict_target import StateDictTarget
 from medstrata.exporting.target import Target
 
 
@@ -41,7 +41,7 @@ def _lines(source: ExportSource) -> str:
     )
 
 
-TARGET: Target = SameNetwork(
+TARGET: Target = StateDictTarget(
     library="monai",
     title="MONAI",
     networks=("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medstrata.exporting.graph_target import Graph, GraphTarget
+from medstrata.exporting.graph_target import ExportGraph, GraphTarget
 from medstrata.exporting.target import Target
 
 
 def _save(
-    graph: Graph, example: Tensor, batch: dict[int, Any], input_name: str, path: Path
+    graph: ExportGraph, example: Tensor, batch: dict[int, Any], input_name: str, path: Path
 ) -> None:
     program = torch.onnx.export(
         graph,

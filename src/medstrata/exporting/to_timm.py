@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from medstrata.exporting.source import ExportSource, base_name, describe
 from medstrata.exporting.target import (
     WEIGHTS,
-    Loaded,
+    LoadedExport,
     Target,
-    input_words,
-    result_name,
+    input_comment,
+    output_variable,
     save_config,
     save_weights,
 )
@@ -66,20 +66,22 @@ class Timm:
             },
         )
 
-    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
+    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> LoadedExport:
         """See `Target.load`."""
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         with torch.inference_mode():
             output = model(source.preprocessing(pixels))
         name = "pooled" if source.head is None else "logits"
-        return Loaded({name: output}, len(model.state_dict()), len(load_file(folder / WEIGHTS)))
+        return LoadedExport(
+            {name: output}, len(model.state_dict()), len(load_file(folder / WEIGHTS))
+        )
 
     def snippet(self, source: ExportSource) -> str:
         """See `Target.snippet`."""
         return (
             "import timm\n\n"
             'model = timm.create_model("local-dir:.", pretrained=True).eval()  # this folder\n'
-            f"{result_name(source)} = model(images)  # images: {input_words(source)}\n"
+            f"{output_variable(source)} = model(images)  # images: {input_comment(source)}\n"
         )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from medstrata.exporting.same_network import SameNetwork
 from medstrata.exporting.source import ExportSource, base_name
+from medstrata.exporting.state_dict_target import StateDictTarget
 from medstrata.exporting.target import Target
 
 _RESNETS = (
@@ -70,7 +70,7 @@ def _first_convolution(source: ExportSource) -> nn.Conv2d:
     return nn.Conv2d(source.preprocessing.channels, width, 7, stride=2, padding=3, bias=False)
 
 
-TARGET: Target = SameNetwork(
+TARGET: Target = StateDictTarget(
     library="torchvision",
     title="torchvision",
     networks=(*_RESNETS, *_DENSENETS),

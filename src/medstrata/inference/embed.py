@@ -17,12 +17,12 @@ from medstrata.inference.forward import Quarantine, forward_batches, quarantine_
 from medstrata.inference.inputs import image_batches, open_inputs
 from medstrata.inference.settings import EmbedSettings
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
-from medstrata.models.features import every_layer, layer_widths
+from medstrata.models.features import layer_widths, pooled_layers
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.process_state import preserve_process_state
 from medstrata.runtime.random_state import TorchRandomState
 from medstrata.runtime.randomness import Stream
 
@@ -76,7 +76,7 @@ def embed(
         image_batches(inputs, form, settings.batch_size, settings.workers),
         loaded.backbone,
         loaded.preprocessing,
-        lambda output: [every_layer(output)[place] for place in wanted.values()],
+        lambda output: [pooled_layers(output)[place] for place in wanted.values()],
         quarantine,
         title=f"features of {loaded.arm}",
     )
@@ -90,7 +90,7 @@ def embed(
     return out
 
 
-@process_state_kept()
+@preserve_process_state()
 def open_encoder(
     encoder: str | Path | EncoderSpec,
     store: Store | None,
@@ -129,7 +129,7 @@ def form_for(preprocessing: Preprocessing, fit: Fit, reading: ReadSettings) -> S
 
 
 def pick_layers(loaded: LoadedEncoder, stages: Sequence[str]) -> dict[str, int]:
-    """The places in `every_layer` of the layers asked for, in the order of the layers.
+    """The places in `pooled_layers` of the layers asked for, in the order of the layers.
 
     Raises:
         MedstrataError: the encoder has no such layer.

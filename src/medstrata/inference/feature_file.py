@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 
 _GROUP_BYTES = 16 * 2**20  # of a row group: what is held in memory
 SUFFIXES = (".parquet", ".npz")
@@ -53,7 +53,7 @@ def feature_file(
         metadata: Plain values, to be kept in the file.
     """
     text = json.dumps(metadata)
-    with replacing(out) as temporary, ExitStack() as stack:
+    with atomic_file(out) as temporary, ExitStack() as stack:
         if out.suffix == ".parquet":
             parquet = _Parquet(temporary, widths, text)
             yield parquet

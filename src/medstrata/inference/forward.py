@@ -17,7 +17,7 @@ from medstrata.models.preprocessing import Preprocessing
 from medstrata.runtime.console import progress_bar, warn
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 
 _MOST_NAMED = 20  # unreadable images named on the terminal when a list has them all
 
@@ -62,7 +62,7 @@ class Quarantine:
             self.listed.unlink(missing_ok=True)
         elif self.listed is not None:
             with (
-                replacing(self.listed) as temporary,
+                atomic_file(self.listed) as temporary,
                 temporary.open("w", encoding="utf-8", newline="") as stream,
             ):
                 csv.writer(stream).writerows([("source", "reason"), *self.unreadable])

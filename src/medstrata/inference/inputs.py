@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.formats.read import count_images
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
 from medstrata.data.sources import from_folder, printable
 from medstrata.data.store.open import is_address, open_store
@@ -197,7 +197,7 @@ def _decode(file: ImageFile, form: StoreFormat) -> list[_Decoded]:
     frames = range(0, count, step) if step is not None and count > 1 else [-1]
     images = read_inside(file.root, file.path, frames, form.reading, form.smallest_side)
     squares = (
-        str(square) if isinstance(square, Refused) else square.pixels
+        str(square) if isinstance(square, ImageError) else square.pixels
         for square in resize_images(images, form)
     )
     ids = (file.id if frame < 0 else f"{file.id}#{frame}" for frame in frames)

@@ -18,11 +18,11 @@ from medstrata.evaluation.classifier import StoredClassifier, load_classifier
 from medstrata.inference.forward import BatchOutput, Quarantine, forward_batches, quarantine_beside
 from medstrata.inference.inputs import image_batches, open_inputs
 from medstrata.inference.settings import BATCH_SIZE
-from medstrata.models.features import read_layer, whole_output
+from medstrata.models.features import read_layer, single_output
 from medstrata.models.heads import LinearHead, probabilities
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 
 STDOUT = "-"
 
@@ -75,7 +75,7 @@ def predict(
         image_batches(inputs, classifier.form, batch_size, workers),
         _EndToEnd(classifier),
         classifier.loaded.preprocessing,
-        whole_output,
+        single_output,
         quarantine,
         title=f"predictions of {Path(run).name}",
     )
@@ -149,7 +149,7 @@ def _csv_rows(classifier: StoredClassifier, batch: BatchOutput) -> Iterator[list
 def _lines(path: Path | None) -> Iterator[IO[str]]:
     if path is not None:
         with (
-            replacing(path) as temporary,
+            atomic_file(path) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as stream,
         ):
             yield stream

@@ -19,7 +19,7 @@ from medstrata.data.prepare.settings import Fit
 from medstrata.inference.embed import form_for, open_encoder, pick_layers
 from medstrata.inference.inputs import Files, ImageBatch, ImageFile, UnreadableImage, image_batches
 from medstrata.models.encoders import LoadedEncoder
-from medstrata.models.features import every_layer, forward_batch, layer_widths
+from medstrata.models.features import forward_batch, layer_widths, pooled_layers
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
@@ -100,7 +100,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 batch.rows,
                 loaded.preprocessing,
                 evaluation_device(),
-                lambda output: [every_layer(output)[place] for place in places],
+                lambda output: [pooled_layers(output)[place] for place in places],
             )
             features.append(np.concatenate(layers, axis=1))
         return np.concatenate(features)

@@ -110,7 +110,7 @@ def create_backbone(
     return Backbone(model, *stage_taps(model))
 
 
-def take_weights(backbone: Backbone, found: EncoderInFile) -> Match:
+def load_weights(backbone: Backbone, found: EncoderInFile) -> Match:
     """Give a backbone the encoder found in a file, and say what was matched and converted.
 
     Raises:

@@ -10,17 +10,22 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import save
 
-from medstrata.models.backbones import Backbone, create_backbone, take_weights
-from medstrata.models.importing.config_json import CONFIG, InputConfig, described_input
+from medstrata.models.backbones import Backbone, create_backbone, load_weights
+from medstrata.models.importing.config_json import CONFIG, InputConfig, read_input_config
 from medstrata.models.importing.conversions import timm_config
-from medstrata.models.importing.find_encoder import EncoderInFile, find_encoder, own_encoder
+from medstrata.models.importing.find_encoder import EncoderInFile, find_encoder, read_own_encoder
 from medstrata.models.importing.match import Match, channels_of, match
-from medstrata.models.preprocessing import NORMALISATIONS, Preprocessing, by_convention, imagenet
+from medstrata.models.preprocessing import (
+    NORMALISATIONS,
+    Preprocessing,
+    for_normalisation,
+    imagenet,
+)
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import unusable_run
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing, write_text
+from medstrata.runtime.files import atomic_file, write_text
 
 _WEIGHTS = "backbone.safetensors"
 _USUAL_SIZE = 224  # of networks that are not timm's
@@ -53,7 +58,7 @@ def export_backbone(folder: Path, loaded: LoadedEncoder) -> None:
     folder.mkdir(exist_ok=True)
     state = loaded.backbone.model.state_dict()
     state = {key: value.contiguous().cpu() for key, value in state.items()}
-    with replacing(folder / _WEIGHTS) as temporary:
+    with atomic_file(folder / _WEIGHTS) as temporary:
         # Not save_file, whose files no one but their owner can read.
         temporary.write_bytes(save(state, metadata={"format": "pt"}))
     config = {
@@ -109,11 +114,11 @@ def load_encoder(
         pretrained=encoder.kind == "imagenet" and path is None,
     )
     if path is not None:
-        take_weights(network, find_encoder(path))
+        load_weights(network, find_encoder(path))
     return LoadedEncoder(encoder.kind, backbone, network, preprocessing)
 
 
-def at_size(loaded: LoadedEncoder, image_size: int) -> LoadedEncoder:
+def with_image_size(loaded: LoadedEncoder, image_size: int) -> LoadedEncoder:
     """The same encoder for input of a side in pixels, which need not be what it was trained with.
 
     Raises:
@@ -162,12 +167,12 @@ def load_foreign(
         raise MedstrataError(
             f"{found.path} was trained on images of {own} channels; 1 or 3 are supported"
         )
-    said = described_input(found.path, backbone)
+    said = read_input_config(found.path, backbone)
     if image_size is None:
         image_size = (said and said.image_size) or _usual_size(backbone)
     channels = in_channels or max(own or 3, least_channels)
     network = create_backbone(backbone, in_channels=channels, image_size=image_size)
-    matched = take_weights(network, found)
+    matched = load_weights(network, found)
     usual, source = _usual_input(found, said, image_size, channels)
     assumed = [name for name, given in (("mean", mean), ("std", std)) if given is None]
     if assumed:
@@ -184,7 +189,7 @@ def _usual_input(
 ) -> tuple[Preprocessing, str]:
     """What an encoder expects unless told otherwise, and who says so."""
     if said is None:
-        return by_convention(found.normalisation, image_size, channels), (
+        return for_normalisation(found.normalisation, image_size, channels), (
             f"{NORMALISATIONS[found.normalisation]}, usual for the {found.layout} layout but not "
             "in the file (import-weights takes --mean and --std)"
         )
@@ -227,11 +232,11 @@ def load_run(run: Path, backbone: str | None = None) -> LoadedEncoder:
     network = create_backbone(
         architecture, in_channels=preprocessing.channels, image_size=preprocessing.image_size
     )
-    match(network.model, own_encoder(run / "exported" / _WEIGHTS))
+    match(network.model, read_own_encoder(run / "exported" / _WEIGHTS))
     return LoadedEncoder(arm, architecture, network, preprocessing)
 
 
-def encoder_at(encoder: EncoderSpec, backbone: str) -> EncoderInFile:
+def read_encoder(encoder: EncoderSpec, backbone: str) -> EncoderInFile:
     """The weights that a run folder or a file holds, for a network that is to start from them.
 
     Args:
@@ -245,7 +250,7 @@ def encoder_at(encoder: EncoderSpec, backbone: str) -> EncoderInFile:
     if encoder.needs_backbone:
         return find_encoder(encoder.path)
     _exported(encoder.path, backbone)
-    return own_encoder(encoder.path / "exported" / _WEIGHTS)
+    return read_own_encoder(encoder.path / "exported" / _WEIGHTS)
 
 
 def _exported(run: Path, backbone: str | None) -> tuple[str, str, Preprocessing]:

@@ -128,7 +128,7 @@ def forward_all(
     return [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
 
 
-def whole_output(output: object) -> list[torch.Tensor]:
+def single_output(output: object) -> list[torch.Tensor]:
     """The output of a network that gives one tensor."""
     assert isinstance(output, torch.Tensor)
     return [output]
@@ -142,14 +142,14 @@ def read_layer(features: Features, name: str) -> torch.Tensor:
     return torch.cat([global_average_pool(maps) for maps in chosen.values()], dim=1)
 
 
-def every_layer(output: object) -> list[torch.Tensor]:
+def pooled_layers(output: object) -> list[torch.Tensor]:
     """Every stage of a backbone's output, globally pooled to (B, C), and last `pooled` (B, D)."""
     assert isinstance(output, Features)
     return [*(global_average_pool(maps) for maps in output.stages.values()), output.pooled]
 
 
 def layer_widths(backbone: Backbone) -> dict[str, int]:
-    """The layers in the order of `every_layer`, and how many dimensions each has."""
+    """The layers in the order of `pooled_layers`, and how many dimensions each has."""
     return {**backbone.stage_channels, "pooled": backbone.embed_dim}
 
 
@@ -164,6 +164,6 @@ def extract_features(
 ) -> StoredFeatures:
     """Globally pooled features of every stage, and what a classifier would read."""
     *stages, pooled = forward_all(
-        backbone, store, rows, preprocessing, device, every_layer, advance=advance
+        backbone, store, rows, preprocessing, device, pooled_layers, advance=advance
     )
     return StoredFeatures(rows, dict(zip(backbone.taps, stages, strict=True)), pooled)

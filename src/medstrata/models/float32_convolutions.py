@@ -4,7 +4,7 @@ from accelerate import Accelerator
 from timm.layers import Conv2dSame
 from torch import Tensor, autocast, nn
 
-from medstrata.runtime.devices import computed_in
+from medstrata.runtime.devices import compute_precision
 
 
 class _InFloat32(nn.Conv2d):
@@ -42,7 +42,7 @@ def replace_slow_convolutions(accelerator: Accelerator, network: nn.Module) -> N
         accelerator: On a GPU, or in float32, nothing is changed.
         network: Changed in place; one that was built here, never a caller's.
     """
-    if accelerator.device.type != "cpu" or computed_in(accelerator) != "bf16":
+    if accelerator.device.type != "cpu" or compute_precision(accelerator) != "bf16":
         return
     for name, module in list(network.named_modules()):
         if type(module) in _IN_FLOAT32 and _is_slow_in_bf16(module):

@@ -11,10 +11,10 @@ from medstrata.runs.folder import open_run, read_result, write_result
 from medstrata.runs.kinds import kind_of
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.process_state import preserve_process_state
 
 
-@process_state_kept()
+@preserve_process_state()
 def import_weights(
     file: Path | str,
     out: Path | str,

@@ -92,7 +92,7 @@ def imagenet(image_size: int, channels: int) -> Preprocessing:
     )
 
 
-def by_store(
+def store_statistics(
     image_size: int, channels: int, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Preprocessing:
     """The store's own mean and deviation, repeated where a grey store feeds three channels."""
@@ -104,7 +104,7 @@ def by_store(
     )
 
 
-def by_convention(convention: Normalisation, image_size: int, channels: int) -> Preprocessing:
+def for_normalisation(convention: Normalisation, image_size: int, channels: int) -> Preprocessing:
     """What other programs feed their encoders."""
     if convention == "imagenet":
         return imagenet(image_size, channels)

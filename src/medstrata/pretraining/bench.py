@@ -28,18 +28,18 @@ from medstrata.pretraining.settings import PretrainSettings
 from medstrata.pretraining.sizing import resolve
 from medstrata.runs.environment import environment
 from medstrata.runtime.console import progress_bar, say, show
-from medstrata.runtime.devices import computed_in, make_accelerator
+from medstrata.runtime.devices import compute_precision, make_accelerator
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import usable_cores
 from medstrata.runtime.memory import memory
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.process_state import preserve_process_state
 
 _STEPS_S = 60.0  # no further round of steps begins after this
 _IMAGES = 100_000  # of the run whose hours are estimated, where there is no store
 _STORE_PX = 256  # of the images made on the spot, what docs/guide/data.md advises for 224
 
 
-@process_state_kept()
+@preserve_process_state()
 def bench(case: BenchSettings, out: Path | None = None) -> dict[str, Any]:
     """Measure this machine; shows progress and tables, needs no network.
 
@@ -151,7 +151,7 @@ def _time_steps(
                 bar.advance(task)
     steps = {}
     for name, training in trainings.items():
-        taken, precision = median(seconds[name]), computed_in(training.accelerator)
+        taken, precision = median(seconds[name]), compute_precision(training.accelerator)
         steps[name] = {
             "seconds": taken,
             "turns": seconds[name],

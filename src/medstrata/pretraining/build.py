@@ -15,8 +15,8 @@ from medstrata.data.labels import make_task
 from medstrata.data.loader import Loader
 from medstrata.data.store.store import Store
 from medstrata.models import preprocessing as preprocess
-from medstrata.models.backbones import Backbone, create_backbone, take_weights
-from medstrata.models.encoders import encoder_at
+from medstrata.models.backbones import Backbone, create_backbone, load_weights
+from medstrata.models.encoders import read_encoder
 from medstrata.models.float32_convolutions import replace_slow_convolutions
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.pretraining.fsdp import copy_full_weights, shard
@@ -129,7 +129,7 @@ def _preprocessing(settings: PretrainSettings, store: Store) -> Preprocessing:
         case "imagenet":
             return preprocess.imagenet(size, channels)
         case _:
-            return preprocess.by_store(size, channels, store.mean, store.std)
+            return preprocess.store_statistics(size, channels, store.mean, store.std)
 
 
 def _build_model(
@@ -145,7 +145,7 @@ def _build_model(
         zero_init_residual=settings.zero_init_residual,
     )
     if start.path is not None:
-        take_weights(backbone, encoder_at(start, settings.backbone))
+        load_weights(backbone, read_encoder(start, settings.backbone))
     encoder = EncoderWithHead(
         backbone, head_size=contrastive.head_size, hidden_layers=contrastive.hidden_layers
     )

@@ -26,17 +26,17 @@ from medstrata.runs.folder import keep_audit, open_run, read_result, settings_di
 from medstrata.runs.tracker_names import Tracker
 from medstrata.runs.trackers import Track, no_tracker, require_installed, tracking
 from medstrata.runtime.console import say
-from medstrata.runtime.devices import computed_in, device_name, make_accelerator
+from medstrata.runtime.devices import compute_precision, device_name, make_accelerator
 from medstrata.runtime.distributed import gather
 from medstrata.runtime.errors import Stopped
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.process_state import preserve_process_state
 from medstrata.runtime.randomness import Stream, permutation
 from medstrata.runtime.signals import stop_requests
 
 _ASK_EVERY = 10  # steps between agreements of several processes with GPUs on whether to stop
 
 
-@process_state_kept()
+@preserve_process_state()
 def pretrain(
     store: Store,
     settings: PretrainSettings,
@@ -247,7 +247,7 @@ def _finish(training: Training, store: Store, epochs: Sequence[Mapping[str, Any]
             "seconds": seconds,
             "seed": settings.seed,
             "device": device_name(training.accelerator.device),
-            "precision": computed_in(training.accelerator),
+            "precision": compute_precision(training.accelerator),
             "final": epochs[-1],
         },
     )

@@ -19,10 +19,10 @@ from typing import Any
 from medstrata.data.view_settings import (
     Modality,
     ViewSettings,
-    chosen_views,
     paper_chest,
     paper_histopathology,
     paper_retina,
+    views_for_modality,
 )
 from medstrata.models.stages import STAGES
 from medstrata.pretraining.settings import (
@@ -78,7 +78,9 @@ def fair_moco(modality: Modality | None = None) -> PretrainSettings:
     (mean of 1, 5 and 100 % of the labels, pooled features and all stages; 0.749 without, 0.681
     random); histopathology with its soft blur 0.762 and 0.752 (0.691, 0.708).
     """
-    return PretrainSettings(recipe="fair/moco", modality=modality, views=chosen_views(modality))
+    return PretrainSettings(
+        recipe="fair/moco", modality=modality, views=views_for_modality(modality)
+    )
 
 
 def fair_moco_mse(modality: Modality | None = None) -> PretrainSettings:

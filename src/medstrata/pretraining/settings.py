@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, get_args
 from medstrata.data.view_settings import (
     Modality,
     ViewSettings,
-    chosen_views,
     require_shuffle_shards,
+    views_for_modality,
 )
 from medstrata.models.stages import STAGES
 from medstrata.runtime.errors import require, require_choices
@@ -201,7 +201,7 @@ class PretrainSettings:
     knn_task: str = ""
     checkpoint_every: int = 0
     keep_checkpoints: int = 2
-    views: ViewSettings = field(default_factory=lambda: chosen_views(None))
+    views: ViewSettings = field(default_factory=lambda: views_for_modality(None))
     contrastive: ContrastiveSettings = field(default_factory=ContrastiveSettings)
     intermediate: IntermediateSettings = field(default_factory=IntermediateSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.audit.duplicates import connected, find_duplicates
+from medstrata.data.audit.duplicates import component_numbers, find_duplicates
 from medstrata.data.datasets.registry import DATASETS
 from medstrata.data.store.store import Store
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
@@ -50,7 +50,7 @@ def training_rows(settings: PretrainSettings, store: Store) -> NDArray[np.int64]
     pairs = duplicates.exact_pairs() + duplicates.near_pairs()
     # Of all images: two that are trained on may be copies of a third in another split.
     _, first, sizes = np.unique(
-        connected(len(store), pairs)[rows], return_index=True, return_counts=True
+        component_numbers(len(store), pairs)[rows], return_index=True, return_counts=True
     )
     kept = rows[np.sort(first)]
     say(

@@ -7,7 +7,7 @@ import numpy as np
 
 from medstrata.data.loader import Loader
 from medstrata.data.views import make_views
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 
 _IMAGES = 8
 
@@ -18,5 +18,5 @@ def save_view_sheet(path: Path, loader: Loader) -> None:
     pixels, _ = make_views(loader.store, rows, loader.settings, seed=loader.seed, epoch=0)
     sheet = np.concatenate([np.concatenate(list(view), axis=1) for view in pixels], axis=0)
     colour = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR) if sheet.shape[-1] == 3 else sheet
-    with replacing(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", colour)[1].tobytes())

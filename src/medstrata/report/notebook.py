@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from medstrata.report.compare.comparison import arm_order, comparisons
 from medstrata.report.read.results import Atlas, Finetune
 from medstrata.report.read.runs import collect
-from medstrata.report.render.figure_files import add_key, put_on_paper
+from medstrata.report.render.figure_files import add_key, set_print_colours
 from medstrata.report.render.figures import arm_styles, page_style
 from medstrata.report.render.formatting import metric_name
 from medstrata.report.render.summary_figures import draw_fractions
@@ -138,5 +138,5 @@ def plot_results(runs: Sequence[Path | str]) -> Figure:
             axis.set_title(comparison.heading, parse_math=False)
             axis.set_ylabel(metric_name(comparison.metric), parse_math=False)
         add_key(figure, styles, loc="outside lower center")
-    put_on_paper(figure)
+    set_print_colours(figure)
     return figure

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing
-from medstrata.runtime.randomness import DRAWS
+from medstrata.runtime.files import atomic_file
+from medstrata.runtime.randomness import DRAWS_VERSION
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
     """Write a checkpoint whole or not at all, then remove the oldest beyond `keep`."""
     folder.mkdir(exist_ok=True)
     path = folder / f"step-{step:09d}.pt"
-    with replacing(path) as temporary:
-        torch.save({**state, "draws": DRAWS}, temporary)
+    with atomic_file(path) as temporary:
+        torch.save({**state, "draws": DRAWS_VERSION}, temporary)
     for old in checkpoints(folder)[:-keep]:
         old.unlink()
     return path
@@ -36,7 +36,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to resume from "
             "the one before"
         ) from error
-    if state.get("draws") != DRAWS:
+    if state.get("draws") != DRAWS_VERSION:
         raise MedstrataError(
             f"checkpoint {path} is of a version whose seeds draw otherwise: finish the run with "
             "that version, or add --overwrite to redo it"

@@ -37,7 +37,7 @@ def tracking(
     `WANDB_MODE` says online, MLflow into `mlflow.db` beside the run folder unless
     `MLFLOW_TRACKING_URI` names a server. A tracker that fails while a run trains is dropped with a
     warning: metrics.jsonl has all numbers. A resumed run goes on under its old name there. What
-    trackers read in the environment is set; who calls this gives it back (`process_state_kept`).
+    trackers read in the environment is set; callers give it back (`preserve_process_state`).
 
     Args:
         names: Which trackers.

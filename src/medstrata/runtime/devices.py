@@ -13,7 +13,7 @@ from medstrata.runtime.precision import Precision
 def make_accelerator(precision: Precision, accumulate: int = 1) -> Accelerator:
     """The device and precision of a call: a GPU where there is one, else the CPU.
 
-    A public function that calls this gives the caller's state back by `process_state_kept`.
+    A public function that calls this gives the caller's state back by `preserve_process_state`.
     """
     # Accelerate keeps the precision of the first run for the whole process, and refuses another.
     AcceleratorState._reset_state()  # noqa: SLF001  (there is no public way)
@@ -54,7 +54,7 @@ def processor_has_native_bf16() -> bool:
     return not processor_flags().isdisjoint(("avx512_bf16", "amx_bf16"))
 
 
-def computed_in(accelerator: Accelerator) -> Literal["fp32", "bf16"]:
+def compute_precision(accelerator: Accelerator) -> Literal["fp32", "bf16"]:
     """The precision that was chosen, for result.json."""
     return "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
 

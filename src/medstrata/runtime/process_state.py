@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 
 
 @contextmanager
-def process_state_kept() -> Iterator[None]:
+def preserve_process_state() -> Iterator[None]:
     """Give the caller's process back as it was, after an error too.
 
     Kept are torch's generators, those of every GPU among them, and its number of threads; the
@@ -21,8 +21,8 @@ def process_state_kept() -> Iterator[None]:
     environment variables, which Accelerate, trackers and the profiler set for themselves. The
     process group that a launch of several processes begins with stays: it is of the launch.
 
-    Serves as a decorator too, `@process_state_kept()`: so the whole body of a public function may
-    change any of these.
+    Serves as a decorator too, `@preserve_process_state()`: so the whole body of a public function
+    may change any of these.
     """
     threads, variables = torch.get_num_threads(), dict(os.environ)
     # The objects hold these very dictionaries, so they are filled again and not replaced.

@@ -16,7 +16,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 # Goes up when equal seeds draw anew, so that nothing is finished with draws of another kind.
-DRAWS = 3
+DRAWS_VERSION = 3
 
 
 class Stream(IntEnum):
@@ -100,7 +100,7 @@ def uniforms(
     return np.asarray(_mix(words) >> np.uint64(11), dtype=np.float64) * 2.0**-53
 
 
-def hashed(texts: Iterable[str]) -> NDArray[np.int64]:
+def hash_texts(texts: Iterable[str]) -> NDArray[np.int64]:
     """A stable 64-bit hash of each text, shape (N,): the coordinate of what has a name."""
     digests = (
         hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -31,12 +31,12 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         requested.set()
 
-    with handled(request, (signal.SIGINT, *SCHEDULER_SIGNALS)):
+    with signal_handler(request, (signal.SIGINT, *SCHEDULER_SIGNALS)):
         yield requested.is_set
 
 
 @contextmanager
-def leaves_on_sigterm() -> Iterator[None]:
+def exit_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end what runs as an error would, so that it cleans up after itself.
 
     Without this the process is gone at once, and its temporary files stay. What takes the signal
@@ -51,12 +51,12 @@ def leaves_on_sigterm() -> Iterator[None]:
         signal.signal(number, signal.SIG_IGN)
         raise Terminated(TERMINATED)
 
-    with handled(leave, [signal.SIGTERM]):
+    with signal_handler(leave, [signal.SIGTERM]):
         yield
 
 
 @contextmanager
-def handled(
+def signal_handler(
     handler: Callable[[int, FrameType | None], None], numbers: Iterable[signal.Signals]
 ) -> Iterator[None]:
     """Let a handler take signals; afterwards they go where they went before.

@@ -19,7 +19,7 @@ from medstrata.runtime.console import duration, say
 from medstrata.runtime.devices import device_name, make_accelerator
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.precision import Precision
-from medstrata.runtime.process_state import process_state_kept
+from medstrata.runtime.process_state import preserve_process_state
 from medstrata.studies.cell_settings import finetune_settings, pretrain_settings
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import StudyCell, input_digests, plan, store_path
@@ -33,7 +33,7 @@ _OVERHEAD_SECONDS = 2.0
 _SMALL_FILES = 200_000  # bytes of a run folder without weights
 
 
-@process_state_kept()
+@preserve_process_state()
 def describe(settings: StudySettings, out: Path, root: Path, jobs: int) -> str:
     """List the cells of a study with an estimate of time and disk; nothing is run or written.
 

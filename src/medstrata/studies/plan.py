@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from medstrata.evaluation.settings import Validation
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runtime.randomness import DRAWS
+from medstrata.runtime.randomness import DRAWS_VERSION
 from medstrata.studies.cell_settings import finetune_settings, pretrain_settings
 from medstrata.studies.settings import AnalysisSettings, StudySettings
 
@@ -226,7 +226,7 @@ class _Planner:
     ) -> StudyCell:
         """A cell whose `config` also says on which images, by which encoder, and after what."""
         chosen = self.settings.data[data]
-        config = {**(config or {}), "draws": DRAWS}
+        config = {**(config or {}), "draws": DRAWS_VERSION}
         if kind != "prepare":
             config["store"] = chosen.store
             config |= self._digest("store", chosen.store)

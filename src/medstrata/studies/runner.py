@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from medstrata.runtime.errors import MedstrataError, Stopped, one_line
 from medstrata.runtime.files import write_text
-from medstrata.runtime.signals import SCHEDULER_SIGNALS, handled
+from medstrata.runtime.signals import SCHEDULER_SIGNALS, signal_handler
 from medstrata.studies.ledger import Ledger
 from medstrata.studies.plan import StudyCell, input_digests, plan
 from medstrata.studies.progress import Progress
@@ -91,7 +91,7 @@ class _Run:
     def run(self) -> dict[StudyCell, str]:
         """Run what waits; gives the cells that failed, and why."""
         try:
-            with handled(_interrupt, SCHEDULER_SIGNALS), self._progress:
+            with signal_handler(_interrupt, SCHEDULER_SIGNALS), self._progress:
                 while self._waiting or self._running:
                     self._submit_ready()
                     time.sleep(_POLL_SECONDS)

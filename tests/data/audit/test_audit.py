@@ -199,7 +199,7 @@ def test_site_that_tells_the_label_is_a_strong_shortcut(tmp_path):
 
 
 def test_giant_groups_are_said(leaking, tmp_path, monkeypatch, capsys):
-    bound = duplicates.bound_patients
-    monkeypatch.setattr(manifest, "bound_patients", lambda *images: (bound(*images)[0], True))
+    bound = duplicates.link_patients
+    monkeypatch.setattr(manifest, "link_patients", lambda *images: (bound(*images)[0], True))
     prepared(leaking, tmp_path / "s.store", allow_leakage=True)
     assert "chain more than 5 % of the images" in " ".join(capsys.readouterr().err.split())

@@ -5,7 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medstrata.data.audit.duplicates import LIKENESS, bound_patients, connected, find_duplicates
+from medstrata.data.audit.duplicates import (
+    LIKENESS,
+    component_numbers,
+    find_duplicates,
+    link_patients,
+)
 from medstrata.data.audit.fingerprints import describe
 from support.pictures import SIZE, picture
 
@@ -60,7 +65,7 @@ def test_black_and_white_images_break_nothing():
 
 
 def test_connected_by_hand():
-    assert connected(6, [(4, 1), (5, 4), (2, 3)]).tolist() == [0, 1, 2, 2, 1, 1]
+    assert component_numbers(6, [(4, 1), (5, 4), (2, 3)]).tolist() == [0, 1, 2, 2, 1, 1]
 
 
 def bound(patients: list[str], near: list[tuple[int, int]], exact: list[int]):
@@ -68,7 +73,7 @@ def bound(patients: list[str], near: list[tuple[int, int]], exact: list[int]):
     found = search(images)
     first, second = (np.array(side, dtype=np.int64) for side in zip(*near, strict=True))
     made = type(found)(np.array(exact), first, second, np.ones(len(near)), 0, 11, True)
-    return bound_patients(pd.Series(patients), made)
+    return link_patients(pd.Series(patients), made)
 
 
 def test_patients_that_share_images_are_bound():

@@ -10,7 +10,7 @@ import pytest
 
 from medstrata.data.formats.read import count_images, read_images
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from support.read_one import read_image
 
 GENERATOR = np.random.default_rng(12)
@@ -79,7 +79,7 @@ def test_every_type_of_number(tmp_path, save, suffix, form, dtype):  # noqa: ARG
 
 def reason(path: Path, frame: int | None = None) -> str:
     (result,) = read_images(path, [frame], ReadSettings())
-    assert isinstance(result, Refused)
+    assert isinstance(result, ImageError)
     return str(result)
 
 

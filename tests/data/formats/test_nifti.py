@@ -12,7 +12,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, ornt_transform
 
 from medstrata.data.formats.read import count_images, read_images
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from support.read_one import read_image
 
 # Voxels to the patient's right, front and top: a value tells where it lies.
@@ -217,7 +217,7 @@ def test_unusable_volumes_have_their_reason(tmp_path, data, header, reason, pack
         written[place : place + field.itemsize] = np.full(field.shape, value, field.base).tobytes()
     path = tmp_path / ("x.nii.gz" if packed else "x.nii")
     path.write_bytes(gzip.compress(written) if packed else written)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImageError) as caught:
         read_image(path)
     assert str(caught.value).startswith(reason)
     assert count_images(path, "axial") in (1, 6, 30)
@@ -227,7 +227,7 @@ def test_unusable_volumes_have_their_reason(tmp_path, data, header, reason, pack
 def test_truncated_gzip(tmp_path, length):
     path = save(tmp_path / "x.nii.gz", np.random.default_rng(2).normal(size=SHAPE))
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(Refused, match=r"truncated|damaged"):
+    with pytest.raises(ImageError, match=r"truncated|damaged"):
         read_image(path)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medstrata.data.formats.pixel_spacing import square_pixels
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 
 GREY = np.zeros((20, 30), np.uint8)
 
@@ -28,5 +28,5 @@ def test_square_pixels_leaves_what_is_square_or_unknown(spacing):
 
 @pytest.mark.parametrize("spacing", [(1e9, 1), (1, 1e9), (1e200, 1e-200), (1e-300, 1e300)])
 def test_absurd_spacing_is_refused(spacing):
-    with pytest.raises(Refused, match="cannot be made square"):
+    with pytest.raises(ImageError, match="cannot be made square"):
         square_pixels(GREY, *spacing, [])

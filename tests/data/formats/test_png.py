@@ -15,7 +15,7 @@ from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.raster import read_photographs
 from medstrata.data.formats.read import read_images
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 
 # First column, first row, step in columns and in rows of the seven passes.
 _ADAM7 = (
@@ -178,7 +178,7 @@ def test_damage_is_refused(tmp_path, data, words, capfd):
     path = tmp_path / "x.png"
     path.write_bytes(data)
     (image,) = read_images(path, [None], ReadSettings())
-    assert isinstance(image, Refused)
+    assert isinstance(image, ImageError)
     assert re.match(words, str(image))
     if "pixel data" not in words:
         assert capfd.readouterr().err == ""  # libpng is not asked

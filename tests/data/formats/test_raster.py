@@ -12,7 +12,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from medstrata.data.formats.read import count_images, read_images
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
 from support.read_one import read_image
@@ -118,7 +118,7 @@ def test_missing_strips_are_not_black(tmp_path):
         place = file.pages[0].tags["ImageLength"].valueoffset
     data[place : place + 2] = (4000).to_bytes(2, "little")
     path.write_bytes(data)
-    with pytest.raises(Refused, match="not all of its strips"):
+    with pytest.raises(ImageError, match="not all of its strips"):
         read_image(path)
 
 

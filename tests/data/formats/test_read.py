@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from medstrata.data.formats import raster, refusals
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from support.read_one import read_image
 
 GENERATOR = np.random.default_rng(1)
@@ -233,23 +233,23 @@ NAN[5, 5] = np.nan
 )
 def test_each_unusable_file_has_its_reason(tmp_path, data, reason):
     path = save(tmp_path, data)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImageError) as caught:
         read_image(path)
     assert str(caught.value).startswith(reason)
     assert "\n" not in str(caught.value)
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(Refused, match="missing"):
+    with pytest.raises(ImageError, match="missing"):
         read_image(tmp_path / "none.png")
-    with pytest.raises(Refused, match="not a file"):
+    with pytest.raises(ImageError, match="not a file"):
         read_image(tmp_path)
 
 
 def test_pixel_limit_is_checked_before_decoding(tmp_path, monkeypatch):
     monkeypatch.setattr(refusals, "MAX_PIXELS", 9 * 6 - 1)
     monkeypatch.setattr(raster.PngImageFile, "load", lambda _self: pytest.fail("was decoded"))
-    with pytest.raises(Refused, match="9 x 6 pixels"):
+    with pytest.raises(ImageError, match="9 x 6 pixels"):
         read_image(save(tmp_path, PNG))
 
 
@@ -270,5 +270,5 @@ def test_damaged_bytes_raise_nothing_else(tmp_path, data):
         path = save(tmp_path, bytes(damaged))
         try:
             assert read_image(path).pixels.dtype == np.uint8
-        except Refused as refused:
+        except ImageError as refused:
             assert str(refused)  # noqa: PT017

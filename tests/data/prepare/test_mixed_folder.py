@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 from pydicom.uid import EncapsulatedPDFStorage
 
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from medstrata.data.sources import from_folder
 from medstrata.data.store.open import open_store
 from support.dicom_files import make, written
@@ -151,7 +151,7 @@ def test_unreadable_permissions(tmp_path, monkeypatch):
     for method in ("read_bytes", "stat", "is_file"):
         with monkeypatch.context() as context:
             context.setattr(Path, method, denied)
-            with pytest.raises(Refused) as caught:
+            with pytest.raises(ImageError) as caught:
                 read_image(path)
             assert str(caught.value) == "cannot be read: Permission denied"
     bare = tmp_path / "1.2.3"

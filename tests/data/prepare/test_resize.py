@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from medstrata.data.prepare.resize import fit_square
 
 GREY = np.random.default_rng(3).integers(1, 256, (20, 30), dtype=np.uint8)
@@ -145,7 +145,7 @@ def test_keep_changes_no_pixel(dtype):
     np.testing.assert_array_equal(square[10:30, 5:35, 0], pixels)
     assert square.sum(dtype=np.int64) == pixels.sum(dtype=np.int64)
     assert (square.dtype, note) == (dtype, "")
-    with pytest.raises(Refused, match="30 x 20 pixels, too large to be kept in 29 x 29"):
+    with pytest.raises(ImageError, match="30 x 20 pixels, too large to be kept in 29 x 29"):
         fit_square(pixels, 29, 1, "keep")
 
 

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from medstrata.models.importing.architecture import looks_like
+from medstrata.models.importing.architecture import guess_architecture
 from support.foreign_files import TINY
 from support.matching import build, refusal, saved
 
@@ -49,7 +49,7 @@ def test_architectures_are_known_by_their_shapes(name: str) -> None:
     with torch.device("meta"):
         state = timm.create_model(name).state_dict()
     expected = {"vit_small_patch14_dinov2": "vit_small_patch14_518"}.get(name, name)
-    assert looks_like(state) == f"a {expected}"
+    assert guess_architecture(state) == f"a {expected}"
 
 
 def test_a_volume_network_is_told_apart(tmp_path: Path) -> None:

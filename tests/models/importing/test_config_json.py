@@ -12,7 +12,7 @@ from medstrata.exporting.export import export
 from medstrata.models.backbones import create_backbone
 from medstrata.models.encoders import load_encoder
 from medstrata.models.import_weights import import_weights
-from medstrata.models.importing.config_json import described_input
+from medstrata.models.importing.config_json import read_input_config
 from medstrata.models.settings import ImportSettings
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
@@ -114,7 +114,7 @@ def test_what_is_no_description_is_passed_over(
     config: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = weights(tmp_path / "theirs", config)
-    assert described_input(file, "test_resnet") is None
+    assert read_input_config(file, "test_resnet") is None
     out = import_weights(file, tmp_path / "out", backbone="test_resnet")
     assert "input as ImageNet's mean and deviation, usual for" in capsys.readouterr().err
     assert expected(out)["mean"] == [0.485, 0.456, 0.406]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.report.compare.comparison import best, comparisons
+from medstrata.report.compare.comparison import best_arms, comparisons
 from medstrata.report.read.results import Finetune, Probe
 from medstrata.report.read.runs import collect
 from medstrata.report.render.run_summary import Summary
@@ -44,9 +44,9 @@ def scored(value: float, low: float | None = None, high: float | None = None) ->
 
 def test_best_follows_the_direction_of_the_metric():
     column = {"a": scored(0.2), "b": scored(0.1), "c": scored(0.2004)}
-    assert best(column, "macro_auroc") == {"a", "c"}
-    assert best(column, "brier") == {"b"}
-    assert best({"a": scored(0.2)}, "macro_auroc") == set()
+    assert best_arms(column, "macro_auroc") == {"a", "c"}
+    assert best_arms(column, "brier") == {"b"}
+    assert best_arms({"a": scored(0.2)}, "macro_auroc") == set()
 
 
 def test_duplicates_are_named_not_averaged(tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medstrata.report.compare.conclusions import conclusions, leader
+from medstrata.report.compare.conclusions import conclusions, leader_sentence
 from medstrata.report.compare.differences import ContrastFamily, families
 from support.predicted_runs import comparison_in, seeds
 
@@ -69,7 +69,7 @@ def test_few_pretraining_runs_get_no_verdict_whatever_their_p(tmp_path, patients
     assert (contrast.better, contrast.seeds, contrast.draws) == (0, (count, 3), 2)
     ((_, said),) = conclusions(comparison, found)
     assert f"Against scratch, no verdict on moco: {words} of moco." in said
-    assert leader(found, 0.1, ["moco"]) == f"No verdict against scratch: {words} of moco."
+    assert leader_sentence(found, 0.1, ["moco"]) == f"No verdict against scratch: {words} of moco."
     assert "clearly" not in said
 
 

@@ -21,7 +21,7 @@ from medstrata.data.audit.findings import Finding, findings
 from medstrata.data.audit.overlaps import find_overlaps
 from medstrata.data.audit.shortcuts import find_shortcuts
 from medstrata.data.labels import Task, make_task
-from medstrata.data.splits import torn_patients
+from medstrata.data.splits import patients_in_several_splits
 from medstrata.data.store.store import Store
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
@@ -161,7 +161,7 @@ def _tasks(store: Store, spec: str | None) -> list[Task]:
 
 def _leakage(store: Store, pairs: Pairs) -> dict[str, Any]:
     """Patients and images that stand in two splits."""
-    torn = sorted(torn_patients(store.manifest["patient_id"], store.manifest["split"]))
+    torn = sorted(patients_in_several_splits(store.manifest["patient_id"], store.manifest["split"]))
     split = store.manifest["split"].to_numpy(dtype=np.str_)
     across = [pair for pair in pairs if split[pair[0]] != split[pair[1]]]
     return {

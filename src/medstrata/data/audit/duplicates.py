@@ -114,7 +114,7 @@ def _verify(first: Rows, second: Rows, read: ReadImage) -> NDArray[np.float64]:
     return value
 
 
-def connected(count: int, pairs: Sequence[tuple[int, int]]) -> Rows:
+def component_numbers(count: int, pairs: Sequence[tuple[int, int]]) -> Rows:
     """Number of the component of each of `count` things, named by its lowest member, (count,)."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
@@ -126,7 +126,7 @@ def connected(count: int, pairs: Sequence[tuple[int, int]]) -> Rows:
     return np.asarray(lowest[component], dtype=np.int64)
 
 
-def bound_patients(
+def link_patients(
     patient_ids: pd.Series, duplicates: Duplicates, largest: float = 0.05
 ) -> tuple[Rows, bool]:
     """Patients that share an image bound together, to be drawn into one split.
@@ -144,7 +144,9 @@ def bound_patients(
     patient, names = pd.factorize(patient_ids)
     copies = [(int(patient[a]), int(patient[b])) for a, b in duplicates.exact_pairs()]
     near = [(int(patient[a]), int(patient[b])) for a, b in duplicates.near_pairs()]
-    certain, component = (connected(len(names), pairs) for pairs in (copies, [*copies, *near]))
+    certain, component = (
+        component_numbers(len(names), pairs) for pairs in (copies, [*copies, *near])
+    )
     images = np.bincount(component[patient], minlength=len(names))
     giant = images > largest * len(patient)
     # In a small set two patients may be 5 % of the images; a chain has many.
@@ -152,4 +154,4 @@ def bound_patients(
     giant &= images > np.bincount(certain[patient], minlength=len(names))
     # A component is named by its lowest member, so a pair's component is that of either.
     kept = [pair for pair in near if not giant[component[pair[0]]]]
-    return connected(len(names), [*copies, *kept])[patient], bool(giant.any())
+    return component_numbers(len(names), [*copies, *kept])[patient], bool(giant.any())

@@ -7,7 +7,7 @@ import pandas as pd
 from medstrata.data.datasets.columns import (
     files_in,
     folders_in,
-    matched,
+    match_names,
     require_folder,
     text_table,
 )
@@ -34,7 +34,7 @@ def index(root: Path) -> pd.DataFrame:
     files = files_in(root, _folders(root), ".png")
     if files.empty:
         raise DamagedCopy(f"{root} has no {_BELOW}/*/SOB/*/*/*/*.png")
-    parts = matched(files.str.rpartition("/")[2], _NAME, root)
+    parts = match_names(files.str.rpartition("/")[2], _NAME, root)
     patients, subtype = parts[2], parts[1].map(_SUBTYPES).astype("string")
     two = subtype.groupby(patients).transform("nunique") > 1
     return text_table(

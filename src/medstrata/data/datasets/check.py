@@ -10,7 +10,7 @@ import pandas as pd
 
 from medstrata.data.datasets.columns import walk_files
 from medstrata.data.datasets.dataset import SPLIT, Dataset
-from medstrata.data.splits import torn_patients
+from medstrata.data.splits import patients_in_several_splits
 from medstrata.runtime.console import progress_bar, say
 from medstrata.runtime.errors import MedstrataError, first_few
 
@@ -147,7 +147,7 @@ def _patients(table: pd.DataFrame) -> Iterator[Discrepancy]:
     if "patient_id" not in table:
         return
     for column in table.columns[table.columns.str.startswith(SPLIT)]:
-        torn = torn_patients(table["patient_id"], table[column])
+        torn = patients_in_several_splits(table["patient_id"], table[column])
         if torn:
             name = column.removeprefix(SPLIT)
             text = f"split {name} has {len(torn):,} patients in two parts: {first_few(torn)}"

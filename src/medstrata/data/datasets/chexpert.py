@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from medstrata.data.datasets.columns import (
-    coded,
+    draw_validation,
     find_table,
-    held_out,
-    matched,
+    map_codes,
+    match_names,
     read_columns,
     text_table,
 )
@@ -41,7 +41,7 @@ def index(root: Path) -> pd.DataFrame:
     table = pd.concat([_part(path, part, here) for part, path in tables.items()], ignore_index=True)
     part = table.pop("part")
     trains = part.eq("train")
-    drawn = held_out(table["patient_id"], trains)
+    drawn = draw_validation(table["patient_id"], trains)
     table["split.official"] = drawn.mask(part.eq("valid"), "test")
     if with_test:
         table["split.with-test"] = part.replace({"valid": "val"})
@@ -50,9 +50,9 @@ def index(root: Path) -> pd.DataFrame:
 
 def _part(path: Path, part: str, here: str) -> pd.DataFrame:
     rows = read_columns(path, ("Path",), nullable=OBSERVATIONS, optional=("Frontal/Lateral",))
-    place = matched(rows["Path"], r"((?:train|valid|test)/(patient\d+)/study\d+/[^/]+)$", path)
+    place = match_names(rows["Path"], r"((?:train|valid|test)/(patient\d+)/study\d+/[^/]+)$", path)
     nothing = pd.Series(pd.NA, index=rows.index, dtype="string")
-    marks = {name: coded(rows[name], MARKS, path) for name in OBSERVATIONS}
+    marks = {name: map_codes(rows[name], MARKS, path) for name in OBSERVATIONS}
     return pd.DataFrame(
         {
             "file": here + place[0],

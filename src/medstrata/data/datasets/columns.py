@@ -82,7 +82,7 @@ def read_columns(
     return table
 
 
-def coded(column: pd.Series, codes: Mapping[str, str], path: Path) -> pd.Series:
+def map_codes(column: pd.Series, codes: Mapping[str, str], path: Path) -> pd.Series:
     """Values as text of the catalogue, null where empty.
 
     Args:
@@ -100,7 +100,7 @@ def coded(column: pd.Series, codes: Mapping[str, str], path: Path) -> pd.Series:
     return values
 
 
-def matched(names: pd.Series, pattern: str, path: Path) -> pd.DataFrame:
+def match_names(names: pd.Series, pattern: str, path: Path) -> pd.DataFrame:
     """The groups of a pattern in each name, one column a group.
 
     Raises:
@@ -189,7 +189,7 @@ def files_in(root: Path, folders: Sequence[str], suffix: str) -> pd.Series:
     return pd.Series(paths, dtype="string")
 
 
-def held_out(patients: pd.Series, drawn: pd.Series) -> pd.Series:
+def draw_validation(patients: pd.Series, drawn: pd.Series) -> pd.Series:
     """Draw validation images by patient, about an eighth of those that would train.
 
     Each patient's split is drawn by its id with seed 0 (`splits.assign_splits`), the same each

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from medstrata.data.datasets.columns import (
-    coded,
+    draw_validation,
     find_table,
-    held_out,
-    matched,
+    map_codes,
+    match_names,
     read_columns,
     text_table,
 )
@@ -30,7 +30,7 @@ def index(root: Path) -> pd.DataFrame:
     usage = table.pop("usage")
     if with_test:
         trains = usage.eq("train")
-        table["split.official"] = held_out(table["patient_id"], trains).fillna("test")
+        table["split.official"] = draw_validation(table["patient_id"], trains).fillna("test")
         table["split.kaggle"] = usage
     return text_table(table)
 
@@ -39,7 +39,7 @@ def _part(path: Path, folder: str) -> pd.DataFrame:
     tests = folder == "test"
     columns = ("image", "level", "Usage") if tests else ("image", "level")
     rows = read_columns(path, columns)
-    name = matched(rows["image"], r"^(\d+)_(left|right)$", path)
+    name = match_names(rows["image"], r"^(\d+)_(left|right)$", path)
     trains = pd.Series("train", index=rows.index, dtype="string")
     return pd.DataFrame(
         {
@@ -47,7 +47,7 @@ def _part(path: Path, folder: str) -> pd.DataFrame:
             "patient_id": name[0],
             **grade_columns(rows["level"], path),
             "eye": name[1],
-            "usage": coded(rows["Usage"], _USAGE, path) if tests else trains,
+            "usage": map_codes(rows["Usage"], _USAGE, path) if tests else trains,
         }
     )
 

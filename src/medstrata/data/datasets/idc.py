@@ -7,7 +7,7 @@ import pandas as pd
 from medstrata.data.datasets.columns import (
     files_in,
     folders_in,
-    matched,
+    match_names,
     read_lists,
     require_folder,
     text_table,
@@ -29,7 +29,7 @@ def index(root: Path) -> pd.DataFrame:
     if files.empty:
         raise DamagedCopy(f"{root} has no <patient>/<0 or 1>/*.png")
     names = files.str.rpartition("/")[2]
-    parts = matched(names, r"^(\d+)_idx\d+_x\d+_y\d+_class([01])\.png$", root)
+    parts = match_names(names, r"^(\d+)_idx\d+_x\d+_y\d+_class([01])\.png$", root)
     return text_table(
         {
             "file": files,

@@ -18,7 +18,7 @@ import pandas as pd
 from medstrata.data.datasets.columns import require_folder, text_table
 from medstrata.data.datasets.dataset import DamagedCopy, Dataset
 from medstrata.data.formats.arrays import array_length
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from medstrata.data.store.store import SPLITS
 from medstrata.runtime.errors import MedstrataError
 
@@ -59,7 +59,14 @@ def read_part(path: Path, split: str) -> tuple[pd.DataFrame, np.ndarray]:
         with zipfile.ZipFile(path) as archive, archive.open(f"{split}_labels.npy") as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
         labels, images = labels.reshape(len(labels), -1), array_length(path, f"{split}_images")
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, Refused) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        zipfile.BadZipFile,
+        ImageError,
+    ) as error:
         raise DamagedCopy(
             f"{path} is no sound npz file with {split}_images and {split}_labels"
         ) from error

@@ -6,8 +6,8 @@ import pandas as pd
 
 from medstrata.data.datasets.chexpert import COMPETITION, MARKS, OBSERVATIONS
 from medstrata.data.datasets.columns import (
-    coded,
     find_table,
+    map_codes,
     read_columns,
     text_table,
 )
@@ -31,7 +31,7 @@ def index(root: Path) -> pd.DataFrame:
             "patient_id": subject,
             **_labels(root, images["study_id"]),
             "view": _views(root, images["dicom_id"]),
-            "split.official": coded(images["split"], _SPLITS, path),
+            "split.official": map_codes(images["split"], _SPLITS, path),
         }
     )
 
@@ -45,7 +45,7 @@ def _labels(root: Path, studies: pd.Series) -> dict[str, pd.Series]:
     path = _find(root, "chexpert")
     rows = read_columns(path, ("study_id",), nullable=FINDINGS)
     for name in FINDINGS:
-        rows[name] = coded(rows[name], MARKS, path)
+        rows[name] = map_codes(rows[name], MARKS, path)
     joined = _joined(rows, "study_id", studies, path)
     return {name: joined[name] for name in FINDINGS}
 

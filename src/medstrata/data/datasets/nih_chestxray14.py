@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from medstrata.data.datasets.columns import (
+    draw_validation,
     files_in,
     find_table,
     folders_in,
-    held_out,
     read_columns,
     read_lists,
     text_table,
@@ -65,7 +65,7 @@ def _splits(root: Path, names: pd.Series, patients: pd.Series) -> dict[str, pd.S
     if all(path.is_file() for path in official.values()):
         part = read_lists(names, official, _URL)
         drawn = part.eq("train").fillna(value=False).astype(bool)
-        splits["split.official"] = part.where(~drawn, held_out(patients, drawn))
+        splits["split.official"] = part.where(~drawn, draw_validation(patients, drawn))
     paper = {part: root / "labels" / f"{part}_list.txt" for part in ("train", "val", "test")}
     if all(path.is_file() for path in paper.values()):
         splits["split.paper"] = read_lists(names, paper, _LISTS_URL)

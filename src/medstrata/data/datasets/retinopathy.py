@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medstrata.data.datasets.columns import coded
+from medstrata.data.datasets.columns import map_codes
 
 # None, mild, moderate, severe, proliferative; moderate and worse is referable.
 GRADES = {"grade": ("0", "1", "2", "3", "4"), "referable": ("0", "1")}
@@ -17,5 +17,5 @@ def grade_columns(column: pd.Series, path: Path) -> dict[str, pd.Series]:
     Raises:
         DamagedCopy: a grade is not 0 to 4.
     """
-    grade = coded(column, {value: value for value in GRADES["grade"]}, path)
+    grade = map_codes(column, {value: value for value in GRADES["grade"]}, path)
     return {"grade": grade, "referable": grade.map(_REFERABLE).astype("string")}

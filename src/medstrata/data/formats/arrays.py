@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from medstrata.data.formats.grey_levels import to_depth, window_values
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused, refuse_too_large
+from medstrata.data.formats.refusals import ImageError, refuse_too_large
 from medstrata.runtime.optional import import_optional
 
 CONTAINERS = (".npz", ".h5", ".hdf5")
@@ -51,7 +51,7 @@ def read_rows(
         The picture of each row.
 
     Raises:
-        Refused: there is no such array, or it does not hold images.
+        ImageError: there is no such array, or it does not hold images.
         MedstrataError: h5py is missing.
     """
     read = _npz_rows if container.suffix.lower() == ".npz" else _hdf5_rows
@@ -63,7 +63,7 @@ def array_length(container: Path, array: str) -> int:
     """N of an array.
 
     Raises:
-        Refused: there is no such array, or it does not hold images.
+        ImageError: there is no such array, or it does not hold images.
     """
     if container.suffix.lower() == ".npz":
         with zipfile.ZipFile(container) as archive, _member(archive, array) as stream:
@@ -85,7 +85,7 @@ def _picture(row: NDArray[Any], reading: ReadSettings) -> DecodedImage:
     elif pixels.ndim == 2:
         levels = window_values(pixels, reading.window, reading.bits, notes)
     else:
-        raise Refused(f"colour of type {row.dtype}; uint8 is read")
+        raise ImageError(f"colour of type {row.dtype}; uint8 is read")
     return DecodedImage(
         pixels=levels,
         width=width,
@@ -104,11 +104,11 @@ def _npz_rows(container: Path, array: str, rows: Sequence[int]) -> Iterator[NDAr
         place = 0
         for row in rows:
             if row >= shape[0]:
-                raise Refused(f"row {row} of {shape[0]}")
+                raise ImageError(f"row {row} of {shape[0]}")
             _skip(stream, (row - place) * size)
             data = stream.read(size)
             if len(data) < size:
-                raise Refused("truncated: the array ends early")
+                raise ImageError("truncated: the array ends early")
             yield np.frombuffer(data, dtype).reshape(shape[1:])
             place = row + 1
 
@@ -118,7 +118,7 @@ def _member(archive: zipfile.ZipFile, array: str) -> IO[bytes]:
         return archive.open(f"{array}.npy")
     except KeyError as error:
         names = ", ".join(sorted(name.removesuffix(".npy") for name in archive.namelist())[:8])
-        raise Refused(f"no array {array!r} in it; it has {names}") from error
+        raise ImageError(f"no array {array!r} in it; it has {names}") from error
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -128,7 +128,7 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         read = np.lib.format.read_array_header_2_0
     shape, by_column, dtype = read(stream)
     if by_column:
-        raise Refused("array in Fortran order; save it with numpy.ascontiguousarray")
+        raise ImageError("array in Fortran order; save it with numpy.ascontiguousarray")
     _check(shape, dtype)
     return shape, dtype
 
@@ -136,21 +136,21 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     images = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
     if not images or dtype.kind not in "uif" or min(shape) < 1:
-        raise Refused(f"array of shape {shape} and type {dtype} does not hold images")
+        raise ImageError(f"array of shape {shape} and type {dtype} does not hold images")
     refuse_too_large(shape[2], shape[1])
 
 
 def _refuse_empty_claim(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:
     """Refuse a header that promises more rows than any compression could keep in so few bytes."""
     if math.prod(shape) * dtype.itemsize > _DENSEST * size:
-        raise Refused(f"array of shape {shape} in no more than {size:,} bytes")
+        raise ImageError(f"array of shape {shape} in no more than {size:,} bytes")
 
 
 def _skip(stream: IO[bytes], size: int) -> None:
     while size > 0:
         skipped = len(stream.read(min(size, _BLOCK)))
         if not skipped:
-            raise Refused("truncated: the array ends early")
+            raise ImageError("truncated: the array ends early")
         size -= skipped
 
 
@@ -162,7 +162,7 @@ def _hdf5_rows(container: Path, array: str, rows: Sequence[int]) -> Iterator[NDA
         start, block = 0, data[:0]
         for row in rows:
             if row >= data.shape[0]:
-                raise Refused(f"row {row} of {data.shape[0]}")
+                raise ImageError(f"row {row} of {data.shape[0]}")
             if not start <= row < start + len(block):
                 start, block = row, data[row : row + count]
             yield np.asarray(block[row - start])
@@ -175,10 +175,10 @@ def _open_hdf5(container: Path) -> Any:
 def _dataset(file: Any, array: str) -> Any:
     data = file.get(array)
     if data is None or not hasattr(data, "shape"):
-        raise Refused(f"no array {array!r} in it; it has {', '.join(sorted(file)[:8])}")
+        raise ImageError(f"no array {array!r} in it; it has {', '.join(sorted(file)[:8])}")
     _check(tuple(data.shape), data.dtype)
     if data.file.filename != file.filename or data.external or data.is_virtual:
-        raise Refused(f"array {array!r} that lies in another file")
+        raise ImageError(f"array {array!r} that lies in another file")
     if math.prod(data.chunks or (0,)) * data.dtype.itemsize > _LARGEST_CHUNK:
-        raise Refused(f"array with chunks of more than {_LARGEST_CHUNK:,} bytes")
+        raise ImageError(f"array with chunks of more than {_LARGEST_CHUNK:,} bytes")
     return data

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.formats.read_settings import window_range
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 
 PERCENTILES = (0.5, 99.5)  # of an image without a window: what becomes black and white
 WIDEST_TABLE = 2**16  # values that are looked up rather than computed one by one
@@ -77,11 +77,11 @@ def window_values(
         Shape (H, W), uint8 or uint16.
 
     Raises:
-        Refused: values are not finite, or all the same.
+        ImageError: values are not finite, or all the same.
     """
     refuse_non_finite(pixels)
     if pixels.min() == pixels.max():
-        raise Refused(f"constant image, every pixel {pixels[0, 0]:g}")
+        raise ImageError(f"constant image, every pixel {pixels[0, 0]:g}")
 
     def choose(values: NDArray[np.float64], counts: NDArray[np.int64] | None) -> Transfer:
         low, high = own_range(window, values, counts)
@@ -109,13 +109,13 @@ def refuse_non_finite(pixels: NDArray[Any]) -> None:
     """Refuse numbers that cannot be scaled.
 
     Raises:
-        Refused: some are infinite, not numbers, or too large to take differences of.
+        ImageError: some are infinite, not numbers, or too large to take differences of.
     """
     if pixels.dtype.kind != "f":
         return
     span = float(pixels.max()) - float(pixels.min())  # not a number if any pixel is not
     if not np.isfinite(span):
-        raise Refused("non-finite pixels")
+        raise ImageError("non-finite pixels")
 
 
 def to_levels(

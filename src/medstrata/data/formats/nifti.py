@@ -16,7 +16,7 @@ from medstrata.data.formats.grey_levels import own_range, ramp, refuse_non_finit
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.pixel_spacing import square_pixels
 from medstrata.data.formats.read_settings import AXES, ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from medstrata.runtime.optional import import_optional
 
 MAX_VOXELS = 2**29  # 2,048 slices of 512 x 512
@@ -31,7 +31,7 @@ def count_slices(path: Path, axis: str) -> int:
     """Slices of a volume along an axis, from its header.
 
     Raises:
-        Refused: it is no volume of numbers, or a too large one.
+        ImageError: it is no volume of numbers, or a too large one.
         MedstrataError: nibabel is missing.
     """
     header, _ = _open(path)
@@ -56,7 +56,7 @@ def read_slices(
         A picture a slice.
 
     Raises:
-        Refused: it is no volume of numbers, too large, or holds non-finite numbers.
+        ImageError: it is no volume of numbers, too large, or holds non-finite numbers.
         MedstrataError: nibabel is missing.
     """
     header, data = _open(path)
@@ -88,7 +88,7 @@ def _slice(
     count = volume.shape[along]
     number = count // 2 if number is None else number
     if number >= count:
-        raise Refused(f"slice {number} of {count}")
+        raise ImageError(f"slice {number} of {count}")
     down, across = _DOWN_ALONG[reading.axis]
     plane = np.take(volume, number, axis=along).T[::-1, ::-1]  # from (across, down)
     levels = to_levels(plane, lambda stored: stored, lambda *_: ramp(*ends), reading.bits)
@@ -115,13 +115,13 @@ def _open(path: Path) -> tuple[Any, Any]:
     header = _read_header(path)
     shape = header.get_data_shape()
     if len(shape) not in (3, 4) or min(shape) < 1:
-        raise Refused(f"NIfTI of shape {'x'.join(map(str, shape))}; a volume has three axes")
+        raise ImageError(f"NIfTI of shape {'x'.join(map(str, shape))}; a volume has three axes")
     if math.prod(shape[:3]) > MAX_VOXELS:
-        raise Refused(f"NIfTI of {math.prod(shape[:3]):,} voxels, more than {MAX_VOXELS:,}")
+        raise ImageError(f"NIfTI of {math.prod(shape[:3]):,} voxels, more than {MAX_VOXELS:,}")
     if header.get_data_dtype().kind not in "uif":
-        raise Refused(f"NIfTI of type {header.get_data_dtype()}; numbers are read")
+        raise ImageError(f"NIfTI of type {header.get_data_dtype()}; numbers are read")
     if header.get_data_offset() > _FARTHEST:
-        raise Refused(f"NIfTI whose numbers begin after byte {header.get_data_offset():,}")
+        raise ImageError(f"NIfTI whose numbers begin after byte {header.get_data_offset():,}")
     return header, ArrayProxy(path, header, mmap=False)
 
 
@@ -132,7 +132,7 @@ def _read_header(path: Path) -> Any:
         data = stream.read(540)
     version2 = data[4:7] == b"n+2"
     if not version2 and data[344:347] != b"n+1":
-        raise Refused("no NIfTI of one file")
+        raise ImageError("no NIfTI of one file")
     return Nifti2Header(data[:540]) if version2 else Nifti1Header(data[:348])
 
 
@@ -145,7 +145,7 @@ def _voxels(data: Any) -> NDArray[Any]:
     except gzip.BadGzipFile:
         raise
     except (EOFError, OSError) as error:  # nibabel's words name the file
-        raise Refused("truncated NIfTI") from error
+        raise ImageError("truncated NIfTI") from error
 
 
 def _orientation(header: Any) -> NDArray[np.float64]:
@@ -154,7 +154,7 @@ def _orientation(header: Any) -> NDArray[np.float64]:
 
     orientation: NDArray[np.float64] = io_orientation(header.get_best_affine())
     if not np.isfinite(orientation).all():
-        raise Refused("NIfTI whose header does not say how it lies in the patient")
+        raise ImageError("NIfTI whose header does not say how it lies in the patient")
     return orientation
 
 

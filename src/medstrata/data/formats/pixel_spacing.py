@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.refusals import MAX_PIXELS, Refused
+from medstrata.data.formats.refusals import MAX_PIXELS, ImageError
 
 
 def square_pixels(
@@ -24,7 +24,7 @@ def square_pixels(
         notes: Gets a line if something was done.
 
     Raises:
-        Refused: the result would have more than `MAX_PIXELS` pixels.
+        ImageError: the result would have more than `MAX_PIXELS` pixels.
     """
     if not (np.isfinite(down) and np.isfinite(across) and down > 0 and across > 0):
         return pixels
@@ -33,7 +33,7 @@ def square_pixels(
         return pixels
     height, width = pixels.shape[:2]
     if height * width * max(ratio, across / down) > MAX_PIXELS:
-        raise Refused(f"pixels of {down:g} x {across:g} cannot be made square")
+        raise ImageError(f"pixels of {down:g} x {across:g} cannot be made square")
     height, width = round(height * max(1, ratio)), round(width * max(1, 1 / ratio))
     notes.append(f"pixels of {down:g} x {across:g} made square")
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))

@@ -22,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from medstrata.data.formats.grey_levels import to_bytes, to_depth, window_values
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused, refuse_too_large
+from medstrata.data.formats.refusals import ImageError, refuse_too_large
 
 # Pillow's own `open` would warn through a process-wide limit, so each decoder is called by name.
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -77,7 +77,7 @@ def read_photographs(
         Pixels of each, upright, and their record.
 
     Raises:
-        Refused: one has more than `MAX_PIXELS` pixels or holds non-finite numbers.
+        ImageError: one has more than `MAX_PIXELS` pixels or holds non-finite numbers.
         Exception: whatever Pillow raises on damaged bytes.
     """
     decoded = _open(data, name)
@@ -125,7 +125,7 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
     try:
         return _DECODERS[name](io.BytesIO(data))
     except SyntaxError as error:
-        raise Refused(f"{name} with a truncated or unsupported header") from error
+        raise ImageError(f"{name} with a truncated or unsupported header") from error
 
 
 def _decode_png(opened: ImageFile.ImageFile, data: bytes) -> Pillow.Image:
@@ -161,7 +161,7 @@ def _refuse_gaps(decoded: ImageFile.ImageFile) -> None:
         left, top, right, bottom = tile.extents or (0, 0, *decoded.size)
         held += (right - left) * (bottom - top)
     if held < decoded.width * decoded.height:
-        raise Refused("truncated TIFF: it has not all of its strips or tiles")
+        raise ImageError("truncated TIFF: it has not all of its strips or tiles")
 
 
 def _turn_upright(

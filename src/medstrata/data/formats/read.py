@@ -20,7 +20,7 @@ from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.nifti import count_slices, read_slices
 from medstrata.data.formats.raster import count_pages, read_photographs
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from medstrata.runtime.errors import MedstrataError, one_line
 
 # Bytes at a place, and the format that they tell.
@@ -54,7 +54,7 @@ def read_images(
     frames: Sequence[int | None],
     reading: ReadSettings,
     smallest_side: int | None = None,
-) -> Iterator[DecodedImage | Refused]:
+) -> Iterator[DecodedImage | ImageError]:
     """Read some images of a file, each with its own fate.
 
     Args:
@@ -74,9 +74,9 @@ def read_images(
     done = 0
     try:
         for image in _images(path, frames, reading, smallest_side):
-            yield image if _varies(image.pixels) else Refused(_constant(image.pixels))
+            yield image if _varies(image.pixels) else ImageError(_constant(image.pixels))
             done += 1
-    except Refused as refused:
+    except ImageError as refused:
         reason = str(refused)
     except MedstrataError:
         raise
@@ -87,7 +87,7 @@ def read_images(
     else:
         return
     for _ in frames[done:]:
-        yield Refused(reason)
+        yield ImageError(reason)
 
 
 def count_images(path: Path, axis: str) -> int:
@@ -150,12 +150,12 @@ def _finished(image: DecodedImage, name: str, checksum: str) -> DecodedImage:
 def _read_bytes(path: Path) -> bytes:
     try:
         if not path.is_file():  # reading a pipe would wait for ever
-            raise Refused("not a file" if path.exists() else "missing")
+            raise ImageError("not a file" if path.exists() else "missing")
         data = path.read_bytes()
     except OSError as error:
-        raise Refused(f"cannot be read: {error.strerror}") from error
+        raise ImageError(f"cannot be read: {error.strerror}") from error
     if not data:
-        raise Refused("zero bytes")
+        raise ImageError("zero bytes")
     return data
 
 
@@ -171,7 +171,7 @@ def _format(path: Path, data: bytes) -> str:
     if lower.endswith(_DICOM_NAMES):
         return "DICOM"  # old archives leave the preamble out
     unsupported = _find_signature(_UNSUPPORTED, data)
-    raise Refused(f"unsupported format {unsupported}" if unsupported else "not an image")
+    raise ImageError(f"unsupported format {unsupported}" if unsupported else "not an image")
 
 
 def _find_signature(signatures: Sequence[tuple[int, bytes, str]], data: bytes) -> str | None:

@@ -3,7 +3,7 @@
 MAX_PIXELS = 178_956_970  # where Pillow, too, takes an image for a decompression bomb
 
 
-class Refused(Exception):  # noqa: N818  (a finding about a file, not a failure)
+class ImageError(Exception):
     """A file or an image in it that gives no usable pixels.
 
     Its words are the reason, without the file's name and without anything that the file says of a
@@ -15,7 +15,7 @@ def refuse_too_large(width: int, height: int) -> None:
     """Refuse an image before its pixels take memory.
 
     Raises:
-        Refused: it has more than `MAX_PIXELS` pixels.
+        ImageError: it has more than `MAX_PIXELS` pixels.
     """
     if width * height > MAX_PIXELS:
-        raise Refused(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
+        raise ImageError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")

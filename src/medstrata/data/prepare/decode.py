@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read import read_images
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.prepare.settings import Fit
 from medstrata.data.sources import OUTSIDE
@@ -92,30 +92,30 @@ def read_inside(
     frames: Sequence[int],
     reading: ReadSettings,
     smallest_side: int | None,
-) -> Iterator[DecodedImage | Refused]:
+) -> Iterator[DecodedImage | ImageError]:
     """As `read_images`, of a file that must lie in a root, if any; frame -1 stands for the file."""
     try:
         inside = root is None or path.resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # as Python 3.11 and 3.12 say of links that lead in a circle
-        return repeat(Refused("link that leads nowhere"), len(frames))
+        return repeat(ImageError("link that leads nowhere"), len(frames))
     if not inside:
-        return repeat(Refused(OUTSIDE), len(frames))
+        return repeat(ImageError(OUTSIDE), len(frames))
     return read_images(
         path, [None if frame < 0 else frame for frame in frames], reading, smallest_side
     )
 
 
 def resize_images(
-    images: Iterable[DecodedImage | Refused], form: StoreFormat
-) -> Iterator[ResizedImage | Refused]:
+    images: Iterable[DecodedImage | ImageError], form: StoreFormat
+) -> Iterator[ResizedImage | ImageError]:
     """Bring images into their stored form; for each that has none, the reason."""
     for image in images:
-        if isinstance(image, Refused):
+        if isinstance(image, ImageError):
             yield image
             continue
         try:
             pixels, note = fit_square(image.pixels, form.size, form.channels, form.fit)
-        except Refused as refused:
+        except ImageError as refused:
             yield refused
         else:
             yield ResizedImage(pixels, image, note)

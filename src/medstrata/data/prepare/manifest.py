@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.data.audit.duplicates import Duplicates, bound_patients, find_duplicates
+from medstrata.data.audit.duplicates import Duplicates, find_duplicates, link_patients
 from medstrata.data.audit.fingerprints import DESCRIPTION
 from medstrata.data.prepare.annotations import Annotations
 from medstrata.data.prepare.decode import StoreFormat
@@ -28,7 +28,7 @@ from medstrata.data.store.shards import Shards
 from medstrata.data.store.store import FORMAT, SPLITS, LabelColumn
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import replacing, write_text
+from medstrata.runtime.files import atomic_file, write_text
 
 _RECORD = (
     *("width", "height", "source_channels", "format", "mode", "conversion", "checksum"),
@@ -87,7 +87,7 @@ def assemble(
         int(plan["seed"]),
     )
     mean, std = channel_statistics(parts[good], (manifest["split"] == "train").to_numpy(), form)
-    with replacing(out / "manifest.parquet") as temporary:
+    with atomic_file(out / "manifest.parquet") as temporary:
         manifest.to_parquet(temporary, index=False)
     header = {
         "format": FORMAT,
@@ -124,7 +124,7 @@ def _patient_key(out: Path, parts: pd.DataFrame) -> str | None:
 
 def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> NDArray[np.int64]:
     """What drawn splits keep together: patients, and those that share an image."""
-    bound, left_out = bound_patients(patient_ids, duplicates)
+    bound, left_out = link_patients(patient_ids, duplicates)
     joined = patient_ids.nunique() - len(np.unique(bound))
     if joined:
         say(f"patients that share an image are kept in one split: {joined} joined to another")
@@ -198,7 +198,7 @@ def _of_samples(names: pd.Series, sources: Sources) -> pd.Series:
 
 def _write_quarantine(out: Path, rows: list[tuple[str, str]]) -> None:
     table = pd.DataFrame(rows, columns=["source", "reason"], dtype="string")
-    with replacing(out / "quarantine.csv") as temporary:
+    with atomic_file(out / "quarantine.csv") as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 

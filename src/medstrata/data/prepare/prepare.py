@@ -25,7 +25,7 @@ from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import default_threads
-from medstrata.runtime.randomness import DRAWS
+from medstrata.runtime.randomness import DRAWS_VERSION
 
 _PREVIEWED = 256  # images of a preview
 _LARGEST = 256  # the default side is not above it unless patches are kept as they are
@@ -84,7 +84,7 @@ def prepare(
     try:
         _begin(out, plan)
         write_shards(inputs.sources, out, form, workers)
-        rule = replace(inputs.rule, may_tear=allow_leakage)
+        rule = replace(inputs.rule, may_divide_patients=allow_leakage)
         duplicates = assemble(
             out, inputs.sources, annotations, rule, form, plan, settings.max_quarantine
         )
@@ -111,7 +111,7 @@ def _plan(
         "channels": form.channels,
         "labels": inputs.digest,
         # Where seeds decide nothing, nothing is drawn anew.
-        "draws": DRAWS if inputs.rule.column is None else None,
+        "draws": DRAWS_VERSION if inputs.rule.column is None else None,
     }
     return dict(json.loads(json.dumps(plan)))  # as it is read again: with lists for tuples
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from medstrata.data.prepare.settings import Fit
 
 _LIT = 0.06  # of the full range: what is brighter than this belongs to the fundus
@@ -33,7 +33,7 @@ def fit_square(
         Shape (size, size, channels), and words on the conversion, empty if there was none to tell.
 
     Raises:
-        Refused: an image to be kept is larger than the square.
+        ImageError: an image to be kept is larger than the square.
     """
     notes = []
     if pixels.ndim == 3 and channels == 1:
@@ -43,7 +43,7 @@ def fit_square(
         pixels = _lit_part(pixels, notes)
     height, width = pixels.shape[:2]
     if fit == "keep" and max(height, width) > size:
-        raise Refused(f"{width} x {height} pixels, too large to be kept in {size} x {size}")
+        raise ImageError(f"{width} x {height} pixels, too large to be kept in {size} x {size}")
     if fit == "crop":
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2

@@ -21,12 +21,12 @@ from medstrata.data.audit.fingerprints import DESCRIPTION, describe
 from medstrata.data.formats.dicom.attributes import FACTS
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
 from medstrata.data.sources import Sources, evenly_spaced
 from medstrata.data.store.layout import shard_path
 from medstrata.runtime.console import progress_bar
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 from medstrata.runtime.patient_key import site_key
 
 PROBES = 64
@@ -36,10 +36,10 @@ _PROBED_SIDE = 256  # pixels; enough to tell grey from colour
 
 def probe_images(
     sources: Sources, reading: ReadSettings, workers: int
-) -> list[DecodedImage | Refused]:
+) -> list[DecodedImage | ImageError]:
     """Read up to `PROBES` evenly spaced samples."""
 
-    def probe(sample: int) -> DecodedImage | Refused:
+    def probe(sample: int) -> DecodedImage | ImageError:
         frames = [int(sources.frames[sample])]
         return next(read_inside(sources.root, sources.path(sample), frames, reading, _PROBED_SIDE))
 
@@ -106,7 +106,7 @@ def _decode(
         sources.root, sources.path(first), frames, form.reading, form.smallest_side
     )
     for target, square in zip(targets, resize_images(images, form), strict=True):
-        if isinstance(square, Refused):
+        if isinstance(square, ImageError):
             yield {"reason": str(square)}
             continue
         target[:], image, note = square
@@ -159,9 +159,9 @@ def _write_run(
     table["shard"] = number
     table["shard_row"] = np.cumsum(good) - 1
     if good.any():
-        with replacing(shard_path(store, number)) as temporary, temporary.open("wb") as stream:
+        with atomic_file(shard_path(store, number)) as temporary, temporary.open("wb") as stream:
             np.save(stream, pixels if good.all() else pixels[good])
-    with replacing(_part_path(store, number)) as temporary:
+    with atomic_file(_part_path(store, number)) as temporary:
         table.to_parquet(temporary, index=False)
 
 

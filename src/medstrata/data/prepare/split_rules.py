@@ -7,7 +7,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.data.splits import SPLIT_WORDS, assign_splits, check_fractions, torn_patients
+from medstrata.data.splits import (
+    SPLIT_WORDS,
+    assign_splits,
+    check_fractions,
+    patients_in_several_splits,
+)
 from medstrata.runtime.errors import MedstrataError, first_few
 
 # What to do about a drawn split that lacks something.
@@ -23,14 +28,14 @@ class SplitRule:
         column: The column, if one has them.
         splits: Split of each value of the column, lower case.
         rest: Split of the other values; None if there must be none.
-        may_tear: Whether a column may put a patient into two splits.
+        may_divide_patients: Whether a column may put a patient into two splits.
     """
 
     fractions: tuple[float, ...] = (0.7, 0.1, 0.2)
     column: str | None = None
     splits: dict[str, str] | None = None
     rest: str | None = None
-    may_tear: bool = False
+    may_divide_patients: bool = False
 
 
 def parse_rule(text: str | None) -> SplitRule:
@@ -108,7 +113,7 @@ def apply_rule(
     _check_values(rule.column, rule.splits, rule.rest, plain[listed])
     split = plain.map(rule.splits)
     split = split.where(split.notna(), rule.rest or "train")
-    torn = [] if rule.may_tear else torn_patients(patient_ids, split)
+    torn = [] if rule.may_divide_patients else patients_in_several_splits(patient_ids, split)
     if torn:
         raise MedstrataError(
             f"split column {rule.column!r} puts {len(torn)} patients in two splits "

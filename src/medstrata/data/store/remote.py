@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medstrata.runtime.errors import MedstrataError, one_line
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 from medstrata.runtime.optional import import_optional
 
 # With doubling pauses of at most 15 s this outlasts about a minute without a network.
@@ -90,7 +90,7 @@ class Remote:
                 f"{self.address}/{name} {what}: put the store there again with `medstrata push "
                 "STORE ADDRESS --overwrite`"
             )
-        with replacing(path) as temporary, temporary.open("wb") as stream:
+        with atomic_file(path) as temporary, temporary.open("wb") as stream:
             for start in range(0, size, _PART * _PARTS):
                 if abandon():
                     raise MedstrataError(f"{self.address}/{name} was not fetched: stopped")

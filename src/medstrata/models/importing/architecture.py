@@ -36,7 +36,7 @@ _CONVNEXT: Mapping[tuple[tuple[int, ...], int], str] = {
 }
 
 
-def looks_like(state: Mapping[str, Tensor]) -> str | None:
+def guess_architecture(state: Mapping[str, Tensor]) -> str | None:
     """Name the architecture, for a message; None where it is not recognised."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if any(len(shape) == 5 for shape in shapes.values()):

@@ -20,7 +20,7 @@ class InputConfig(NamedTuple):
     image_size: int | None  # pixels
 
 
-def described_input(weights: Path, backbone: str) -> InputConfig | None:
+def read_input_config(weights: Path, backbone: str) -> InputConfig | None:
     """Read config.json beside a weights file, as timm, its hub and medstrata write it.
 
     Args:

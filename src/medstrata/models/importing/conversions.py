@@ -45,7 +45,7 @@ def architecture_of(model: Any) -> str:
     return str((getattr(model, "pretrained_cfg", None) or {}).get("architecture", ""))
 
 
-def converted(state: State, model: Any) -> tuple[State, list[str]]:
+def convert_state_dict(state: State, model: Any) -> tuple[State, list[str]]:
     """A state that differs from the model's in form alone, in the model's form.
 
     Args:

@@ -90,7 +90,7 @@ def find_encoder(
     )
 
 
-def own_encoder(path: Path) -> EncoderInFile:
+def read_own_encoder(path: Path) -> EncoderInFile:
     """The encoder in a file that this program wrote, whose names are timm's by construction.
 
     Nothing is recognised by its names: EfficientNet's blocks are named as DINOv2's chunks are.

@@ -5,8 +5,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from medstrata.models.importing.architecture import looks_like
-from medstrata.models.importing.conversions import architecture_of, converted, first_convolution
+from medstrata.models.importing.architecture import guess_architecture
+from medstrata.models.importing.conversions import (
+    architecture_of,
+    convert_state_dict,
+    first_convolution,
+)
 from medstrata.models.importing.find_encoder import EncoderInFile, is_head
 from medstrata.runtime.errors import MedstrataError
 
@@ -40,7 +44,7 @@ def match(model: Any, found: EncoderInFile) -> Match:
     # Names that are all there mean themselves, though another program has such ones as well:
     # EfficientNet's blocks are named as DINOv2's chunks are.
     given = found.as_named if expected.keys() <= found.as_named.keys() else found.state
-    state, notes = converted(given, model)
+    state, notes = convert_state_dict(given, model)
     missing = [name for name in expected if name not in state]
     extra = [name for name in state if name not in expected]
     unknown = sorted(name for name in extra if not is_head(name))
@@ -92,7 +96,7 @@ def _misfit(
         f"{found.path} does not fit {name} ({found.described}): missing {_count(missing)}, "
         f"of other shape {_count(shapes)}, unknown {_count(unknown)}; "
     )
-    like = looks_like(state)
+    like = guess_architecture(state)
     if like == "a 3D network":
         return words + "it looks like a 3D network, and backbones here are 2D"
     if like and like != f"a {name}":

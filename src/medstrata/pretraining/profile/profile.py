@@ -30,7 +30,7 @@ from medstrata.pretraining.profile.roofline import measure_roofline
 from medstrata.pretraining.profile.trace import PYTHON, as_shares, trace_steps
 from medstrata.runs.environment import environment
 from medstrata.runtime.console import say, show, warn
-from medstrata.runtime.devices import computed_in
+from medstrata.runtime.devices import compute_precision
 from medstrata.runtime.errors import Stopped
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import busy_seconds, usable_cores
@@ -150,7 +150,7 @@ class _Observer:
             batch_size=training.settings.batch_size // training.accelerator.num_processes,
             step_seconds=wall / self._cycles,
             shares=self._shares(waited / wall, in_step / wall, wall / self._cycles),
-            precision=computed_in(training.accelerator),
+            precision=compute_precision(training.accelerator),
             flop=self._flop,
             ceiling=roofline,
             loader_rate=rates and rates[0],

@@ -177,7 +177,7 @@ def ranked(column: Mapping[str, Summary], metric: str) -> list[str]:
     return sorted(column, key=lambda arm: better * column[arm].value)
 
 
-def best(column: Mapping[str, Summary], metric: str) -> set[str]:
+def best_arms(column: Mapping[str, Summary], metric: str) -> set[str]:
     """The arms with the best mean; several only when they are equal as printed."""
     if len(column) < 2:
         return set()
@@ -213,7 +213,7 @@ def comparisons(runs: Sequence[RunT]) -> tuple[tuple[Comparison[RunT], ...], lis
     return tuple(compared), notes
 
 
-def by_place(compared: Iterable[Comparison[RunT]]) -> list[list[Comparison[RunT]]]:
+def group_by_task(compared: Iterable[Comparison[RunT]]) -> list[list[Comparison[RunT]]]:
     """The comparisons of each task on each store: one for each protocol."""
     return [list(same) for _, same in groupby(compared, key=lambda one: one.place)]
 

@@ -8,7 +8,7 @@ over patients nor the scores of their runs touch, three or more of each.
 
 from collections.abc import Mapping, Sequence
 
-from medstrata.report.compare.comparison import Comparison, best, ranked
+from medstrata.report.compare.comparison import Comparison, best_arms, ranked
 from medstrata.report.compare.differences import Contrast, ContrastFamily
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import (
@@ -43,10 +43,10 @@ def _finding(column: Mapping[str, Summary], metric: str, paired: str) -> str:
         return f"Only {arm} {score_text(only.value)}: nothing to compare with."
     alone = [arm for arm in ranked(column, metric) if len(column[arm].runs) == 1]
     runs = f" One run only: {listed(alone) if len(alone) < len(column) else 'every arm'}."
-    return f"{places_taken(column, metric, paired)}{runs if alone else ''}"
+    return f"{ranking_sentence(column, metric, paired)}{runs if alone else ''}"
 
 
-def places_taken(column: Mapping[str, Summary], metric: str, paired: str = "") -> str:
+def ranking_sentence(column: Mapping[str, Summary], metric: str, paired: str = "") -> str:
     """Which of several arms comes first, and whether that is more than chance.
 
     Args:
@@ -56,13 +56,13 @@ def places_taken(column: Mapping[str, Summary], metric: str, paired: str = "") -
     """
     order = ranked(column, metric)
     first, second = (f"{arm} {score_text(column[arm].value)}" for arm in order[:2])
-    leaders = best(column, metric)
+    leaders = best_arms(column, metric)
     if len(leaders) > 1:
         tied = [arm for arm in order if arm in leaders]
         text = f"{listed(tied)} share the first place at {score_text(column[order[0]].value)}."
     else:
         text = f"{first} comes first, {second} next."
-    return f"{text} {paired or standing(column, order)}"
+    return f"{text} {paired or overlap_sentence(column, order)}"
 
 
 def _against(families: Sequence[ContrastFamily], fraction: float) -> str:
@@ -84,7 +84,9 @@ def _against(families: Sequence[ContrastFamily], fraction: float) -> str:
     return " ".join(against)
 
 
-def leader(families: Sequence[ContrastFamily], fraction: float, leaders: Sequence[str]) -> str:
+def leader_sentence(
+    families: Sequence[ContrastFamily], fraction: float, leaders: Sequence[str]
+) -> str:
     """How the leading arm stands to the baselines; how all do where several or a baseline lead."""
     contrasts = {
         _named(family): one
@@ -132,14 +134,14 @@ def _is(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def standing(column: Mapping[str, Summary], order: Sequence[str]) -> str:
+def overlap_sentence(column: Mapping[str, Summary], order: Sequence[str]) -> str:
     """How far the first arm lies clear of the others."""
     first, others = order[0], list(order[1:])
     if any(summary.interval is None for summary in column.values()):
         return "An interval is missing for at least one arm, so nothing is said about chance."
     if any(len(summary.runs) < _RUNS_NEEDED for summary in column.values()):
         return "Fewer than three runs of at least one arm: no verdict."
-    overlapping = meeting(column, order)
+    overlapping = overlapping_arms(column, order)
     clear = [arm for arm in others if arm not in overlapping]
     owner = f"The interval of {first}"
     if not overlapping:
@@ -152,7 +154,7 @@ def standing(column: Mapping[str, Summary], order: Sequence[str]) -> str:
     )
 
 
-def meeting(column: Mapping[str, Summary], order: Sequence[str]) -> list[str]:
+def overlapping_arms(column: Mapping[str, Summary], order: Sequence[str]) -> list[str]:
     """The arms whose reach meets that of the first."""
     low, high = column[order[0]].reach
     return [

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from medstrata.report.compare.comparison import Comparison, RunT, by_place
+from medstrata.report.compare.comparison import Comparison, RunT, group_by_task
 from medstrata.report.compare.differences import BASELINES, ContrastFamily, identity
 from medstrata.report.compare.stages import stage_order
 from medstrata.report.read.facts import EvaluationRun, ReportNote
@@ -29,7 +29,7 @@ def score_gaps(
         if run.label not in everywhere:
             why = "pre-trained, but no fine-tuning run of this arm was given: it has no score"
             yield ReportNote(what=run.files.name, why=why)
-    for same in by_place(comparisons):
+    for same in group_by_task(comparisons):
         where, metric = same[0].where, same[0].metric
         arms = {arm: None for comparison in same for arm in comparison.arms}
         absent = sorted(everywhere - arms.keys())
@@ -126,7 +126,7 @@ def prediction_gaps(
 
 def _unread_predictions(comparisons: Iterable[Comparison[RunT]]) -> Iterator[ReportNote]:
     """The runs whose predictions were left out; all read-outs of a place name the same."""
-    for same in by_place(comparisons):
+    for same in group_by_task(comparisons):
         for predictions in list(same[0].read_outs.values())[:1]:
             yield from predictions.notes
 

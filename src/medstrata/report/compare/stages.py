@@ -45,7 +45,7 @@ def stage_marks(stages: Sequence[str]) -> dict[str, str]:
     return {stage: POOLED if stage == POOLED else str(i) for i, stage in enumerate(stages, 1)}
 
 
-def of_seeds(
+def values_by_arm_and_stage(
     at: Mapping[str, Sequence[RunT]], known: Callable[[RunT], Mapping[str, Value]]
 ) -> dict[tuple[str, str], list[Value]]:
     """(arm, stage) -> what each seed knows of it; nothing where no seed does.

@@ -93,10 +93,10 @@ class Predictions:
         """The 95 % interval over patients of the mean score of runs; None where undefined."""
         if not self.cover(runs) or not self.knows(metric):
             return None
-        return ends(mean_of_models(self.scores(metric, runs))[1:])
+        return resampling_interval(mean_of_models(self.scores(metric, runs))[1:])
 
 
-def ends(resampled: Floats) -> tuple[float, float] | None:
+def resampling_interval(resampled: Floats) -> tuple[float, float] | None:
     """The 95 % interval of resampled values, (R,); None where no resample has one."""
     try:
         low, high, _ = percentile_ends(resampled, LEVEL)

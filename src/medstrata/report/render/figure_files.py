@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from medstrata.report.render.figures import INK, MUTED, RULE, Plot, Style
-from medstrata.runtime.files import replacing
+from medstrata.runtime.files import atomic_file
 
-_ON_PAPER = {INK: "#000000", MUTED: "#444444", RULE: "#d0d0d0"}
+_PRINT_COLOURS = {INK: "#000000", MUTED: "#444444", RULE: "#d0d0d0"}
 _PROPERTIES = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
 _DOTS_PER_INCH = 300
 _GAP = 0.06  # inches between the drawing, its key and its title
@@ -35,11 +35,11 @@ def write_figure(folder: Path, name: str, plot: Plot, styles: Mapping[str, Style
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         extent = _add_words(plot.figure, plot.words.title, styles)
-        put_on_paper(plot.figure)
-        with replacing(folder / f"{name}.pdf") as path:
+        set_print_colours(plot.figure)
+        with atomic_file(folder / f"{name}.pdf") as path:
             nothing = {"Creator": None, "Producer": None, "CreationDate": None}
             plot.figure.savefig(path, format="pdf", bbox_inches=extent, metadata=nothing)
-        with replacing(folder / f"{name}.png") as path:
+        with atomic_file(folder / f"{name}.png") as path:
             plot.figure.savefig(
                 path,
                 format="png",
@@ -91,22 +91,22 @@ def add_key(figure: Figure, drawn: Mapping[str, Style], **place: Any) -> Legend:
     return key
 
 
-def put_on_paper(figure: Figure) -> None:
+def set_print_colours(figure: Figure) -> None:
     """Give a figure a white ground, and colours where the page would decide them."""
     for artist in figure.findobj():
         for name in _PROPERTIES:
             read = getattr(artist, f"get_{name}", None)
-            colours = _on_paper(read()) if read else None
+            colours = _print_colour(read()) if read else None
             if colours is not None:
                 getattr(artist, f"set_{name}")(colours)
     figure.patch.set(visible=True, facecolor="white")
 
 
-def _on_paper(colour: Any) -> Any:
+def _print_colour(colour: Any) -> Any:
     """One colour or several without stand-ins, opacities kept; None where there are none."""
     rows = to_rgba_array(colour)
     changed = False
-    for stand_in, real in _ON_PAPER.items():
+    for stand_in, real in _PRINT_COLOURS.items():
         is_stand_in = (rows[:, :3] == to_rgb(stand_in)).all(axis=1)
         rows[is_stand_in, :3] = to_rgb(real)
         changed |= bool(is_stand_in.any())

@@ -184,7 +184,7 @@ def curve_figure(
                 axes.set_xlim(min(places) - 0.5, max(places) + 0.5)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
-        rule(axes)
+        add_horizontal_grid(axes)
         return plot(figure, words)
 
 
@@ -215,7 +215,7 @@ def plot(figure: Figure, words: PlotWords) -> Plot:
     return Plot(words=words, svg=svg, figure=figure)
 
 
-def rule(axes: Axes) -> None:
+def add_horizontal_grid(axes: Axes) -> None:
     """Faint horizontal lines behind the marks."""
     axes.grid(axis="y", color=RULE, lw=0.7)
     axes.set_axisbelow(True)

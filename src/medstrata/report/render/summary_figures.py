@@ -14,11 +14,11 @@ from medstrata.report.render.figures import (
     Plot,
     PlotWords,
     Style,
+    add_horizontal_grid,
     draw_curve,
     draw_line,
     page_style,
     plot,
-    rule,
     set_ticks,
 )
 from medstrata.report.render.formatting import percent
@@ -81,7 +81,7 @@ def draw_fractions(
     marks = FixedFormatter([percent(one) for one in fractions])
     set_ticks(axes.xaxis, FixedLocator(fractions), marks)
     axes.set_xlabel("labelled share of the training images (log scale)")
-    rule(axes)
+    add_horizontal_grid(axes)
 
 
 def stage_figure(
@@ -123,7 +123,7 @@ def stage_figure(
         else:
             axes.set_yscale("log")
             set_ticks(axes.yaxis, LogLocator(base=10, subs=(1, 2, 5), numticks=12))
-        rule(axes)
+        add_horizontal_grid(axes)
         return plot(figure, words)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from medstrata.report.compare.comparison import Comparison
-from medstrata.report.compare.stages import of_seeds
+from medstrata.report.compare.stages import values_by_arm_and_stage
 from medstrata.report.read.results import Atlas, Spectrum
 from medstrata.report.render.formatting import span
 from medstrata.report.render.run_summary import mean_summary
@@ -32,7 +32,7 @@ def spectrum_curves(comparison: Comparison[Atlas], key: str) -> Curves:
 
 
 def _spectra(comparison: Comparison[Atlas]) -> dict[tuple[str, str], list[Spectrum]]:
-    return of_seeds(comparison.at(1.0), lambda run: run.spectrum)
+    return values_by_arm_and_stage(comparison.at(1.0), lambda run: run.spectrum)
 
 
 def spectrum_table(comparison: Comparison[Atlas], stages: Sequence[str], name: str) -> Table:
@@ -71,7 +71,7 @@ def agreement_table(comparison: Comparison[Atlas], name: str) -> Table:
         for share, title in _SHARES.items()
         for key, head in ((share, title), (f"{share}_chance", "By chance"))
     }
-    shares = of_seeds(comparison.at(1.0), lambda run: run.neighbours.agreement)
+    shares = values_by_arm_and_stage(comparison.at(1.0), lambda run: run.neighbours.agreement)
     k = span(run.neighbours.k for run in comparison.every)
     return arm_table(
         name,

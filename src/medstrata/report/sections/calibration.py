@@ -15,7 +15,7 @@ from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.kinds import TaskKind
 from medstrata.metrics.resampling import Floats
 from medstrata.metrics.scores import CALIBRATION_BINS
-from medstrata.report.compare.comparison import Comparison, best
+from medstrata.report.compare.comparison import Comparison, best_arms
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.figures import (
     MUTED,
@@ -135,7 +135,7 @@ def _parts(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> Ite
             {
                 (arm, key): summary_cell(one, *one.interval_notes, best=arm in leaders)
                 for key, column in scored.items()
-                for leaders in [best(column, key[0])]
+                for leaders in [best_arms(column, key[0])]
                 for arm, one in column.items()
             },
             note=f"Mean over seeds with its {percent(LEVEL)} interval over patients.",

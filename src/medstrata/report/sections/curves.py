@@ -97,13 +97,13 @@ def _neighbours(curves: Sequence[Curve], styles: Mapping[str, Style]) -> Iterato
         if read(record, "knn", "value") is not None
     )
     for i, question in enumerate(questions, 1):
-        readings = [
+        asked = [
             (arm, [one if _question(one) == question else {**one, "knn": None} for one in records])
             for arm, records in curves
         ]
         task, metric = question
         title = f"k-NN {metric_name(metric)}, {task}"
-        yield _chart(readings, styles, title, f"pretraining-knn-{i}", "knn", "value")
+        yield _chart(asked, styles, title, f"pretraining-knn-{i}", "knn", "value")
 
 
 def _question(record: Record) -> tuple[str, str]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.metric import LOWER_IS_BETTER
-from medstrata.report.compare.comparison import Comparison, best, by_place, ranked
-from medstrata.report.compare.conclusions import PLAIN, leader, standing
+from medstrata.report.compare.comparison import Comparison, best_arms, group_by_task, ranked
+from medstrata.report.compare.conclusions import PLAIN, leader_sentence, overlap_sentence
 from medstrata.report.compare.differences import ContrastFamily
 from medstrata.report.read.results import Finetune, Pretrain, labels_used
 from medstrata.report.read.runs import Collection
@@ -29,7 +29,7 @@ def headline(
         comparisons: The comparisons.
         paired: Name of a comparison -> its paired differences.
     """
-    several = len(by_place(comparisons)) > 1
+    several = len(group_by_task(comparisons)) > 1
     for comparison in comparisons:
         for fraction in comparison.fractions:
             if len(comparison.column(fraction, comparison.metric)) > 1:
@@ -114,7 +114,7 @@ def _headline(
         of_median = " for the median run" if several and not top.of_mean else ""
         interval = interval_text(top.interval)
         extras.append(f"{percent(LEVEL)} interval over patients{of_median} {interval}")
-    leaders = [arm for arm in order if arm in best(column, metric)]
+    leaders = [arm for arm in order if arm in best_arms(column, metric)]
     end = "lowest" if metric in LOWER_IS_BETTER else "highest"
     around = f" ({'; '.join(extras)})" if extras else ""
     return (
@@ -122,7 +122,7 @@ def _headline(
         f"{protocol_clause(comparison.protocol)}, {listed(leaders)} "
         f"{'has' if len(leaders) == 1 else 'have'} the {end} {metric_name(metric)} of "
         f"{counted(len(column), 'arm')}: {score_text(top.value)}{around}. "
-        f"{leader(families, fraction, leaders) or standing(column, order)}"
+        f"{leader_sentence(families, fraction, leaders) or overlap_sentence(column, order)}"
     )
 
 

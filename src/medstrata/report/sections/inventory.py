@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from medstrata.report.compare.comparison import Comparison, by_place
+from medstrata.report.compare.comparison import Comparison, group_by_task
 from medstrata.report.read.facts import RunFiles
 from medstrata.report.read.results import Finetune, Pretrain, Subset
 from medstrata.report.render.formatting import (
@@ -31,7 +31,7 @@ from medstrata.report.sections.section import Section
 
 def data_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
     """The data and tasks of every comparison, and the labelled images the arms were given."""
-    places = by_place(comparisons)
+    places = group_by_task(comparisons)
     parts: list[Part] = [_data_table(places)]
     for same in places:
         store, task, test = same[0].store, same[0].task, same[0].first.test
@@ -147,12 +147,12 @@ def pretrain_table(runs: Sequence[Pretrain]) -> Table:
 
 
 def _pretrain_row(run: Pretrain) -> dict[str, TableCell]:
-    readings = [one["knn"] for one in run.files.epochs if read(one, "knn", "value") is not None]
+    scores = [one["knn"] for one in run.files.epochs if read(one, "knn", "value") is not None]
     last = TableCell(text="–")
-    if readings:
-        last_reading = readings[-1]
-        judged = f"{metric_name(str(last_reading.get('metric')))}, {last_reading.get('task')}"
-        last = number_cell(float(last_reading["value"]), judged)
+    if scores:
+        last_score = scores[-1]
+        judged = f"{metric_name(str(last_score.get('metric')))}, {last_score.get('task')}"
+        last = number_cell(float(last_score["value"]), judged)
     size = f"{run.backbone}, {run.parameters / 1e6:.1f} million weights"
     return {
         "Arm": arm_cell(run.label),

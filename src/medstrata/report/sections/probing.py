@@ -8,7 +8,7 @@ from markupsafe import Markup
 from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison
-from medstrata.report.compare.conclusions import places_taken
+from medstrata.report.compare.conclusions import ranking_sentence
 from medstrata.report.compare.stages import POOLED, shown_stages, stage_marks, stages_named
 from medstrata.report.read.results import READ_OUTS, Probe
 from medstrata.report.render.figures import Plot, PlotWords, Style
@@ -168,7 +168,7 @@ def _sentences(scores: Scores, comparison: Comparison[Probe]) -> Iterator[tuple[
     """What the linear read-out shows, stage by stage, and where each arm is level with its end."""
     for stage, column in scores.items():
         if len(column) > 1:
-            yield stage, places_taken(column, comparison.metric)
+            yield stage, ranking_sentence(column, comparison.metric)
     arrivals: dict[str, list[str]] = {}
     for arm in comparison.arms:
         first = _arrival(scores, arm, comparison.metric)

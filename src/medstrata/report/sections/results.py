@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.metric import LOWER_IS_BETTER
-from medstrata.report.compare.comparison import Comparison, arm_order, best, by_place
+from medstrata.report.compare.comparison import Comparison, arm_order, best_arms, group_by_task
 from medstrata.report.compare.conclusions import conclusions
 from medstrata.report.compare.differences import ContrastFamily
 from medstrata.report.read.results import Finetune, labels_used
@@ -92,7 +92,7 @@ def results_section(
         "whether or not it lies clear of the others."
     ).format(reading.format(level=percent(LEVEL)))
     parts: list[Part] = []
-    for same in by_place(comparisons):
+    for same in group_by_task(comparisons):
         parts += [Heading(same[0].where), *_figures(same, styles, several)]
         for comparison in same:
             parts += _results(comparison, styles)
@@ -175,7 +175,7 @@ def summary_cells(
     column: Mapping[str, Summary], metric: str, *, narrow: bool = False
 ) -> dict[str, TableCell]:
     """A column of scores, each with its interval, what must be known of it, and its runs."""
-    leaders = best(column, metric)
+    leaders = best_arms(column, metric)
     return {
         arm: summary_cell(
             one, *one.interval_notes, *one.runs_notes(narrow=narrow), best=arm in leaders

@@ -23,14 +23,14 @@ from medstrata.report.render.summary_figures import (
 from medstrata.report.render.tables import unique_names
 from medstrata.report.sections.reuse_tables import (
     MEASURES,
-    Readings,
     Runs,
+    Similarities,
     mean_of_known,
     measures_table,
     over_seeds,
-    readings,
     reuse_findings,
     reuse_table,
+    similarities,
 )
 from medstrata.report.sections.section import Section
 
@@ -66,7 +66,7 @@ def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterat
     measured = [_known(run) for run in comparison.every]
     stages = shown_stages(measured)
     drawn = {
-        (fraction, measure): _curves(readings(comparison.at(fraction), measure))
+        (fraction, measure): _curves(similarities(comparison.at(fraction), measure))
         for fraction in comparison.fractions
         for measure in _DRAWN
     }
@@ -88,7 +88,7 @@ def _parts(comparison: Comparison[Reuse], styles: Mapping[str, Style]) -> Iterat
         yield from (Text(sentence) for sentence in reuse_findings(at, stages))
         yield Pictures(
             plots=[
-                _picture(readings(at, measure), measure, stages, styles, limits, name)
+                _picture(similarities(at, measure), measure, stages, styles, limits, name)
                 for measure in _DRAWN
                 if drawn[fraction, measure]
             ],
@@ -117,11 +117,11 @@ def _facts(runs: Sequence[Reuse]) -> str:
     return f"{span(run.images for run in runs)} images; {count} random subsets of {size}"
 
 
-def _curves(read: Readings) -> Curves:
+def _curves(read: Similarities) -> Curves:
     return {cell: over_seeds(seeds) for cell, seeds in read.items()}
 
 
-def _ground(read: Readings, stages: Sequence[str]) -> ReferenceBand:
+def _ground(read: Similarities, stages: Sequence[str]) -> ReferenceBand:
     """Chance from the lowest mean to the highest end of any arm, and the mean untrained network."""
     columns = [[one for cell, of in read.items() if cell[1] == at for one in of] for at in stages]
     chances = [[one.chance for one in column if one.chance] for column in columns]
@@ -135,7 +135,7 @@ def _ground(read: Readings, stages: Sequence[str]) -> ReferenceBand:
 
 
 def _picture(
-    read: Readings,
+    read: Similarities,
     measure: str,
     stages: Sequence[str],
     styles: Mapping[str, Style],

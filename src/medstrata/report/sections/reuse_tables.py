@@ -1,10 +1,10 @@
-"""Feature reuse in numbers: readings over seeds, tables of them, and what they bear out."""
+"""Feature reuse in numbers: similarities over seeds, tables of them, and what they bear out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from medstrata.report.compare.comparison import Comparison
-from medstrata.report.compare.conclusions import meeting
-from medstrata.report.compare.stages import POOLED, of_seeds
+from medstrata.report.compare.conclusions import overlapping_arms
+from medstrata.report.compare.stages import POOLED, values_by_arm_and_stage
 from medstrata.report.read.results import Reuse, Similarity
 from medstrata.report.render.formatting import listed, percent, score_text
 from medstrata.report.render.run_summary import Summary, mean_summary
@@ -33,13 +33,13 @@ _WARNING = (
 
 # The runs of each arm at one fraction.
 Runs = Mapping[str, Sequence[Reuse]]
-# (Arm, stage) -> one reading a seed.
-Readings = Mapping[tuple[str, str], Sequence[Similarity]]
+# (Arm, stage) -> one similarity a seed.
+Similarities = Mapping[tuple[str, str], Sequence[Similarity]]
 
 
-def readings(at: Runs, measure: str) -> Readings:
+def similarities(at: Runs, measure: str) -> Similarities:
     """What one measure reads for each arm and stage."""
-    return of_seeds(at, lambda run: run.cka.get(measure, {}))
+    return values_by_arm_and_stage(at, lambda run: run.cka.get(measure, {}))
 
 
 def mean_of_known(values: Iterable[float | None]) -> float | None:
@@ -58,7 +58,7 @@ def reuse_table(
     comparison: Comparison[Reuse], fraction: float, stages: Sequence[str], name: str
 ) -> Table:
     """The main measure: an arm a row, a stage a column."""
-    read = readings(comparison.at(fraction), MAIN)
+    read = similarities(comparison.at(fraction), MAIN)
     return arm_table(
         name,
         f"{MEASURES[MAIN]}, before and after fine-tuning with {percent(fraction)} of the labels: "
@@ -85,7 +85,7 @@ def measures_table(
     rows = [
         (arm_cell(arm), TableCell(stage), TableCell(title), *map(number_cell, _measured(seeds)))
         for measure, title in MEASURES.items()
-        for read in [readings(at, measure)]
+        for read in [similarities(at, measure)]
         for arm in at
         for stage in stages
         if (seeds := read.get((arm, stage)))
@@ -99,7 +99,7 @@ def measures_table(
         "Untrained",
     )
     nothing = (TableCell("–"),) * (len(heads) - 1)
-    legacy_values = of_seeds(at, lambda run: run.legacy)
+    legacy_values = values_by_arm_and_stage(at, lambda run: run.legacy)
     legacy = [
         (
             arm_cell(arm),
@@ -144,11 +144,11 @@ def reuse_findings(at: Runs, stages: Sequence[str]) -> Iterator[str]:
         most, least = (f"({score_text(kept[arm].value)})" for arm in (order[0], order[-1]))
         yield (
             f"Averaged over the stages, {order[0]} keeps most {most}, {order[-1]} least {least}. "
-            f"{_apart(kept, meeting(kept, order))}"
+            f"{_apart(kept, overlapping_arms(kept, order))}"
         )
     similarity_and_chance = {
         f"{arm} at {stage}": (over_seeds(seeds).value, max(highs))
-        for (arm, stage), seeds in readings(at, MAIN).items()
+        for (arm, stage), seeds in similarities(at, MAIN).items()
         if (highs := [one.chance[1] for one in seeds if one.chance])
     }
     lost = [name for name, (value, chance) in similarity_and_chance.items() if value <= chance]

@@ -10,7 +10,7 @@ import SimpleITK
 
 from medstrata.data.formats.dicom.read import _check, _parse, _stored_values, read_frames
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
 # GDCM, and so SimpleITK, swaps the bytes of RLE colour of more than 8 bits.
@@ -39,7 +39,7 @@ def parsed(name: str) -> pydicom.Dataset:
 def is_image(path: Path) -> bool:
     try:
         _check(parsed(path.name))
-    except Refused:
+    except ImageError:
         return False
     return True
 
@@ -71,7 +71,7 @@ def test_values_are_those_of_simpleitk(name):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_image_or_damaged_is_refused(name):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ImageError) as caught:
         list(read_frames((FOLDER / name).read_bytes(), [None], ReadSettings()))
     assert REFUSED[name] in str(caught.value)
 

@@ -8,7 +8,7 @@ from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
 from medstrata.data.formats.dicom.read import count_frames, read_frames
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 from support import dicom_files
 from support.dicom_files import NUMBERS, item, make, read, refusal, reread, scaled, written
 
@@ -184,7 +184,7 @@ def test_missing_pixels(name):
 def test_private_compression_is_not_quoted():
     dataset = make(NUMBERS)
     data = written(dataset).replace(b"1.2.840.10008.1.2.1\0", b"1.2.826.1234567890.1")
-    with pytest.raises(Refused, match=r"^(no codec for private compression|damaged DICOM .*)$"):
+    with pytest.raises(ImageError, match=r"^(no codec for private compression|damaged DICOM .*)$"):
         list(read_frames(data, [None], ReadSettings()))
 
 
@@ -203,5 +203,5 @@ def test_deflated_bomb(monkeypatch):
 def test_truncation_anywhere_is_refused():
     whole = written(make(NUMBERS))
     for length in range(132, len(whole) - 1, 97):
-        with pytest.raises(Refused, match=re.compile("truncated|damaged|without pixels")):
+        with pytest.raises(ImageError, match=re.compile("truncated|damaged|without pixels")):
             list(read_frames(whole[:length], [None], ReadSettings()))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.refusals import MAX_PIXELS, Refused
+from medstrata.data.formats.refusals import MAX_PIXELS, ImageError
 from medstrata.runtime.optional import import_optional
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def decompress(dataset: "Dataset", frame: int) -> NDArray[Any]:
         nothing.
 
     Raises:
-        Refused: the frame is of another size than the file says.
+        ImageError: the frame is of another size than the file says.
         MedstrataError: imagecodecs is missing.
         Exception: whatever a codec raises on damaged bytes.
     """
@@ -57,7 +57,7 @@ def decompress(dataset: "Dataset", frame: int) -> NDArray[Any]:
         pixels = imagecodecs.jpeg2k_decode(data)
     elif syntax in _JPEG_LS:
         if _END_OF_IMAGE not in data[-4:]:  # for which CharLS 2.4 searches for seconds
-            raise Refused("truncated DICOM: a JPEG-LS frame without its end")
+            raise ImageError("truncated DICOM: a JPEG-LS frame without its end")
         pixels = imagecodecs.jpegls_decode(data)
     elif int(dataset.SamplesPerPixel) == 1 or _marker(data)[0] in _LOSSLESS:
         pixels = imagecodecs.jpeg8_decode(data)
@@ -67,7 +67,7 @@ def decompress(dataset: "Dataset", frame: int) -> NDArray[Any]:
         )
         ybr = False
     if pixels.shape[:2] != (dataset.Rows, dataset.Columns):
-        raise Refused("damaged DICOM: its compressed frame ends early")
+        raise ImageError("damaged DICOM: its compressed frame ends early")
     if ybr:
         pixels = convert_color_space(pixels, "YBR_FULL", "RGB")
     signed = pixels.ndim == 2 and int(dataset.get("PixelRepresentation") or 0) == 1
@@ -91,10 +91,12 @@ def _refuse_other_size(dataset: "Dataset", data: bytes) -> None:
     wanted = tuple(int(dataset[name].value) for name in ("Columns", "Rows", "SamplesPerPixel"))
     size = declared_size(data)
     if size is None:
-        raise Refused("damaged DICOM: a compressed frame without a header")
+        raise ImageError("damaged DICOM: a compressed frame without a header")
     if size != wanted or wanted[0] * wanted[1] > MAX_PIXELS:
         by_file, by_frame = (f"{columns} x {rows} x {n}" for columns, rows, n in (wanted, size))
-        raise Refused(f"damaged DICOM: {by_file} by the file, {by_frame} by its compressed frame")
+        raise ImageError(
+            f"damaged DICOM: {by_file} by the file, {by_frame} by its compressed frame"
+        )
 
 
 def declared_size(data: bytes) -> tuple[int, int, int] | None:

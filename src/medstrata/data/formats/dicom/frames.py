@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
-def held_frames(dataset: "Dataset") -> int:
+def count_held_frames(dataset: "Dataset") -> int:
     """Frames that a file says it has, at most those that its bytes can hold; 1 at least."""
     count = int(dataset.get("NumberOfFrames") or 1)
     data = dataset.get("PixelData") or b""
@@ -20,7 +20,7 @@ def held_frames(dataset: "Dataset") -> int:
     return max(1, min(count, 8 * len(data) // bits))
 
 
-def of_frame(dataset: "Dataset", frame: int, sequence: str) -> "Dataset":
+def frame_item(dataset: "Dataset", frame: int, sequence: str) -> "Dataset":
     """Where an attribute of a frame stands: its own functional group, the shared one, the file."""
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
     own = [groups[frame]] if frame < len(groups) else []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.dicom.frames import as_list, of_frame
+from medstrata.data.formats.dicom.frames import as_list, frame_item
 from medstrata.data.formats.grey_levels import (
     Transfer,
     own_range,
@@ -17,7 +17,7 @@ from medstrata.data.formats.grey_levels import (
     to_levels,
 )
 from medstrata.data.formats.read_settings import PRESETS, ReadSettings, window_range
-from medstrata.data.formats.refusals import Refused
+from medstrata.data.formats.refusals import ImageError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -34,15 +34,15 @@ class GreyLevels:
 
     def __init__(self, dataset: "Dataset", frame: int, reading: ReadSettings) -> None:
         self._dataset = dataset
-        self._modality = of_frame(dataset, frame, "PixelValueTransformationSequence")
-        self._voi = of_frame(dataset, frame, "FrameVOILUTSequence")
+        self._modality = frame_item(dataset, frame, "PixelValueTransformationSequence")
+        self._voi = frame_item(dataset, frame, "FrameVOILUTSequence")
         self._reading = reading
 
     def of(self, stored: NDArray[Any], notes: list[str]) -> NDArray[Any]:
         """Grey levels, black lowest, shape (H, W), uint8 or uint16.
 
         Raises:
-            Refused: the wanted window is not there or does not fit.
+            ImageError: the wanted window is not there or does not fit.
         """
         refuse_non_finite(stored)
         inverted = self._dataset.get("PhotometricInterpretation") == "MONOCHROME1"
@@ -81,7 +81,7 @@ class GreyLevels:
         if wanted in ("percentile", "full") or window_range(wanted) is not None:
             modality = str(self._dataset.get("Modality", ""))
             if wanted.lower() in PRESETS and modality != "CT":
-                raise Refused(f"window {wanted} is in Hounsfield units, this is not CT")
+                raise ImageError(f"window {wanted} is in Hounsfield units, this is not CT")
             return _ranged(wanted, values, counts, notes)
         tables = self._voi.get("VOILUTSequence") if wanted == "first" else None
         if tables:
@@ -109,7 +109,7 @@ class GreyLevels:
             for name in as_list(self._voi.get("WindowCenterWidthExplanation"))[:count]
         ]
         if wanted.strip().lower() not in names:
-            raise Refused(f"no window {wanted!r} in it")
+            raise ImageError(f"no window {wanted!r} in it")
         return names.index(wanted.strip().lower())
 
     def _is_displayed_as_stored(self) -> bool:
@@ -152,24 +152,24 @@ def _windowed(function: str, center: float, width: float, notes: list[str]) -> T
     """A window of the file by one of the three functions of C.11.2.1.2 and C.11.2.1.3."""
     name = function.strip().upper() or "LINEAR"
     if name not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        raise Refused("window with a function that the standard does not have")
+        raise ImageError("window with a function that the standard does not have")
     notes.append(f"window {center:g}/{width:g}{'' if name == 'LINEAR' else f' {name}'}")
     if not (np.isfinite(center) and np.isfinite(width)):
-        raise Refused("window that is not finite")
+        raise ImageError("window that is not finite")
     if name == "SIGMOID" and width > 0:
         return lambda values: 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
     if name == "LINEAR_EXACT" and width > 0:
         return ramp(center - width / 2, center + width / 2)
     if name == "LINEAR" and width >= 1:
         return ramp(center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2)
-    raise Refused(f"window of width {width:g} with function {name}")
+    raise ImageError(f"window of width {width:g} with function {name}")
 
 
 def _lookup_table(item: "Dataset") -> Transfer:
     """A look-up table: values below its first and above its last entry take these."""
     count, first, bits = (int(value) for value in item.LUTDescriptor)
     if not 1 <= bits <= 16:
-        raise Refused(f"look-up table with entries of {bits} bits")
+        raise ImageError(f"look-up table with entries of {bits} bits")
     count = count or 2**16  # as the descriptor's 16 bits say 65,536
     data = item["LUTData"].value
     if isinstance(data, bytes):
@@ -178,7 +178,7 @@ def _lookup_table(item: "Dataset") -> Transfer:
     else:
         wide = np.atleast_1d(np.asarray(data, dtype=np.int64)) & (2**bits - 1)
     if len(wide) < count:
-        raise Refused("look-up table that is shorter than it says")
+        raise ImageError("look-up table that is shorter than it says")
     entries = wide[:count].astype(np.float64)
     return lambda values: entries[np.clip(values - first, 0, count - 1).astype(np.int64)]
 
@@ -187,5 +187,5 @@ def _number(dataset: "Dataset", name: str, default: float) -> float:
     value = dataset.get(name)
     number = default if value is None or value == "" else float(value)
     if not np.isfinite(number):
-        raise Refused(f"{name} that is not finite")
+        raise ImageError(f"{name} that is not finite")
     return number

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from medstrata.data.formats.dicom.attributes import fact, facts
 from medstrata.data.formats.dicom.codecs import COMPRESSED, decompress
-from medstrata.data.formats.dicom.frames import as_list, held_frames, of_frame
+from medstrata.data.formats.dicom.frames import as_list, count_held_frames, frame_item
 from medstrata.data.formats.dicom.grey_levels import GreyLevels
 from medstrata.data.formats.grey_levels import to_depth
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.pixel_spacing import square_pixels
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import Refused, refuse_too_large
+from medstrata.data.formats.refusals import ImageError, refuse_too_large
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.optional import import_optional
 
@@ -48,7 +48,7 @@ def is_dicom(data: bytes) -> bool:
 
 def count_frames(data: bytes) -> int:
     """Frames of a file; 1 where it has no pixels."""
-    return held_frames(_parse(data))
+    return count_held_frames(_parse(data))
 
 
 def read_frames(
@@ -69,7 +69,7 @@ def read_frames(
         A picture a frame.
 
     Raises:
-        Refused: there are no pixels, more than `MAX_PIXELS`, no such window, no codec, or damage.
+        ImageError: there are no pixels, more than `MAX_PIXELS`, no such window or codec, or damage.
         MedstrataError: pydicom is missing.
     """
     with _discreet():
@@ -86,19 +86,19 @@ def _discreet() -> Iterator[None]:
     """Report faults by their kind alone: their words may quote the file, and so name a patient."""
     try:
         yield
-    except (Refused, MedstrataError, MemoryError):
+    except (ImageError, MedstrataError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  (pydicom and codecs fail in every way)
         short = isinstance(error, EOFError) or "less than expected" in str(error)
         word = "truncated" if short else "damaged"
-        raise Refused(f"{word} DICOM ({type(error).__name__})") from None
+        raise ImageError(f"{word} DICOM ({type(error).__name__})") from None
 
 
 def _picture(dataset: "Dataset", frame: int | None, reading: ReadSettings) -> DecodedImage:
     count = max(1, int(dataset.get("NumberOfFrames") or 1))
     number = count // 2 if frame is None else frame
     if number >= count:
-        raise Refused(f"frame {number} of {count}")
+        raise ImageError(f"frame {number} of {count}")
     kind = fact(dataset, "PhotometricInterpretation")
     bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
     notes = [f"frame {number + 1} of {count}"] if count > 1 else []
@@ -138,7 +138,7 @@ def _refuse_inflating(data: bytes) -> None:
         size += len(stream.decompress(rest, 2**20))
         rest = stream.unconsumed_tail
         if size > MAX_INFLATED:
-            raise Refused(f"deflated data of more than {MAX_INFLATED:,} bytes")
+            raise ImageError(f"deflated data of more than {MAX_INFLATED:,} bytes")
 
 
 def _deflated_part(data: bytes) -> bytes:
@@ -157,17 +157,17 @@ def _deflated_part(data: bytes) -> bytes:
 def _check(dataset: "Dataset") -> None:
     kind = str(dataset.get("SOPClassUID", ""))
     if kind in _NO_IMAGE:
-        raise Refused(f"DICOM that is {_NO_IMAGE[kind]}, not an image")
+        raise ImageError(f"DICOM that is {_NO_IMAGE[kind]}, not an image")
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     if not any(name in dataset for name in _PIXELS) or not rows or not columns:
         modality = fact(dataset, "Modality")
-        raise Refused("DICOM without pixels" + (f" (modality {modality})" if modality else ""))
+        raise ImageError("DICOM without pixels" + (f" (modality {modality})" if modality else ""))
     refuse_too_large(columns, rows)
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated and syntax != _RLE and syntax not in COMPRESSED:
         # A name that the standard does not have may be anything.
         name = "private compression" if syntax.name == str(syntax) else syntax.name
-        raise Refused(f"no codec for {name}")
+        raise ImageError(f"no codec for {name}")
 
 
 def _stored_values(dataset: "Dataset", frame: int) -> NDArray[Any]:
@@ -229,7 +229,7 @@ def _high_byte(colours: NDArray[Any], bits: int, notes: list[str]) -> NDArray[np
 
 def _pixel_aspect(dataset: "Dataset", frame: int) -> tuple[float, float]:
     """Distance between rows and between columns, in the same unit."""
-    measures = of_frame(dataset, frame, "PixelMeasuresSequence")
+    measures = frame_item(dataset, frame, "PixelMeasuresSequence")
     for name in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
         value = as_list(measures.get(name))
         if len(value) == 2:

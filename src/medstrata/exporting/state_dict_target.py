@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from medstrata.exporting.source import ExportSource, base_name, describe
 from medstrata.exporting.target import (
-    Loaded,
-    input_words,
+    LoadedExport,
+    input_comment,
     load_strictly,
     save_config,
     save_weights,
@@ -19,7 +19,7 @@ from medstrata.runtime.errors import MedstrataError
 
 
 @dataclass(frozen=True, kw_only=True)
-class SameNetwork:
+class StateDictTarget:
     """A library whose own networks take the encoder's weights and give its pooled features.
 
     Attributes:
@@ -58,17 +58,17 @@ class SameNetwork:
         save_weights(source.backbone.model, folder)
         save_config(folder, describe(source))
 
-    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> Loaded:
+    def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> LoadedExport:
         """See `Target.load`."""
         model = self.build(source)
         tensors, of = load_strictly(model, folder)
         with torch.inference_mode():
-            return Loaded({"pooled": model.eval()(source.preprocessing(pixels))}, tensors, of)
+            return LoadedExport({"pooled": model.eval()(source.preprocessing(pixels))}, tensors, of)
 
     def snippet(self, source: ExportSource) -> str:
         """See `Target.snippet`."""
         return (
             f"{self.lines(source)}"
             'model.load_state_dict(load_file("model.safetensors"), strict=True)\n'
-            f"features = model.eval()(images)  # images: {input_words(source)}\n"
+            f"features = model.eval()(images)  # images: {input_comment(source)}\n"
         )
