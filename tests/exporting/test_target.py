@@ -43,7 +43,7 @@ class Averages:
     def load(self, source, folder, pixels):
         source.backbone.model.load_state_dict(load_file(folder / "w.safetensors"))
         with torch.inference_mode():
-            return Loaded({"pooled": source.backbone(source.preprocessing(pixels)).pooled})
+            return LoadedExport({"pooled": source.backbone(source.preprocessing(pixels)).pooled})
 
     def snippet(self, source):
         return "import averages\\n"
