@@ -84,7 +84,7 @@ def fit_full(
     Source: Kumar et al. 2022, arXiv:2202.10054, section 4 (LP-FT).
     """
     model = _starting_model(evaluation, parts, metric, settings, accelerator)
-    best, last = _search(model, evaluation, parts, metric, settings, accelerator, track)
+    best, last = _search(evaluation, parts, metric, model, settings, accelerator, track)
     _advise(best, settings)
     predict = partial(_predict, model, evaluation, accelerator.device)
     last_test = None
@@ -105,10 +105,10 @@ def fit_full(
 
 
 def _search(
-    model: Classifier,
     evaluation: Evaluation,
     parts: SplitRows,
     metric: str,
+    model: Classifier,
     settings: FinetuneSettings,
     accelerator: Accelerator,
     track: Track,
