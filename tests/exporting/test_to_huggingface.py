@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from medstrata.exporting.source import open_source
+from medstrata.exporting.to_huggingface import TARGET
 from support.export_check import OTHER_NETWORKS, check_export, check_other_network
 
 
@@ -13,6 +16,17 @@ def test_run_loads_by_its_card(
 ) -> None:
     given = check_export(exported_runs / run, "huggingface", tmp_path / "out", monkeypatch)
     assert given.shape == (5, outputs)
+
+
+def test_progress_bars_of_transformers_are_as_they_were_after_an_error(
+    exported_runs: Path, tmp_path: Path
+) -> None:
+    logging = pytest.importorskip("transformers.utils").logging
+    source = open_source(exported_runs / "grey", head=False)
+    logging.enable_progress_bar()
+    with pytest.raises(ValueError, match="config.json"):
+        TARGET.load(source, tmp_path, torch.zeros(1))
+    assert logging.is_progress_bar_enabled()
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """A folder as the Hugging Face hub holds timm models; transformers loads it by its timm wrapper."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +46,12 @@ class HuggingFace:
     def load(self, source: ExportSource, folder: Path, pixels: Tensor) -> LoadedExport:
         """See `Target.load`."""
         from transformers import AutoModel, AutoModelForImageClassification
-        from transformers.utils import logging
 
-        shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
         chosen: Any = AutoModel if source.head is None else AutoModelForImageClassification
-        model, info = chosen.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True
-        )
-        if shown:
-            logging.enable_progress_bar()
+        with _no_progress_bar():
+            model, info = chosen.from_pretrained(
+                folder, local_files_only=True, output_loading_info=True
+            )
         unmatched = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
         if unmatched:
             raise MedstrataError(
@@ -79,6 +77,20 @@ class HuggingFace:
             f'model = {name}.from_pretrained("./").eval()  # this folder, or its name on the hub\n'
             f"{line}  # images: {input_comment(source)}\n"
         )
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers' progress bars off; afterwards they are as they were."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 TARGET: Target = HuggingFace()
