@@ -24,7 +24,7 @@ def test_progress_bars_of_transformers_are_as_they_were_after_an_error(
     logging = pytest.importorskip("transformers.utils").logging
     source = open_source(exported_runs / "grey", head=False)
     logging.enable_progress_bar()
-    with pytest.raises(ValueError, match="config.json"):
+    with pytest.raises(ValueError, match=r"config\.json"):
         TARGET.load(source, tmp_path, torch.zeros(1))
     assert logging.is_progress_bar_enabled()
 
