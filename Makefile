@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --progres
 # What is imported is compiled once, not in each of the many processes that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test types tests test-minimal docs bench licences clean
+.PHONY: demo test types tests test-slow test-minimal docs bench licences clean
 
 demo: $(VENV)/installed
 	$(BIN)/medstrata demo --out runs/demo
@@ -27,9 +27,11 @@ SCRATCH = $(or $(TMPDIR),/tmp)/medstrata-$(firstword $(shell pwd | cksum))
 
 # One thread: with more, a busy machine makes small sums wait for each other. Stealing work keeps
 # tests that share what takes long to make with one process, but for those at the end.
-tests: $(VENV)/installed-dev
+# `test-slow` runs those that take more than a minute each, which `tests` leaves out.
+test-slow: SELECTED = -m slow
+tests test-slow: $(VENV)/installed-dev
 	rm -rf "$(SCRATCH)" && mkdir -p "$(SCRATCH)"
-	OMP_NUM_THREADS=1 TMPDIR="$(SCRATCH)" $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	OMP_NUM_THREADS=1 TMPDIR="$(SCRATCH)" $(BIN)/python -m pytest $(SELECTED) --numprocesses=auto --maxprocesses=4 --dist=worksteal
 	rm -rf "$(SCRATCH)"
 
 # The oldest versions that pyproject.toml allows; PyTorch of that age has wheels up to Python 3.13.
@@ -38,12 +40,7 @@ test-minimal:
 	$(VENV)-minimal/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off \
 		-e ".[dicom,hdf5,nifti,slurm,streaming,tensorboard]" -c constraints/minimal.txt \
 		"pytest>=8.3" "tifffile>=2024.1.30" "SimpleITK>=2.4" "hypothesis>=6.100"
-	$(VENV)-minimal/bin/python -m pytest -o filterwarnings=default tests/pretraining/test_losses.py \
-		tests/pretraining/test_moco.py tests/pretraining/test_settings.py tests/data/store/test_store.py tests/data/store/test_open.py tests/data/store/test_shards.py tests/metrics/test_scores.py tests/metrics/test_resampling.py \
-		tests/data/prepare/test_prepare.py tests/data/prepare/test_manifest.py tests/data/prepare/test_inputs.py tests/data/prepare/test_shards.py tests/data/test_sources.py \
-		tests/data/formats/test_raster.py tests/data/formats/test_arrays.py tests/data/formats/test_nifti.py tests/report/test_page.py \
-		tests/evaluation/test_finetune.py tests/pretraining/test_loop.py tests/cli/test_main.py tests/data/test_tables.py \
-		tests/data/formats/dicom/test_read.py tests/data/formats/dicom/test_grey_levels.py tests/data/formats/dicom/test_frames.py tests/runs/test_trackers.py tests/pretraining/profile/test_profile.py \
+	$(VENV)-minimal/bin/python -m pytest -o filterwarnings=default @constraints/minimal_tests.txt \
 		-k "not wandb and not mlflow"
 
 docs: $(VENV)/installed-dev
