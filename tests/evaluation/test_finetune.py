@@ -118,7 +118,7 @@ def test_figures_of_the_papers_code_stand_beside_the_right_ones(
     assert one["legacy"]["last_epoch"] == right
     both = result(run("both", replace(PAPER, epochs=3, lr=3e-3, legacy=True)))
     chosen = both["test"]["scores"]["brier"]["value"]
-    assert both["best_epoch"] < 2
+    assert both["best_validation"] < 2
     assert both["legacy"]["last_epoch"]["brier"] != chosen
     assert both["legacy"]["interval"]["brier"]["value"] == chosen
     wide, narrow = both["test"]["scores"]["brier"], both["legacy"]["interval"]["brier"]
@@ -182,7 +182,7 @@ def test_a_metric_of_somebody_elses_package_chooses_and_is_told(
     tried = [
         json.loads(line)["val_score"] for line in (run / "metrics.jsonl").read_text().splitlines()
     ]
-    assert found["val"]["value"] == max(tried) == tried[found["best_epoch"]]
+    assert found["val"]["value"] == max(tried) == tried[found["best_validation"]]
     probed = probe(
         "scratch",
         tiny_store,

@@ -41,7 +41,7 @@ def result(run: Path) -> dict[str, Any]:
 
 def test_the_validation_with_the_best_score_is_the_one_tested(tuned: Path) -> None:
     values = [line["val_score"] for line in validations(tuned)]
-    assert result(tuned)["best_epoch"] == int(np.argmax(values))
+    assert result(tuned)["best_validation"] == int(np.argmax(values))
     assert result(tuned)["val"]["value"] == pytest.approx(max(values), abs=1e-6)
 
 
@@ -51,7 +51,7 @@ def test_the_start_is_the_read_out_of_the_frozen_encoder(
     frozen = replace(QUICK, protocol="frozen", layer="pooled")
     read = result(run(encoder, tiny_store, tmp_path / "frozen", frozen))
     first = validations(run(encoder, tiny_store, tmp_path / "full", QUICK))[0]
-    assert (first["epoch"], first["epoch_of_lr"]) == (0, 0)
+    assert (first["validation"], first["epoch_of_lr"]) == (0, 0)
     assert "train_loss" not in first
     assert first["val_score"] == pytest.approx(read["val"]["value"], abs=1e-6)
 
@@ -63,7 +63,7 @@ def test_where_training_brings_nothing_the_read_out_is_tested(
     tuned = run(encoder, tiny_store, tmp_path / "full", harmful)
     frozen = replace(QUICK, protocol="frozen", layer="pooled")
     read = result(run(encoder, tiny_store, tmp_path / "frozen", frozen))
-    assert result(tuned)["best_epoch"] == 0
+    assert result(tuned)["best_validation"] == 0
     assert "no training of the network validated better" in capsys.readouterr().err
     ours, theirs = (one["test"]["scores"]["macro_auroc"]["value"] for one in (result(tuned), read))
     assert ours == pytest.approx(theirs, abs=1e-6)
@@ -75,13 +75,13 @@ def test_every_learning_rate_starts_alike_and_validation_chooses(
     both = run("scratch", tiny_store, tmp_path / "both", replace(QUICK, lr=(1e-4, 1e-2)))
     alone = run("scratch", tiny_store, tmp_path / "alone", replace(QUICK, lr=1e-2))
     lines = validations(both)
-    assert [line["epoch"] for line in lines] == list(range(5))
+    assert [line["validation"] for line in lines] == list(range(5))
     assert [line["lr"] for line in lines] == [1e-4] * 3 + [1e-2] * 2
     for one, other in zip(lines[3:], validations(alone)[1:], strict=True):
         assert one["val_loss"] == other["val_loss"]
         assert one["train_loss"] == other["train_loss"]
     chosen = result(both)
-    assert chosen["chosen"]["lr"] == lines[chosen["best_epoch"]]["lr"]
+    assert chosen["chosen"]["lr"] == lines[chosen["best_validation"]]["lr"]
 
 
 @pytest.mark.parametrize(("below", "kept"), [(31, True), (30, False)])

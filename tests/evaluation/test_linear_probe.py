@@ -74,7 +74,7 @@ def test_optimum_is_that_of_a_plain_ridge_logistic(images: int, width: int, pena
 def test_all_training_images_standardise_labelled_or_not(
     tiny_store: Store, parts: SplitRows
 ) -> None:
-    few = SplitRows(parts.train[:6], parts.val, parts.test, parts.unlabelled)
+    few = SplitRows(parts.train[:6], parts.val, parts.test, parts.standardising)
     features, task = features_of_grade(tiny_store), make_task(tiny_store, "grade")
     trials = fit_probe(stored(tiny_store, features), "pooled", task, few, primary_metric(task.kind))
     mean, std = trials[0].head.mean, trials[0].head.std

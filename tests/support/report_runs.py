@@ -167,7 +167,7 @@ def finetune_result(
             },
         },
         "metric": "macro_auroc",
-        "best_epoch": 7,
+        "best_validation": 7,
         "val": {"value": value + 0.01},
         "test": {
             "images": 848,
@@ -202,7 +202,7 @@ def finetune_run(
     for epoch in range(10 if protocol == "full" else 6):
         record = {
             "event": "epoch",
-            "epoch": epoch,
+            "validation": epoch,
             "step": 10 * (epoch + 1),
             "train_loss": 0.69 * np.exp(-epoch / 5) + 0.02 * seed,
             "val_loss": 0.69 * np.exp(-epoch / 9),

@@ -127,7 +127,7 @@ def _scores(
     chosen_by = score(metric, task.targets[parts.val], fitted.val, task.kind)
     return {
         "metric": metric,
-        "best_epoch": fitted.best_epoch,
+        "best_validation": fitted.best_validation,
         "val": {"images": len(parts.val), "value": chosen_by},
         "test": {
             **count_images(store, parts.test),

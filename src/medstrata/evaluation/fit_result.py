@@ -16,7 +16,7 @@ from medstrata.models.heads import LinearHead
 class FitResult:
     """What a protocol returns: probabilities and where they came from."""
 
-    best_epoch: int
+    best_validation: int  # its number, as `validation_record` counts them
     val: NDArray[np.float32]  # probabilities, (N, L)
     test: NDArray[np.float32]
     head: LinearHead  # on the CPU
@@ -39,7 +39,7 @@ def validation_record(
     """A validation as a line of metrics.jsonl.
 
     Args:
-        number: Which of all validations of the run, from 0.
+        number: Which of all validations of the run, over all learning rates or penalties, from 0.
         step: Steps of training before it; the frozen protocol counts its validations.
         tried: What was validated, such as the learning rate, by the names in the line.
         train_loss: Mean loss in nats since the validation before; NaN before any training,
@@ -51,7 +51,7 @@ def validation_record(
     trained = {} if math.isnan(train_loss) else {"train_loss": train_loss}
     return {
         "event": "epoch",
-        "epoch": number,
+        "validation": number,
         "step": step,
         **tried,
         **trained,

@@ -118,7 +118,7 @@ def fit_probe(
         parts: Trained on, chosen by, standardised by.
         metric: What is scored on validation.
     """
-    every = layer_at(features, layer, parts.unlabelled)
+    every = layer_at(features, layer, parts.standardising)
     mean, std = every.mean(0), every.std(0, correction=0).clamp_min(1e-6)
     train, val = (
         (layer_at(features, layer, part) - mean) / std for part in (parts.train, parts.val)

@@ -18,20 +18,20 @@ _STANDARDISING_IMAGES = 10_000
 
 @dataclass(frozen=True)
 class SplitRows:
-    """Sample numbers: labelled ones of the training subset, validation and test, and others.
+    """Sample numbers that an evaluation trains on, chooses by, is scored on and standardises by.
 
     Attributes:
         train: Labelled, of the training split.
         val: Labelled, of validation.
         test: Labelled, of test.
-        unlabelled: Of the training split, labelled or not, see `standardising_rows`; none of their
-            labels is read.
+        standardising: Of the training split, labelled or not; see `standardising_rows`. None of
+            their labels is read.
     """
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]
     test: NDArray[np.int64]
-    unlabelled: NDArray[np.int64]
+    standardising: NDArray[np.int64]
 
     @property
     def labels(self) -> str:

@@ -21,7 +21,7 @@ ALL_STAGES = "all"
 # Any of the layers, as validation chooses.
 BEST_LAYER = "best"
 
-# What is kept of a network's output.
+# Picks tensors out of a network's output.
 Select = Callable[[object], list[torch.Tensor]]
 
 
@@ -80,10 +80,10 @@ def forward_batch(
         rows: Which of them, shape (B,).
         preprocessing: What the network expects.
         device: Where the network is.
-        select: Picks the tensors to select, each (B, ...), from the network's output.
+        select: Picks tensors, each (B, ...), out of the network's output.
 
     Returns:
-        One array per kept tensor, shape (B, ...).
+        One array per picked tensor, shape (B, ...).
     """
     settings = evaluation(preprocessing.image_size)
     pixels, _ = make_views(images, rows, settings, seed=0, epoch=0, views=1, executor=None)
@@ -115,17 +115,17 @@ def forward_all(
         advance: Called with the number of images after each batch.
 
     Returns:
-        One array per kept tensor, shape (N, ...).
+        One array per picked tensor, shape (N, ...).
     """
     was_training = network.training
     network.eval()
-    kept: list[list[NDArray[np.float32]]] = []
+    picked: list[list[NDArray[np.float32]]] = []
     for part in store.batches(rows, batch_size):
-        kept.append(forward_batch(network, store, part, preprocessing, device, select))
+        picked.append(forward_batch(network, store, part, preprocessing, device, select))
         if advance is not None:
             advance(len(part))
     network.train(was_training)
-    return [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
+    return [np.concatenate(arrays) for arrays in zip(*picked, strict=True)]
 
 
 def single_output(output: object) -> list[torch.Tensor]:

@@ -87,7 +87,7 @@ def run_metrics(run: Path | str, event: str = "epoch") -> pd.DataFrame:
 
 
 def plot_metrics(run: Path | str, columns: Sequence[str] | None = None) -> Figure:
-    """Draw what a run has written after each epoch, one panel a number.
+    """Draw what a run has written after each epoch or validation, one panel a number.
 
     Args:
         run: Its folder.
@@ -97,7 +97,7 @@ def plot_metrics(run: Path | str, columns: Sequence[str] | None = None) -> Figur
     numbers = (
         frame.rename(columns=str)
         .select_dtypes("number")
-        .drop(columns=["epoch", "step"], errors="ignore")
+        .drop(columns=["epoch", "validation", "step"], errors="ignore")
     )
     if columns is None:
         varying = numbers.loc[:, (numbers.nunique() > 1) | (len(frame) == 1)]
@@ -107,12 +107,13 @@ def plot_metrics(run: Path | str, columns: Sequence[str] | None = None) -> Figur
         raise MedstrataError(
             f"{run} has no {', '.join(missing)}; it has {', '.join(map(str, numbers))}"
         )
+    counted = "validation" if "validation" in frame else "epoch"
     figure = Figure(figsize=(6, 1.8 * len(columns)), layout="constrained")
     panels = figure.subplots(len(columns), 1, sharex=True, squeeze=False)[:, 0]
     for panel, name in zip(panels, columns, strict=True):
-        panel.plot(frame["epoch"], numbers[name], marker="o", markersize=3)
+        panel.plot(frame[counted], numbers[name], marker="o", markersize=3)
         panel.set_ylabel(name)
-    panels[-1].set_xlabel("epoch")
+    panels[-1].set_xlabel(counted)
     return figure
 
 

@@ -52,7 +52,7 @@ def _numbers(record: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, floa
     for key, value in record.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{prefix}/{key}")
-        elif isinstance(value, int | float) and key not in ("step", "epoch"):
+        elif isinstance(value, int | float) and key not in ("step", "epoch", "validation"):
             yield f"{prefix}/{key}", float(value)
 
 

@@ -20,7 +20,7 @@ _LABEL_FRACTIONS = {
     "paper": (0.01, 0.06, 1.0),
     "fair": (0.01, 0.1, 1.0),
 }
-# Images a step of pre-training; the fair recipes' own 256 want a large GPU at these sizes.
+# Images a step of pre-training; the fair recipes' own 128 want a large GPU at these sizes.
 _FAIR_BATCH = 64
 
 

@@ -231,12 +231,12 @@ class _Planner:
             config["store"] = chosen.store
             config |= self._digest("store", chosen.store)
         if kind not in ("prepare", "pretrain"):
-            arms = self.settings.arms[arm]
+            chosen_arm = self.settings.arms[arm]
             config |= {
-                "encoder": arms.encoder,
-                "backbone": arms.backbone or self.settings.backbone,
+                "encoder": chosen_arm.encoder,
+                "backbone": chosen_arm.backbone or self.settings.backbone,
             }
-            if (encoder := arms.encoder_on(data)) is not None:
+            if (encoder := chosen_arm.encoder_on(data)) is not None:
                 config |= self._digest("encoder", str(encoder))
             config |= {"task": chosen.task, "kind": chosen.kind}
         needs = tuple(self._needs(kind, data, arm, fraction, seed, draw))
