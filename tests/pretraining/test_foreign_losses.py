@@ -160,5 +160,12 @@ def test_a_loss_of_another_package_in_a_recipe_and_in_a_loop_of_ones_own() -> No
 def test_names_and_options_that_no_loss_has_are_refused() -> None:
     with pytest.raises(ValueError, match=r"loss must be none, mse, .* or package.module:Name"):
         IntermediateSettings(loss="smooth_l1")
-    with pytest.raises(ValueError, match=r"options must be empty but for package.module:Name"):
-        IntermediateSettings(loss="mse", options={"beta": 1.0})
+    with pytest.raises(ValueError, match=r"options must be empty without a loss"):
+        IntermediateSettings(options={"beta": 1.0})
+
+
+@pytest.mark.parametrize("options", [{"beta": 1.0}, {"grid": 2}])  # a wrong one; one said already
+def test_a_loss_of_our_own_is_built_with_its_options_alone(options: dict[str, Any]) -> None:
+    settings = IntermediateSettings(loss="mse", options=options)
+    with pytest.raises(MedstrataError, match=f"loss mse cannot be built .*{next(iter(options))}"):
+        build_intermediate(settings, dict.fromkeys(STAGES, 4))

@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 from medstrata.models.backbones import create_backbone
 from medstrata.pretraining.info_nce import info_nce
-from medstrata.pretraining.losses import IntermediateLosses, build_intermediate
+from medstrata.pretraining.losses import (
+    INTERMEDIATE_LOSSES,
+    IntermediateLosses,
+    build_intermediate,
+)
 from medstrata.pretraining.moco import EncoderWithHead, MoCo, Queue, update_key_encoder
 from medstrata.pretraining.settings import IntermediateSettings
 
@@ -104,6 +108,10 @@ def test_projections_are_unit_length_images_of_the_pooled_features(hidden_layers
 
 
 # --- The loss of a step ----------------------------------------------------------------------
+
+
+def test_every_loss_is_in_the_table() -> None:
+    assert OPTIONS.keys() == INTERMEDIATE_LOSSES.keys()
 
 
 @pytest.mark.parametrize("loss", OPTIONS)

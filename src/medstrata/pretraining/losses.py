@@ -11,7 +11,7 @@ neither, its import path is its name.
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
@@ -191,7 +191,7 @@ def build_intermediate(
     """The intermediate losses that the settings name, sized for a backbone's stages.
 
     Raises:
-        MedstrataError: the backbone lacks a stage, or a loss of another package cannot be built.
+        MedstrataError: the backbone lacks a stage, or the loss cannot be built with the options.
     """
     if settings.loss == "none":
         return IntermediateLosses({}, {})
@@ -199,25 +199,17 @@ def build_intermediate(
     absent = weights.keys() - stage_channels.keys()
     if absent:
         raise MedstrataError(f"the backbone has no {sorted(absent)}; it has {list(stage_channels)}")
-    build = INTERMEDIATE_LOSSES.get(settings.loss, _build_foreign)
-    losses = {stage: build(settings, stage, stage_channels[stage]) for stage in weights}
+    losses = {stage: _build(settings, stage, stage_channels[stage]) for stage in weights}
     return IntermediateLosses(losses, weights)
 
 
-def _build_barlow_twins(settings: IntermediateSettings, _: str, channels: int) -> nn.Module:
-    width, on, off = settings.projector_size, settings.on_weight, settings.off_weight
-    return BarlowTwins(
-        channels,
-        projector_size=width,
-        on_weight=1 / width if on is None else on,
-        off_weight=0.0051 / width if off is None else off,
-    )
-
-
-def _build_foreign(settings: IntermediateSettings, _: str, channels: int) -> nn.Module:
-    make = load_object(settings.loss, "intermediate loss")
+def _build(settings: IntermediateSettings, stage: str, channels: int) -> nn.Module:
+    """The loss of one stage."""
+    make = INTERMEDIATE_LOSSES.get(settings.loss)
+    if make is None:
+        make = load_object(settings.loss, "intermediate loss")
     try:
-        loss = make(channels, **settings.options)
+        loss = make(channels, **_own_settings(settings, stage), **settings.options)
     except Exception as error:  # whatever the user's code raises
         cause = one_line(error, named=True)
         raise MedstrataError(
@@ -232,13 +224,25 @@ def _build_foreign(settings: IntermediateSettings, _: str, channels: int) -> nn.
     return loss
 
 
-# By name, how the loss of one stage is built from the settings, the stage and its channels.
-INTERMEDIATE_LOSSES: dict[str, Callable[[IntermediateSettings, str, int], nn.Module]] = {
-    "mse": lambda settings, stage, channels: MeanSquaredError(
-        channels, grid=settings.grids.get(stage, 1)
-    ),
-    "barlow_twins": _build_barlow_twins,
-    "centered_cosine": lambda _settings, _stage, channels: CenteredCosine(channels),
+def _own_settings(settings: IntermediateSettings, stage: str) -> dict[str, Any]:
+    """What the losses that have settings of their own are built with at a stage."""
+    if settings.loss == "mse":
+        return {"grid": settings.grids.get(stage, 1)}
+    if settings.loss == "barlow_twins":
+        width, on, off = settings.projector_size, settings.on_weight, settings.off_weight
+        return {
+            "projector_size": width,
+            "on_weight": 1 / width if on is None else on,
+            "off_weight": 0.0051 / width if off is None else off,
+        }
+    return {}
+
+
+# By name; each is built from the channels of a stage, its own settings and the options.
+INTERMEDIATE_LOSSES: dict[str, Callable[..., nn.Module]] = {
+    "mse": MeanSquaredError,
+    "barlow_twins": BarlowTwins,
+    "centered_cosine": CenteredCosine,
 }
 
 

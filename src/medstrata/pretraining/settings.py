@@ -77,7 +77,7 @@ class IntermediateSettings:
             which the loss of a stage starts near 1 whatever the width.
         off_weight: For barlow_twins, weight of the off-diagonal term; none is
             0.0051 / projector_size.
-        options: For a loss of another package, what it is built with, by name.
+        options: What the loss is built with beside the settings above, by name.
     """
 
     loss: LossName | str = "none"
@@ -97,7 +97,7 @@ class IntermediateSettings:
             "loss",
             f"{', '.join(names)} or package.module:Name",
         )
-        require(foreign or not self.options, self, "options", "empty but for package.module:Name")
+        require(self.loss != "none" or not self.options, self, "options", "empty without a loss")
         for name in ("weights", "grids"):
             keys = getattr(self, name).keys()
             require(keys <= set(STAGES), self, name, f"a mapping from {', '.join(STAGES)}")
