@@ -5,8 +5,10 @@ import stat
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from medstrata.runtime.files import atomic_file, atomic_folder, write_text
+from medstrata.runtime.files import atomic_file, atomic_folder, save_tensors, write_text
 
 
 def test_folders_above_a_file_are_made(tmp_path: Path) -> None:
@@ -51,6 +53,18 @@ def test_a_folder_has_the_rights_of_any_folder(tmp_path: Path) -> None:
         (temporary / "file.txt").touch()
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "out")]
     assert modes[0] == modes[1]
+
+
+def test_tensors_of_any_layout_are_read_back_by_whoever_may_read_files(tmp_path: Path) -> None:
+    maps = torch.arange(24.0).reshape(1, 2, 3, 4)
+    tensors = {"maps": maps.to(memory_format=torch.channels_last), "across": maps[0, 0].T}
+    save_tensors(tmp_path / "tensors.safetensors", tensors)
+    (tmp_path / "usual").touch()
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+    found = load_file(tmp_path / "tensors.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
 
 
 def test_the_old_folder_stays_where_the_new_one_cannot_be_put(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.decode import StoreFormat
@@ -32,7 +32,7 @@ from medstrata.models.heads import LinearHead
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import unusable_run
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import atomic_file, write_text
+from medstrata.runtime.files import save_tensors, write_text
 from medstrata.runtime.process_state import preserve_process_state
 from medstrata.runtime.random_state import TorchRandomState
 from medstrata.runtime.randomness import Stream
@@ -88,8 +88,7 @@ def export_classifier(
     if encoder is None:
         export_backbone(folder, loaded)
     tensors = {name: value for name, value in fitted.head._asdict().items() if value is not None}
-    with atomic_file(folder / "head.safetensors") as temporary:
-        temporary.write_bytes(save({name: one.contiguous() for name, one in tensors.items()}))
+    save_tensors(folder / "head.safetensors", tensors)
     plan = store.plan
     model = {
         "format": _FORMAT,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from medstrata.exporting.source import ExportSource
-from medstrata.runtime.files import write_text
+from medstrata.runtime.files import save_tensors, write_text
 
 WEIGHTS = "model.safetensors"
 
@@ -69,9 +69,7 @@ class Target(Protocol):
 
 def save_weights(model: nn.Module, folder: Path) -> None:
     """Write the model's state dict, keys without prefix."""
-    state = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
-    # Not save_file, which makes a file that nobody else may read.
-    (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
+    save_tensors(folder / WEIGHTS, model.state_dict())
 
 
 def save_config(folder: Path, config: Mapping[str, Any]) -> None:

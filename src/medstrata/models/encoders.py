@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save
 
 from medstrata.models.backbones import Backbone, create_backbone, load_weights
 from medstrata.models.importing.config_json import CONFIG, InputConfig, read_input_config
@@ -25,7 +24,7 @@ from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import unusable_run
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import atomic_file, write_text
+from medstrata.runtime.files import save_tensors, write_text
 
 _WEIGHTS = "backbone.safetensors"
 _USUAL_SIZE = 224  # of networks that are not timm's
@@ -56,11 +55,7 @@ def encoder_digest(loaded: LoadedEncoder) -> str:
 def export_backbone(folder: Path, loaded: LoadedEncoder) -> None:
     """Write `backbone.safetensors` (keys as in timm) and `config.json` into a folder."""
     folder.mkdir(exist_ok=True)
-    state = loaded.backbone.model.state_dict()
-    state = {key: value.contiguous().cpu() for key, value in state.items()}
-    with atomic_file(folder / _WEIGHTS) as temporary:
-        # Not save_file, whose files no one but their owner can read.
-        temporary.write_bytes(save(state, metadata={"format": "pt"}))
+    save_tensors(folder / _WEIGHTS, loaded.backbone.model.state_dict())
     config = {
         "architecture": loaded.architecture,
         "num_classes": 0,

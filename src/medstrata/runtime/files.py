@@ -3,9 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -58,3 +62,13 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def save_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
+    """Write tensors as a safetensors file, atomically, whatever their layout and device."""
+    from safetensors.torch import save  # heavy, and most files are none of tensors
+
+    plain = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+    with atomic_file(path) as temporary:
+        # Not save_file, whose files no one but their owner can read.
+        temporary.write_bytes(save(plain, metadata={"format": "pt"}))
