@@ -102,3 +102,15 @@ def test_damage_is_one_line(run: Path) -> None:
     (run / "patients.json").write_text("[1]")
     with pytest.raises(MedstrataError, match=r"patients\.json is damaged"):
         read_patients(run)
+
+
+def test_unknown_patients_cannot_be_ruled_out(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(run, store_of("f", "image:1", "image:2"))
+    assert "of 2 of 3 test images of" in " ".join(capsys.readouterr().err.split())
+    other = tmp_path / "other"
+    keep_patients(other, store_of("image:9", "p"), np.array([0, 1]), labelled=False)
+    check(other, store_of("f"))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "cannot be ruled out: the patients of 1 images in" in said

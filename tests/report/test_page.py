@@ -15,7 +15,7 @@ from support.report_page import (
     is_accessible,
     loads_and_runs_nothing,
 )
-from support.report_runs import STORE, TASK, finetune_run, pretrain_run
+from support.report_runs import STORE, TASK, finetune_result, finetune_run, pretrain_run
 
 
 @pytest.mark.parametrize(
@@ -135,3 +135,16 @@ def test_backbones_are_told_apart(tmp_path):
     text = Page(write_report([tmp_path], tmp_path / "r.html", files=False)).text
     assert "scratch (resnet18)" in text
     assert "scratch (resnet50)" in text
+
+
+def test_unknown_patients_are_not_counted(tmp_path):
+    result = finetune_result("moco", 0.1, 0, "full")
+    unknown = {"patients": 0, "unknown_patients": 10}
+    changes = {name: {**result[name], **unknown} for name in ("store", "subset", "test")}
+    splits = {name: {**of, **unknown} for name, of in result["store"]["splits"].items()}
+    changes["store"]["splits"] = splits
+    run = finetune_run(tmp_path / "run", "moco", 0.1, **changes)
+    text = Page(write_report([run], tmp_path / "r.html", files=False)).text
+    assert "848 test images of unknown patients" in text
+    assert "Unknown for 10 of 5,824 images" in text
+    assert "cxr.store train 4,077 unknown 2,970" in text

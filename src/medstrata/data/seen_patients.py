@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.data.patients import PatientCount
 from medstrata.data.store.store import Store
 from medstrata.runtime.console import warn
 from medstrata.runtime.errors import MedstrataError
@@ -30,6 +31,7 @@ class SeenPatients:
         hashed_by: Fingerprint of the key that made the store's ids, where they are hashes.
         key: Fingerprint of the key that made `hashes` of the ids.
         hashes: Ascending.
+        unknown: Images whose patient is not known; they are met again by their files' names alone.
     """
 
     store: str
@@ -37,6 +39,7 @@ class SeenPatients:
     hashed_by: str | None
     key: str
     hashes: tuple[str, ...]
+    unknown: int = 0
 
 
 def keep_patients(
@@ -67,6 +70,7 @@ def keep_patients(
         hashed_by=store.patient_key,
         key=key.fingerprint,
         hashes=tuple(sorted(_hashes(store, rows, key))),
+        unknown=PatientCount.of(store.patient_ids[rows]).unknown,
     )
     write_text(folder / _FILE, json.dumps([asdict(one) for one in (*before, own)]) + "\n")
 
@@ -119,7 +123,14 @@ def check_patients(
         return
     key = site_key()
     hashes = _hashes(store, rows, key)
+    tested = PatientCount.of(store.patient_ids[rows])
     for one in seen:
+        if one.unknown or tested.unknown:
+            warn(
+                f"{name}: that it has seen test patients cannot be ruled out: the patients of "
+                f"{one.unknown} images in {one.store} and of {tested.unknown} of {tested.images} "
+                f"test images of {store.path.name} are unknown"
+            )
         if one.key != key.fingerprint or one.hashed_by != store.patient_key:
             warn(f"{name}: {_incomparable(one, store, key)}")
             continue

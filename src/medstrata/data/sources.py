@@ -52,6 +52,8 @@ class Sources:
             shape (N,), ascending within a file.
         refused: Pairs of name and reason of images that cannot be read for what they are.
         digest: Names the files by path, size and time of change.
+        arrays: Whether frames are rows of arrays, which have nothing in common; frames of other
+            files are of one patient.
     """
 
     root: Path
@@ -60,6 +62,7 @@ class Sources:
     frames: NDArray[np.int64]
     refused: list[tuple[str, str]]
     digest: str
+    arrays: bool = False
 
     def __len__(self) -> int:
         return len(self.file_index)
@@ -141,7 +144,9 @@ def from_rows(root: Path, files: pd.Series, frames: NDArray[np.int64]) -> Source
     if (frames >= 0).any():
         rows = np.stack([file_index, frames]).tobytes()
         digest = hashlib.blake2b(digest.encode() + rows, digest_size=16).hexdigest()
-    return Sources(root, names.tolist(), file_index.astype(np.int64), frames, [], digest)
+    return Sources(
+        root, names.tolist(), file_index.astype(np.int64), frames, [], digest, arrays=True
+    )
 
 
 def with_frames(sources: Sources, reading: ReadSettings, workers: int) -> Sources:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
+from medstrata.data.patients import PatientCount
 from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
 from medstrata.evaluation.rows import SplitRows
@@ -89,7 +90,7 @@ def interval_fields(interval: Interval) -> dict[str, float]:
 
 def count_images(store: Store, rows: NDArray[np.int64]) -> dict[str, int]:
     """How many images there are, of how many patients, for result.json."""
-    return {"images": len(rows), "patients": len(np.unique(store.patients[rows]))}
+    return PatientCount.of(store.patient_ids[rows]).facts
 
 
 def describe_labels(store: Store, parts: SplitRows) -> dict[str, dict[str, int]]:

@@ -1,7 +1,7 @@
 """The model card of an export: README.md with YAML front matter, facts from run folders alone."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -166,13 +166,21 @@ def _data(source: ExportSource, statements: CardStatements) -> str:
     ]
     if source.kind == "finetune":
         rows += [
-            ["patients", f"{store['patients']:,}"],
+            ["patients", _patients(store)],
             ["task", f"{_task(source)} ({result['task']['kind']})"],
             ["share of the labels", f"{result['fraction']:.4g}"],
         ]
     side = store["size"]
     rows.append(["stored as", f"{side} x {side} pixels, {store['channels']} channel(s)"])
     return table(["", ""], [*rows, *stated])
+
+
+def _patients(counts: Mapping[str, Any]) -> str:
+    """How many patients are known, and of how many images they are not."""
+    patients, unknown = counts["patients"], counts.get("unknown_patients", 0)
+    if not unknown:
+        return f"{patients:,}"
+    return f"{patients:,} known (and {unknown:,} images of unknown)" if patients else "unknown"
 
 
 def _training(source: ExportSource) -> str:
@@ -250,7 +258,7 @@ def _results(scores: Sequence[CardScore]) -> str:
             f"{result['fraction']:.4g} ({result['subset']['images']:,} images)",
             result["metric"],
             f"{interval['value']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})",
-            f"{result['test']['images']:,} of {result['test']['patients']:,} patients",
+            f"{result['test']['images']:,} of {_patients(result['test'])} patients",
             escaped(result["store"]["name"]),
         ]
         for how, interval, result in scores

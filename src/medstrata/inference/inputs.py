@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.formats.read import count_images
 from medstrata.data.formats.refusals import ImageError
+from medstrata.data.patients import is_unknown
 from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
 from medstrata.data.sources import from_folder, printable
 from medstrata.data.store.open import is_address, open_store
@@ -141,9 +142,9 @@ def image_batches(
 
 
 def _store_batches(store: Store, batch_size: int) -> Iterator[ImageBatch]:
-    """Every image of a store in its order; with patients, if any image has another name for one."""
+    """Every image of a store in its order; with patients, if any is known."""
     frame = store.columns("sample_id", "patient_id")
-    has_patients = bool((frame["patient_id"] != frame["sample_id"]).any())
+    has_patients = not is_unknown(frame["patient_id"]).all()
     for rows in store.batches(store.rows(), batch_size):
         part = frame.iloc[rows]
         patients = part["patient_id"].tolist() if has_patients else None

@@ -61,5 +61,5 @@ def test_images_without_row_stay_unlabelled(image_folder, tmp_path):
     unknown = store.manifest[store.manifest["label.finding"].isna()]
     assert len(unknown) == 5
     assert (unknown["split"] == "train").all()
-    assert (unknown["patient_id"] == unknown["sample_id"]).all()
+    assert (unknown["patient_id"] == "image:" + unknown["sample_id"]).all()
     assert (make_task(store, "finding").targets == -1).sum() == 5

@@ -4,6 +4,7 @@ from medstrata.report.render.formatting import (
     counted,
     duration,
     listed,
+    patients_named,
     percent,
     score_text,
     slug,
@@ -41,3 +42,10 @@ def test_names_of_files():
     assert slug("心") == "unnamed"
     assert len(slug("x" * 300)) == 60
     assert unique_names(["a", "b", "a", "a", "a-2"]) == ["a", "b", "a-2", "a-3", "a-2-2"]
+
+
+def test_patients_are_not_counted_where_they_are_unknown() -> None:
+    assert patients_named(12, 0) == "12 patients"
+    assert patients_named(0, 24) == "unknown patients"
+    assert patients_named(1, 2) == "1 patient and 2 images of unknown ones"
+    assert patients_named(14, 0, "12–14") == "12–14 patients"

@@ -21,8 +21,9 @@ from medstrata.data.audit.findings import Finding, findings
 from medstrata.data.audit.overlaps import find_overlaps
 from medstrata.data.audit.shortcuts import find_shortcuts
 from medstrata.data.labels import Task, make_task
+from medstrata.data.patients import PatientCount, alike_ids, is_unknown
 from medstrata.data.splits import patients_in_several_splits
-from medstrata.data.store.store import Store
+from medstrata.data.store.store import SPLITS, Store
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
@@ -88,7 +89,9 @@ def audit(
     facts = {
         "store_digest": store.digest,
         "images": len(store),
-        "patients": len(np.unique(store.patient_ids)),
+        "patients": PatientCount.of(store.patient_ids).patients,
+        "unknown_patients": _unknown_patients(store),
+        "alike_patients": _alike_patients(store),
         "leakage": _leakage(store, pairs),
         "duplicates": _describe(store, duplicates),
         "label_conflicts": [_conflicts(store, one, pairs) for one in tasks],
@@ -173,6 +176,19 @@ def _leakage(store: Store, pairs: Pairs) -> dict[str, Any]:
     }
 
 
+def _unknown_patients(store: Store) -> dict[str, Any]:
+    """Images whose patient nobody knows, in each split."""
+    patients = store.patient_ids
+    splits = {one: PatientCount.of(patients[store.rows(one)]).unknown for one in SPLITS}
+    return {"images": sum(splits.values()), "splits": splits}
+
+
+def _alike_patients(store: Store) -> dict[str, Any]:
+    """Ids that may be one patient's, written in two ways."""
+    pairs = alike_ids(store.patient_ids)
+    return {"pairs": len(pairs), "examples": [list(pair) for pair in pairs[:EXAMPLES]]}
+
+
 def _named(store: Store, pairs: Pairs) -> list[list[str]]:
     """The first pairs as [sample id, its split, sample id, its split]."""
     ids, splits = store.manifest["sample_id"], store.manifest["split"]
@@ -186,12 +202,17 @@ def _describe(store: Store, duplicates: Duplicates) -> dict[str, Any]:
     sizes = np.bincount(duplicates.exact)
     copies, near = duplicates.exact_pairs(), duplicates.near_pairs()
     patients = store.patient_ids
+    unknown = is_unknown(patients)
+
+    def differ(a: int, b: int) -> bool:
+        return bool(patients[a] != patients[b] and not (unknown[a] or unknown[b]))
+
     return {
         "exact_groups": int((sizes > 1).sum()),
         "exact_images": int(sizes[sizes > 1].sum()),
-        "exact_between_patients": sum(bool(patients[a] != patients[b]) for a, b in copies),
+        "exact_between_patients": sum(differ(a, b) for a, b in copies),
         "near_pairs": len(near),
-        "near_between_patients": sum(bool(patients[a] != patients[b]) for a, b in near),
+        "near_between_patients": sum(differ(a, b) for a, b in near),
         "candidates": duplicates.candidates,
         "radius": duplicates.radius,
         "complete": duplicates.complete,

@@ -27,6 +27,8 @@ def findings(facts: Mapping[str, Any]) -> Iterator[Finding]:
     """
     unsorted = [
         *_leakage(facts["leakage"]),
+        *_unknown_patients(facts["unknown_patients"], facts["images"]),
+        *_alike_patients(facts["alike_patients"]),
         *_duplicates(facts["duplicates"]),
         *_conflicts(facts["label_conflicts"]),
         *_overlaps(facts["overlaps"]),
@@ -51,6 +53,28 @@ def _leakage(leakage: Mapping[str, Any]) -> Iterator[Finding]:
         )
     if what:
         yield Finding("leakage", " and ".join(what))
+
+
+def _unknown_patients(unknown: Mapping[str, Any], images: int) -> Iterator[Finding]:
+    if not unknown["images"]:
+        return
+    where = ", ".join(f"{split} {count}" for split, count in unknown["splits"].items() if count)
+    yield Finding(
+        "caution",
+        f"the patients of {unknown['images']} of {images} images are unknown ({where}): that one "
+        "of them is in two splits cannot be ruled out",
+    )
+
+
+def _alike_patients(alike: Mapping[str, Any]) -> Iterator[Finding]:
+    if alike["pairs"]:
+        some = ", ".join(f"{one} and {other}" for one, other in alike["examples"][:2])
+        yield Finding(
+            "caution",
+            f"{_counted(alike['pairs'], 'patient id')} like another but for case, blanks, signs or "
+            f"leading zeros ({some}): counted as different patients; if they are not, write them "
+            "alike and prepare again with --overwrite",
+        )
 
 
 def _duplicates(duplicates: Mapping[str, Any]) -> Iterator[Finding]:

@@ -26,7 +26,8 @@ class DecodedImage:
         checksum: The first 32 hexadecimal digits of SHA-256: of the file's bytes, with the frame's
             number where it is one of several; of an array in a container, of its own bytes.
         facts: Technical DICOM attributes by keyword, from a closed list.
-        patient: Identity as a DICOM file states it, for hashing only; never written.
+        patient: Identity as a DICOM file states it, its issuer, a zero byte and its id, for hashing
+            only; never written.
     """
 
     pixels: NDArray[Any]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medstrata.data.patients import clean_ids
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.sources import OUTSIDE, Sources, clean_name, without_suffix
 from medstrata.data.store.store import LabelColumn
@@ -125,7 +126,9 @@ def annotate(
     ):
         if name is not None:
             find_column(table, name, path, option)
-    patient_column = settings.patient_column or guess_column(table, "patient")
+    patient_column = settings.patient_column
+    if patient_column is None and settings.patient_from is None:
+        patient_column = guess_column(table, "patient")
     site_column = settings.site_column or guess_column(table, "site")
     taken = {name for name in (patient_column, site_column, split_column) if name}
     names = sources.files
@@ -136,6 +139,8 @@ def annotate(
     used = list(dict.fromkeys((*taken, *label_columns)))
     indexed = rows[used].assign(**{_FILE_INDEX: matches[matches >= 0]})
     aligned = _one_row_a_file(indexed, names, path)
+    if site_column is not None:
+        aligned[site_column] = clean_ids(aligned[site_column])
     labels = {name: label_values(aligned[name]) for name in label_columns}
     described = {
         name: describe_column(name, labels[name], name in settings.ordinal_columns)
@@ -258,10 +263,5 @@ def _say_columns(
         say(f"label {name}: {column.kind}{how} ({', '.join(column.classes)})")
     if not columns:
         warn(f"{path}: no label column found; name them with --label-columns")
-    if patient_column is None:
-        warn(
-            f"{path}: no patient column found, so each image counts as a patient of its own; name "
-            "it with --patient-column if patients have several images"
-        )
-    else:
+    if patient_column is not None:
         say(f"patients: column {patient_column}")

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from medstrata.data.audit.duplicates import Duplicates, find_duplicates, link_patients
 from medstrata.data.audit.fingerprints import DESCRIPTION
+from medstrata.data.patients import PatientCount, is_unknown
 from medstrata.data.prepare.annotations import Annotations
 from medstrata.data.prepare.decode import StoreFormat
+from medstrata.data.prepare.patients import join_patients
 from medstrata.data.prepare.preview import write_preview
 from medstrata.data.prepare.shards import DICOM_COLUMNS, read_parts
 from medstrata.data.prepare.split_rules import DRAW_OTHERWISE, SplitRule, apply_rule
@@ -70,7 +72,6 @@ def assemble(
     bad = [*sources.refused, *zip(names, parts["reason"].iloc[spoilt], strict=True)]
     _write_quarantine(out, [*bad, *annotations.unmatched])
     _check_quarantine(out, bad, int(good.sum()), max_quarantine)
-    unnamed = annotations.rows["patient_id"].isna().to_numpy()
     manifest = _manifest(sources, parts, annotations.rows)[good].reset_index(drop=True)
     say(f"looking for copies among {len(manifest)} images")
     shard, row = (manifest[name].to_numpy(np.int32) for name in ("shard", "shard_row"))
@@ -96,10 +97,10 @@ def assemble(
         "std": std,
         "images": len(manifest),
         "quarantined": len(bad),
-        "splits": _count_splits(manifest),
+        "splits": {split: count.facts for split, count in _count_splits(manifest).items()},
         "label_columns": {name: asdict(column) for name, column in annotations.columns.items()},
         "digest": store_digest(_geometry(form), annotations.columns, manifest),
-        "patient_key": _patient_key(out, parts[good & unnamed]),
+        "patient_key": _patient_key(out, parts[good], manifest["patient_id"]),
         "shards": manifest.groupby("shard").size().reset_index().to_numpy().tolist(),
         "plan": plan,
     }
@@ -107,19 +108,19 @@ def assemble(
     write_text(out / "store.json", json.dumps(header, indent=2))
     shutil.rmtree(out / "parts")
     _say_summary(out, header, manifest, bad)
-    _say_splits(rule, header["splits"], manifest["patient_id"].nunique())
+    _say_splits(rule, manifest)
     return duplicates
 
 
-def _patient_key(out: Path, parts: pd.DataFrame) -> str | None:
-    """Fingerprint of the key that hashed the DICOM patients, None where there are none."""
+def _patient_key(out: Path, parts: pd.DataFrame, patient_ids: pd.Series) -> str | None:
+    """Fingerprint of the key that hashed the DICOM patients, None where no id is such a hash."""
     keys = parts["patient_key"].dropna().unique().tolist()
     if len(keys) > 1:
         raise MedstrataError(
             f"{out} was begun with another patient key than the one there is now: put that one "
             "back, or give --overwrite to begin anew"
         )
-    return keys[0] if keys else None
+    return keys[0] if patient_ids.isin(parts["patient"].dropna()).any() else None
 
 
 def _bound(patient_ids: pd.Series, duplicates: Duplicates) -> NDArray[np.int64]:
@@ -169,13 +170,14 @@ def _manifest(sources: Sources, parts: pd.DataFrame, known: pd.DataFrame) -> pd.
     source = _of_samples(files, sources)
     bare_sample = _of_samples(bare, sources)
     sample = source if bare.duplicated().any() else bare_sample
+    own = bare_sample if sources.arrays else bare.take(sources.file_index).reset_index(drop=True)
     dicom = [name for name in DICOM_COLUMNS if parts[name].notna().any()]
     return pd.DataFrame(
         {
             "sample_id": sample,
-            # Where nothing says it, each name is a patient: without its suffix, so that no other
-            # file can change it.
-            "patient_id": known["patient_id"].fillna(parts["patient"]).fillna(bare_sample),
+            # An unknown one is called by its file without its suffix, so that no other file can
+            # change it.
+            "patient_id": join_patients(known["patient_id"], parts["patient"], own),
             "site": known["site"],
             "split": pd.Series(pd.NA, index=source.index, dtype="string"),
             "source": source,
@@ -219,12 +221,9 @@ def _check_quarantine(
         )
 
 
-def _count_splits(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
-    counts = {}
-    for split in SPLITS:
-        part = manifest[manifest["split"] == split]
-        counts[split] = {"images": len(part), "patients": int(part["patient_id"].nunique())}
-    return counts
+def _count_splits(manifest: pd.DataFrame) -> dict[str, PatientCount]:
+    patients = manifest["patient_id"]
+    return {split: PatientCount.of(patients[manifest["split"] == split]) for split in SPLITS}
 
 
 def _geometry(form: StoreFormat) -> dict[str, Any]:
@@ -262,8 +261,14 @@ def store_digest(
 def _say_summary(
     out: Path, header: dict[str, Any], manifest: pd.DataFrame, bad: list[tuple[str, str]]
 ) -> None:
-    patients = manifest["patient_id"].nunique()
-    say(f"{len(manifest)} images of {patients} patients in {out}, see preview.png")
+    count = PatientCount.of(manifest["patient_id"])
+    say(f"{count} in {out}, see preview.png")
+    if count.unknown:
+        warn(
+            f"the patients of {count.unknown} of {count.images} images are unknown, so each file "
+            "counts as one of its own: name a column with --patient-column, or let --patient-from "
+            "find them in the paths"
+        )
     if bad:
         reasons = Counter(reason.partition(":")[0].partition(",")[0] for _, reason in bad)
         kinds = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
@@ -278,14 +283,16 @@ def _say_summary(
         say(f"label {name}: {numbers}, unknown {int(values.isna().sum())}")
 
 
-def _say_splits(rule: SplitRule, counts: dict[str, dict[str, int]], patients: int) -> None:
+def _say_splits(rule: SplitRule, manifest: pd.DataFrame) -> None:
     """Say what each split has got, of what was asked; which classes they lack, the audit says."""
-    drawn = rule.column is None
+    drawn, counts = rule.column is None, _count_splits(manifest)
+    patients = manifest["patient_id"]
+    what = "files" if is_unknown(patients).all() else "patients"
     for split, asked in zip(SPLITS, rule.fractions, strict=True):
-        images, got = counts[split]["images"], counts[split]["patients"]
-        shares = f" ({asked:.1%} of all patients asked, {got / patients:.1%} got)" if drawn else ""
-        say(f"{split}: {images} images of {got} patients{shares}")
-    empty = [split for split in SPLITS if not counts[split]["images"]]
+        got = patients[manifest["split"] == split].nunique() / patients.nunique()
+        shares = f" ({asked:.1%} of all {what} asked, {got:.1%} got)" if drawn else ""
+        say(f"{split}: {counts[split]}{shares}")
+    empty = [split for split in SPLITS if not counts[split].images]
     if empty:
         warn(
             f"no images in {' and '.join(empty)}: such a store pre-trains but cannot be scored"

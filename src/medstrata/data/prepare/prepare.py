@@ -9,12 +9,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from medstrata.data.audit.audit import audit, read_audit, refuse_leakage
 from medstrata.data.audit.duplicates import Duplicates
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.inputs import InputTable, find_inputs
 from medstrata.data.prepare.manifest import assemble
+from medstrata.data.prepare.patients import patients_of_paths
 from medstrata.data.prepare.settings import LARGEST_KEPT, SMALLEST, PrepareSettings
 from medstrata.data.prepare.shards import probe_images, write_shards
 from medstrata.data.sources import Sources
@@ -81,6 +84,10 @@ def prepare(
         say(f"{out} is ready: made before from the same files with the same settings")
         return _audited(out, allow_leakage, None)
     annotations = inputs.describe()
+    if settings.patient_from is not None:
+        files = pd.Series(inputs.sources.files, dtype="string")
+        patients = patients_of_paths(files, settings.patient_from)
+        annotations.rows["patient_id"] = patients.take(inputs.sources.file_index).to_numpy()
     try:
         _begin(out, plan)
         write_shards(inputs.sources, out, form, workers)

@@ -1,5 +1,6 @@
 """How a store is made; nothing heavy is imported here, so that `--help` is quick."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -33,8 +34,11 @@ class PrepareSettings:
         axis: Along which volumes are cut into slices.
         bits: 8, or 16 for grey images whose depth is to be kept.
         file_column: Column with file names; guessed if none.
-        patient_column: Column to split by; guessed if none, else a hash, by this site's key, of the
-            patient that a DICOM file names, else each image is a patient.
+        patient_column: Column to split by; guessed if none. Besides, patients are told by a hash,
+            by this site's key, of the patient that a DICOM file names; where neither says it, the
+            patient of a file is unknown.
+        patient_from: Regular expression that finds the patient in each path below the source: its
+            first group, else all that it matches; instead of a column.
         site_column: Column that says where an image was made; guessed if none.
         label_columns: Label columns, as `[a, b]`; guessed if none.
         ordinal_columns: Label columns whose numbers have an order.
@@ -58,6 +62,7 @@ class PrepareSettings:
     bits: Literal[8, 16] = 8
     file_column: str | None = None
     patient_column: str | None = None
+    patient_from: str | None = None
     site_column: str | None = None
     label_columns: list[str] | None = None
     ordinal_columns: list[str] = field(default_factory=list)
@@ -80,5 +85,16 @@ class PrepareSettings:
         _ = self.reading  # which checks its own part
         if self.bits == 16 and self.channels == 3:
             raise ValueError("16 bits are kept of grey images alone: leave channels out")
+        if self.patient_from is not None:
+            _check_expression(self.patient_from)
+            if self.patient_column is not None:
+                raise ValueError("patients come from a column or from paths: leave one out")
         if self.dataset is not None and self.labels is not None:
             raise ValueError(f"data set {self.dataset} has labels of its own: leave labels out")
+
+
+def _check_expression(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"patient_from {pattern!r} is no regular expression: {error}") from error

@@ -22,6 +22,7 @@ from medstrata.data.formats.dicom.attributes import FACTS
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import ImageError
+from medstrata.data.patients import clean_id
 from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
 from medstrata.data.sources import Sources, evenly_spaced
 from medstrata.data.store.layout import shard_path
@@ -127,10 +128,13 @@ def _decode(
 
 def _hashed_patient(patient: str | None) -> dict[str, str | None]:
     """A DICOM file's patient as a hash, and the fingerprint of the key that made it."""
-    if patient is None:
+    issuer, _, text = (patient or "").partition("\0")
+    number = clean_id(text)
+    if number is None:
         return {"patient": None, "patient_key": None}
     key = site_key()  # read anew each time: a file without a patient needs none
-    return {"patient": key.hash(patient), "patient_key": key.fingerprint}
+    hashed = key.hash(f"{clean_id(issuer) or ''}\0{number}")
+    return {"patient": hashed, "patient_key": key.fingerprint}
 
 
 def _sums(pixels: NDArray[Any]) -> dict[str, int]:

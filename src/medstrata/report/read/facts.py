@@ -16,10 +16,11 @@ class ReportNote:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """One part of a store."""
+    """One part of a store; `patients` are the known ones."""
 
     images: int
     patients: int
+    unknown_patients: int = 0
     labelled: int
 
 
@@ -32,6 +33,7 @@ class StoreFacts:
     size: int
     channels: int
     patients: int | None = None
+    unknown_patients: int = 0
     splits: Mapping[str, Split] = field(default_factory=dict)
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from medstrata.report.read.facts import EvaluationRun, Run, Score
-from medstrata.report.render.formatting import span
+from medstrata.report.render.formatting import patients_named, span
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.kinds import RunKind
 
@@ -37,6 +37,7 @@ class Subset:
 
     images: int
     patients: int
+    unknown_patients: int = 0
     per_class: Mapping[str, int]
 
 
@@ -46,6 +47,7 @@ class LabelCount:
 
     images: int
     patients: int
+    unknown_patients: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ class HeldOutScores:
 
     images: int
     patients: int
+    unknown_patients: int = 0
     scores: Mapping[str, Score]
 
 
@@ -133,10 +136,12 @@ def labels_used(runs: Iterable[Finetune]) -> str:
     """In words: images and patients that were trained on and, where known, images chosen by."""
     runs = list(runs)
     images = span(run.subset.images for run in runs)
-    patients = span(run.subset.patients for run in runs)
+    patients = [run.subset.patients for run in runs]
+    unknown = max(run.subset.unknown_patients for run in runs)
+    whose = patients_named(max(patients), unknown, span(patients))
     choosing = [run.labels["val"].images for run in runs if "val" in run.labels]
     chosen = f" for training, {span(choosing)} images for choosing" if choosing else ""
-    return f"{images} images of {patients} patients{chosen}"
+    return f"{images} images of {whose}{chosen}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +150,7 @@ class ProbeTested:
 
     images: int
     patients: int
+    unknown_patients: int = 0
     stages: Mapping[str, Mapping[str, Score]]
 
 

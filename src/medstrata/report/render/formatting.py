@@ -111,6 +111,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def patients_named(patients: int, unknown: int, known: str | None = None) -> str:
+    """Of how many patients images are, in words.
+
+    Args:
+        patients: Those that are known.
+        unknown: Images whose patient is not.
+        known: The number of known ones as it is to be shown.
+    """
+    if unknown and not patients:
+        return "unknown patients"
+    count = f"{known or f'{patients:,}'} patient{'' if patients == 1 else 's'}"
+    return f"{count} and {counted(unknown, 'image')} of unknown ones" if unknown else count
+
+
 def span(numbers: Iterable[int]) -> str:
     """One number, or the smallest and the largest of several."""
     ordered = sorted(numbers)

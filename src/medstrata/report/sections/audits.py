@@ -129,12 +129,18 @@ def _number(counts: Mapping[str, Any], name: str) -> TableCell:
     return count_cell(int(counts[name]) if name in counts else None)
 
 
+def _torn(facts: Mapping[str, Any]) -> str:
+    unknown = facts.get("unknown_patients", {}).get("images", 0)  # which old audits do not tell
+    torn = f"{facts['leakage']['patients']:,}"
+    return f"{torn} known; {counted(unknown, 'image')} of unknown patients" if unknown else torn
+
+
 def _checks(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     leakage, copies, overlaps = facts["leakage"], facts["duplicates"], facts["overlaps"]
     odd = facts["exposures"]
     torn = [f"{counted(one['pairs'], 'pair')} ({one['label']})" for one in facts["label_conflicts"]]
     return [
-        ("Patients in two splits", f"{leakage['patients']:,}"),
+        ("Patients in two splits", _torn(facts)),
         ("Equal or near-identical images in two splits", counted(leakage["pairs"], "pair")),
         (
             "Images equal pixel by pixel to another",

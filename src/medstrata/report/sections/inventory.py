@@ -13,6 +13,7 @@ from medstrata.report.render.formatting import (
     kind_name,
     listed,
     metric_name,
+    patients_named,
     percent,
     span,
 )
@@ -28,6 +29,12 @@ from medstrata.report.render.tables import (
 from medstrata.report.sections.curves import read
 from medstrata.report.sections.section import Section
 
+_UNKNOWN_PATIENTS = (
+    "Unknown for {unknown:,} of {all:,} images: that one of them is in two splits cannot be ruled "
+    "out, and intervals count each of these images as a patient of its own, so they are too narrow "
+    "where one has several."
+)
+
 
 def data_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
     """The data and tasks of every comparison, and the labelled images the arms were given."""
@@ -35,14 +42,20 @@ def data_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
     parts: list[Part] = [_data_table(places)]
     for same in places:
         store, task, test = same[0].store, same[0].task, same[0].first.test
-        of = "" if store.patients is None else f" of {counted(store.patients, 'patient')}"
+        unknown = store.unknown_patients
+        of = "" if store.patients is None else f" of {patients_named(store.patients, unknown)}"
         pixels = f"{store.size} × {store.size} pixels, {counted(store.channels, 'channel')}"
-        tested = f"{counted(test.images, 'test image')} of {counted(test.patients, 'patient')}"
+        tested = (
+            f"{counted(test.images, 'test image')} of "
+            f"{patients_named(test.patients, test.unknown_patients)}"
+        )
         terms = [
             ("Images", f"{store.images:,}{of}, {pixels}"),
             ("Task", f"{kind_name(task.kind)}: {listed(task.classes)}"),
             ("Judged by", f"{metric_name(same[0].metric)} on {tested}"),
         ]
+        if unknown:
+            terms.append(("Patients", _UNKNOWN_PATIENTS.format(unknown=unknown, all=store.images)))
         parts += [Heading(same[0].where), DefinitionList(terms), _subset_table(same)]
     return Section(anchor="data", title="Data and tasks", short="Data", parts=parts)
 
@@ -63,18 +76,21 @@ def _data_table(places: Sequence[Sequence[Comparison[Finetune]]]) -> Table:
 def _split_rows(same: Sequence[Comparison[Finetune]]) -> Iterator[dict[str, TableCell]]:
     """A row for each split of the store, or one for all its images where splits are not known."""
     store, task = same[0].store, same[0].task
-    counts: dict[str, tuple[int, int | None, int | None]] = {
-        "all": (store.images, store.patients, None)
+    counts: dict[str, tuple[int, int | None, int, int | None]] = {
+        "all": (store.images, store.patients, store.unknown_patients, None)
     }
     if store.splits:
-        counts = {one: (of.images, of.patients, of.labelled) for one, of in store.splits.items()}
+        counts = {
+            one: (of.images, of.patients, of.unknown_patients, of.labelled)
+            for one, of in store.splits.items()
+        }
     channels = counted(store.channels, "channel")
-    for split, (images, patients, labelled) in counts.items():
+    for split, (images, patients, unknown, labelled) in counts.items():
         yield {
             "Data set": TableCell(store.name),
             "Split": TableCell(split),
             "Images": count_cell(images),
-            "Patients": count_cell(patients),
+            "Patients": _patients_cell(patients, unknown),
             "Labelled images": count_cell(labelled),
             "Classes": TableCell(_classes(same, split)),
             "Task": TableCell(task.name, notes=(kind_name(task.kind),)),
@@ -121,12 +137,26 @@ def _subset_table(same: Sequence[Comparison[Finetune]]) -> Table:
             (
                 TableCell(text=percent(fraction), number=fraction),
                 _span([one.images for one in subsets]),
-                _span([one.patients for one in subsets]),
+                _patients_span(subsets),
                 *(_span([one.per_class.get(name, 0) for one in subsets]) for name in classes),
             )
             for fraction, subsets in sorted(subsets_at.items())
         ),
     )
+
+
+def _patients_cell(patients: int | None, unknown: int) -> TableCell:
+    if patients is None or not unknown:
+        return count_cell(patients)
+    if not patients:
+        return TableCell("unknown")
+    return count_cell(patients, f"and {counted(unknown, 'image')} of unknown patients")
+
+
+def _patients_span(subsets: Sequence[Subset]) -> TableCell:
+    unknown = max(one.unknown_patients for one in subsets)
+    patients = [one.patients for one in subsets]
+    return _patients_cell(max(patients), unknown) if unknown else _span(patients)
 
 
 def _span(numbers: Sequence[int]) -> TableCell:

@@ -16,6 +16,7 @@ from medstrata.report.render.formatting import (
     counted,
     listed,
     metric_name,
+    patients_named,
     percent,
     percent_slug,
     span,
@@ -76,7 +77,8 @@ def probing_parts(comparison: Comparison[Probe], styles: Mapping[str, Style]) ->
     # One range for all fractions and read-outs.
     limits = common_limits(every)
     metric, test = comparison.metric, comparison.first.test
-    tested = f"{counted(test.images, 'test image')} of {counted(test.patients, 'patient')}"
+    whose = patients_named(test.patients, test.unknown_patients)
+    tested = f"{counted(test.images, 'test image')} of {whose}"
     yield Text(f"{metric_name(metric)} on {tested}. {stages_named(scored_stages)}", "note")
     for fraction in comparison.fractions:
         at = {read_out: scores[fraction, read_out] for read_out in READ_OUTS}

@@ -12,8 +12,8 @@ from medstrata.report.compare.differences import ContrastFamily
 from medstrata.report.read.results import Finetune, labels_used
 from medstrata.report.render.figures import PlotWords, Style
 from medstrata.report.render.formatting import (
-    counted,
     metric_name,
+    patients_named,
     percent,
     protocol_name,
     sentence,
@@ -153,7 +153,8 @@ def _results(comparison: Comparison[Finetune], styles: Mapping[str, Style]) -> I
 
 def _scores_table(comparison: Comparison[Finetune], metric: str, name: str) -> Table:
     better = "less" if metric in LOWER_IS_BETTER else "more"
-    tested = counted(comparison.first.test.patients, "test patient")
+    test = comparison.first.test
+    tested = f"test {patients_named(test.patients, test.unknown_patients)}"
     heads: dict[float, TableCell] = {}
     cells: dict[tuple[str, float], TableCell] = {}
     for fraction in comparison.fractions:
