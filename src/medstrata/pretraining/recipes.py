@@ -44,25 +44,28 @@ _BESIDE_SETTINGS = {
 
 
 def recommended(modality: Modality | None = None) -> PretrainSettings:
-    """The recipe of our own: `medstrata pretrain STORE --modality chest --out RUN`.
+    """Ours: MoCo on views of the modality, with MSE (chest) or Barlow Twins on all four stages.
 
-    MoCo on views chosen for the modality, 8,000 steps, and on all four stages MSE for chest X-rays,
-    Barlow Twins for everything else. The gain is views and steps; the loss adds 0.000 to 0.009.
+    Command: `medstrata pretrain STORE --modality chest --out RUN`, or `histopathology`.
 
-    Cost: a step of ResNet-10-T at 32 px, batch 128, takes 1.02 (MSE) or 1.26 (Barlow Twins) of one
-    of `fair/moco`; 8,000 of them about 80 to 105 minutes of one core.
+    Cost: 8,000 steps. One of ResNet-10-T at 32 px, batch 128, takes 1.02 (MSE) or 1.26 (Barlow
+    Twins) of one of `fair/moco`; all of them about 80 to 105 minutes of one core.
 
-    Measured on validation, 2 seeds each, AUROC of pooled frozen features with 1 / 5 / 100 % of the
-    labels, beside `fair/moco` of 2,700 steps with a blur of up to 2 px of 32 and a random encoder:
-    chest (cxr_kermany) 0.739 / 0.769 / 0.824, 0.720 / 0.751 / 0.808, 0.629 / 0.688 / 0.753;
-    histopathology (histo_prostate_gleason) 0.768 / 0.763 / 0.858, 0.665 / 0.668 / 0.785,
-    0.679 / 0.702 / 0.792. Of these runs the chest ones had 8,100 steps, crops from 0.7 (level with
-    the 0.5 here) and key parts of 32; those of histopathology 8,100 steps, key parts of 32 and
-    BatchNorm in the head, which this recipe leaves out (0.757 against 0.754 at 2,700 steps).
+    Measured: on validation, AUROC of pooled frozen features with 1 / 5 / 100 % of the labels, mean
+    of 2 seeds. `fair/moco` stands for 2,700 steps of it with a blur of up to 2 px of 32.
 
-    Not confirmed: this very recipe in one run, any test set, another network or size, the retina
+    - chest (cxr_kermany): 0.739 / 0.769 / 0.824; `fair/moco` 0.720 / 0.751 / 0.808; random encoder
+      0.629 / 0.688 / 0.753. Run with 8,100 steps, crops from 0.7 (level with the 0.5 here) and key
+      parts of 32.
+    - histopathology (histo_prostate_gleason): 0.768 / 0.763 / 0.858; `fair/moco` 0.665 / 0.668 /
+      0.785; random encoder 0.679 / 0.702 / 0.792. Run with 8,100 steps, key parts of 32 and
+      BatchNorm in the head, which this recipe leaves out (0.757 against 0.754 at 2,700 steps).
+    - The gain is views and steps: the loss adds 0.000 to 0.009. MSE cost 0.008 and 0.033 on
+      histopathology.
+
+    Not measured: this very recipe in one run, any test set, another network or size, the retina,
     and images of no named modality (Barlow Twins on MoCo v2's views was measured with a stronger
-    blur alone). MSE cost 0.008 and 0.033 on histopathology.
+    blur alone).
     """
     settings = fair_moco_mse(modality) if modality == "chest" else fair_moco_bt(modality)
     return replace(settings, recipe="recommended", steps=8000)
