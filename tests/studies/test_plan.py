@@ -76,6 +76,13 @@ def test_reuse_looks_at_networks_that_are_tuned() -> None:
     assert set(needed) <= cells.keys()
 
 
+def test_figures_of_the_authors_code_change_the_cells_that_have_them() -> None:
+    analyses: dict[str, Any] = {"probe": {}, "reuse": {}, "atlas": {}}
+    plain, legacy = (plan(tiny(legacy=legacy, **analyses)) for legacy in (False, True))
+    changed = {one.kind for one, other in zip(plain, legacy, strict=True) if one != other}
+    assert changed == {"full", "frozen", "reuse"}
+
+
 def test_the_study_of_the_docs_and_those_that_are_shipped_can_be_planned() -> None:
     root = Path(__file__).parents[2]
     page = (root / "docs" / "guide" / "study.md").read_text()

@@ -8,14 +8,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from medstrata.evaluation.settings import Validation
+from medstrata.evaluation.settings import FinetuneProtocol, Validation
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.randomness import DRAWS_VERSION
 from medstrata.studies.cell_settings import finetune_settings, pretrain_settings
-from medstrata.studies.settings import AnalysisSettings, StudySettings
+from medstrata.studies.settings import AnalysisName, AnalysisSettings, StudySettings
 
-CellKind = Literal["prepare", "pretrain", "full", "frozen", "probe", "reuse", "atlas"]
-_ANALYSES: tuple[CellKind, ...] = ("probe", "reuse", "atlas")
+CellKind = Literal["prepare", "pretrain"] | FinetuneProtocol | AnalysisName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,14 +185,15 @@ class _Planner:
     def _analysis_cells(self) -> Iterator[StudyCell]:
         for data in self.settings.data:
             for arm in self.settings.arms:
-                for kind in _ANALYSES:
-                    chosen: AnalysisSettings | None = getattr(self.settings, kind)
-                    tuned = kind != "reuse" or "full" in self.settings.protocols
-                    if chosen is not None and tuned:
-                        config = {**chosen.settings, "legacy": self.settings.legacy}
-                        labels = [(None, 0, 0)] if kind == "atlas" else self._labels_of(chosen)
-                        for fraction, seed, draw in labels:
-                            yield self._cell(kind, data, arm, fraction, seed, draw, config)
+                for kind, chosen in self.settings.analyses().items():
+                    config = dict(chosen.settings)
+                    if kind == "reuse":
+                        if "full" not in self.settings.protocols:
+                            continue  # it looks into networks that are tuned
+                        config["legacy"] = self.settings.legacy
+                    labels = [(None, 0, 0)] if kind == "atlas" else self._labels_of(chosen)
+                    for fraction, seed, draw in labels:
+                        yield self._cell(kind, data, arm, fraction, seed, draw, config)
 
     def _labels_of(self, chosen: AnalysisSettings) -> Iterator[tuple[float, int, int]]:
         """Fraction, seed and draw; the draw is one that is fine-tuned on as well."""

@@ -5,7 +5,7 @@ Nothing heavy is imported here, so that a wrong study file is refused at once.
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.evaluation.settings import FinetuneProtocol, Validation
@@ -18,6 +18,10 @@ from medstrata.runtime.settings import replace_settings
 # Draws of the labels where a study does not say. A score from few labels hangs on which they are,
 # and one more read-out of frozen features costs next to nothing.
 _FEW, _DRAWS, _READ_OUTS_OF_FEW = 0.05, 5, 20
+
+# What may be looked into beside the classifiers, in the order in which it is done.
+AnalysisName = Literal["probe", "reuse", "atlas"]
+ANALYSES: tuple[AnalysisName, ...] = get_args(AnalysisName)
 
 # What a study's `prepare` may hold beside the source and the settings.
 PREPARE_OPTIONS = ("preview", "workers", "allow_leakage", "overwrite")
@@ -242,10 +246,8 @@ class StudySettings:
         }
 
     def _check_fractions(self) -> None:
-        for name in ("probe", "reuse", "atlas"):
-            chosen: AnalysisSettings | None = getattr(self, name)
-            lacking = set(chosen.fractions or ()) - set(self.fractions) if chosen else set()
-            if lacking:
+        for name, chosen in self.analyses().items():
+            if lacking := set(chosen.fractions or ()) - set(self.fractions):
                 raise ValueError(f"{name}.fractions: {min(lacking)} is not among the study's")
         for protocol, settings in self.protocols.items():
             named = settings.draws if isinstance(settings.draws, dict) else ()
@@ -253,6 +255,13 @@ class StudySettings:
                 raise ValueError(
                     f"protocols.{protocol}.draws: {min(lost)} is not among the fractions"
                 )
+
+    def analyses(self) -> dict[AnalysisName, AnalysisSettings]:
+        """The analyses that are wanted, in order."""
+        asked: dict[AnalysisName, AnalysisSettings | None] = {
+            name: getattr(self, name) for name in ANALYSES
+        }
+        return {name: chosen for name, chosen in asked.items() if chosen is not None}
 
     def num_draws(self, protocol: FinetuneProtocol, fraction: float) -> int:
         """How often a share of the labels is drawn under a protocol."""

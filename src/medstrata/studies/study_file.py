@@ -9,7 +9,7 @@ import yaml
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.settings import parse_settings
 from medstrata.studies.cell_settings import check_cells
-from medstrata.studies.settings import StudySettings
+from medstrata.studies.settings import ANALYSES, StudySettings
 
 
 def load_study(path: Path) -> StudySettings:
@@ -44,7 +44,7 @@ def as_study(written: Mapping[str, Any]) -> StudySettings:
         values["protocols"] = {
             name: chosen or {"settings": {}} for name, chosen in values["protocols"].items()
         }
-    for name in ("probe", "reuse", "atlas"):
+    for name in ANALYSES:
         if values.get(name) == {}:
             values[name] = {"settings": {}}
     study = parse_settings(StudySettings, values)
