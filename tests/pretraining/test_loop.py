@@ -220,8 +220,7 @@ def built(accelerator: Accelerator, tiny_store: Store, folder: Path, **overrides
 def test_accumulated_gradients_change_weights_every_second_step(
     tiny_store: Store, tmp_path: Path
 ) -> None:
-    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
-    training = built(accelerator, tiny_store, tmp_path, accumulate=2)
+    training = built(Accelerator(cpu=True), tiny_store, tmp_path, accumulate=2)
     weight = training.model.query_encoder.backbone.model.conv1[0].weight
     changed = []
     batches = training.loader.epoch(0)
@@ -231,7 +230,41 @@ def test_accumulated_gradients_change_weights_every_second_step(
         training.step += 1
         changed.append(not torch.equal(before, weight))
     batches.close()
-    assert changed == [False, True, False]
+    assert changed == [False, True, True]  # the third ends the epoch
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4])
+def test_accumulating_runs_go_on_as_if_never_cut(
+    tiny_store: Store, tmp_path: Path, stop: int
+) -> None:
+    """Three steps an epoch make updates of two and of one; a cut waits for the end of one."""
+    settings = small("fair/moco_mse", accumulate=2, checkpoint_every=1)
+    whole = pretrain(tiny_store, settings, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.loop.training_step", _stop_at(stop))
+        with pytest.raises(MedstrataError, match=f"stopped at step {stop if stop > 1 else 2}|5"):
+            pretrain(tiny_store, settings, tmp_path / "cut")
+    pretrain(tiny_store, settings, tmp_path / "cut", resume=True)
+    assert_equal_states(final_state(whole), final_state(tmp_path / "cut"))
+    assert without_times(whole) == without_times(tmp_path / "cut")
+
+
+def test_gradients_of_an_update_are_averaged(tiny_store: Store, tmp_path: Path) -> None:
+    gradients = []
+    for accumulate in (2, 3):
+        training = built(Accelerator(cpu=True), tiny_store, tmp_path, accumulate=accumulate)
+        batches = training.loader.epoch(0)
+        training_step(training, next(batches))
+        batches.close()
+        gradient = training.model.query_encoder.backbone.model.conv1[0].weight.grad
+        gradients.append(accumulate * gradient)
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_run_too_short_for_an_update_is_refused(tiny_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(MedstrataError, match="accumulate 4 is more than the 3 steps"):
+        pretrain(tiny_store, small("fair/moco_mse", accumulate=4), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_learning_rate_follows_batch_and_schedule(tiny_store: Store, tmp_path: Path) -> None:

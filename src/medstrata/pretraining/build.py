@@ -23,6 +23,7 @@ from medstrata.pretraining.fsdp import copy_full_weights, shard
 from medstrata.pretraining.losses import build_intermediate
 from medstrata.pretraining.moco import EncoderWithHead, MoCo, Queue
 from medstrata.pretraining.monitors import Monitor, make_monitor
+from medstrata.pretraining.schedule import Update, update_at
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.pretraining.sizing import ResolvedSettings, base_lr
 from medstrata.runs.encoder_spec import EncoderSpec
@@ -54,6 +55,16 @@ class Training:
     def settings(self) -> PretrainSettings:
         """What the run was told, with nothing left open."""
         return self.resolved.settings
+
+    @property
+    def update(self) -> Update:
+        """The change of the weights that the coming step takes part in."""
+        return update_at(
+            self.step,
+            accumulate=self.settings.accumulate,
+            steps_per_epoch=self.loader.steps_per_epoch,
+            steps=self.resolved.steps,
+        )
 
 
 def build(

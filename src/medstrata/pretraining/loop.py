@@ -1,6 +1,7 @@
 """Pre-training: from a store to an encoder, by one explicit loop."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def pretrain(
     rows = training_rows(settings, store)
     resolved = resolve(settings, store, len(rows))
     settings = resolved.settings
-    accelerator = make_accelerator(settings.precision, settings.accumulate)
+    accelerator = make_accelerator(settings.precision)
     described = {"store": store.path.name, "store_digest": store.digest, **settings_dict(settings)}
     # Built before there is a folder: settings that cannot work leave nothing behind.
     training = build(accelerator, resolved, store, rows, out)
@@ -122,17 +123,21 @@ def train(
         Recorder(training, metrics_length, track) as recorder,
     ):
         while training.step < steps:
-            epoch = training.step // per_epoch
+            epoch, due = training.step // per_epoch, False
             batches = training.loader.epoch(epoch, first_step=training.step % per_epoch)
             for batch in batches:
-                lr = _set_lr(training)
+                lr, whole = _set_lr(training), training.update.ends
                 loss = watch(partial(training_step, training, batch), batches)
                 training.step += 1
                 recorder.add(training.step, epoch, loss, lr, batches)
                 if training.step % per_epoch == 0 or training.step == steps:
                     break  # what is saved must hold the epoch's record
-                if checkpoint_every and training.step % checkpoint_every == 0:
+                due = due or bool(checkpoint_every and training.step % checkpoint_every == 0)
+                if not whole:
+                    continue  # gradients of an update under way are in no checkpoint
+                if due:
                     _save(training, recorder)
+                    due = False
                 if _stop_together(training, stopping):
                     _save(training, recorder)
                     batches.close()
@@ -162,12 +167,14 @@ def _stop_together(training: Training, stopping: Callable[[], bool]) -> bool:
 
 def training_step(training: Training, batch: Batch) -> Loss:
     """One step of momentum contrast (He et al. 2020, algorithm 1) with intermediate losses."""
-    with training.accelerator.accumulate(training.wrapped):
+    update, accelerator = training.update, training.accelerator
+    # Processes average their gradients once an update.
+    with nullcontext() if update.ends else accelerator.no_sync(training.wrapped):
         # NOTE: algorithm 1 moves the key encoder at the end of a step; here it moves before the
         # next pass, as in its authors' code. All losses are the same: nothing changes the weights
         # in between, and before the first step both encoders are equal, so it stays where it is.
         # Only the key encoder that is saved last is one move behind, and nothing is read from it.
-        if training.step % training.settings.accumulate == 0:
+        if update.begins:
             update_key_encoder(training.model, training.resolved.momentum)
         query_view, key_view = (training.preprocessing(view) for view in batch.views)
         masked = training.settings.contrastive.mask_own_keys
@@ -179,7 +186,8 @@ def training_step(training: Training, batch: Batch) -> Loss:
             ids=batch.ids if masked else None,
             negative_ids=training.queue.ids if masked else None,
         )
-        training.accelerator.backward(loss.total)
+        accelerator.backward(loss.total / update.steps)
+    if update.ends:
         training.optimizer.step()
         training.optimizer.zero_grad()
     training.queue.enqueue(gather(loss.key), gather(batch.ids))

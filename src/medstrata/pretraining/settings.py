@@ -160,7 +160,8 @@ class PretrainSettings:
         epochs: Passes over the images; none leaves the length to `steps`.
         steps: Steps, instead of epochs; none of both is 4,000.
         batch_size: Images a step, over all processes.
-        accumulate: Steps whose gradients are added before the weights change.
+        accumulate: Steps whose gradients are averaged before the weights change; the last of an
+            epoch are fewer where their number is no multiple.
         seed: Decides the start, the order and every view.
         shuffle_shards: Shards of the store whose images are mixed at a time, so that few need to
             lie on this machine; none mixes all images, or 8 shards of a remote store.

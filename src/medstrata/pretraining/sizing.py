@@ -10,6 +10,7 @@ from medstrata.data.datasets.registry import DATASETS
 from medstrata.data.store.store import Store
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
 from medstrata.runtime.console import say, warn
+from medstrata.runtime.errors import MedstrataError
 
 _QUEUE = 4096
 # The key encoder remembers a fixed share of a run: 1 / (1 - momentum) steps of it.
@@ -86,7 +87,13 @@ def resolve_sizes(settings: PretrainSettings, images: int) -> ResolvedSettings:
     lead to what is published for long runs.
     """
     contrastive, optimizer = settings.contrastive, settings.optimizer
-    steps = settings.total_steps(images)
+    steps, together = settings.total_steps(images), settings.accumulate
+    if together > (most := min(steps, settings.steps_per_epoch(images))):
+        raise MedstrataError(
+            f"accumulate {together} is more than the {most} steps of {settings.batch_size} that "
+            f"{images} images give before the weights must change; lower --accumulate, or "
+            "--batch-size with it"
+        )
     momentum, warmup = contrastive.momentum, optimizer.warmup_steps
     if momentum is None:
         share = round(1 - _RUN_PER_MEMORY / steps, 5)

@@ -10,7 +10,7 @@ from medstrata.runtime.machine import processor_flags
 from medstrata.runtime.precision import Precision
 
 
-def make_accelerator(precision: Precision, accumulate: int = 1) -> Accelerator:
+def make_accelerator(precision: Precision) -> Accelerator:
     """The device and precision of a call: a GPU where there is one, else the CPU.
 
     A public function that calls this gives the caller's state back by `preserve_process_state`.
@@ -20,7 +20,6 @@ def make_accelerator(precision: Precision, accumulate: int = 1) -> Accelerator:
     return Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=mixed_precision(precision),
-        gradient_accumulation_steps=accumulate,
     )
 
 
