@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
@@ -259,6 +260,56 @@ def test_gradients_of_an_update_are_averaged(tiny_store: Store, tmp_path: Path) 
         gradient = training.model.query_encoder.backbone.model.conv1[0].weight.grad
         gradients.append(accumulate * gradient)
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 5}, {"contrastive": {"queue_size": 16}}, {"backbone": "test_vit"}]
+)
+def test_a_config_that_was_edited_is_refused(
+    tiny_store: Store, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """As by hand: the settings of the command come from the same file."""
+    settings, out = small("fair/moco_mse"), tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.loop.training_step", _stop_at(2))
+        with pytest.raises(MedstrataError, match="stopped"):
+            pretrain(tiny_store, settings, out)
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    (name, value), *_ = change.items()
+    config[name] = {**config[name], **value} if isinstance(value, dict) else value
+    (out / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(MedstrataError, match=f"started with other settings .*{name}"):
+        pretrain(tiny_store, recipe(str(out / "config.yaml")), out, resume=True)
+    assert not (out / "result.json").exists()
+
+
+def test_the_weights_of_the_start_are_not_needed_to_go_on(
+    tiny_store: Store, run: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "start.safetensors"
+    weights.write_bytes((run / "exported" / "backbone.safetensors").read_bytes())
+    settings = small("fair/moco_mse", weights=str(weights))
+    whole = pretrain(tiny_store, settings, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.loop.training_step", _stop_at(2))
+        with pytest.raises(MedstrataError, match="stopped"):
+            pretrain(tiny_store, settings, tmp_path / "cut")
+    weights.unlink()
+    pretrain(tiny_store, settings, tmp_path / "cut", resume=True)
+    assert_equal_states(final_state(whole), final_state(tmp_path / "cut"))
+
+
+def test_metrics_that_do_not_fit_are_said_at_the_start(tiny_store: Store, tmp_path: Path) -> None:
+    settings, out = small("fair/moco_mse"), tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medstrata.pretraining.loop.training_step", _stop_at(2))
+        with pytest.raises(MedstrataError, match="stopped"):
+            pretrain(tiny_store, settings, out)
+    lines = (out / "metrics.jsonl").read_text().splitlines(keepends=True)
+    lines[-1] = lines[-1].replace('"step": 2', '"step": 7')
+    (out / "metrics.jsonl").write_text("".join(lines))
+    with pytest.raises(MedstrataError, match=r"metrics.jsonl does not end at step 2"):
+        pretrain(tiny_store, settings, out, resume=True)
 
 
 def test_a_run_too_short_for_an_update_is_refused(tiny_store: Store, tmp_path: Path) -> None:

@@ -1,13 +1,19 @@
 """Files and folders appear whole, whatever lies there from a run that was killed."""
 
 import os
+import resource
+import signal
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import atomic_file, atomic_folder, save_tensors, write_text
 
 
@@ -58,6 +64,7 @@ def test_a_folder_has_the_rights_of_any_folder(tmp_path: Path) -> None:
 def test_tensors_of_any_layout_are_read_back_by_whoever_may_read_files(tmp_path: Path) -> None:
     maps = torch.arange(24.0).reshape(1, 2, 3, 4)
     tensors = {"maps": maps.to(memory_format=torch.channels_last), "across": maps[0, 0].T}
+    tensors["alias"], tensors["part"] = tensors["maps"], maps[0]
     save_tensors(tmp_path / "tensors.safetensors", tensors)
     (tmp_path / "usual").touch()
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
@@ -83,3 +90,57 @@ def test_the_old_folder_stays_where_the_new_one_cannot_be_put(
     with pytest.raises(OSError), atomic_folder(path) as temporary:  # noqa: PT011
         (temporary / "file.txt").write_text("new")
     assert (path / "file.txt").read_text() == "old"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from medstrata.runtime.files import atomic_file, atomic_folder
+begun = [kind(Path(sys.argv[1]) / kind.__name__) for kind in (atomic_file, atomic_folder)]
+for kind, scratch in zip((atomic_file, atomic_folder), begun):
+    path = scratch.__enter__()
+    (path if kind is atomic_file else path / "file").write_text("half")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_when_the_file_is_written_again(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert ran.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    with atomic_file(tmp_path / "atomic_file") as path:
+        path.write_text("whole")
+    with atomic_folder(tmp_path / "atomic_folder") as folder:
+        (folder / "file").write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"atomic_file", "atomic_folder"}
+
+
+def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
+    with atomic_file(tmp_path / "file") as scratch:
+        scratch.write_text("half")
+        other = scratch.with_name(scratch.name.replace(str(os.getpid()), str(os.getppid())))
+        other.write_text("half")
+        write_text(tmp_path / "another", "text")
+    write_text(tmp_path / "file", "text")
+    assert other.is_file()
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may be larger than 100 kB, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_is_one_line_whoever_writes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(MedstrataError, match=r"file cannot be written: File too large; make room"):
+        write_text(path, "long" * 100_000)
+    with pytest.raises(MedstrataError, match="make room"), atomic_file(path) as temporary:
+        torch.save({"weight": torch.zeros(100_000)}, temporary)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
@@ -68,8 +69,17 @@ def atlas(
     rows = require_labelled_rows(store, evaluation.task, "test")
     if len(rows) < 3:
         raise MedstrataError(f"{task}: {len(rows)} labelled test images; an atlas needs 3 or more")
-    if not evaluation.open():
-        return evaluation.out
+    with evaluation.open() as unfinished:
+        if unfinished:
+            _draw(evaluation, rows, settings, device)
+    return evaluation.out
+
+
+def _draw(
+    evaluation: Evaluation, rows: NDArray[np.int64], settings: AtlasSettings, device: torch.device
+) -> None:
+    """Fill the run folder."""
+    store = evaluation.store
     extracted = evaluation.features(device).at(rows)
     facts = _facts(store, evaluation.task, rows)
     queries = _find_neighbours(extracted.pooled, facts, settings)
@@ -95,7 +105,6 @@ def atlas(
     evaluation.finish("atlas", results, device)
     alike = _agreement_words(agreement)
     say(f"{evaluation.arm}, {len(rows)} test images: of the nearest images {alike}")
-    return evaluation.out
 
 
 def _agreement_words(agreement: dict[str, float]) -> str:

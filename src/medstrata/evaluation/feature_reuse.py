@@ -93,33 +93,40 @@ def reuse(
     # Before there is a folder: an encoder that cannot be found leaves nothing behind.
     networks = _Networks(run, store, tuned, seed)
     options = described | {"legacy": settings.legacy}
-    if not open_folder(out, store, options, resume=resume, overwrite=overwrite):
-        return out
-    say(f"{len(rows)} test images through {tuned['backbone']} before, after and untrained")
+    with open_folder(out, store, options, resume=resume, overwrite=overwrite) as unfinished:
+        if unfinished:
+            say(f"{len(rows)} test images through {tuned['backbone']} before, after and untrained")
+            result = described | _comparison(networks, rows, store, settings)
+            result["store"] = tuned["store"]
+            result["seconds"] = time.perf_counter() - started
+            result["device"] = device_name(networks.device)
+            write_result(out, "reuse", result)
+            words = ", ".join(
+                f"{stage} {cell['value']:.2f}" for stage, cell in result["cka"][_HEATMAP].items()
+            )
+            say(f"{tuned['arm']}, similarity before and after fine-tuning ({_HEATMAP}): {words}")
+    return out
+
+
+def _comparison(
+    networks: "_Networks", rows: NDArray[np.int64], store: Store, settings: ReuseSettings
+) -> dict[str, Any]:
+    """Stages, similarities and heat maps, for result.json."""
     before, after, untrained = networks.stages(rows)
+    size, seed = min(settings.subset_size, len(rows) // 2), settings.seed
     chosen = [
         permutation(len(rows), Stream.REUSE_SUBSET, seed, number)[:size]
         for number in range(settings.subsets)
     ]
     orders = _mismatches(store.patients[rows], chosen, seed)
-    similarity = _compare(before, after, untrained, chosen, orders)
     result = {
-        **described,
-        "store": tuned["store"],
         "stages": list(before),
-        "cka": similarity,
+        "cka": _compare(before, after, untrained, chosen, orders),
         "heatmap": _heatmaps(before, after),
     }
     if settings.legacy:
         result["legacy"] = {stage: _legacy(before[stage], after[stage], chosen) for stage in before}
-    result["seconds"] = time.perf_counter() - started
-    result["device"] = device_name(networks.device)
-    write_result(out, "reuse", result)
-    words = ", ".join(
-        f"{stage} {cell['value']:.2f}" for stage, cell in similarity[_HEATMAP].items()
-    )
-    say(f"{tuned['arm']}, similarity before and after fine-tuning ({_HEATMAP}): {words}")
-    return out
+    return result
 
 
 def _tuned_result(run: Path, store: Store) -> dict[str, Any]:

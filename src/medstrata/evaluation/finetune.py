@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from accelerate import Accelerator
+
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import export_classifier
@@ -75,8 +77,22 @@ def finetune(
     accelerator = make_accelerator(settings.precision)
     evaluation = Evaluation.begin(encoder, store, task, out, settings, options)
     evaluation, metric, parts = evaluation.on_labels(fraction, settings)
-    if not evaluation.open():
-        return evaluation.out
+    with evaluation.open() as unfinished:
+        if unfinished:
+            _train_and_score(evaluation, metric, parts, settings, accelerator, trackers)
+    return evaluation.out
+
+
+def _train_and_score(
+    evaluation: Evaluation,
+    metric: str,
+    parts: SplitRows,
+    settings: FinetuneSettings,
+    accelerator: Accelerator,
+    trackers: Sequence[Tracker],
+) -> None:
+    """Fill the run folder."""
+    store = evaluation.store
     evaluation.record_labelled(parts)
     with tracking(trackers, evaluation.out, evaluation.recorded, step=0) as track:
         if settings.protocol == "full":
@@ -113,7 +129,6 @@ def finetune(
         f"{evaluation.arm}, {parts.labels}: {metric} {tested['value']:.3f} "
         f"({tested['low']:.3f} to {tested['high']:.3f}) on {len(parts.test)} test images"
     )
-    return evaluation.out
 
 
 def _scores(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple, Unpack
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medstrata.data.store.store import Store
@@ -71,8 +72,21 @@ def probe(
     settings, device = settings or ProbeSettings(), evaluation_device()
     evaluation = Evaluation.begin(encoder, store, task, out, settings, options)
     evaluation, metric, parts = evaluation.on_labels(fraction, settings)
-    if not evaluation.open():
-        return evaluation.out
+    with evaluation.open() as unfinished:
+        if unfinished:
+            _read_and_score(evaluation, metric, parts, settings, device)
+    return evaluation.out
+
+
+def _read_and_score(
+    evaluation: Evaluation,
+    metric: str,
+    parts: SplitRows,
+    settings: ProbeSettings,
+    device: torch.device,
+) -> None:
+    """Fill the run folder."""
+    store = evaluation.store
     evaluation.record_labelled(parts)
     extracted = evaluation.features(device)
     say(f"{evaluation.arm}, {parts.labels}, probed stage by stage:")
@@ -94,7 +108,6 @@ def probe(
         },
     }
     evaluation.finish("probe", results, device)
-    return evaluation.out
 
 
 class _ReadOuts(NamedTuple):

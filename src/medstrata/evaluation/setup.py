@@ -1,7 +1,8 @@
 """What every evaluation of an encoder begins with: the encoder, the task and the run folder."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -162,7 +163,7 @@ class Evaluation:
         decided = {"fraction": fraction, "draws": DRAWS_VERSION, **settings_dict(settings)}
         return self.recording(decided), metric, parts
 
-    def open(self) -> bool:
+    def open(self) -> AbstractContextManager[bool]:
         """Make the run folder, or take up one that was not finished; see `open_folder`."""
         return open_folder(
             self.out,
@@ -198,21 +199,24 @@ class Evaluation:
         return result
 
 
+@contextmanager
 def open_folder(
     out: Path, store: Store, recorded: Mapping[str, Any], *, resume: bool, overwrite: bool
-) -> bool:
-    """Make the run folder, or take up one that was not finished.
+) -> Iterator[bool]:
+    """Make the run folder, or take up one that was not finished; no other process may meanwhile.
 
-    Returns:
+    Yields:
         Whether there is work to do; not when the run in the folder is finished.
 
     Raises:
         MedstrataError: as for `runs.folder.open_run`.
     """
-    if open_run(out, recorded, resume=resume, overwrite=overwrite):
-        if read_result(out) is not None:
+    with open_run(out, recorded, resume=resume, overwrite=overwrite) as taken_up:
+        if taken_up and read_result(out) is not None:
             say(f"{out} is finished already; nothing to do")
-            return False
-        say(f"{out} was not finished; starting it again")
-    keep_audit(store.path, out)
-    return True
+            yield False
+            return
+        if taken_up:
+            say(f"{out} was not finished; starting it again")
+        keep_audit(store.path, out)
+        yield True

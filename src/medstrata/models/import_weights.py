@@ -61,21 +61,21 @@ def import_weights(
         "arm": loaded.arm,
         "preprocessing": asdict(loaded.preprocessing),
     }
-    open_run(out, described, overwrite=overwrite)
-    export_backbone(out / "exported", loaded)
-    write_result(
-        out,
-        "import",
-        {
-            **described,
-            "encoder_digest": encoder_digest(loaded),
-            "layout": found.layout,
-            "matched": matched.matched,
-            "total": matched.total,
-            "dropped": matched.dropped,
-            "notes": [*matched.notes, *matched.cautions],
-        },
-    )
+    with open_run(out, described, overwrite=overwrite):
+        export_backbone(out / "exported", loaded)
+        write_result(
+            out,
+            "import",
+            {
+                **described,
+                "encoder_digest": encoder_digest(loaded),
+                "layout": found.layout,
+                "matched": matched.matched,
+                "total": matched.total,
+                "dropped": matched.dropped,
+                "notes": [*matched.notes, *matched.cautions],
+            },
+        )
     say(f"encoder in {out}: give it wherever a run is asked for")
     return out
 

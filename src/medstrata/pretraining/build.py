@@ -73,6 +73,8 @@ def build(
     store: Store,
     rows: NDArray[np.int64],
     folder: Path,
+    *,
+    resuming: bool = False,
 ) -> Training:
     """Put model, queue, optimizer and loader together, as they are before the first step.
 
@@ -82,6 +84,8 @@ def build(
         store: Where the images are.
         rows: Sample numbers to train on, of `sizing.training_rows`.
         folder: The run folder.
+        resuming: Whether a checkpoint will give the weights; those that `settings` names for the
+            start need not be there any more.
     """
     device, settings = accelerator.device, resolved.settings
     loader = Loader(
@@ -100,7 +104,10 @@ def build(
     random_state = TorchRandomState(Stream.WEIGHTS, settings.seed)
     with random_state.in_use():
         model = _build_model(
-            settings, preprocessing, settings.batch_size // accelerator.num_processes
+            settings,
+            preprocessing,
+            settings.batch_size // accelerator.num_processes,
+            EncoderSpec.parse(("" if resuming else settings.weights) or "scratch"),
         )
     model = model.to(device).to(memory_format=torch.channels_last)
     replace_slow_convolutions(accelerator, model)
@@ -144,10 +151,9 @@ def _preprocessing(settings: PretrainSettings, store: Store) -> Preprocessing:
 
 
 def _build_model(
-    settings: PretrainSettings, preprocessing: Preprocessing, local_batch: int
+    settings: PretrainSettings, preprocessing: Preprocessing, local_batch: int, start: EncoderSpec
 ) -> MoCo:
     contrastive = settings.contrastive
-    start = EncoderSpec.parse(settings.weights or "scratch")
     backbone = create_backbone(
         settings.backbone,
         in_channels=preprocessing.channels,

@@ -5,7 +5,9 @@ from typing import Any
 from medstrata.pretraining.build import Training, update_monitored_backbone
 from medstrata.pretraining.fsdp import full_state, load_full_state
 from medstrata.runs.checkpoints import checkpoints, load_checkpoint, save_checkpoint
+from medstrata.runs.folder import require_equal, settings_dict
 from medstrata.runtime.console import say
+from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.random_state import generators, set_generators
 
 
@@ -21,6 +23,7 @@ def save_training(training: Training, metrics_length: int) -> None:
     if training.accelerator.is_main_process:
         # Whatever is added here is put back by `restore_training`.
         state = {
+            "settings": _decided(training),
             "step": training.step,
             "model": model,
             "queue": training.queue.state_dict(),
@@ -41,19 +44,35 @@ def restore_training(training: Training) -> int:
         As `save_training` was given `metrics_length`; 0 for a run that has just begun.
 
     Raises:
-        MedstrataError: the checkpoint is damaged, or of a version that draws otherwise.
+        MedstrataError: the checkpoint is damaged, of a version that draws otherwise, or of other
+            settings: those of config.yaml may have been edited.
     """
     saved = checkpoints(training.folder / "checkpoints")
     if not saved:
         return 0
     state = load_checkpoint(saved[-1])
-    training.step = state["step"]
-    _load_model_state(training, state["model"], state["optimizer"])
-    training.queue.load_state_dict(state["queue"])
-    with training.random_state.in_use():
-        set_generators(state["torch_rng"], state["cuda_rng"])
+    if "settings" in state:  # those of earlier versions have none
+        require_equal(training.folder, state["settings"], _decided(training))
+    try:
+        training.step = state["step"]
+        _load_model_state(training, state["model"], state["optimizer"])
+        training.queue.load_state_dict(state["queue"])
+        with training.random_state.in_use():
+            set_generators(state["torch_rng"], state["cuda_rng"])
+        metrics_length = int(state["metrics_length"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise MedstrataError(
+            f"checkpoint {saved[-1]} is none of this run ({one_line(error, named=True, limit=120)})"
+            "; delete it to resume from the one before"
+        ) from error
     say(f"resuming {training.folder} at step {training.step}")
-    return int(state["metrics_length"])
+    return metrics_length
+
+
+def _decided(training: Training) -> dict[str, Any]:
+    """What decides the run."""
+    store = training.loader.store
+    return {"store_digest": store.digest, **settings_dict(training.settings)}
 
 
 def _model_state(training: Training) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -23,6 +23,7 @@ from medstrata.pretraining.schedule import lr_factor
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.pretraining.sizing import base_lr, resolve, say_plan, training_rows
 from medstrata.pretraining.view_sheet import save_view_sheet
+from medstrata.runs.checkpoints import checkpoints
 from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
 from medstrata.runs.tracker_names import Tracker
 from medstrata.runs.trackers import Track, no_tracker, require_installed, tracking
@@ -75,20 +76,37 @@ def pretrain(
     accelerator = make_accelerator(settings.precision)
     described = {"store": store.path.name, "store_digest": store.digest, **settings_dict(settings)}
     # Built before there is a folder: settings that cannot work leave nothing behind.
-    training = build(accelerator, resolved, store, rows, out)
-    if accelerator.is_main_process:
-        open_run(out, described, resume=resume, overwrite=overwrite)
-        keep_audit(store.path, out)
-        if read_result(out) is None:
+    resuming = resume and bool(checkpoints(out / "checkpoints"))
+    training = build(accelerator, resolved, store, rows, out, resuming=resuming)
+    main = accelerator.is_main_process
+    opened = open_run(out, described, resume=resume, overwrite=overwrite) if main else nullcontext()
+    with opened as taken_up:
+        if main and not taken_up:
+            keep_audit(store.path, out)
             before = read_patients(Path(settings.weights) if settings.weights else None)
             keep_patients(out, store, training.loader.rows, labelled=False, before=before)
-    accelerator.wait_for_everyone()
-    if read_result(out) is not None:
-        say(f"{out} is finished already; nothing to do")
-        return out
+        accelerator.wait_for_everyone()
+        if read_result(out) is None:
+            _run(training, store, described, trackers, profile=profile)
+        else:
+            say(f"{out} is finished already; nothing to do")
+        accelerator.wait_for_everyone()
+    return out
+
+
+def _run(
+    training: Training,
+    store: Store,
+    described: Mapping[str, Any],
+    trackers: Sequence[Tracker],
+    *,
+    profile: bool,
+) -> None:
+    """Train from the newest checkpoint, if there is one, to the result."""
+    accelerator, resolved, out = training.accelerator, training.resolved, training.folder
     metrics_length = restore_training(training)
     if not training.step:
-        say_plan(resolved, store, len(rows))
+        say_plan(resolved, store, len(training.loader.rows))
     if accelerator.is_main_process and not (out / "views.png").is_file():
         save_view_sheet(out / "views.png", training.loader)
     named = trackers if accelerator.is_main_process else ()
@@ -99,8 +117,6 @@ def pretrain(
         epochs = train(training, metrics_length=metrics_length, track=track, watch=watch)
     if accelerator.is_main_process:
         _finish(training, store, epochs)
-    accelerator.wait_for_everyone()
-    return out
 
 
 def train(

@@ -41,15 +41,19 @@ class Recorder:
         self._main = training.accelerator.is_main_process
         self._metrics: MetricsLog | None = None
         self._bar: Progress | None = None
+        self._waiting: list[tuple[dict[str, Any], Tensor]] = []
+        epoch = training.step // training.loader.steps_per_epoch
+        records = self._recorded("step", metrics_length)
+        if self._main and training.step != (records[-1]["step"] if records else 0):
+            raise MedstrataError(
+                f"{training.folder / 'metrics.jsonl'} does not end at step {training.step}, where "
+                "the checkpoint is; put the file back, or redo the run with --overwrite"
+            )
+        self._epoch_records = [record for record in records if record["epoch"] == epoch]
+        self.epochs = self._recorded("epoch", metrics_length)
         if self._main:
             self._metrics = MetricsLog(training.folder, length=metrics_length, track=track)
             self._bar = _make_bar(training.folder.name, training.resolved.steps, training.step)
-        self._waiting: list[tuple[dict[str, Any], Tensor]] = []
-        epoch = training.step // training.loader.steps_per_epoch
-        self._epoch_records = [
-            record for record in self._recorded("step") if record["epoch"] == epoch
-        ]
-        self.epochs = self._recorded("epoch")
         self._clock, self._waited = time.perf_counter(), 0.0
         self._batches: Prefetched | None = None
 
@@ -64,9 +68,10 @@ class Recorder:
         if self._metrics is not None:
             self._metrics.close()
 
-    def _recorded(self, event: str) -> list[dict[str, Any]]:
+    def _recorded(self, event: str, length: int) -> list[dict[str, Any]]:
         path = self._training.folder / "metrics.jsonl"
-        return list(read_metrics(path, event)) if self._main else []
+        there = self._main and path.is_file()
+        return list(read_metrics(path, event, length)) if there else []
 
     @property
     def length(self) -> int:

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,19 @@ import yaml
 from medstrata.runs.environment import environment
 from medstrata.runs.kinds import RunKind
 from medstrata.runs.metrics_log import finite
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.files import write_text
+from medstrata.runtime.lock import LOCK_FILES, locked
+
+# All that a run has whose start was cut, beside scratch files.
+_BEGUN = LOCK_FILES | {"environment.json"}
 
 
+@contextmanager
 def open_run(
     folder: Path, settings: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
-) -> bool:
-    """Make a run folder or take up an existing one.
+) -> Iterator[bool]:
+    """Make a run folder or take up an existing one; no other process may meanwhile.
 
     Args:
         folder: The run folder.
@@ -27,32 +33,61 @@ def open_run(
         resume: Go on with the run in the folder, if there is one.
         overwrite: Delete the run in the folder first.
 
-    Returns:
+    Yields:
         Whether an earlier run is taken up.
 
     Raises:
-        MedstrataError: the folder is in use and neither option is given, holds something else
-            than a run, or was started with other settings.
+        MedstrataError: the folder holds a run and neither option is given, holds something else,
+            was started with other settings, or another process works in it.
     """
-    config = folder / "config.yaml"
-    if folder.exists() and not folder.is_dir():
-        raise MedstrataError(f"{folder} is a file; choose another --out")
-    if folder.exists() and any(folder.iterdir()):
-        if not config.is_file():
-            raise MedstrataError(f"{folder} exists and is not a run folder; choose another --out")
-        if resume:
-            _require_equal(folder, read_config(config), json.loads(json.dumps(settings)))
-            return True
-        if not overwrite:
-            raise MedstrataError(
-                f"{folder} already holds a run; add --resume to go on or --overwrite to redo it"
-            )
-        shutil.rmtree(folder)
+    _require_run_or_room(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    with locked(folder):
+        yield _take_up(folder, settings, resume=resume, overwrite=overwrite)
+
+
+def _require_run_or_room(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise MedstrataError(f"{folder} is a file; choose another --out")
+    names = {path.name for path in folder.iterdir() if not _is_scratch(path)}
+    if "config.yaml" not in names and names - _BEGUN:
+        raise MedstrataError(f"{folder} exists and is not a run folder; choose another --out")
+
+
+def _take_up(folder: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
+    config = folder / "config.yaml"
     plain = json.loads(json.dumps(settings))
+    if config.is_file() and resume:
+        require_equal(folder, read_config(config), plain)
+        for path in folder.rglob("*"):
+            if _is_scratch(path):
+                _delete(path)  # of a process that was killed: this one has the lock
+        return True
+    if config.is_file() and not overwrite:
+        raise MedstrataError(
+            f"{folder} already holds a run; add --resume to go on or --overwrite to redo it"
+        )
+    # Cut here, it is an unfinished run till the end.
+    order = {"result.json": 0, "config.yaml": 2}
+    for path in sorted(folder.iterdir(), key=lambda path: order.get(path.name, 1)):
+        if path.name not in LOCK_FILES:
+            _delete(path)
+    write_text(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
     write_text(config, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     return False
+
+
+def _is_scratch(path: Path) -> bool:
+    return path.name.startswith(".") and path.suffix == ".tmp"
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def keep_audit(store: Path, folder: Path) -> None:
@@ -87,9 +122,21 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _require_equal(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def require_equal(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with other settings; what a store is called does not count.
+
+    Args:
+        folder: The run folder.
+        before: Settings that it was started with.
+        now: Settings that it is to go on with.
+
+    Raises:
+        MedstrataError: some differ; the first are named.
+    """
     old, new = flatten(before), flatten(now)
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if "store_digest" not in changed:
+        changed = [key for key in changed if key != "store"]
     if changed:
         listed = ", ".join(f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in changed[:3])
         raise MedstrataError(
@@ -105,9 +152,20 @@ def write_result(folder: Path, kind: RunKind, result: Mapping[str, Any]) -> None
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run, None of an unfinished one."""
+    """The result of a finished run, None of an unfinished one.
+
+    Raises:
+        MedstrataError: result.json cannot be read.
+    """
     path = folder / "result.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise MedstrataError(
+            f"{path} is damaged ({one_line(error)}): delete it and finish the run with --resume"
+        ) from error
 
 
 def unusable_run(run: Path, wanted: str) -> MedstrataError:

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import no_room
+
 
 class MetricsLog:
     """Writes the records of a run; on resume, cut back to what the checkpoint had seen.
@@ -15,6 +18,9 @@ class MetricsLog:
         folder: The run folder.
         length: Bytes of metrics.jsonl to keep.
         track: Called with the numbers of each record and its step.
+
+    Raises:
+        MedstrataError: the file is shorter than that.
     """
 
     def __init__(
@@ -25,16 +31,29 @@ class MetricsLog:
         track: Callable[[Mapping[str, float], int], None] | None = None,
     ) -> None:
         self._path = folder / "metrics.jsonl"
-        if self._path.exists():
+        there = self._path.stat().st_size if self._path.exists() else 0
+        if there < length:
+            raise MedstrataError(
+                f"{self._path} has lost records: {there} of the {length} bytes that the run had "
+                "written are there; put the file back, or redo the run with --overwrite"
+            )
+        if there:
             os.truncate(self._path, length)
         self._file = self._path.open("a", encoding="utf-8")
         self._track = track
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append one record; numbers that are not finite are written as null."""
+        """Append one record; numbers that are not finite are written as null.
+
+        Raises:
+            MedstrataError: there is no room for it.
+        """
         line = json.dumps(finite(record), allow_nan=False)
-        self._file.write(line + "\n")
-        self._file.flush()
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise no_room(self._path, error) from error
         if self._track is not None:
             self._track(dict(_numbers(record, record["event"])), record["step"])
 
@@ -67,11 +86,31 @@ def finite(value: Any) -> Any:
     return value
 
 
-def read_metrics(path: Path, event: str) -> Iterator[dict[str, Any]]:
-    """The records of one kind in a metrics.jsonl, oldest first, less a last line cut short."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                record = json.loads(line)
-                if record["event"] == event:
+def read_metrics(path: Path, event: str, length: int | None = None) -> Iterator[dict[str, Any]]:
+    """The records of one kind in a metrics.jsonl, oldest first, less a last line cut short.
+
+    Args:
+        path: The file.
+        event: Which kind.
+        length: Bytes of it that count; None is all.
+
+    Raises:
+        MedstrataError: a line is no record.
+    """
+    read = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            read += len(line)
+            if length is not None and read > length:
+                return
+            if line.endswith(b"\n"):
+                try:
+                    record = json.loads(line)
+                    wanted = record["event"] == event
+                except (ValueError, KeyError, TypeError) as error:
+                    raise MedstrataError(
+                        f"{path}, line {number} is no record ({type(error).__name__}); put the "
+                        "file back, or redo the run with --overwrite"
+                    ) from error
+                if wanted:
                     yield record

@@ -1,6 +1,6 @@
 """What all other rooms use: errors, terminal, files, devices, randomness.
 
-Read: errors, console, files, cache_folder, machine, threads, memory, distributed, precision,
+Read: errors, console, files, lock, cache_folder, machine, threads, memory, distributed, precision,
 devices, randomness, random_state, process_state, signals, markdown, import_path, optional,
 settings, patient_key.
 Imports: nothing.
