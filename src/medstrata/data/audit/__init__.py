@@ -2,5 +2,5 @@
 
 Read: audit, counts, fingerprints, hamming, similarity, duplicates, overlaps, shortcuts,
 findings.
-Imports: formats, labels, patients, splits, store.
+Imports: formats, labels, patients, sources, splits, store.
 """

@@ -15,7 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medstrata.data.audit.counts import EXAMPLES, count_exposures, count_forms, count_labels
+from medstrata.data.audit.counts import (
+    EXAMPLES,
+    count_exposures,
+    count_faint,
+    count_forms,
+    count_labels,
+)
 from medstrata.data.audit.duplicates import Duplicates, find_duplicates
 from medstrata.data.audit.findings import Finding, findings
 from medstrata.data.audit.overlaps import find_overlaps
@@ -97,6 +103,7 @@ def audit(
         "label_conflicts": [_conflicts(store, one, pairs) for one in tasks],
         "overlaps": overlaps,
         "exposures": count_exposures(store.manifest),
+        "faint": count_faint(store),
         "forms": count_forms(store, tasks),
         "labels": {one.name: count_labels(store, one, fractions, _SEED) for one in tasks},
         "shortcuts": [asdict(one) for one in find_shortcuts(store, tasks, _SEED)],

@@ -11,12 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
+from medstrata.data.sources import evenly_spaced
 from medstrata.data.splits import label_subset
 from medstrata.data.store.store import SPLITS, Store
 from medstrata.runtime.errors import MedstrataError
 
 LEAST_CONTRAST = 1.0  # grey levels of standard deviation; below, an image is constant
 MOST_BRIGHT, MOST_DARK = 0.25, 0.75  # shares of values at 255 and at 0; a frame may be black
+FAINT = 0.125  # of the range of levels; all of an image in it, at black or white, hides it
+_MOST_LOOKED_AT = 256
 EXAMPLES = 10  # sample ids that a list names at most
 
 Rows = NDArray[np.int64]
@@ -127,6 +130,28 @@ def _counts(values: pd.Series) -> dict[str, int]:
 def _quartiles(values: pd.Series) -> list[float]:
     """Least, quartiles and most, in pixels."""
     return [float(value) for value in np.quantile(values.to_numpy(np.float64), np.arange(5) / 4)]
+
+
+def count_faint(store: Store) -> dict[str, Any]:
+    """Images, among evenly spaced ones, all of whose levels lie in an eighth at black or white.
+
+    Returns:
+        `looked_at` and `images` of them, `examples` their sample ids.
+    """
+    rows = evenly_spaced(len(store), _MOST_LOOKED_AT)
+    top = 2 ** (8 * store.dtype.itemsize) - 1
+    faint = [row for row in rows.tolist() if _is_faint(store[row], top)]
+    names = store.columns("sample_id")["sample_id"]
+    return {
+        "looked_at": len(rows),
+        "images": len(faint),
+        "examples": [str(names[row]) for row in faint[:EXAMPLES]],
+    }
+
+
+def _is_faint(pixels: NDArray[Any], top: int) -> bool:
+    low, high = np.percentile(pixels, (0.1, 99.9))
+    return bool(high < FAINT * top or low > (1 - FAINT) * top)
 
 
 def count_exposures(manifest: pd.DataFrame) -> dict[str, Any]:

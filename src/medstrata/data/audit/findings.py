@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from medstrata.data.audit.counts import LEAST_CONTRAST, MOST_BRIGHT, MOST_DARK
+from medstrata.data.audit.counts import FAINT, LEAST_CONTRAST, MOST_BRIGHT, MOST_DARK
 
 Level = Literal["leakage", "caution", "note"]
 _HELD = 0.25  # share of a class that one patient holds, from which it is said
@@ -33,6 +33,7 @@ def findings(facts: Mapping[str, Any]) -> Iterator[Finding]:
         *_conflicts(facts["label_conflicts"]),
         *_overlaps(facts["overlaps"]),
         *_exposures(facts["exposures"]),
+        *_faint(facts["faint"]),
         *(one for name, label in facts["labels"].items() for one in _labels(name, label)),
         *_shortcuts(facts["shortcuts"]),
     ]
@@ -131,6 +132,16 @@ def _exposures(exposures: Mapping[str, Any]) -> Iterator[Finding]:
         if exposures[name]["images"]:
             level: Level = "caution" if name == "constant" else "note"
             yield Finding(level, f"{_counted(exposures[name]['images'], 'image')} {words}")
+
+
+def _faint(faint: Mapping[str, Any]) -> Iterator[Finding]:
+    if faint["images"]:
+        yield Finding(
+            "caution",
+            f"{faint['images']} of {_counted(faint['looked_at'], 'image')} looked at are all but "
+            f"black or white, their levels within {FAINT:.1%} of the range: see preview.png, and "
+            "prepare again with --window percentile if their files hold more",
+        )
 
 
 def _labels(name: str, label: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,16 +1,22 @@
 """Stored values of pydicom's bundled files, against another decoder and against known colours."""
 
+import io
 import warnings
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID
 
 from medstrata.data.formats.dicom.read import _check, _parse, _stored_values, read_frames
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import ImageError
+from support.dicom_files import make, scaled, written
 
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
 # GDCM, and so SimpleITK, swaps the bytes of RLE colour of more than 8 bits.
@@ -103,3 +109,76 @@ def test_palette_by_hand():
         table = np.frombuffer(high_bytes, np.uint8)
         np.testing.assert_array_equal(picture.pixels[..., channel], table[places])
     assert "palette to RGB" in picture.notes
+
+
+COLOURS = np.zeros((32, 48, 3), np.uint8)
+COLOURS[:] = (230, 60, 20)
+COLOURS[:, 24:] = (20, 200, 60)
+
+
+def compressed(pixels: np.ndarray, syntax: str, stream: bytes, **attributes: object) -> bytes:
+    dataset = make(pixels, **attributes)
+    dataset.file_meta.TransferSyntaxUID = UID(f"1.2.840.10008.1.2.4.{syntax}")
+    dataset.PixelData = encapsulate([stream])
+    dataset["PixelData"].is_undefined_length = True
+    dataset["PixelData"].VR = "OB"
+    return written(dataset)
+
+
+def jfif(subsampling: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(COLOURS).save(stream, "JPEG", quality=95, subsampling=subsampling)
+    return stream.getvalue()
+
+
+def without_jfif(data: bytes) -> bytes:
+    start = data.index(b"\xff\xe0")
+    return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :]
+
+
+def jpeg_2000(transformed: bool) -> bytes:
+    return imagecodecs.jpeg2k_encode(
+        COLOURS, level=0, reversible=True, codecformat="j2k", mct=transformed
+    )
+
+
+RGB_JPEG = imagecodecs.jpeg8_encode(COLOURS, level=95, colorspace="RGB", outcolorspace="RGB")
+
+
+@pytest.mark.parametrize(
+    ("syntax", "stream", "said"),
+    [
+        *(("50", jfif(0), "YBR_FULL_422"), ("50", jfif(0), "RGB"), ("50", jfif(2), "RGB")),
+        *(("50", without_jfif(jfif(2)), "RGB"), ("50", without_jfif(jfif(0)), "YBR_FULL")),
+        *(("50", RGB_JPEG, "RGB"), ("50", RGB_JPEG, "YBR_FULL_422")),
+        *(("90", jpeg_2000(transformed=True), "YBR_RCT"), ("90", jpeg_2000(False), "RGB")),
+        *(("90", jpeg_2000(True), "YBR_FULL"), ("90", jpeg_2000(True), "YBR_FULL_422")),
+    ],
+)
+def test_a_stream_that_cannot_be_what_the_file_says_wins(syntax, stream, said):
+    data = compressed(COLOURS, syntax, stream, PhotometricInterpretation=said)
+    (picture,) = read_frames(data, [None], ReadSettings())
+    assert np.abs(picture.pixels.astype(int) - COLOURS).mean() < 5
+
+
+VALUES = np.linspace(-1000, 3071, 32 * 48).round().astype(np.int16).reshape(32, 48)
+
+
+@pytest.mark.parametrize("stored", [13, 16])
+def test_the_sign_stands_in_the_highest_bit_that_the_stream_has(stored):
+    stream = imagecodecs.jpeg2k_encode(
+        VALUES.view(np.uint16) & 0x1FFF, level=0, reversible=True, codecformat="j2k",
+        bitspersample=13,
+    )  # fmt: skip
+    data = compressed(VALUES, "90", stream, BitsStored=stored)
+    (picture,) = read_frames(data, [None], ReadSettings(window="full", bits=16))
+    np.testing.assert_array_equal(picture.pixels, scaled(VALUES.astype(float), -1000, 3071, 65535))
+
+
+def test_a_signed_stream_keeps_its_sign():
+    stream = imagecodecs.jpeg2k_encode(
+        VALUES, level=0, reversible=True, codecformat="j2k", bitspersample=13
+    )
+    data = compressed(VALUES, "90", stream)
+    (picture,) = read_frames(data, [None], ReadSettings(window="full", bits=16))
+    np.testing.assert_array_equal(picture.pixels, scaled(VALUES.astype(float), -1000, 3071, 65535))

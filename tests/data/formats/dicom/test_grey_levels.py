@@ -5,7 +5,9 @@ import pytest
 from pydicom.pixels import apply_windowing
 from pydicom.uid import ExplicitVRBigEndian
 
-from support.dicom_files import NUMBERS, RAMP, item, make, read, refusal, scaled
+from medstrata.data.formats.dicom.read import read_frames
+from medstrata.data.formats.read_settings import ReadSettings
+from support.dicom_files import NUMBERS, RAMP, item, make, read, refusal, scaled, written
 
 
 def test_rescale_then_window():
@@ -65,11 +67,53 @@ def test_window_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("function", "width"), [("LINEAR", 0.5), ("LINEAR_EXACT", 0), ("SIGMOID", -3)]
+    ("function", "center", "width"),
+    [("LINEAR", 0, 0), ("LINEAR_EXACT", 0, 0), ("SIGMOID", 0, -3), ("LINEAR", float("nan"), 400)],
 )
-def test_windows_without_width_are_refused(function, width):
-    dataset = make(RAMP, WindowCenter=0, WindowWidth=width, VOILUTFunction=function)
-    assert f"window of width {width:g}" in refusal(dataset)
+def test_a_window_that_is_none_is_passed_over(function, center, width):
+    dataset = make(RAMP, WindowCenter=center, WindowWidth=width, VOILUTFunction=function)
+    picture = read(dataset)
+    np.testing.assert_array_equal(picture.pixels, read(make(RAMP), window="percentile").pixels)
+    assert "window of the file that is none passed over" in picture.notes
+    dataset.WindowCenterWidthExplanation = "LUNG"
+    assert "window" in refusal(dataset, window="LUNG")
+
+
+def test_a_linear_window_narrower_than_one_is_of_fractions():
+    values = np.arange(4000, dtype=np.uint16).reshape(50, 80)
+    dataset = make(values, RescaleSlope=5e-5, RescaleIntercept=0, WindowCenter=0.1, WindowWidth=0.2)
+    np.testing.assert_array_equal(read(dataset).pixels, scaled(values * 5e-5, 0, 0.2))
+
+
+def test_a_window_beside_the_values_is_said():
+    said = refusal(make(RAMP, WindowCenter=30000, WindowWidth=100))
+    assert said.startswith("every pixel of it has one grey level by the window (window 30000/100)")
+
+
+@pytest.mark.parametrize(
+    ("declared", "held", "white"), [(12, 12, 4095), (16, 12, 4095), (16, 8, 255), (16, 16, 65535)]
+)
+def test_a_table_narrower_than_it_says_is_not_black(declared, held, white):
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    entries = np.linspace(0, 2**held - 1, 4096).round().astype(np.uint16)
+    table = item(LUTDescriptor=[4096, 0, declared], LUTData=entries.tobytes())
+    table["LUTData"].VR = "OW"
+    dataset = make(values, BitsStored=12, VOILUTSequence=[table])
+    expected = np.rint(entries.reshape(64, 64) / white * 255)
+    np.testing.assert_array_equal(read(dataset).pixels, expected)
+
+
+def test_decimal_commas_and_missing_attributes_have_one_meaning():
+    dataset = make(RAMP, WindowCenter=0, WindowWidth=100, RescaleSlope=0.5, RescaleIntercept=0)
+    data = written(dataset)
+    (expected,) = read_frames(data, [None], ReadSettings())
+    (mended,) = read_frames(data.replace(b"0.5 ", b"0,5 "), [None], ReadSettings())
+    np.testing.assert_array_equal(mended.pixels, expected.pixels)
+    assert "RescaleSlope with a decimal comma" in mended.notes
+    del dataset.PhotometricInterpretation, dataset.SamplesPerPixel
+    picture = read(dataset)
+    np.testing.assert_array_equal(picture.pixels, expected.pixels)
+    assert "no photometric interpretation, taken for MONOCHROME2" in picture.notes
 
 
 SEVERAL = {

@@ -29,13 +29,15 @@ _LOSSLESS = {0xC3, 0xF7}
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _END_OF_IMAGE = b"\xff\xd9"
 _CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000
+_CODING_STYLE = b"\xff\x52"
 
 
 def decompress(dataset: "Dataset", frame: int) -> NDArray[Any]:
     """Decode a frame.
 
-    The file's photometric interpretation says whether colours are YBR: of a JPEG's own markers
-    several contradict it, and it is right. As elsewhere in DICOM, its sign and BitsStored rule too.
+    The file's photometric interpretation says whether colours are YBR, unless the stream cannot be
+    what it says (`_is_ybr`). Its sign and BitsStored rule too, as elsewhere in DICOM, but a stream
+    of fewer bits than these carries the sign in the highest that it has.
 
     Returns:
         Shape (H, W) or (H, W, 3), colours as RGB, integers; what lies above BitsStored means
@@ -51,8 +53,8 @@ def decompress(dataset: "Dataset", frame: int) -> NDArray[Any]:
 
     data = _encoded(dataset, frame)
     _refuse_other_size(dataset, data)
-    syntax, kind = dataset.file_meta.TransferSyntaxUID, str(dataset.PhotometricInterpretation)
-    ybr = kind.startswith("YBR_FULL")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    ybr = _is_ybr(data, str(dataset.get("PhotometricInterpretation", "")))
     if syntax in _JPEG_2000:
         pixels = imagecodecs.jpeg2k_decode(data)
     elif syntax in _JPEG_LS:
@@ -71,7 +73,12 @@ def decompress(dataset: "Dataset", frame: int) -> NDArray[Any]:
     if ybr:
         pixels = convert_color_space(pixels, "YBR_FULL", "RGB")
     signed = pixels.ndim == 2 and int(dataset.get("PixelRepresentation") or 0) == 1
-    return np.asarray(pixels).view(f"{'i' if signed else 'u'}{pixels.dtype.itemsize}")
+    own_sign = pixels.dtype.kind == "i"
+    pixels = np.asarray(pixels).view(f"{'i' if signed else 'u'}{pixels.dtype.itemsize}")
+    unused = 8 * pixels.dtype.itemsize - (declared_bits(data) or 8 * pixels.dtype.itemsize)
+    if signed and not own_sign and unused > 0 and syntax in _JPEG_2000 | _JPEG_LS:
+        pixels = (pixels << unused) >> unused
+    return np.asarray(pixels)
 
 
 def _encoded(dataset: "Dataset", frame: int) -> bytes:
@@ -117,6 +124,39 @@ def declared_size(data: bytes) -> tuple[int, int, int] | None:
         return None
     height, width, components = struct.unpack_from(">2HB", data, place + 5)
     return width, height, components
+
+
+def declared_bits(data: bytes) -> int | None:
+    """Bits of a sample in the header of a compressed frame; None if there is none."""
+    start = data.find(_CODESTREAM)
+    if start == 0 or data[4:8] == b"jP  ":
+        return (data[start + 42] & 0x7F) + 1 if 0 <= start < len(data) - 42 else None
+    marker, place = _marker(data)
+    return data[place + 4] if marker and len(data) > place + 4 else None
+
+
+def _is_ybr(data: bytes, kind: str) -> bool:
+    """Whether a decoder's colours are still YBR by the file, or by a stream that contradicts it.
+
+    A JFIF stream is YCbCr, and so is one whose second component is subsampled; one that Adobe's
+    marker says not to be transformed is RGB. What JPEG 2000 has transformed comes out as RGB.
+    Other markers contradict files that are right.
+    """
+    said = kind.startswith("YBR_FULL")
+    start = data.find(_CODESTREAM)
+    if start == 0 or data[4:8] == b"jP  ":
+        coding = data.find(_CODING_STYLE, max(0, start))
+        transformed = 0 <= coding < len(data) - 8 and data[coding + 8] == 1
+        return said and not transformed
+    marker, place = _marker(data)
+    if marker in _LOSSLESS or len(data) < place + 15 or data[place + 9] != 3:
+        return said
+    header = data[:place]
+    adobe = header.find(b"Adobe\0")
+    if adobe >= 0 and data[adobe + 11] == 0:
+        return False
+    subsampled = data[place + 11] != data[place + 14]
+    return said or subsampled or b"\xff\xe0\0\x10JFIF\0" in header
 
 
 def _marker(data: bytes) -> tuple[int, int]:

@@ -55,7 +55,14 @@ class GreyLevels:
             return lambda values: 1 - transfer(values)
 
         ignored = self._padding(notes)
-        return to_levels(stored, self._units(notes), choose, self._reading.bits, ignored)
+        levels = to_levels(stored, self._units(notes), choose, self._reading.bits, ignored)
+        if levels.min() == levels.max() and stored.min() != stored.max():
+            what = "; ".join(notes) or "display levels"
+            raise ImageError(
+                f"every pixel of it has one grey level by the window ({what}), though its values "
+                "differ: --window percentile goes by them"
+            )
+        return levels
 
     def _units(self, notes: list[str]) -> Transfer:
         """Modality table, or rescale slope and intercept (C.11.1)."""
@@ -86,8 +93,7 @@ class GreyLevels:
         tables = self._voi.get("VOILUTSequence") if wanted == "first" else None
         if tables:
             notes.append("table of the file")
-            highest = 2 ** int(tables[0].LUTDescriptor[2]) - 1
-            table = _lookup_table(tables[0])
+            table, highest = _lookup_table(tables[0]), _highest(tables[0], notes)
             return lambda values: np.clip(table(values) / highest, 0, 1)
         place = self._window_place(wanted)
         if place is None and self._is_displayed_as_stored():
@@ -97,6 +103,9 @@ class GreyLevels:
         center, width = (
             float(as_list(self._voi.get(name))[place]) for name in ("WindowCenter", "WindowWidth")
         )
+        if wanted == "first" and not (np.isfinite(center) and np.isfinite(width) and width > 0):
+            notes.append("window of the file that is none passed over")
+            return _ranged("percentile", values, counts, notes)
         return _windowed(str(self._voi.get("VOILUTFunction", "LINEAR")), center, width, notes)
 
     def _window_place(self, wanted: str) -> int | None:
@@ -162,12 +171,36 @@ def _windowed(function: str, center: float, width: float, notes: list[str]) -> T
         return ramp(center - width / 2, center + width / 2)
     if name == "LINEAR" and width >= 1:
         return ramp(center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2)
+    if name == "LINEAR" and width > 0:
+        # It is for whole numbers; where a window is narrower than one, values are not.
+        notes.append("taken for LINEAR_EXACT")
+        return ramp(center - width / 2, center + width / 2)
     raise ImageError(f"window of width {width:g} with function {name}")
+
+
+def _highest(item: "Dataset", notes: list[str]) -> int:
+    """What is white in a table: what its descriptor says, unless its entries have fewer bits.
+
+    Some makers state 16 bits for entries of 12, whose picture would be all but black; viewers go by
+    the entries, too.
+    """
+    declared = int(item.LUTDescriptor[2])
+    held = int(_entries(item).max()).bit_length()
+    if not 0 < held < declared:
+        return int(2**declared - 1)
+    notes.append(f"its entries have {held} of the {declared} bits that it states")
+    return int(2**held - 1)
 
 
 def _lookup_table(item: "Dataset") -> Transfer:
     """A look-up table: values below its first and above its last entry take these."""
-    count, first, bits = (int(value) for value in item.LUTDescriptor)
+    entries, first = _entries(item), int(item.LUTDescriptor[1])
+    last = len(entries) - 1
+    return lambda values: entries[np.clip(values - first, 0, last).astype(np.int64)]
+
+
+def _entries(item: "Dataset") -> NDArray[np.float64]:
+    count, _, bits = (int(value) for value in item.LUTDescriptor)
     if not 1 <= bits <= 16:
         raise ImageError(f"look-up table with entries of {bits} bits")
     count = count or 2**16  # as the descriptor's 16 bits say 65,536
@@ -179,8 +212,7 @@ def _lookup_table(item: "Dataset") -> Transfer:
         wide = np.atleast_1d(np.asarray(data, dtype=np.int64)) & (2**bits - 1)
     if len(wide) < count:
         raise ImageError("look-up table that is shorter than it says")
-    entries = wide[:count].astype(np.float64)
-    return lambda values: entries[np.clip(values - first, 0, count - 1).astype(np.int64)]
+    return wide[:count].astype(np.float64)
 
 
 def _number(dataset: "Dataset", name: str, default: float) -> float:

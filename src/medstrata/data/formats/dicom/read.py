@@ -38,6 +38,10 @@ _NO_IMAGE = {
 _RLE = "1.2.840.10008.1.2.5"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _LONG = (b"OB", b"OW", b"UN", b"SQ", b"UT")  # of part 2: those with four bytes of length
+_DECIMALS = (
+    *("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"),
+    *("PixelSpacing", "ImagerPixelSpacing", "SliceThickness"),
+)
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -102,6 +106,7 @@ def _picture(dataset: "Dataset", frame: int | None, reading: ReadSettings) -> De
     kind = fact(dataset, "PhotometricInterpretation")
     bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
     notes = [f"frame {number + 1} of {count}"] if count > 1 else []
+    notes += dataset.mended
     stored = _stored_values(dataset, number)
     pixels = _grey_or_rgb(dataset, stored, number, kind, reading, notes)
     height, width = pixels.shape[:2]
@@ -128,7 +133,33 @@ def _parse(data: bytes) -> "Dataset":
         implicit, little = dataset.original_encoding
         plain = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else plain
+    _mend(dataset)
     return dataset
+
+
+def _mend(dataset: "Dataset") -> None:
+    """Fill in what can be only one thing, and say it in `dataset.mended`.
+
+    A comma cannot stand in a number of DICOM (PS3.5, section 6.2), so it is a point; a file that
+    does not say its samples a pixel or what they mean has one of grey.
+    """
+    dataset.mended = list[str]()
+    for name in _DECIMALS:
+        raw: Any = dataset.get_item(name) if name in dataset else None
+        value = getattr(raw, "value", None)
+        if isinstance(value, bytes) and b"," in value:
+            dataset[name] = raw._replace(value=value.replace(b",", b"."))
+            dataset.mended.append(f"{name} with a decimal comma")
+    if not any(name in dataset for name in _PIXELS):
+        return
+    if dataset.get("SamplesPerPixel") is None:
+        colours = fact(dataset, "PhotometricInterpretation").startswith(("RGB", "YBR"))
+        dataset.SamplesPerPixel = 3 if colours else 1
+        dataset.mended.append(f"no samples per pixel, taken for {dataset.SamplesPerPixel}")
+    if not dataset.get("PhotometricInterpretation"):
+        kind = "MONOCHROME2" if int(dataset.SamplesPerPixel) == 1 else "RGB"
+        dataset.PhotometricInterpretation = kind
+        dataset.mended.append(f"no photometric interpretation, taken for {kind}")
 
 
 def _refuse_inflating(data: bytes) -> None:
