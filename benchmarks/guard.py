@@ -35,7 +35,7 @@ from harness import (
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
-from medstrata.data.synthetic import make_images
+from medstrata.data.synthetic.chest import make_images
 from medstrata.data.view_settings import moco_v2
 from medstrata.data.views import make_views
 from medstrata.metrics.cka import linear_heatmap

@@ -22,7 +22,7 @@ from statistics import median
 from harness import Result, held_memory, in_turns, measure_and_keep, spread
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
-from medstrata.data.synthetic import make_images
+from medstrata.data.synthetic.chest import make_images
 from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import recipe
 from medstrata.runtime.memory import keep_freed_memory

@@ -38,7 +38,7 @@ from harness import (
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.open import open_store
-from medstrata.data.synthetic import make_images
+from medstrata.data.synthetic.chest import make_images
 from medstrata.pretraining.build import build
 from medstrata.pretraining.loop import training_step
 from medstrata.pretraining.recipes import recipe

@@ -26,7 +26,7 @@ from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.prepare.settings import PrepareSettings
-from medstrata.data.synthetic import draw_image
+from medstrata.data.synthetic.chest import draw_image
 
 IMAGES, SIZE = 24, 192
 

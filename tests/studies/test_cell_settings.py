@@ -33,7 +33,7 @@ def test_the_modality_of_a_set_brings_its_views_and_other_changes_stand() -> Non
         arms={"ours": {"recipe": "recommended"}},
         pretrain={"steps": 9},
         data={
-            "chest": {"store": "c", "task": "t", "pretrain": {"modality": "chest"}},
+            "chest": {"store": "c", "task": "t", "modality": "chest"},
             "other": {"store": "o", "task": "t", "views": {"size": 24}},
         },
     )
@@ -43,3 +43,13 @@ def test_the_modality_of_a_set_brings_its_views_and_other_changes_stand() -> Non
     assert (chest.views, chest.intermediate.loss) == (views_for_modality("chest"), "mse")
     assert (other.views, other.intermediate.loss) == (views_for_modality(None, 24), "barlow_twins")
     assert chest.steps == other.steps == 9
+
+
+def test_an_arm_may_leave_the_modality_of_its_set() -> None:
+    study = tiny(
+        arms={"moco": {"recipe": "fair/moco", "pretrain": {"modality": None}}},
+        data={"chest": {"store": "c", "task": "t", "modality": "chest"}},
+    )
+    settings = pretrain_settings(study, "chest", "moco", 0)
+    assert settings is not None
+    assert settings.views == views_for_modality(None)

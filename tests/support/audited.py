@@ -9,7 +9,7 @@ import pandas as pd
 
 import medstrata
 from medstrata.data.store.store import Store
-from medstrata.data.synthetic import FAMILIES, draw_image
+from medstrata.data.synthetic.chest import FAMILIES, draw_image
 
 SIZE = 64
 

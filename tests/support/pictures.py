@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from medstrata.data.synthetic import FAMILIES, draw_image
+from medstrata.data.synthetic.chest import FAMILIES, draw_image
 
 SIZE = 96
 

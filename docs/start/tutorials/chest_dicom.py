@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from medstrata.data.synthetic import make_images
+from medstrata.data.synthetic.chest import make_images
 
 make_images(Path("made-up"), images=48, size=64)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import medstrata as ms
-from medstrata.data.synthetic import make_images
+from medstrata.data.synthetic.chest import make_images
 
 
 def main() -> None:

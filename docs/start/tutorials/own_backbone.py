@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from medstrata.data.synthetic import make_images
+from medstrata.data.synthetic.chest import make_images
 
 make_images(Path("cxr"), images=64, size=32)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from medstrata.data.synthetic import make_images
+from medstrata.data.synthetic.chest import make_images
 
 make_images(Path("mine"), images=96, size=64)  # stands for your folder
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import medstrata as ms
-from medstrata.data.synthetic import make_images
+from medstrata.data.synthetic.chest import make_images
 
 make_images(Path("cxr"), images=96, size=32)
 store = ms.prepare("cxr/images", "cxr.store", ms.PrepareSettings(labels="cxr/labels.csv", size=32))

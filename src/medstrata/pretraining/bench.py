@@ -17,7 +17,7 @@ from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
-from medstrata.data.synthetic import make_images
+from medstrata.data.synthetic.chest import make_images
 from medstrata.pretraining.bench_settings import BenchSettings
 from medstrata.pretraining.build import Training, build
 from medstrata.pretraining.loop import training_step

@@ -63,6 +63,7 @@ class Stream(IntEnum):
     SYNTHETIC_GRAIN = 37
     SYNTHETIC_NOISE = 38
     STANDARDISING_IMAGES = 39
+    SYNTHETIC_STAIN = 40
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -57,6 +57,9 @@ def run_cell(cell: StudyCell, settings: StudySettings, out: Path, root: Path) ->
     if cell.kind == "pretrain":
         pretraining = pretrain_settings(settings, cell.data, cell.arm, cell.seed)
         assert pretraining is not None
+        if pretraining.weights is not None:
+            start = EncoderSpec.parse(pretraining.weights).resolved_from(root)
+            pretraining = replace(pretraining, weights=str(start))
         pretrain(store, pretraining, folder, resume=True)
         return
     if cell.kind == "reuse":

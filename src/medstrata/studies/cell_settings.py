@@ -36,13 +36,14 @@ def pretrain_settings(
 ) -> PretrainSettings | None:
     """Of one arm's pre-training on one data set, None for a ready encoder.
 
-    The study's changes come first, then the arm's, then the data set's.
+    The data set's modality comes first, then the study's changes, the arm's, and the data set's.
     """
     chosen, images = study.arms[arm], study.data[data]
     if chosen.recipe is None:
         return None
     settings = settings_from(
         chosen.recipe,
+        {} if images.modality is None else {"modality": images.modality},
         {"backbone": chosen.backbone or study.backbone, "seed": seed},
         study.pretrain,
         chosen.pretrain,

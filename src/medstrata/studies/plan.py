@@ -93,6 +93,10 @@ def input_digests(settings: StudySettings, root: Path) -> dict[str, str]:
     """
     stores = {data.store for data in settings.data.values() if data.store is not None}
     encoders = {arm.encoder_on(data) for arm in settings.arms.values() for data in settings.data}
+    for data, arm in product(settings.data, settings.arms):
+        pretraining = pretrain_settings(settings, data, arm, 0)
+        if pretraining is not None and pretraining.weights is not None:
+            encoders.add(EncoderSpec.parse(pretraining.weights))
     digests = {name: _store_digest(root / name) for name in stores if "://" not in name}
     digests |= {str(spec): _encoder_digest(spec.resolved_from(root)) for spec in encoders if spec}
     return {name: digest for name, digest in digests.items() if digest is not None}
@@ -156,7 +160,9 @@ class _Planner:
                 for arm in self.settings.arms:
                     settings = pretrain_settings(self.settings, data, arm, seed)
                     if settings is not None:
-                        yield self._cell("pretrain", data, arm, seed=seed, config=asdict(settings))
+                        name = settings.weights and str(EncoderSpec.parse(settings.weights))
+                        config = asdict(settings) | self._digest("weights", name)
+                        yield self._cell("pretrain", data, arm, seed=seed, config=config)
 
     def _finetune_cells(self) -> Iterator[StudyCell]:
         settings = self.settings

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from medstrata.data.prepare.settings import PrepareSettings
+from medstrata.data.view_settings import Modality
 from medstrata.evaluation.settings import FinetuneProtocol, Validation
 from medstrata.metrics.kinds import TaskKind
 from medstrata.pretraining.recipes import require_recipe
@@ -39,8 +40,9 @@ class DataSettings:
         prepare: To make the store first: `source`, the settings of `PrepareSettings` (labels,
             size...), and options of `prepare` such as `allow_leakage`.
         kind: Overrides the guessed kind of the labels.
+        modality: What the images show; recipes bring its views, unless an arm names another.
         views: Changes to the views of every run on this set, such as `vertical_flip: 0.5`.
-        pretrain: Changes to pre-training on this set, such as `modality: chest`.
+        pretrain: Changes to pre-training on this set.
         finetune: Changes to fine-tuning on this set.
     """
 
@@ -48,6 +50,7 @@ class DataSettings:
     store: str | None = None
     prepare: dict[str, Any] | None = None
     kind: TaskKind | None = None
+    modality: Modality | None = None
     views: dict[str, Any] = field(default_factory=dict)
     pretrain: dict[str, Any] = field(default_factory=dict)
     finetune: dict[str, Any] = field(default_factory=dict)
@@ -78,7 +81,7 @@ class ArmSettings:
             run folder; in the path `{data}` stands for the name of the data set.
         recipe: Name of a recipe.
         backbone: timm's name, if it differs from the study's.
-        pretrain: Changes to the recipe for this arm alone.
+        pretrain: Changes to the recipe for this arm alone, such as `weights: imagenet`.
     """
 
     encoder: str | None = None

@@ -10,7 +10,7 @@ import pytest
 from medstrata.data.audit.audit import audit
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
-from medstrata.data.synthetic import FAMILIES, draw_image
+from medstrata.data.synthetic.chest import FAMILIES, draw_image
 from medstrata.report.page import write_report
 from medstrata.runs.folder import keep_audit
 from support.report_page import HOSTILE, Page

@@ -112,7 +112,11 @@ def test_pairs_decide_where_there_are_some(tmp_path: Path, patients: Patients) -
     comparison = comparison_in(tmp_path)
     found = families(comparison)
     said = headline([comparison], {comparison.name: found})
+    over_scratch = found[0].contrasts["moco_bt", 0.1].difference
     assert said.startswith(
+        f"With 10{THIN}% of the labels pre-training wins: moco_bt against scratch "
+        f"+{over_scratch.value:.3f} macro AUROC, 95{THIN}% interval {over_scratch.low:.3f} to "
+        f"{over_scratch.high:.3f}. "
         f"With 10{THIN}% of the labels, arms with an intermediate loss are clearly better than "
         "plain MoCo in 1 of 2 comparisons and clearly worse than plain MoCo in 1 of 2 comparisons. "
         f"With 10{THIN}% of the labels"
@@ -209,6 +213,41 @@ def test_intermediate_losses_come_first(
     paired = {str(number): [family] for number, family in enumerate(its)}
     said = headline(comparisons_in(tmp_path), paired).replace(THIN, " ")
     assert said.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("better", "too_few", "verdict"),
+    [
+        (1, "", "pre-training wins"),
+        (0, "", "pre-training is not clearly apart from training from scratch"),
+        (-1, "", "pre-training loses"),
+        (0, "one seed of scratch", "no verdict on pre-training (one seed of scratch)"),
+    ],
+)
+def test_whether_pre_training_pays_comes_first_of_all(
+    tmp_path: Path, better: int, too_few: str, verdict: str
+) -> None:
+    """Of the better pre-trained arm; ImageNet and another backbone are not what it is about."""
+    for arm, value in (("scratch", 0.6), ("moco", 0.7), ("moco_bt", 0.8), ("other", 0.9)):
+        scored_run(tmp_path, arm, 0.01, value)
+    cells = {(arm, 0.01): better for arm in ("moco", "moco_bt", "other")}
+    family = replace(
+        against_moco(cells, ["other"], too_few=too_few), name="scratch", baseline="scratch"
+    )
+    comparisons = comparisons_in(tmp_path)
+    said = headline(comparisons, {comparisons[0].name: [family]}).replace(THIN, " ")
+    assert said.startswith(
+        f"With 1 % of the labels {verdict}: moco_bt against scratch 0.000 macro AUROC, "
+        "95 % interval −0.100 to 0.100. With 1 % of the labels ("
+    )
+
+
+def test_a_frozen_random_encoder_is_no_training_from_scratch(tmp_path: Path) -> None:
+    for arm, value in (("scratch", 0.6), ("moco", 0.7)):
+        scored_run(tmp_path, arm, 0.01, value, protocol="frozen")
+    family = replace(against_moco({("moco", 0.01): 1}), name="scratch", baseline="scratch")
+    comparisons = comparisons_in(tmp_path)
+    assert "pre-training" not in headline(comparisons, {comparisons[0].name: [family]})
 
 
 def test_without_scores_the_reader_is_told_what_there_is(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import listed, percent
 from medstrata.runtime.console import progress_bar
 
+SCRATCH = "scratch"
 # Arms that others are held against, in the order of their tables.
-BASELINES = ("scratch", "imagenet", "moco")
+BASELINES = (SCRATCH, "imagenet", "moco")
 ALPHA = 0.05
 
 

@@ -6,7 +6,7 @@ from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.report.compare.comparison import Comparison, best_arms, group_by_task, ranked
 from medstrata.report.compare.conclusions import PLAIN, leader_sentence, overlap_sentence
-from medstrata.report.compare.differences import ContrastFamily
+from medstrata.report.compare.differences import SCRATCH, ContrastFamily, identity
 from medstrata.report.read.results import Finetune, Pretrain, labels_used
 from medstrata.report.read.runs import Collection
 from medstrata.report.render.formatting import (
@@ -17,13 +17,16 @@ from medstrata.report.render.formatting import (
     percent,
     protocol_clause,
     score_text,
+    signed,
 )
 
 
 def headline(
     comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[ContrastFamily]]
 ) -> str:
-    """What is known of the intermediate losses, then of the first comparison's smallest fraction.
+    """Whether pre-training pays, whether intermediate losses do, and who is best with few labels.
+
+    The last is said of the first comparison's smallest fraction.
 
     Args:
         comparisons: The comparisons.
@@ -33,12 +36,13 @@ def headline(
     for comparison in comparisons:
         for fraction in comparison.fractions:
             if len(comparison.column(fraction, comparison.metric)) > 1:
+                wins = _pretraining(comparisons, paired)
                 help_given = _intermediate_losses([one for its in paired.values() for one in its])
                 first = _headline(comparison, fraction, paired.get(comparison.name, ()))
                 # Of several data sets, the one it is about is named.
                 where = f"On {comparison.store.name}, {comparison.task.name}: with"
                 return (
-                    f"{help_given}{where if several else 'With'} {first}"
+                    f"{wins}{help_given}{where if several else 'With'} {first}"
                     f"{_by_few_labels(comparisons, comparison, fraction, paired)}"
                 )
     return (
@@ -59,6 +63,53 @@ def _by_few_labels(
         if alike and len(one.column(fraction, one.metric)) > 1:
             return f" With {_headline(one, fraction, paired.get(one.name, ()))}"
     return ""
+
+
+def _pretraining(
+    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[ContrastFamily]]
+) -> str:
+    """Whether the best pre-trained arm of each data set beats training from scratch.
+
+    Only where every weight was trained: a frozen encoder from scratch is a random one.
+    """
+    several = len(group_by_task(comparisons)) > 1
+    sentences = [
+        f"{f'On {one.store.name}, {one.task.name}: with' if several else 'With'} {verdict}. "
+        for one in comparisons
+        if one.protocol == "full"
+        for family in paired.get(one.name, ())
+        if family.name == SCRATCH and (verdict := _against_scratch(one, family))
+    ]
+    return "".join(sentences)
+
+
+def _against_scratch(comparison: Comparison[Finetune], family: ContrastFamily) -> str:
+    """What follows "With": the best arm pre-trained on these images, with the fewest labels."""
+    fraction = next(iter(family.fractions), 1.0)
+    column = {
+        arm: summary
+        for arm, summary in comparison.column(fraction, comparison.metric).items()
+        if (arm, fraction) in family.contrasts
+        and arm not in family.other_backbone
+        and identity(comparison, arm)[0] not in (SCRATCH, "imagenet")
+    }
+    if not column:
+        return ""
+    arm = ranked(column, comparison.metric)[0]
+    contrast = family.contrasts[arm, fraction]
+    verdict = {
+        1: "pre-training wins",
+        0: "pre-training is not clearly apart from training from scratch",
+        -1: "pre-training loses",
+    }[contrast.better]
+    if contrast.too_few:
+        verdict = f"no verdict on pre-training ({contrast.too_few})"
+    difference = contrast.difference
+    return (
+        f"{percent(fraction)} of the labels {verdict}: {arm} against {family.baseline} "
+        f"{signed(difference.value)} {metric_name(comparison.metric)}, {percent(LEVEL)} interval "
+        f"{interval_text((difference.low, difference.high))}"
+    )
 
 
 def _intermediate_losses(families: Sequence[ContrastFamily]) -> str:

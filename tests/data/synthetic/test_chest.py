@@ -12,10 +12,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from medstrata.data import synthetic
-from medstrata.data.synthetic import FAMILIES, draw_image, make_images
+from medstrata.data.synthetic import chest as synthetic
+from medstrata.data.synthetic.chest import FAMILIES, draw_image, make_images
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.randomness import Stream
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -67,7 +66,7 @@ def test_folder_holds_every_listed_image_and_says_what_it_is(tmp_path: Path) -> 
         with Image.open(labels.parent / file) as image:
             assert (image.format, image.mode, image.size) == ("PNG", "L", (48, 48))
     readme = (labels.parent / "README.txt").read_text(encoding="utf-8")
-    assert "10 grey images of 3 patients" in readme
+    assert "10 images of 3 patients" in readme
     assert "nothing about medicine" in " ".join(readme.split())
     assert all(family in readme for family in FAMILIES)
 
@@ -151,16 +150,6 @@ def test_every_texture_has_the_same_even_histogram() -> None:
     for family in range(len(FAMILIES)):
         values = np.sort(synthetic._texture(family, 64, (0, family, 0)), axis=None)
         np.testing.assert_allclose(values, expected, atol=1e-6)
-
-
-def test_band_keeps_to_its_wavelength_and_direction() -> None:
-    power = np.abs(np.fft.fft2(synthetic._band(64, 1.0, 0.0, Stream.SYNTHETIC_FIELD))) ** 2
-    row, column = np.unravel_index(np.argmax(power), power.shape)
-    assert min(column, 64 - column) in range(6, 11)  # eight waves from left to right
-    assert min(row, 64 - row) <= 3
-    assert synthetic._band(64, 2.0, None, Stream.SYNTHETIC_FIELD).std() == pytest.approx(
-        1.0, abs=1e-5
-    )
 
 
 def test_brightness_does_not_tell_the_finding(sample: Sample) -> None:

@@ -1,27 +1,23 @@
-"""Made-up grey images with a known finding, for the demo and for tests.
+"""Made-up grey chests with a known finding, for tests and tutorials.
 
 Nothing in these images comes from a patient. Each has an anatomy-like background that belongs to
 its made-up patient (body, lungs, ribs, vessels), a pose, exposure and sensor noise of its own, and
 a faint texture over the lungs. The texture is of one of six families, and the family alone decides
-the finding. All families have the same histogram, and the three of each finding have together
-about the same power in every direction, so neither brightness nor spread nor a weighting of edge
-directions says much about the finding: one has to tell the families apart, and a handful of
-labelled images hardly shows all of them. Results on these images say nothing about medicine.
+the finding: one has to tell the families apart, and a handful of labelled images hardly shows all
+of them. Results on these images say nothing about medicine.
 
 Legend: H W height and width, both `size`.
 """
 
-import csv
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.runtime.errors import MedstrataError
+from medstrata.data.synthetic.folder import require_numbers, write_images
+from medstrata.data.synthetic.noise import Grey, band, gaussian
 from medstrata.runtime.randomness import Stream, permutation, uniforms
-
-Grey = NDArray[np.float32]
 
 # The first half has finding 0, the second half finding 1. Shares of power in the upright, level and
 # slanted directions: finding 0 has (1, 0, 0), (0, 1, 0), (0, 0, 1); finding 1 has (1/4, 1/4, 1/2)
@@ -45,18 +41,9 @@ _GRAIN = (0.01, 0.03)
 _OUTSIDE_LUNGS = 0.4  # strength of texture and grain there, relative to the lungs
 
 
-_README = """\
-Synthetic images
-================
-These {images} grey images of {patients} patients were made by a program (seed {seed}).
-No patient, scanner or physician had a part in them, and results on them say
-nothing about medicine: they show that the software runs.
-
-labels.csv   file        path of the image, relative to this folder
-             patient_id  made-up patient; most keep one finding, some change
-             finding     0 or 1
-
-What the finding is: every image has a faint texture over the lungs.
+_ABOUT = """\
+Most patients keep one finding, some change. What the finding is: every image has a faint texture
+over the lungs.
   finding 0: {negative}
   finding 1: {positive}
 Background, pose, exposure and noise, and the strength, wavelength and tilt of
@@ -89,39 +76,20 @@ def make_images(
     Raises:
         MedstrataError: A number is out of its range, or the folder has a `labels.csv`.
     """
-    for name, value, least in (
-        ("images", images, 1),
-        ("images_per_patient", images_per_patient, 1),
-        ("size", size, 32),
-    ):
-        if value < least:
-            raise MedstrataError(f"synthetic images: {name} is {value}; give {least} or more")
-    labels = folder / "labels.csv"
-    if labels.exists():
-        raise MedstrataError(f"{labels} exists: remove its folder or name another one")
-    rows = []
-    for number, family in enumerate(_families(images, images_per_patient, seed).tolist()):
-        patient, visit = divmod(number, images_per_patient)
-        name = f"patient{patient:04d}"
-        file = folder / "images" / name / f"{visit:02d}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        pixels = draw_image(family, patient, visit, size=size, seed=seed)
-        # OpenCV writes no paths beyond ASCII on Windows, so only the encoding is its work.
-        file.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-        rows.append((file.relative_to(folder).as_posix(), name, family // _HALF))
-    readme = _README.format(
-        images=images,
-        patients=len({patient_id for _, patient_id, _ in rows}),
+    require_numbers(images=images, images_per_patient=images_per_patient, size=size)
+    return write_images(
+        folder,
+        _families(images, images_per_patient, seed),
+        images_per_patient,
         seed=seed,
-        negative=", ".join(FAMILIES[:_HALF]),
-        positive=", ".join(FAMILIES[_HALF:]),
+        draw=lambda family, patient, visit: draw_image(
+            family, patient, visit, size=size, seed=seed
+        ),
+        finding=lambda family: family // _HALF,
+        about=_ABOUT.format(
+            negative=", ".join(FAMILIES[:_HALF]), positive=", ".join(FAMILIES[_HALF:])
+        ),
     )
-    (folder / "README.txt").write_text(readme, encoding="utf-8")
-    with labels.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("file", "patient_id", "finding"))
-        writer.writerows(rows)
-    return labels
 
 
 def draw_image(
@@ -147,10 +115,10 @@ def draw_image(
     )
     anatomy, lungs = _anatomy(size, here)
     pattern = texture * _texture(family, size, here)
-    pattern += grain * _band(size, 1.0, None, Stream.SYNTHETIC_GRAIN, *here)
+    pattern += grain * band(size, 1.0, None, Stream.SYNTHETIC_GRAIN, *here)
     image = anatomy + (_OUTSIDE_LUNGS + (1.0 - _OUTSIDE_LUNGS) * lungs) * pattern
     image = 0.5 + (0.8 + 0.4 * contrast) * (image - 0.5) + 0.2 * (exposure - 0.5)
-    image += noise * _gaussian(size, Stream.SYNTHETIC_NOISE, *here)
+    image += noise * gaussian(size, Stream.SYNTHETIC_NOISE, *here)
     return np.asarray(np.clip(255.0 * image + 0.5, 0.0, 255.0), dtype=np.uint8)
 
 
@@ -166,37 +134,6 @@ def _families(images: int, images_per_patient: int, seed: int) -> NDArray[np.int
     return np.asarray((first[patient] + _HALF * changed) % len(FAMILIES), dtype=np.int64)
 
 
-def _gaussian(size: int, stream: Stream, *coordinates: int) -> Grey:
-    """White noise of mean 0 and standard deviation 1, shape (H, W), after Box and Muller."""
-    radius, angle = uniforms(2 * size * size, stream, *coordinates).reshape(2, size, size)
-    noise = np.sqrt(-2.0 * np.log1p(-radius)) * np.cos(2.0 * np.pi * angle)
-    return noise.astype(np.float32)
-
-
-def _band(
-    size: int, wavelength: float, angle: float | None, stream: Stream, *coordinates: int
-) -> Grey:
-    """Noise around one wavelength, of mean 0 and standard deviation 1, shape (H, W).
-
-    Args:
-        size: Height and width in pixels.
-        wavelength: In eighths of the side: coarse enough to outlive a blur and enlargement.
-        angle: Direction of fastest variation, radians from the x axis; None for every direction.
-        stream: What the draw is for.
-        coordinates: Name the draw within it.
-    """
-    frequency = np.fft.fftfreq(size)
-    x, y = frequency[None, :], frequency[:, None]
-    octave = np.log(np.maximum(np.hypot(x, y), 0.5 / size) * wavelength * size / 8.0)
-    gain = np.exp(-0.5 * (octave / 0.2) ** 2)
-    gain[0, 0] = 0.0
-    if angle is not None:
-        # The sine of the turn is alike for opposite directions, which are one in a real image.
-        gain *= np.exp(-0.5 * (np.sin(np.arctan2(y, x) - angle) / 0.25) ** 2)
-    field = np.fft.ifft2(np.fft.fft2(_gaussian(size, stream, *coordinates)) * gain).real
-    return np.asarray(field / field.std(), dtype=np.float32)
-
-
 def _texture(family: int, size: int, here: tuple[int, int, int]) -> Grey:
     """The texture that decides the finding, shape (H, W), values spread evenly over -1 to 1.
 
@@ -208,13 +145,13 @@ def _texture(family: int, size: int, here: tuple[int, int, int]) -> Grey:
     angle = 0.3 * tilt
     if name in {"bright islands", "bright network"}:
         # The sign changes of a field are a net of lines; folding it there shortens the wavelength.
-        islands = np.abs(_band(size, 1.7 * wavelength, None, Stream.SYNTHETIC_FIELD, *here))
+        islands = np.abs(band(size, 1.7 * wavelength, None, Stream.SYNTHETIC_FIELD, *here))
         field = islands if name == "bright islands" else -islands
     else:
         angle += {"level streaks": 0.5 * np.pi, "slanted grid": 0.25 * np.pi}.get(name, 0.0)
-        field = _band(size, wavelength, angle, Stream.SYNTHETIC_FIELD, *here)
+        field = band(size, wavelength, angle, Stream.SYNTHETIC_FIELD, *here)
         if name in {"slanted grid", "upright grid"}:
-            field = field + _band(
+            field = field + band(
                 size, wavelength, angle + 0.5 * np.pi, Stream.SYNTHETIC_CROSSING, *here
             )
     ranks = np.argsort(np.argsort(field, axis=None, kind="stable"), kind="stable")
