@@ -1,12 +1,13 @@
 """Batches of views: order, cuts, processes, threads."""
 
+import threading
 from dataclasses import replace
 
 import cv2
 import pytest
 import torch
 
-from medstrata.data.loader import Loader, Prefetched
+from medstrata.data.loader import Batch, Loader, Prefetched
 from medstrata.data.store.store import Store
 from medstrata.data.view_settings import moco_v2
 from medstrata.runtime.errors import MedstrataError
@@ -60,6 +61,23 @@ def test_prefetched_hands_errors_to_the_consumer() -> None:
 
     with pytest.raises(OSError, match="disk gone"):
         next(Prefetched(broken()))
+
+
+def test_the_source_is_closed_where_it_is_not_read_to_its_end() -> None:
+    closed = []
+
+    def endless():  # type: ignore[no-untyped-def]
+        try:
+            while True:
+                yield Batch((), torch.empty(0))
+        finally:
+            closed.append(threading.current_thread())
+
+    source = endless()
+    batches = Prefetched(source)
+    next(batches)
+    batches.close()
+    assert closed == [batches._thread]  # not when nobody holds it any longer, in any thread
 
 
 def test_closing_early_stops_the_thread(tiny_store: Store) -> None:

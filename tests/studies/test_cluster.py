@@ -1,86 +1,25 @@
-"""Several processes, split weights, and schedulers that take a node away."""
+"""Schedulers that take a node away."""
 
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import submitit
-import torch
 
-from medstrata.cli.main import main
 from medstrata.data.store.store import Store
 from medstrata.studies.cluster import ClusterCell
 from medstrata.studies.plan import plan
 from medstrata.studies.study_file import as_study
 from medstrata.studies.workers import log_path
 from support.runs import assert_equal_states, final_state, without_times
+from support.two_processes import LAUNCH, ONE_THREAD, OPTIONS, PATH
 from support.waiting import PATIENCE_S, started, wait_until
-
-LAUNCH = Path(__file__).parents[2] / "launch"
-# The programs of this environment are found, whether it is activated or not.
-PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": PATH}
-OPTIONS = [
-    "--recipe=fair/moco_bt",
-    "--backbone=test_vit",
-    "--epochs=4",
-    "--batch-size=8",
-    "--precision=fp32",
-    "--contrastive.queue-size=20",
-    "--views.size=32",
-    "--intermediate.projector-size=16",
-]
-
-
-def on_two(store: Store, out: Path, *options: str) -> None:
-    launcher = str(LAUNCH / "torchrun.sh")
-    subprocess.run(
-        [launcher, "2", str(store.path), str(out), *OPTIONS, *options], check=True, env=ONE_THREAD
-    )
 
 
 def lines(path: Path) -> int:
     return len(path.read_bytes().splitlines()) if path.exists() else 0
-
-
-@pytest.mark.slow
-def test_split_weights_train_as_whole_ones_do(tiny_store: Store, tmp_path: Path) -> None:
-    on_two(tiny_store, tmp_path / "whole")
-    on_two(tiny_store, tmp_path / "split", "--shard=true")
-    whole, split = (final_state(tmp_path / name)["model"] for name in ("whole", "split"))
-    assert whole.keys() == split.keys()
-    for key, value in whole.items():
-        torch.testing.assert_close(split[key], value, atol=2e-6, rtol=1e-4)
-    kept = [tmp_path / name / "exported" / "backbone.safetensors" for name in ("whole", "split")]
-    assert kept[0].stat().st_size == kept[1].stat().st_size
-
-
-@pytest.mark.slow
-def test_split_weights_go_on_from_a_checkpoint(tiny_store: Store, tmp_path: Path) -> None:
-    on_two(tiny_store, tmp_path / "unbroken", "--shard=true")
-    out = tmp_path / "cut"
-    launcher = [str(LAUNCH / "torchrun.sh"), "2", str(tiny_store.path), str(out)]
-    with started([*launcher, *OPTIONS, "--shard=true"], env=ONE_THREAD) as running:
-        wait_until(lambda: list(out.glob("checkpoints/step-*.pt")), running)
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(timeout=PATIENCE_S) != 0
-    assert not (out / "result.json").exists()
-    on_two(tiny_store, out, "--shard=true")
-    assert_equal_states(final_state(tmp_path / "unbroken"), final_state(out))
-
-
-def test_split_weights_need_several_processes(
-    tiny_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["pretrain", str(tiny_store.path), "--out", str(tmp_path / "run"), *OPTIONS]
-    with pytest.raises(SystemExit) as left:
-        main([*words, "--shard=true"])
-    assert left.value.code == 1
-    assert "start them with torchrun" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
 
 
 SRUN = """#!/usr/bin/env python3

@@ -7,9 +7,10 @@ not matter how many threads or processes there are, nor where a run was cut.
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,15 @@ def _start_copy(stream: torch.cuda.Stream, batch: Batch) -> Batch:
         views = tuple(view.pin_memory().to(device, non_blocking=True) for view in batch.views)
         ids = batch.ids.pin_memory().to(device, non_blocking=True)
         return Batch(views, ids, stream.record_event())
+
+
+BatchGenerator = Generator[Batch, None, None]
+
+
+def _start_copies(stream: torch.cuda.Stream, batches: BatchGenerator) -> BatchGenerator:
+    with closing(batches):
+        for batch in batches:
+            yield _start_copy(stream, batch)
 
 
 def _wait_for_copy(batch: Batch) -> None:
@@ -124,10 +134,10 @@ class Loader:
         """The batches of an epoch, from a step on, made ahead in the background."""
         batches = self.batches(epoch, first_step)
         if self.device.type == "cuda":
-            batches = map(partial(_start_copy, self._copy_stream), batches)
+            batches = _start_copies(self._copy_stream, batches)
         return Prefetched(batches)
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, first_step: int = 0) -> BatchGenerator:
         """As `epoch`, each made in the thread that asks for it, in host memory."""
         ordered = self._ordered(epoch)
         whole = ordered[: self.steps_per_epoch * self.batch_size]
@@ -149,24 +159,27 @@ class Loader:
 
 
 class Prefetched(Iterator[Batch]):
-    """Runs an iterator in a thread, two batches ahead, and counts the time spent waiting for it.
+    """Runs a generator in a thread, two batches ahead, and counts the time spent waiting for it.
+
+    The generator is closed at its end, or when this is closed.
 
     Attributes:
         waited_s: Seconds that the consumer has waited.
     """
 
-    def __init__(self, batches: Iterator[Batch]) -> None:
+    def __init__(self, batches: BatchGenerator) -> None:
         self.waited_s = 0.0
         self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=2)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, args=(batches,), daemon=True)
         self._thread.start()
 
-    def _fill(self, batches: Iterator[Batch]) -> None:
+    def _fill(self, batches: BatchGenerator) -> None:
         try:
-            for batch in batches:
-                if not self._offer(batch):
-                    return
+            with closing(batches):
+                for batch in batches:
+                    if not self._offer(batch):
+                        return
             self._offer(None)
         except BaseException as error:  # noqa: BLE001  (handed to the consumer, who raises it)
             self._offer(error)

@@ -13,6 +13,7 @@ from medstrata.exporting.scores import CardScore
 from medstrata.exporting.settings import CardStatements
 from medstrata.exporting.source import ExportSource, base_name, output_names
 from medstrata.exporting.target import Target
+from medstrata.metrics.defaults import LEVEL
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_config, read_result
 from medstrata.runs.kinds import kind_of
@@ -265,7 +266,15 @@ def _results(scores: Sequence[CardScore]) -> str:
     ]
     return (
         table(
-            ["task", "how", "labels", "metric", "value (95 % interval)", "test images", "store"],
+            [
+                "task",
+                "how",
+                "labels",
+                "metric",
+                f"value ({100 * LEVEL:g} % interval)",
+                "test images",
+                "store",
+            ],
             rows,
         )
         + "\nIntervals are percentiles over resampled patients of the test split of that store.\n"
