@@ -32,7 +32,15 @@ class ContactSheet:
         self._font = ImageFont.load_default(size=11)
 
     def box(self, left: int, top: int, width: int, height: int, colour: Colour) -> None:
-        """Fill a rectangle; one without area leaves the sheet as it is."""
+        """Fill a rectangle; one without area leaves the sheet as it is.
+
+        Args:
+            left: Of its first column, in pixels.
+            top: Of its first row.
+            width: In pixels; 0 or less is without area.
+            height: Likewise.
+            colour: Red, green and blue, 0 to 255.
+        """
         if width > 0 and height > 0:
             self._draw.rectangle((left, top, left + width - 1, top + height - 1), fill=colour)
 
@@ -43,7 +51,15 @@ class ContactSheet:
         self._image.paste(image.resize((TILE, TILE), Image.Resampling.BOX), (left, top))
 
     def words(self, left: int, top: int, text: str, colour: Colour, width: int) -> None:
-        """Write a line, cut short where it is wider than it may be."""
+        """Write a line, cut short where it is wider than it may be.
+
+        Args:
+            left: Where it begins, in pixels.
+            top: Of its first row.
+            text: In any number of lines; they are joined.
+            colour: Red, green and blue, 0 to 255.
+            width: Pixels that it may fill.
+        """
         line = " ".join(text.split())
         if self._font.getlength(line) > width:
             while line and self._font.getlength(f"{line}...") > width:

@@ -76,7 +76,19 @@ def score_with_interval(
     values: NDArray[np.float32],
     resamples: int,
 ) -> dict[str, float]:
-    """A score with its interval over patients, for result.json."""
+    """A score with its interval over patients, for result.json.
+
+    Args:
+        name: Of the metric.
+        store: Has the patients.
+        task: Has the targets.
+        rows: Sample numbers of the scored images, shape (N,).
+        values: Their probabilities, shape (N, L).
+        resamples: How often patients are drawn anew.
+
+    Returns:
+        `value`, `low` and `high`.
+    """
     targets, patients = task.targets[rows], store.patients[rows]
     return interval_fields(
         bootstrap_interval(name, targets, values, task.kind, patients, resamples=resamples, seed=0)

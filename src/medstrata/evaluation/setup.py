@@ -106,6 +106,14 @@ class Evaluation:
 
         A path starts from the run folder `out`, so that both may be moved together.
 
+        Args:
+            encoder: `scratch`, `imagenet`, `imagenet=FILE`, a weights file or a run folder.
+            store: Images and labels.
+            task: What is predicted; see `medstrata.data.labels.make_task`.
+            out: The run folder.
+            settings: Has the seed and the side of the network's input.
+            options: As the caller gave them.
+
         Raises:
             MedstrataError: the task or the encoder does not exist.
         """

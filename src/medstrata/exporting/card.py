@@ -41,7 +41,18 @@ def model_card(
     scores: Sequence[CardScore],
     statements: CardStatements,
 ) -> str:
-    """Compose README.md of an export whose other files lie in `folder`."""
+    """Compose README.md of an export.
+
+    Args:
+        source: What was exported.
+        target: For which program.
+        folder: Where its other files lie.
+        scores: What was measured of it; may be empty.
+        statements: What only the user can know.
+
+    Returns:
+        Markdown with the YAML block that model hubs read; text of users is escaped.
+    """
     title = f"{base_name(source.architecture)}, {plain(source.arm)}"
     parts = [
         f"---\n{_front_matter(source, target, scores, statements, title)}---\n",

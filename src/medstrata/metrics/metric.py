@@ -27,7 +27,7 @@ from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.import_path import load_object
 
 # A score for every resample: (target, probability, kind, resamples) -> (R,), NaN where nothing is
-# defined; the arguments stand at the top of `metrics/scores.py`.
+# defined; the arguments are those of `macro_auroc`.
 _Compute = Callable[[NDArray[Any], NDArray[Any], TaskKind, Resamples], Floats]
 
 

@@ -3,13 +3,7 @@
 A resample is a row of counts: a sample drawn twice counts twice. Sorting, thresholding and binning
 do not depend on the counts and are done once.
 
-Every metric has the same arguments:
-    target: Class numbers 0..K-1, shape (N,); multilabel: 0, 1 or NaN (unknown), shape (N, M).
-    probability: Shape (N, M), in [0, 1]: binary M = 1, the probability of class 1; multiclass and
-        ordinal one column per class; multilabel one column per label.
-    kind: Of the task. Kappa wants ordered classes; accuracy and balanced accuracy want one class
-        per sample.
-    resamples: R resamples of the N samples.
+Every metric has the arguments of `macro_auroc`.
 
 Undefined values. Some scores do not exist for a class in a resample: AUROC and average precision
 where the class has no positive or no negative sample, F1 and recall where no sample belongs to it,
@@ -43,6 +37,13 @@ def macro_auroc(
     Binary: of class 1. Multiclass and ordinal: each class against the rest, then the mean of the
     classes. Multilabel: the mean of the labels, each over the samples where it is known.
 
+    Args:
+        target: Class numbers 0..K-1, shape (N,); multilabel: 0, 1 or NaN (unknown), shape (N, M).
+        probability: Shape (N, M), in [0, 1]: binary M = 1, the probability of class 1; multiclass
+            and ordinal one column per class; multilabel one column per label.
+        kind: Of the task.
+        resamples: R resamples of the N samples.
+
     Returns:
         Shape (R,), in [0, 1]: 0.5 for chance, 1 for a perfect ranking. Only the order of the
         probabilities counts.
@@ -59,6 +60,8 @@ def average_precision(
 
     Precision is taken at the threshold that includes all samples of equal probability; nothing is
     interpolated. Classes and labels are averaged as by `macro_auroc`.
+
+    Arguments as of `macro_auroc`.
 
     Returns:
         Shape (R,), in (0, 1]: the share of positives for chance, 1 for a perfect ranking.
@@ -79,6 +82,8 @@ def sensitivity_at_90(
     The threshold is chosen anew in each resample. Classes and labels are averaged as by
     `macro_auroc`.
 
+    Arguments as of `macro_auroc`.
+
     Returns:
         Shape (R,), in [0, 1]: 0.1 or less for chance, 1 when some threshold finds all positives.
         Only the order of the probabilities counts.
@@ -97,6 +102,8 @@ def macro_f1(
     A binary task has two classes, and both count; class 1 and a label of a multilabel task are
     predicted from a probability of 0.5 on. Otherwise the most probable class is predicted, the
     first of equals.
+
+    Arguments as of `macro_auroc`.
 
     Returns:
         Shape (R,), in [0, 1]; 1 when every prediction is right.
@@ -118,6 +125,8 @@ def quadratic_kappa(
     The cost of the confusion matrix is summed over the samples, and that expected by chance from
     the two sums of its margins, so the matrix itself is never formed.
 
+    Arguments as of `macro_auroc`. The kind is `ordinal`.
+
     Returns:
         Shape (R,), in [-1, 1]: 1 for perfect agreement, 0 for chance. Undefined where target and
         prediction are one and the same grade throughout.
@@ -138,6 +147,8 @@ def accuracy(
 ) -> Floats:
     """Share of samples whose class is predicted; classes are predicted as by `macro_f1`.
 
+    Arguments as of `macro_auroc`. Of every kind but `multilabel`.
+
     Returns:
         Shape (R,), in [0, 1].
     """
@@ -150,6 +161,8 @@ def balanced_accuracy(
     target: NDArray[Any], probability: NDArray[Any], kind: TaskKind, resamples: Resamples
 ) -> Floats:
     """Share of samples whose class is predicted, in each class, then the mean of the classes.
+
+    Arguments as of `macro_auroc`. Of every kind but `multilabel`.
 
     Returns:
         Shape (R,), in [0, 1]: one over the number of classes for chance.
@@ -165,6 +178,8 @@ def brier(
 
     Binary: of class 1. Multiclass and ordinal: summed over the classes. Multilabel: the mean of
     the labels, each over the samples where it is known.
+
+    Arguments as of `macro_auroc`.
 
     Returns:
         Shape (R,), in [0, 1]; in [0, 2] for multiclass and ordinal. 0 for certain and right.
@@ -189,6 +204,8 @@ def ece(
     weight. Binary: the probability and frequency of class 1. Multiclass and ordinal: the
     probability of the predicted class, and how often it is right. Multilabel: the mean of the
     labels, each over the samples where it is known.
+
+    Arguments as of `macro_auroc`.
 
     Returns:
         Shape (R,), in [0, 1]; 0 for perfect calibration.

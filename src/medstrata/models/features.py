@@ -162,7 +162,19 @@ def extract_features(
     *,
     advance: Callable[[int], None] | None = None,
 ) -> StoredFeatures:
-    """Globally pooled features of every stage, and what a classifier would read."""
+    """Globally pooled features of every stage, and what a classifier would read.
+
+    Args:
+        backbone: The encoder; its mode is restored afterwards.
+        store: Where the pixels are.
+        rows: Sample numbers, shape (N,), in the order wanted.
+        preprocessing: What the encoder expects.
+        device: Where the encoder is.
+        advance: Called with the number of images after each batch.
+
+    Returns:
+        Float32 features of these rows, on the CPU.
+    """
     *stages, pooled = forward_all(
         backbone, store, rows, preprocessing, device, pooled_layers, advance=advance
     )

@@ -94,6 +94,15 @@ def make_monitor(
 
     Where training mixes only some shards at a time, the images are of as many shards, so that a
     look at them does not read the whole store; unless these lack a class.
+
+    Args:
+        store: Images, labels and splits.
+        rows: Sample numbers of the images that are trained on, shape (N,).
+        task: What neighbours vote on; None leaves k-NN out.
+        preprocessing: What the encoder expects.
+        device: Where the encoder is looked at.
+        seed: Chooses the images.
+        shuffle_shards: How many shards training mixes at a time; None mixes all.
     """
     shards = permutation(int(store.shards.max()) + 1, Stream.MONITORED_SHARDS, seed)[
         :shuffle_shards

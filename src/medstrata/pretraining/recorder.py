@@ -79,7 +79,15 @@ class Recorder:
         return self._metrics.length if self._metrics else 0
 
     def add(self, step: int, epoch: int, loss: Loss, lr: float, batches: Prefetched) -> None:
-        """Keep a step's numbers, on the device."""
+        """Keep a step's numbers, on the device.
+
+        Args:
+            step: How many steps there have been with it.
+            epoch: Which epoch it belongs to, from 0.
+            loss: Of this process' part of the batch.
+            lr: The learning rate it was made with.
+            batches: Counts how long steps wait for their images.
+        """
         self._batches = batches
         record: dict[str, Any] = {"event": "step", "step": step, "epoch": epoch, "lr": lr}
         record["stages"] = {

@@ -93,7 +93,18 @@ def read_inside(
     reading: ReadSettings,
     smallest_side: int | None,
 ) -> Iterator[DecodedImage | ImageError]:
-    """As `read_images`, of a file that must lie in a root, if any; frame -1 stands for the file."""
+    """As `read_images`, of a file that must lie in a root, if there is one.
+
+    Args:
+        root: Resolved folder that the file must not lead out of; None lets it lie anywhere.
+        path: As of `read_images`.
+        frames: Which of its images; -1 is the one that stands for the file.
+        reading: As of `read_images`.
+        smallest_side: As of `read_images`.
+
+    Returns:
+        For each frame the image, or why there is none.
+    """
     try:
         inside = root is None or path.resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # as Python 3.11 and 3.12 say of links that lead in a circle

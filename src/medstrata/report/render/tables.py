@@ -79,7 +79,16 @@ def number_cell(
     missing: str = "–",
     write: Callable[[float], str] = score_text,
 ) -> TableCell:
-    """A number as `write` writes it; what stands for it where there is none."""
+    """A number as it is written, or what stands for it where there is none.
+
+    Args:
+        value: The number, if there is one.
+        notes: Small lines beneath.
+        interval: Both ends, shown in brackets beneath.
+        best: Whether it is marked as the best of its column.
+        missing: Stands for a number that is not there.
+        write: Makes text of the number.
+    """
     if value is None:
         return TableCell(text=missing)
     return TableCell(write(value), value, interval, notes, best)
