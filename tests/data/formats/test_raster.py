@@ -110,6 +110,75 @@ def test_16_bit_colour_keeps_the_high_byte_and_says_so(tmp_path):
         assert image.conversion == "16-bit colour to 8 bits: high byte kept"
 
 
+SHALLOW = (np.arange(2240).reshape(40, 56) * 4095 // 2239).astype(np.uint16)  # 12 bits in 16
+ALPHA = np.full_like(SHALLOW, 65535)
+
+
+@pytest.mark.parametrize("channels", [(SHALLOW,) * 3, (SHALLOW, SHALLOW, SHALLOW, ALPHA)], ids=len)
+@pytest.mark.parametrize("name", ["x.png", "x.tif"])
+def test_equal_channels_of_16_bits_are_the_same_picture_as_grey(tmp_path, channels, name):
+    deep = np.stack(channels, -1)
+    if name == "x.png":
+        cv2.imwrite(str(tmp_path / name), deep)
+    else:
+        extra = ["unassalpha"] if len(channels) == 4 else None
+        tifffile.imwrite(tmp_path / name, deep, photometric="rgb", extrasamples=extra)
+    cv2.imwrite(str(tmp_path / "grey.png"), SHALLOW)
+    for settings in (ReadSettings(), ReadSettings(window="full", bits=16)):
+        image = read_image(tmp_path / name, settings)
+        np.testing.assert_array_equal(
+            image.pixels, read_image(tmp_path / "grey.png", settings).pixels
+        )
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif"])
+def test_colour_that_leaves_its_bits_empty_is_scaled_by_one_range(tmp_path, name):
+    deep = np.stack([SHALLOW, SHALLOW // 2, SHALLOW // 4], -1)
+    if name == "x.png":
+        cv2.imwrite(str(tmp_path / name), deep[..., ::-1])
+    else:
+        tifffile.imwrite(tmp_path / name, np.stack([deep[::-1], deep]), photometric="rgb")
+    settings = ReadSettings(window="full", frames="all")
+    (image,) = read_images(tmp_path / name, [1 if name == "x.tif" else None], settings)
+    np.testing.assert_array_equal(image.pixels, np.rint(deep / 4095 * 255))
+    low, high = np.percentile(deep, (0.5, 99.5))
+    (image,) = read_images(tmp_path / name, [1 if name == "x.tif" else None], ReadSettings())
+    np.testing.assert_array_equal(
+        image.pixels, np.rint(np.clip((deep - low) / (high - low), 0, 1) * 255)
+    )
+
+
+def test_16_bit_colour_in_planes_is_refused(tmp_path):
+    planes = np.stack([DEEP, DEEP // 2, DEEP // 3])
+    tifffile.imwrite(tmp_path / "x.tif", planes, photometric="rgb", planarconfig="separate")
+    with pytest.raises(ImageError, match="separate planes: save it interleaved"):
+        read_image(tmp_path / "x.tif")
+
+
+def test_every_image_of_an_imagej_stack_is_read(tmp_path):
+    stack = GENERATOR.integers(0, 65536, (6, 20, 30)).astype(np.uint16)
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, stack, imagej=True, truncate=True)
+    assert count_images(path, "axial") == 6
+    settings = ReadSettings(window="32767.5/65535", bits=16)
+    images = list(read_images(path, [0, 3, 5], settings))
+    np.testing.assert_array_equal([image.pixels for image in images], stack[[0, 3, 5]])
+    first = read_image(path, settings)
+    np.testing.assert_array_equal(first.pixels, stack[0])
+    assert "image 1 of 6 of an ImageJ stack" in first.conversion
+    path.write_bytes(path.read_bytes()[: -20 * 30 * 2 - 1])  # the last and a byte of the fifth
+    assert count_images(path, "axial") == 4
+
+
+def test_a_reduced_copy_that_comes_first_is_not_the_picture(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        writer.write(SMOOTH[::4, ::4], photometric="rgb", subfiletype=1)
+        writer.write(RGB, photometric="rgb")
+    image = read_image(tmp_path / "x.tif")
+    np.testing.assert_array_equal(image.pixels, RGB)
+    assert "page 2: those before are reduced copies" in image.conversion
+
+
 def test_missing_strips_are_not_black(tmp_path):
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, GREY, rowsperstrip=8)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.read_settings import window_range
+from medstrata.data.formats.read_settings import ReadSettings, window_range
 from medstrata.data.formats.refusals import ImageError
 
 PERCENTILES = (0.5, 99.5)  # of an image without a window: what becomes black and white
@@ -93,6 +93,35 @@ def window_values(
         return lambda values: 1 - transfer(values)
 
     return to_levels(pixels, lambda stored: stored, choose, bits)
+
+
+def colour_levels(
+    colours: NDArray[Any], stored_bits: int, reading: ReadSettings, notes: list[str]
+) -> NDArray[Any]:
+    """Levels of colours of more than 8 bits; what has three equal channels is grey.
+
+    Colours that fill their bits keep their high byte. Where they do not, as 12 bits in 16, that is
+    black: they are scaled by one range for all channels, as they are for a window that is asked
+    for.
+
+    Args:
+        colours: Shape (H, W, 3), unsigned.
+        stored_bits: That colours may have.
+        reading: Window and depth.
+        notes: Gets a line on what was done.
+
+    Returns:
+        Shape (H, W, 3), or (H, W) if grey.
+    """
+    if (colours == colours[..., :1]).all():
+        notes.append("equal channels to grey")
+        return window_values(colours[..., 0], reading.window, reading.bits, notes)
+    if reading.window == "first" and int(colours.max()) >= 2 ** (stored_bits - 1):
+        notes.append(f"{stored_bits}-bit colour to 8 bits: high byte kept")
+        return to_depth((colours >> (stored_bits - 8)).astype(np.uint8), reading.bits)
+    low, high = own_range(reading.window, colours.astype(np.float64).ravel(), None)
+    notes.append(f"{low:g}..{high:g} of all channels to 0..255")
+    return to_depth(_levels(ramp(low, high)(colours.astype(np.float64)), 8), reading.bits)
 
 
 def own_range(

@@ -16,7 +16,7 @@ from medstrata.data.formats.dicom.attributes import fact, facts
 from medstrata.data.formats.dicom.codecs import COMPRESSED, decompress
 from medstrata.data.formats.dicom.frames import as_list, count_held_frames, frame_item
 from medstrata.data.formats.dicom.grey_levels import GreyLevels
-from medstrata.data.formats.grey_levels import to_depth
+from medstrata.data.formats.grey_levels import colour_levels, to_depth
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.pixel_spacing import square_pixels
 from medstrata.data.formats.read_settings import ReadSettings
@@ -241,11 +241,17 @@ def _grey_or_rgb(
 
         notes.append("palette to RGB")
         colours = apply_color_lut(stored, dataset)[..., :3]
-        return to_depth(_high_byte(colours, 8 * colours.dtype.itemsize, notes), reading.bits)
+        bits = 8 * colours.dtype.itemsize
+        if bits == 16 and int(colours.max()) < 256:
+            bits, colours = 8, colours.astype(np.uint8)
+            notes.append("palette of 8 bits in 16")
+        return to_depth(_high_byte(colours, bits, notes), reading.bits)
     if stored.ndim == 3:
         if kind.startswith("YBR"):
             notes.append(f"{kind} to RGB")
-        return to_depth(_high_byte(stored, int(dataset.BitsStored), notes), reading.bits)
+        if dataset.BitsStored > 8:
+            return colour_levels(stored, int(dataset.BitsStored), reading, notes)
+        return to_depth(stored.astype(np.uint8), reading.bits)
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         notes.append(f"{kind or 'no photometric interpretation'} taken for MONOCHROME2")
     return GreyLevels(dataset, frame, reading).of(stored, notes)
