@@ -1,6 +1,8 @@
 """Fine-tuned classifiers on disk."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import load_classifier
@@ -16,6 +18,8 @@ from medstrata.evaluation.classifier_card import NOTICE
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.inference.predict import predict
+from medstrata.models.encoders import read_encoder
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
 
 FULL = FinetuneSettings(epochs=2, min_steps=3, batch_size=8, resamples=10)
@@ -74,3 +78,51 @@ def test_a_run_whose_encoder_has_changed_is_refused(tiny_store: Store, tmp_path:
     path.unlink()
     with pytest.raises(MedstrataError, match="give a finished run of `finetune`"):
         predict(run, tiny_store, tmp_path / "p.csv")
+
+
+def changed_weights(run: Path) -> None:
+    file = run / "exported" / "backbone.safetensors"
+    tensors = load_file(file)
+    tensors["conv1.0.weight"][0, 0, 0, 0] += 1e-3
+    save_file(tensors, file)
+
+
+def changed_mean(run: Path) -> None:
+    file = run / "exported" / "config.json"
+    config = json.loads(file.read_text())
+    config["preprocessing"]["mean"] = [0.1]
+    file.write_text(json.dumps(config))
+
+
+def changed_head(run: Path) -> None:
+    file = run / "exported" / "head.safetensors"
+    tensors = load_file(file)
+    tensors["weight"][0, 0] += 1e-3
+    save_file(tensors, file)
+
+
+@pytest.mark.parametrize("change", [changed_weights, changed_mean, changed_head])
+def test_a_classifier_that_changed_on_the_disk_is_refused(
+    tiny_store: Store, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    run = finetune(
+        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FULL, backbone="test_resnet"
+    )
+    load_classifier(run)
+    change(run)
+    with pytest.raises(MedstrataError, match=r"is not what the run has written|has changed since"):
+        load_classifier(run)
+
+
+@pytest.mark.parametrize("change", [changed_weights, changed_mean])
+def test_an_encoder_that_changed_on_the_disk_is_refused(
+    encoder: Path, tiny_store: Store, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(encoder, run)
+    change(run)
+    with pytest.raises(MedstrataError, match="is not what the run has written"):
+        finetune(run, tiny_store, "finding", 1.0, tmp_path / "r", FROZEN)
+    with pytest.raises(MedstrataError, match="is not what the run has written"):
+        read_encoder(EncoderSpec.parse(run), "test_resnet")
+    assert not (tmp_path / "r").exists()

@@ -27,6 +27,7 @@ from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.random_state import TorchRandomState
 from medstrata.runtime.randomness import Stream
+from support.resealed import reseal
 from support.waiting import PATIENCE_S
 
 CPU = torch.device("cpu")
@@ -95,6 +96,7 @@ def test_features_are_those_of_all_labelled_images(tiny_store: Store, tmp_path: 
         partly = int(tiny_store.rows("test")[number])  # of these one thing is known
         frame.loc[[partly, trained, tested], column] = pd.NA
     frame.to_parquet(tmp_path / "fewer.store" / "manifest.parquet", index=False)
+    reseal(tmp_path / "fewer.store")
     fewer = evaluation_features(
         encoder(tiny_store), open_store(tmp_path / "fewer.store"), CPU, None
     )

@@ -14,6 +14,7 @@ from medstrata.evaluation.probe import probe
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.inference.predict import predict
 from medstrata.runtime.errors import MedstrataError
+from support.resealed import reseal
 
 
 def test_finished_run_is_left_alone_and_unfinished_started_again(
@@ -54,6 +55,7 @@ def test_test_patients_whose_labels_were_used_are_refused(
     manifest = tiny_store.manifest
     swapped = manifest["split"].map({"train": "test", "test": "train", "val": "val"})
     manifest.assign(split=swapped).to_parquet(other / "manifest.parquet", index=False)
+    reseal(other)
     store, out = open_store(other), tmp_path / "run"
     settings = ProbeSettings(resamples=20)
     with pytest.raises(MedstrataError, match="with labels of 10 of the 10 test patients of other"):

@@ -9,6 +9,7 @@ import pandas as pd
 from medstrata.data.store.layout import shard_path
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
+from support.resealed import reseal
 
 
 def cut(store: Store, folder: Path, rows: int) -> Store:
@@ -25,4 +26,5 @@ def cut(store: Store, folder: Path, rows: int) -> Store:
     header = json.loads((store.path / "store.json").read_text())
     header["shards"] = [[number, len(part)] for number, part in enumerate(shards)]
     (made / "store.json").write_text(json.dumps(header))
+    reseal(made)
     return open_store(made)

@@ -10,6 +10,7 @@ exported/
   README.md             what it is, and how to load it without this package
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,6 +105,7 @@ def export_classifier(
         "preprocessing": asdict(loaded.preprocessing),
         "layer": fitted.layer,
         "head": {name: list(value.shape) for name, value in tensors.items()},
+        "head_digest": _head_digest(fitted.head),
         "preparation": {
             "size": store.size,
             "channels": store.channels,
@@ -162,6 +164,12 @@ def load_classifier(run: Path | str) -> StoredClassifier:
         raise MedstrataError(
             f"{folder} is damaged ({type(error).__name__}); fine-tune again"
         ) from error
+    # Models of earlier versions have none.
+    if model.get("head_digest") not in (None, _head_digest(head)):
+        raise MedstrataError(
+            f"{folder / 'head.safetensors'} has changed since it was written; put it back, or "
+            "fine-tune again"
+        )
     random_state = TorchRandomState(Stream.EVALUATED_WEIGHTS, seed)
     loaded = seeded_encoder(spec, facts, random_state=random_state, **drawn)
     if encoder_digest(loaded) != digest:
@@ -169,3 +177,13 @@ def load_classifier(run: Path | str) -> StoredClassifier:
             f"{run} was fitted on another encoder than {spec} is now; fine-tune again"
         )
     return StoredClassifier(loaded=loaded, head=head, form=form, **described)
+
+
+def _head_digest(head: LinearHead) -> str:
+    """Names a head: its tensors, by name and value."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in head._asdict().items():
+        if value is not None:
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

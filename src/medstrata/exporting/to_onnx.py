@@ -1,5 +1,6 @@
 """An ONNX graph, for onnxruntime and what else reads ONNX."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ def _save(
 
 
 def _run(path: Path, input_name: str, example: Tensor) -> Mapping[str, Tensor]:
+    # Read as it is imported; later it has sent a look-up and written a device's number already.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -21,7 +21,7 @@ from medstrata.models.preprocessing import (
     imagenet,
 )
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import unusable_run
+from medstrata.runs.folder import read_result, unusable_run
 from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import save_tensors, write_text
@@ -228,7 +228,25 @@ def load_run(run: Path, backbone: str | None = None) -> LoadedEncoder:
         architecture, in_channels=preprocessing.channels, image_size=preprocessing.image_size
     )
     match(network.model, read_own_encoder(run / "exported" / _WEIGHTS))
-    return LoadedEncoder(arm, architecture, network, preprocessing)
+    loaded = LoadedEncoder(arm, architecture, network, preprocessing)
+    recorded = _recorded_digest(run)
+    if recorded is not None and recorded != encoder_digest(loaded):
+        raise MedstrataError(
+            f"{run / 'exported'} is not what the run has written: its weights or config.json have "
+            "changed since; put them back, or make the run again"
+        )
+    return loaded
+
+
+def _recorded_digest(run: Path) -> str | None:
+    """What names the encoder that a run has exported; None where the run does not say."""
+    described = run / "exported" / "model.json"  # of a fine-tuned one, result.json has its start's
+    if not described.is_file():
+        return (read_result(run) or {}).get("encoder_digest")
+    try:
+        return str(json.loads(described.read_text(encoding="utf-8"))["encoder_digest"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MedstrataError(f"{described} is damaged; fine-tune again") from error
 
 
 def read_encoder(encoder: EncoderSpec, backbone: str) -> EncoderInFile:
@@ -239,12 +257,13 @@ def read_encoder(encoder: EncoderSpec, backbone: str) -> EncoderInFile:
         backbone: timm's name of that network.
 
     Raises:
-        MedstrataError: it is no finished run or weights file, or a run of another network.
+        MedstrataError: it is no finished run or weights file, one of another network, or one whose
+            files have changed.
     """
     assert encoder.path is not None
     if encoder.needs_backbone:
         return find_encoder(encoder.path)
-    _exported(encoder.path, backbone)
+    load_run(encoder.path, backbone)  # which refuses what changed since it was written
     return read_own_encoder(encoder.path / "exported" / _WEIGHTS)
 
 

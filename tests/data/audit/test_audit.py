@@ -16,6 +16,7 @@ from medstrata.data.prepare import manifest, prepare
 from medstrata.data.store.open import open_store
 from medstrata.runtime.errors import MedstrataError
 from support.audited import prepared, write_images
+from support.resealed import reseal
 
 
 def copy_as_jpeg(folder: Path, source: str, target: str) -> None:
@@ -153,6 +154,7 @@ def test_torn_patients_are_leakage(leaking, tmp_path):
     row = table.index[table["patient_id"] == "p9"][0]
     table.loc[row, "split"] = "val" if table.loc[row, "split"] == "train" else "train"
     table.to_parquet(store.path / "manifest.parquet", index=False)
+    reseal(store.path)
     with pytest.raises(MedstrataError, match=r"leakage: 1 patient in two splits \(p9\)"):
         audit(open_store(store.path))
 

@@ -11,6 +11,7 @@ from medstrata.data.store.push import push
 from medstrata.data.store.store import Store
 from medstrata.runtime.errors import MedstrataError
 from support.object_storage import S3
+from support.resealed import reseal
 from support.streamed import assert_same_batches, loader
 
 
@@ -40,6 +41,7 @@ def test_another_store_is_not_replaced_unasked(local: Store, tmp_path: Path) -> 
     other = shutil.copytree(local.path, tmp_path / "other.store")
     header = (other / "store.json").read_text().replace(local.digest, "another")
     (other / "store.json").write_text(header)
+    reseal(other)
     for shard in other.glob("images-*.npy"):
         np.save(shard, 255 - np.load(shard))
     with pytest.raises(MedstrataError, match="holds another store: give --overwrite"):

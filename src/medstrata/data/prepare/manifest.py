@@ -26,6 +26,7 @@ from medstrata.data.prepare.preview import write_preview
 from medstrata.data.prepare.shards import DICOM_COLUMNS, read_parts
 from medstrata.data.prepare.split_rules import DRAW_OTHERWISE, SplitRule, apply_rule
 from medstrata.data.sources import Sources, without_suffix
+from medstrata.data.store.layout import checksum
 from medstrata.data.store.shards import Shards
 from medstrata.data.store.store import FORMAT, SPLITS, LabelColumn
 from medstrata.runtime.console import say, warn
@@ -105,6 +106,7 @@ def assemble(
         "plan": plan,
     }
     write_preview(manifest, images.__getitem__, out / "preview.png")
+    header["checksum"] = checksum(json.loads(json.dumps(header)), out / "manifest.parquet")
     write_text(out / "store.json", json.dumps(header, indent=2))
     shutil.rmtree(out / "parts")
     _say_summary(out, header, manifest, bad)

@@ -12,7 +12,11 @@
 Legend: N samples, C channels, H W height and width, equal here.
 """
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 SHARD_ROWS = 4096
 SHARD_BYTES = 256 * 2**20
@@ -23,3 +27,17 @@ FILES = ("images-*.npy", "manifest.parquet", "quarantine.csv", "preview.png", "a
 def shard_path(store: Path, number: int) -> Path:
     """Where a shard lies."""
     return store / f"images-{number:05d}.npy"
+
+
+def checksum(header: Mapping[str, Any], manifest: Path) -> str:
+    """Of what store.json says, but for this checksum itself, and of the manifest's bytes.
+
+    Returns:
+        32 hexadecimal digits, kept in store.json.
+    """
+    said = {name: value for name, value in header.items() if name != "checksum"}
+    digest = hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16)
+    with manifest.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from medstrata.data.store.layout import shard_path
+from medstrata.data.store.layout import checksum, shard_path
 from medstrata.data.store.remote import Remote
 from medstrata.data.store.shard_cache import ShardCache, cache_limit
 from medstrata.data.store.store import FORMAT, Store
@@ -34,8 +34,12 @@ def open_store(location: Path | str) -> Store:
     try:
         opened = _open_remote(where) if is_address(location) else _open_folder(Path(location))
         store, header = opened
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(where, f"{type(error).__name__}: {error}") from error
+    # Stores of earlier versions have none.
+    kept = header.get("checksum")
+    if kept is not None and kept != checksum(header, store.path / "manifest.parquet"):
+        raise _damaged(where, "store.json or manifest.parquet is not what was written")
     if len(store) != sum(rows for _, rows in header["shards"]):
         raise _damaged(where, "manifest and shards differ in their number of images")
     return store
