@@ -33,7 +33,7 @@ from medstrata.metrics.metric import primary_metric
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.models.features import StoredFeatures
 from medstrata.runs.encoder_spec import EncoderSpec
-from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
+from medstrata.runs.folder import is_finished, keep_audit, open_run, settings_dict, write_result
 from medstrata.runs.kinds import RunKind
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import device_name
@@ -213,6 +213,13 @@ def open_folder(
 ) -> Iterator[bool]:
     """Make the run folder, or take up one that was not finished; no other process may meanwhile.
 
+    Args:
+        out: The run folder.
+        store: Whose audit goes into it.
+        recorded: Everything that decides the run.
+        resume: Leave a finished run as it is; start an unfinished one again.
+        overwrite: Delete a run in the folder first.
+
     Yields:
         Whether there is work to do; not when the run in the folder is finished.
 
@@ -220,8 +227,7 @@ def open_folder(
         MedstrataError: as for `runs.folder.open_run`.
     """
     with open_run(out, recorded, resume=resume, overwrite=overwrite) as taken_up:
-        if taken_up and read_result(out) is not None:
-            say(f"{out} is finished already; nothing to do")
+        if taken_up and is_finished(out):
             yield False
             return
         if taken_up:

@@ -24,7 +24,7 @@ from medstrata.pretraining.settings import PretrainSettings
 from medstrata.pretraining.sizing import base_lr, resolve, say_plan, training_rows
 from medstrata.pretraining.view_sheet import save_view_sheet
 from medstrata.runs.checkpoints import checkpoints
-from medstrata.runs.folder import keep_audit, open_run, read_result, settings_dict, write_result
+from medstrata.runs.folder import is_finished, keep_audit, open_run, settings_dict, write_result
 from medstrata.runs.tracker_names import Tracker
 from medstrata.runs.trackers import Track, no_tracker, require_installed, tracking
 from medstrata.runtime.console import say
@@ -86,10 +86,8 @@ def pretrain(
             before = read_patients(Path(settings.weights) if settings.weights else None)
             keep_patients(out, store, training.loader.rows, labelled=False, before=before)
         accelerator.wait_for_everyone()
-        if read_result(out) is None:
+        if not is_finished(out):
             _run(training, store, described, trackers, profile=profile)
-        else:
-            say(f"{out} is finished already; nothing to do")
         accelerator.wait_for_everyone()
     return out
 

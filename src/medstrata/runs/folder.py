@@ -13,6 +13,7 @@ import yaml
 from medstrata.runs.environment import environment
 from medstrata.runs.kinds import RunKind
 from medstrata.runs.metrics_log import finite
+from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.files import write_text
 from medstrata.runtime.lock import LOCK_FILES, locked
@@ -166,6 +167,14 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         raise MedstrataError(
             f"{path} is damaged ({one_line(error)}): delete it and finish the run with --resume"
         ) from error
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether there is nothing left to do for a run that is taken up, which is said then."""
+    finished = read_result(folder) is not None
+    if finished:
+        say(f"{folder} is finished already; nothing to do")
+    return finished
 
 
 def unusable_run(run: Path, wanted: str) -> MedstrataError:
