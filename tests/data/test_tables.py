@@ -8,6 +8,7 @@ import pytest
 
 from medstrata.data.tables import (
     describe_column,
+    find_separator,
     guess_column,
     guess_label_columns,
     label_values,
@@ -127,3 +128,19 @@ def test_kinds_that_cannot_be():
     text = pd.Series(["mild", "severe", "none"], dtype="string")
     with pytest.raises(MedstrataError, match="'x' is text, so its order is unknown"):
         describe_column("x", text, True)
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator"),
+    [
+        (["a|b", "a", "b"], "|"),
+        (["a; b", "a", "b", "c"], ";"),
+        (["a, b, c", "a", "b", "c"], ","),
+        (["n/a or b", "a", "b"], None),
+        (["left/right", "left"], None),
+        (["mild, old", "severe, new"], None),
+        (["1", "0"], None),
+    ],
+)
+def test_a_separator_is_seen_where_its_parts_stand_alone_too(cells, separator):
+    assert find_separator(pd.Series(cells, dtype="string")) == separator

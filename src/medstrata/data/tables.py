@@ -42,7 +42,14 @@ _NO_LABEL = frozenset(
 )
 _ORDERED = ("grade", "level", "stage", "severity", "score", "gleason", "isup")
 # Values that mean "nothing found", so that they are not taken for the positive class.
-_ABSENT = frozenset(("no", "none", "negative", "normal", "benign", "healthy", "absent", "false"))
+_ABSENT = frozenset(
+    (
+        *("no", "none", "negative", "normal", "benign", "healthy", "absent", "false"),
+        *("no finding", "no findings", "nothing", "clear"),
+    )
+)
+# What people put between several findings of one cell.
+_SEPARATORS = ("|", ";", ",", "+", "&", "/")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -108,18 +115,61 @@ def guess_column(table: pd.DataFrame, what: Literal["file", "patient", "site"]) 
     return next((plain[name] for name in _NAMES[what] if name in plain), None)
 
 
-def guess_label_columns(table: pd.DataFrame, taken: set[str]) -> list[str]:
+def split_findings(column: pd.Series, separator: str) -> dict[str, pd.Series]:
+    """A column of 0 and 1 for each finding of cells that hold several.
+
+    Args:
+        column: Text, null where nothing is known.
+        separator: What stands between findings.
+
+    Returns:
+        By name, in alphabetical order; words for "nothing found" are no finding. Integers, null
+        where the cell is.
+    """
+    known = column.dropna()
+    cells = known.map(lambda cell: {part.strip() for part in cell.split(separator)} - {""})
+    names = sorted(set().union(*cells), key=str.lower)
+    found = {}
+    for name in names:
+        if name.lower() not in _ABSENT:
+            marks = pd.Series(pd.NA, index=column.index, dtype="Int64")
+            marks[known.index] = [int(name in cell) for cell in cells]
+            found[name] = marks
+    return found
+
+
+def find_separator(column: pd.Series) -> str | None:
+    """What stands between several findings of a cell: its parts are cells of their own, too."""
+    cells = set(column.dropna().str.strip())
+    for separator in _SEPARATORS:
+        several = [cell for cell in cells if separator in cell]
+        parts = {part.strip() for cell in several for part in cell.split(separator)}
+        alone = parts & cells
+        if several and len(alone) >= 2 and 2 * len(alone) >= len(parts):
+            return separator
+    return None
+
+
+def guess_label_columns(
+    table: pd.DataFrame, taken: set[str], separator: str | None = None
+) -> list[str]:
     """Columns with few, repeated values and a name that does not say otherwise.
 
     Args:
         table: As `read_table` gives it.
         taken: Columns known to be something else.
+        separator: What stands between several findings of a cell; a column with it is a label if
+            it has few findings, however many ways they are put together.
     """
     guessed = []
     for name in table.columns:
         if name in taken or _NO_LABEL & set(_words(name)):
             continue
         filled = table[name].dropna()
+        if separator and filled.str.contains(separator, regex=False).any():
+            if len(split_findings(filled, separator)) <= MAX_CLASSES:
+                guessed.append(name)
+            continue
         # Few of a sample suffice to drop free text and numbers before all is counted.
         if filled.head(10_000).nunique() > MAX_CLASSES:
             continue

@@ -20,3 +20,14 @@ def test_one_patient_that_holds_a_class_is_named(tmp_path):
         text.startswith("label finding: no image in test of 0: draw otherwise with")
         for text in said
     )
+
+
+def test_a_class_that_is_never_trained_on_is_named(tmp_path):
+    table = write_images(tmp_path / "data", patients=16, images=4)
+    table["split"] = "train"
+    table.loc[table["patient_id"].isin(["p3", "p4"]), "split"] = "test"
+    table["kind"] = np.where(table["patient_id"] == "p3", 2, np.arange(len(table)) % 2)
+    table.to_csv(tmp_path / "data" / "labels.csv", index=False)
+    store = prepared(tmp_path / "data", tmp_path / "s.store", split="split")
+    said = [one.what for one in read_audit(store).findings]
+    assert any(one.startswith("label kind: no image in train of 2: nothing can") for one in said)

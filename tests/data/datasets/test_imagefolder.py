@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from medstrata.data.datasets.dataset import choose_split
@@ -53,3 +54,35 @@ def test_imagefolder_broken_metadata(name: str, text: str, message: str, tmp_pat
     (tmp_path / name).write_text(text)
     with pytest.raises(MedstrataError, match=message):
         DATASETS["imagefolder"].index(tmp_path)
+
+
+def test_metadata_may_be_parquet(tmp_path: Path) -> None:
+    for name in ("0.png", "1.png"):
+        trees.write_image(tmp_path / "train" / name, 0)
+    rows = {"file_name": ["0.png", "1.png"], "diagnosis": [0, 1], "patient_id": ["a", "b"]}
+    pd.DataFrame(rows).to_parquet(tmp_path / "train" / "metadata.parquet")
+    table = trees.indexed("imagefolder", tmp_path)
+    assert table.loc["train/1.png"].to_dict() == {
+        "patient_id": "b", "diagnosis": "1", "split.folder": "train",
+    }  # fmt: skip
+
+
+def test_splits_are_found_below_a_folder_of_the_archive(tmp_path: Path) -> None:
+    splits = {"train": "train", "Val": "val", "test": "test"}
+    for split in splits:
+        for kind in ("NORMAL", "PNEUMONIA"):
+            trees.write_image(tmp_path / "chest_xray" / "x" / split / kind / f"{kind}.png", 0)
+    table = trees.indexed("imagefolder", tmp_path)
+    for split, meant in splits.items():
+        row = table.loc[f"chest_xray/x/{split}/NORMAL/NORMAL.png"]
+        assert (row["label"], row["split.folder"]) == ("NORMAL", meant)
+
+
+def test_a_deep_folder_that_not_all_images_lie_in_is_no_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("benign/test/0.png", "benign/1.png", "malignant/2.png"):
+        trees.write_image(tmp_path / name, 0)
+    table = trees.indexed("imagefolder", tmp_path)
+    assert list(table.columns) == ["label"]
+    assert "not every image lies in one" in " ".join(capsys.readouterr().err.split())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from medstrata.data.datasets.check import check
 from medstrata.data.datasets.dataset import choose_split
 from medstrata.data.datasets.registry import DATASETS
 from medstrata.data.splits import assign_splits
@@ -74,3 +75,11 @@ def test_nih_image_not_on_disk_stays(tmp_path: Path) -> None:
     root = trees.nih(tmp_path)
     (root / "images" / "00000002_001.png").unlink()
     assert "images/00000002_001.png" in trees.indexed("nih-chestxray14", root).index
+
+
+def test_nih_without_images_is_checked(tmp_path: Path) -> None:
+    root = trees.nih(tmp_path)
+    for path in root.rglob("*.png"):
+        path.unlink()
+    found = check(DATASETS["nih-chestxray14"], root)
+    assert any("40" in one.text for one in found if one.kind == "file")

@@ -108,3 +108,36 @@ def test_labels_of_other_images_do_not_count(tmp_path):
     path = write(tmp_path, "file,elsewhere,here\n" + rows)
     found = joined(path, ("a.png", "b.png", "c.png", "d.png"))
     assert list(found.columns) == ["here"]
+
+
+def test_several_findings_in_a_cell_become_columns(tmp_path, capsys):
+    cells = ["Edema|Effusion", "Edema", "No Finding", " Effusion ", "", "Effusion|Edema"]
+    rows = "".join(f"{number}.png,{cell}\n" for number, cell in enumerate(cells))
+    path = write(tmp_path, f"file,Finding Labels\n{rows}")
+    names = tuple(f"{number}.png" for number in range(6))
+    found = joined(path, names, label_columns=["Finding Labels"], label_separator="|")
+    assert list(found.columns) == ["Edema", "Effusion"]
+    assert found.columns["Edema"].kind == "binary"
+    assert found.rows["label.Edema"].tolist() == [1, 1, 0, 0, pd.NA, 1]
+    assert found.rows["label.Effusion"].tolist() == [1, 0, 0, 1, pd.NA, 1]
+    assert "--label-separator" not in capsys.readouterr().err
+    joined(path, names, label_columns=["Finding Labels"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "several findings in a cell (Edema|Effusion)" in said
+    assert "--label-separator '|' makes a 0/1 column of each" in said
+
+
+def test_findings_are_guessed_however_many_ways_they_are_put_together(tmp_path):
+    findings = [f"f{number}" for number in range(9)]
+    cells = [f"{one}|{other}" for one in findings for other in findings if one < other]
+    rows = "".join(f"{number}.png,{cell},{number % 2}\n" for number, cell in enumerate(cells))
+    path = write(tmp_path, f"file,found,sick\n{rows}")
+    names = tuple(f"{number}.png" for number in range(len(cells)))
+    found = joined(path, names, label_separator="|")
+    assert list(found.columns) == [*findings, "sick"]
+
+
+def test_findings_of_one_name_are_refused(tmp_path):
+    path = write(tmp_path, "file,a,b\n1.png,x|y,x\n2.png,x,x|z\n")
+    with pytest.raises(MedstrataError, match="two label columns would be called 'x'"):
+        joined(path, ("1.png", "2.png"), label_columns=["a", "b"], label_separator="|")

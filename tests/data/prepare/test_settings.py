@@ -44,7 +44,8 @@ def test_the_plan_of_a_store_names_every_setting(image_folder, tmp_path):
     assert plan.keys() == {
         *("format", "preview", "dataset", "files", "size", "channels", "fit", "window", "frames"),
         *("axis", "bits", "labels", "file_column", "patient_column", "patient_from"),
-        *("site_column", "label_columns", "ordinal_columns", "uncertain", "split", "seed", "draws"),
+        *("site_column", "label_columns", "label_separator", "ordinal_columns", "uncertain"),
+        *("split", "seed", "draws"),
     }
     assert (plan["label_columns"], plan["seed"], plan["size"]) == (["finding"], 3, 16)
     assert len(plan["labels"]) == 32  # a digest, no path

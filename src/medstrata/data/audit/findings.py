@@ -153,6 +153,14 @@ def _labels(name: str, label: Mapping[str, Any]) -> Iterator[Finding]:
                 f"{one['split']} images of class {one['class']}, which are of "
                 f"{_counted(one['patients'], 'patient')}",
             )
+    untrained = [one for one, n in label["splits"]["train"]["per_class"].items() if not n]
+    known = any(any(one["per_class"].values()) for one in label["splits"].values())
+    if untrained and known:
+        yield Finding(
+            "caution",
+            f"label {name}: no image in train of {', '.join(untrained)}: nothing can learn it, and "
+            "what is scored of it is 0",
+        )
     for split in ("val", "test"):
         counts = label["splits"][split]["per_class"]
         few = [f"{kind} {count}" for kind, count in counts.items() if 0 < count < _FEW]

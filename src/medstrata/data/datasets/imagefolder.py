@@ -11,6 +11,7 @@ from medstrata.data.datasets.dataset import Dataset
 from medstrata.data.sources import clean_name
 from medstrata.data.splits import SPLIT_WORDS
 from medstrata.data.tables import guess_column, read_table
+from medstrata.runtime.console import warn
 from medstrata.runtime.errors import MedstrataError
 
 _URL = "https://huggingface.co/docs/datasets/image_dataset"
@@ -35,9 +36,8 @@ def index(root: Path) -> pd.DataFrame:
         if not images:
             raise MedstrataError(f"{root} has no images: see {_URL}")
         table = pd.DataFrame({"file": pd.Series(images, dtype="string")})
-    split = table["file"].str.partition("/")[0].where(table["file"].str.contains("/"))
-    split = split.str.lower().map(_WORDS).astype("string")
-    classes = _folder_classes(table["file"], split)
+    split, inside = _folder_splits(table["file"])
+    classes = inside.map(posixpath.basename).replace("", pd.NA)
     if "label" not in table and classes.nunique() > 1:
         table["label"] = classes
     if split.notna().any():
@@ -45,11 +45,34 @@ def index(root: Path) -> pd.DataFrame:
     return text_table(table)
 
 
-def _folder_classes(files: pd.Series, split: pd.Series) -> pd.Series:
-    """The folder that an image lies in, null where that is the root or a split."""
-    folders = files.str.rpartition("/")[0]
-    inside = folders.where(split.isna(), folders.str.partition("/")[2])
-    return inside.str.rpartition("/")[2].replace("", pd.NA)
+def _folder_splits(files: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """The split that a folder names, null where none does, and the folders that are left below it.
+
+    Folders of splits stand in the root, or at any depth if every image lies in one: archives often
+    unpack into a folder of their own.
+    """
+    folders = files.map(posixpath.dirname)
+    deepest = 1 + int(folders.str.count("/").max())
+    found = pd.DataFrame(
+        [_find_split(folder, deepest) for folder in folders], columns=["split", "inside", "depth"]
+    )
+    below = found["depth"].gt(0)
+    if below.any() and not found["split"].notna().all():
+        warn(
+            f"folders such as {files[below.to_numpy()].iloc[0]} look like splits, but not every "
+            "image lies in one: those below the first level are not taken for splits"
+        )
+        found = pd.DataFrame([_find_split(one, 1) for one in folders], columns=found.columns)
+    return found["split"].astype("string"), found["inside"].astype("string")
+
+
+def _find_split(folder: str, deepest: int) -> tuple[str | None, str, int | None]:
+    """The first folder of a path that is called as a split, what follows it, and its depth."""
+    parts = folder.split("/")
+    for depth, part in enumerate(parts[:deepest]):
+        if part.lower() in _WORDS:
+            return _WORDS[part.lower()], "/".join(parts[depth + 1 :]), depth
+    return None, folder, None
 
 
 def _listed(root: Path, path: str) -> pd.DataFrame:
@@ -95,7 +118,11 @@ def _plain(line: str, where: str) -> dict[str, str | None]:
     }
 
 
-_METADATA = {"metadata.csv": read_table, "metadata.jsonl": _read_jsonl}
+_METADATA = {
+    "metadata.csv": read_table,
+    "metadata.jsonl": _read_jsonl,
+    "metadata.parquet": read_table,
+}
 
 IMAGEFOLDER = Dataset(
     name="imagefolder",
@@ -106,8 +133,9 @@ IMAGEFOLDER = Dataset(
     citation="none",
     url=_URL,
     layout="""\
-train/cat/1.png, validation/cat/2.png, test/dog/3.png ...   split, then class; splits may lack
-or metadata.csv or metadata.jsonl in the root or in each split, with file_name, relative to its
+train/cat/1.png, validation/cat/2.png, test/dog/3.png ...   split, then class; splits may lack,
+and may stand deeper if every image lies in one
+or metadata.csv, .jsonl or .parquet in the root or in each split, with file_name, relative to its
 folder, and columns such as label and patient_id""",
     note="Folders train, validation and test are the split `folder`; without them none is ready.",
     index=index,

@@ -1,5 +1,6 @@
 """NIH ChestX-ray14: frontal chest radiographs with findings mined from reports."""
 
+import posixpath
 from pathlib import Path
 
 import pandas as pd
@@ -45,7 +46,7 @@ def _file_paths(root: Path, names: pd.Series) -> pd.Series:
     """Where each image lies; archives unpacked apart have a folder each."""
     apart = [f"{name}/images" for name in folders_in(root) if name.startswith("images_")]
     files = files_in(root, ["images", *apart], ".png")
-    path = pd.Series(files.to_numpy(), index=files.str.rpartition("/")[2].to_numpy())
+    path = pd.Series(files.to_numpy(), index=files.map(posixpath.basename).to_numpy())
     path = path[~path.index.duplicated()]
     return names.map(path).astype("string").fillna("images/" + names)
 

@@ -1,5 +1,6 @@
 """What a table says about the image files: joining its rows to them, and checking it."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -16,9 +17,11 @@ from medstrata.data.store.store import LabelColumn
 from medstrata.data.tables import (
     describe_column,
     find_column,
+    find_separator,
     guess_column,
     guess_label_columns,
     label_values,
+    split_findings,
 )
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError, first_few
@@ -141,10 +144,10 @@ def annotate(
     aligned = _one_row_a_file(indexed, names, path)
     if site_column is not None:
         aligned[site_column] = clean_ids(aligned[site_column])
-    labels = {name: label_values(aligned[name]) for name in label_columns}
+    labels = read_labels(aligned[label_columns], settings.label_separator)
     described = {
         name: describe_column(name, labels[name], name in settings.ordinal_columns)
-        for name in label_columns
+        for name in labels
     }
     _say_columns(described, settings.label_columns is None, patient_column, path)
     known = {"patient_id": patient_column, "site": site_column, "split": split_column}
@@ -155,6 +158,35 @@ def annotate(
         described,
         _unmatched(files[matches < 0], sources),
     )
+
+
+def read_labels(columns: pd.DataFrame, separator: str | None) -> dict[str, pd.Series]:
+    """Values of each label column, and of each finding where cells hold several.
+
+    Args:
+        columns: Text, null where unknown.
+        separator: What stands between findings; None where it is to be proposed if it is seen.
+
+    Raises:
+        MedstrataError: two columns would have one name.
+    """
+    labels: dict[str, pd.Series] = {}
+    for name in map(str, columns):
+        column = columns[name]
+        several = separator is not None and column.str.contains(separator, regex=False).any()
+        found = split_findings(column, separator) if separator and several else {}
+        for one, values in (found or {name: label_values(column)}).items():
+            if one in labels:
+                raise MedstrataError(f"two label columns would be called {one!r}: rename one")
+            labels[one] = values
+        seen = None if several else find_separator(column)
+        if seen is not None:
+            example = column[column.str.contains(seen, regex=False, na=False)].iloc[0]
+            warn(
+                f"label {name} holds several findings in a cell ({example}), taken for classes of "
+                f"their own: --label-separator {shlex.quote(seen)} makes a 0/1 column of each"
+            )
+    return labels
 
 
 _FILE_INDEX = "\0file index"  # no column of a user's table is called so
@@ -233,7 +265,8 @@ def _label_columns(
 ) -> list[str]:
     """The columns that hold labels, as they are named or guessed."""
     named = settings.label_columns
-    named = guess_label_columns(rows, taken) if named is None else named
+    if named is None:
+        named = guess_label_columns(rows, taken, settings.label_separator)
     columns = list(dict.fromkeys((*named, *settings.ordinal_columns)))
     for name in columns:
         find_column(rows, name, path, "--label-columns")

@@ -13,7 +13,13 @@ import pandas as pd
 
 from medstrata.data.datasets.dataset import SPLIT, Dataset, choose_split
 from medstrata.data.datasets.registry import find_dataset
-from medstrata.data.prepare.annotations import Annotations, annotate, file_names, rows_table
+from medstrata.data.prepare.annotations import (
+    Annotations,
+    annotate,
+    file_names,
+    read_labels,
+    rows_table,
+)
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.prepare.split_rules import SplitRule, parse_rule
 from medstrata.data.sources import (
@@ -127,12 +133,11 @@ def _index(dataset: Dataset, root: Path, settings: PrepareSettings) -> InputTabl
     files = table["file"] + "/" + table["array"] if "array" in table else table["file"]
     frames = table["frame"].to_numpy(np.int64) if "frame" in table else np.full(len(table), -1)
     home = root if root.is_dir() else root.parent
-    labels = list(dataset.labels) or guess_label_columns(_other_columns(table), set())
-    values = {name: _values(dataset, table[name], settings.uncertain) for name in labels}
-    columns = {name: _column(dataset, name, values[name]) for name in labels}
+    values = _labels(dataset, table, settings)
+    columns = {name: _column(dataset, name, values[name]) for name in values}
     known = {"patient_id": table.get("patient_id"), "split": table.get(column)}
     rows = rows_table(table.index, known, values, listed=True)
-    decisive = rows[[*(f"label.{name}" for name in labels), "patient_id", "split"]]
+    decisive = rows[[*(f"label.{name}" for name in values), "patient_id", "split"]]
     digest = hashlib.blake2b(digest_size=16)
     digest.update(pd.util.hash_pandas_object(decisive, index=False).to_numpy().tobytes())
     sources = from_rows(home.resolve(), files, frames.astype(np.int64))
@@ -154,6 +159,16 @@ def _rule(dataset: Dataset, table: pd.DataFrame, split: str | None) -> tuple[Spl
     if column is None:
         return rule, None
     return parse_rule(column.removeprefix(SPLIT)), column
+
+
+def _labels(
+    dataset: Dataset, table: pd.DataFrame, settings: PrepareSettings
+) -> dict[str, pd.Series]:
+    """Values of the data set's own labels, or of those that this copy seems to have."""
+    if dataset.labels:
+        return {name: _values(dataset, table[name], settings.uncertain) for name in dataset.labels}
+    names = guess_label_columns(_other_columns(table), set(), settings.label_separator)
+    return read_labels(table[names], settings.label_separator)
 
 
 def _values(dataset: Dataset, column: pd.Series, uncertain: str) -> pd.Series:

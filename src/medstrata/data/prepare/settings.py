@@ -42,6 +42,8 @@ class PrepareSettings:
         site_column: Column that says where an image was made; guessed if none.
         label_columns: Label columns, as `[a, b]`; guessed if none.
         ordinal_columns: Label columns whose numbers have an order.
+        label_separator: What stands between several findings of a cell, as `|`: such a column
+            becomes one of 0 and 1 for each finding.
         uncertain: What uncertain labels of a known data set count as.
         split: Shares of patients as 0.7/0.1/0.2 (the default), which hold on average; a column that
             holds train, val and test; values of a column as fold:test=0,val=1, where the others
@@ -66,6 +68,7 @@ class PrepareSettings:
     site_column: str | None = None
     label_columns: list[str] | None = None
     ordinal_columns: list[str] = field(default_factory=list)
+    label_separator: str | None = None
     uncertain: Uncertain = "unknown"
     split: str | None = None
     seed: int = 0
@@ -85,6 +88,9 @@ class PrepareSettings:
         _ = self.reading  # which checks its own part
         if self.bits == 16 and self.channels == 3:
             raise ValueError("16 bits are kept of grey images alone: leave channels out")
+        separator = self.label_separator
+        sound = separator is None or bool(separator.strip())
+        require(sound, self, "label_separator", "a sign that is no blank, or none")
         if self.patient_from is not None:
             _check_expression(self.patient_from)
             if self.patient_column is not None:
