@@ -138,7 +138,7 @@ def _parse(data: bytes) -> "Dataset":
 
 
 def _mend(dataset: "Dataset") -> None:
-    """Fill in what can be only one thing, and say it in `dataset.mended`.
+    """Fill in what can be only one thing, and say it in its list `mended`.
 
     A comma cannot stand in a number of DICOM (PS3.5, section 6.2), so it is a point; a file that
     does not say its samples a pixel or what they mean has one of grey.
