@@ -1,5 +1,6 @@
 """Label tables as users write them."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,23 @@ def test_kinds_that_cannot_be():
 )
 def test_a_separator_is_seen_where_its_parts_stand_alone_too(cells, separator):
     assert find_separator(pd.Series(cells, dtype="string")) == separator
+
+
+def test_other_kinds_of_tables_are_named(tmp_path):
+    for name, data, kind in (
+        ("a.xlsx", b"PK\x03\x04....", "an Excel or zip file"),
+        ("b.csv", b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Excel file"),
+        ("c.json", b' [{"file": "a.png"}]', "JSON"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(MedstrataError, match=f"is {kind}: save the table in it as CSV"):
+            read_table(tmp_path / name)
+
+
+def test_gzipped_tables_are_read(tmp_path):
+    data = gzip.compress(b"file;x\na;1\n")
+    (tmp_path / "t.csv.gz").write_bytes(data)
+    assert read_table(tmp_path / "t.csv.gz").to_dict("list") == {"file": ["a"], "x": ["1"]}
+    (tmp_path / "cut.csv.gz").write_bytes(data[:-6])
+    with pytest.raises(MedstrataError, match=r"cut\.csv\.gz is not a UTF-8 CSV or Parquet table"):
+        read_table(tmp_path / "cut.csv.gz")

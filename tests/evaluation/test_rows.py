@@ -2,11 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from medstrata.data.labels import Task
 from medstrata.data.store.store import Store
 from medstrata.evaluation.result_tables import describe_labels
 from medstrata.evaluation.rows import labelled_parts
+from medstrata.runtime.errors import MedstrataError
 from support.table_store import store_of_table
 
 IMAGES = 6000
@@ -53,3 +55,32 @@ def test_labels_are_counted() -> None:
     assert parts.labels == (
         f"{len(parts.train)} labelled images for training, {len(parts.val)} for choosing"
     )
+
+
+def several(*columns: list[float]) -> Task:
+    targets = np.array(columns, dtype=np.float32).T
+    return Task("a,b", "multilabel", ("a", "b"), targets)
+
+
+def six() -> Store:
+    split = ["train", "train", "val", "val", "test", "test"]
+    return store_of_table(pd.DataFrame({"patient_id": list("uvwxyz"), "split": split}))
+
+
+def test_labels_that_cannot_be_scored_are_refused_before_training() -> None:
+    task = several([0, 1, 0, 1, 1, 1], [1, 0, 0, 1, 0, 0])
+    with pytest.raises(MedstrataError, match="no label has both 0 and 1 among the 2 test images"):
+        labelled_parts(six(), task, 1.0, 0)
+
+
+def test_a_label_that_takes_no_part_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    labelled_parts(six(), several([0, 1, 0, 1, 0, 1], [0, 0, 1, 0, 1, 1]), 1.0, 0)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "a,b: b without both 0 and 1 among the 2 test images" in said
+    assert "a,b: no training image has b, test images do" in said
+
+
+def test_a_class_that_only_test_images_have_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    task = Task("kind", "multiclass", ("x", "y", "z"), np.array([0, 1, 0, 1, 0, 2]))
+    labelled_parts(six(), task, 1.0, 0)
+    assert "kind: no training image has z" in " ".join(capsys.readouterr().err.split())

@@ -112,9 +112,6 @@ class PatientCount:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "images": self.images,
-            "patients": self.patients,
-            "unknown_patients": self.unknown,
-        }
+        """For JSON; `unknown_patients` where there are some."""
+        unknown = {"unknown_patients": self.unknown} if self.unknown else {}
+        return {"images": self.images, "patients": self.patients} | unknown

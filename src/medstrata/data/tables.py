@@ -1,6 +1,8 @@
 """Tables as users write them: reading them, and guessing what their columns are."""
 
+import gzip
 import re
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +55,7 @@ _SEPARATORS = ("|", ";", ",", "+", "&", "/")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV, TSV or Parquet file as text, null where a cell is unknown.
+    """Read a CSV or TSV, gzipped or not, or a Parquet file as text, null where a cell is unknown.
 
     Everything is text so that ids keep their leading zeros and labels stay as they are written.
 
@@ -66,7 +68,9 @@ def read_table(path: Path) -> pd.DataFrame:
         if path.suffix.lower() in (".parquet", ".pq"):
             table = _as_text(pd.read_parquet(path))
         else:
-            with path.open(encoding="utf-8-sig") as stream:
+            _refuse_other_kinds(path)
+            unpacked = gzip.open if path.suffix.lower() == ".gz" else open
+            with unpacked(path, "rt", encoding="utf-8-sig") as stream:
                 header = stream.readline()
             table = pd.read_csv(
                 path,
@@ -76,7 +80,8 @@ def read_table(path: Path) -> pd.DataFrame:
                 na_values=_UNKNOWN,
                 encoding="utf-8-sig",
             )
-    except (ValueError, OSError) as error:  # ParserError, UnicodeDecodeError, ArrowInvalid
+    # ParserError, UnicodeDecodeError, ArrowInvalid, BadGzipFile
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise MedstrataError(
             f"{path} is not a UTF-8 CSV or Parquet table: {one_line(error, limit=120)}"
         ) from error
@@ -84,6 +89,18 @@ def read_table(path: Path) -> pd.DataFrame:
         raise MedstrataError(f"{path} has no rows")
     table.columns = [str(name).strip() for name in table.columns]
     return table
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    """Name what else people keep tables in, by its first bytes."""
+    with path.open("rb") as stream:
+        start = stream.read(8).lstrip()
+    kinds = {b"PK\x03\x04": "an Excel or zip file", b"\xd0\xcf\x11\xe0": "an old Excel file"}
+    kind = next((words for begin, words in kinds.items() if start.startswith(begin)), None)
+    if kind is None and start[:1] in (b"{", b"["):
+        kind = "JSON"
+    if kind is not None:
+        raise MedstrataError(f"{path} is {kind}: save the table in it as CSV (UTF-8) or Parquet")
 
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:

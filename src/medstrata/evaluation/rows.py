@@ -9,6 +9,7 @@ from medstrata.data.labels import Task
 from medstrata.data.splits import label_subset, labelled_rows
 from medstrata.data.store.store import Store
 from medstrata.evaluation.settings import Validation
+from medstrata.runtime.console import warn
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.randomness import Stream, permutation
 
@@ -43,7 +44,7 @@ def require_labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.in
     """The `labelled_rows` of a split, which are to be learnt from or scored.
 
     Raises:
-        MedstrataError: they hold fewer than two classes.
+        MedstrataError: they hold fewer than two classes, or both answers to no label of several.
     """
     rows = labelled_rows(store, task, split)
     if not len(rows) or (task.kind != "multilabel" and len(np.unique(task.targets[rows])) < 2):
@@ -51,7 +52,39 @@ def require_labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.in
             f"{task.name}: the {split} split holds fewer than two classes; prepare the store "
             "with other splits (--split)"
         )
+    if task.kind == "multilabel":
+        _check_answers(task, rows, split)
     return rows
+
+
+def _check_answers(task: Task, rows: NDArray[np.int64], split: str) -> None:
+    """Refuse a multi-label task that cannot be scored, and say which labels take no part."""
+    answers = task.targets[rows]
+    both = (answers == 0).any(axis=0) & (answers == 1).any(axis=0)
+    lacking = [name for name, has in zip(task.classes, both, strict=True) if not has]
+    if len(lacking) == len(task.classes):
+        raise MedstrataError(
+            f"{task.name}: no label has both 0 and 1 among the {len(rows)} {split} images; prepare "
+            "the store with other splits (--split)"
+        )
+    if lacking:
+        warn(
+            f"{task.name}: {', '.join(lacking)} without both 0 and 1 among the {len(rows)} {split} "
+            "images: left out of what is scored"
+        )
+
+
+def _say_untrained(task: Task, train: NDArray[np.int64], test: NDArray[np.int64]) -> None:
+    """Name classes that are tested and that no training image has."""
+    answers = task.targets
+    if task.kind == "multilabel":
+        tested, trained = ((answers[rows] == 1).any(axis=0) for rows in (test, train))
+        missing = np.flatnonzero(tested & ~trained)
+    else:
+        missing = np.setdiff1d(answers[test], answers[train])
+    if len(missing):
+        names = ", ".join(task.classes[int(one)] for one in missing)
+        warn(f"{task.name}: no training image has {names}, test images do: nothing learns it")
 
 
 def labelled_parts(
@@ -73,6 +106,7 @@ def labelled_parts(
     val, test = (require_labelled_rows(store, task, split) for split in ("val", "test"))
     if validation == "same":
         val = label_subset(task, store, fraction, seed, "val")
+    _say_untrained(task, train, test)
     return SplitRows(train, val, test, standardising_rows(store))
 
 

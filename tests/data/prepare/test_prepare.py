@@ -12,6 +12,7 @@ from medstrata.data.prepare import shards
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.runtime.errors import MedstrataError
+from support.dicom_files import make, written
 from support.prepared import contents, read_grey
 
 
@@ -157,3 +158,22 @@ def test_grey_store_counts_the_colour_it_drops(image_folder, tmp_path, capsys):
     row = store.manifest.set_index("sample_id").loc["images/colour"]
     assert (row["source_channels"], row["conversion"]) == (3, "colour to grey")
     assert prepare(image_folder, tmp_path / "colour").channels == 3
+
+
+def test_reports_and_presentations_are_no_unreadable_images(tmp_path, capsys):
+    (tmp_path / "scans").mkdir()
+    for number in range(10):
+        pixels = np.random.default_rng(number).integers(0, 4096, (16, 16)).astype(np.uint16)
+        data = written(make(pixels, PatientID=f"P{number}"))
+        (tmp_path / "scans" / f"{number}.dcm").write_bytes(data)
+        report = make(pixels, Modality=("SR", "PR", "KO")[number % 3])
+        del report.PixelData, report.Rows, report.Columns
+        (tmp_path / "scans" / f"r{number}.dcm").write_bytes(written(report))
+    assert len(prepare(tmp_path / "scans", tmp_path / "out")) == 10
+    assert "no picture" in capsys.readouterr().err
+    for number in range(3):  # an image that has lost its pixels is one to mend
+        lost = make(pixels, Modality="CT")
+        del lost.PixelData
+        (tmp_path / "scans" / f"lost{number}.dcm").write_bytes(written(lost))
+    with pytest.raises(MedstrataError, match=r"3 of 13 images \(23\.1%\) could not be read"):
+        prepare(tmp_path / "scans", tmp_path / "again")

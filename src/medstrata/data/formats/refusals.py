@@ -3,6 +3,10 @@
 MAX_PIXELS = 178_956_970  # where Pillow, too, takes an image for a decompression bomb
 
 
+# How the reason begins of a file that holds no picture by its nature: it is not to be mended.
+NOT_AN_IMAGE = "no picture: "
+
+
 class ImageError(Exception):
     """A file or an image in it that gives no usable pixels.
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.audit.duplicates import Duplicates, find_duplicates, link_patients
 from medstrata.data.audit.fingerprints import DESCRIPTION
+from medstrata.data.formats.refusals import NOT_AN_IMAGE
 from medstrata.data.patients import PatientCount, is_unknown
 from medstrata.data.prepare.annotations import Annotations
 from medstrata.data.prepare.decode import StoreFormat
@@ -209,17 +210,18 @@ def _write_quarantine(out: Path, rows: list[tuple[str, str]]) -> None:
 def _check_quarantine(
     out: Path, bad: list[tuple[str, str]], good: int, max_quarantine: float
 ) -> None:
-    total = good + len(bad)
+    mendable = sum(not reason.startswith(NOT_AN_IMAGE) for _, reason in bad)
+    total = good + mendable
     if not good:
         raise MedstrataError(
-            f"none of the {total} images could be read, the first: {bad[0][0]}: {bad[0][1]}; all "
-            f"are in {out / 'quarantine.csv'}"
+            f"none of the {len(bad)} images could be read, the first: {bad[0][0]}: {bad[0][1]}; "
+            f"all are in {out / 'quarantine.csv'}"
         )
-    if len(bad) > max_quarantine * total:
+    if mendable > max_quarantine * total:
         raise MedstrataError(
-            f"{len(bad)} of {total} images ({len(bad) / total:.1%}) could not be read, more than "
+            f"{mendable} of {total} images ({mendable / total:.1%}) could not be read, more than "
             f"{max_quarantine:.1%}: see {out / 'quarantine.csv'}, mend them, or go on without them "
-            f"by --max-quarantine {math.ceil(1000 * len(bad) / total) / 1000:g}"
+            f"by --max-quarantine {math.ceil(1000 * mendable / total) / 1000:g}"
         )
 
 

@@ -20,7 +20,7 @@ from medstrata.data.formats.grey_levels import colour_levels, to_depth
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.pixel_spacing import square_pixels
 from medstrata.data.formats.read_settings import ReadSettings
-from medstrata.data.formats.refusals import ImageError, refuse_too_large
+from medstrata.data.formats.refusals import NOT_AN_IMAGE, ImageError, refuse_too_large
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.optional import import_optional
 
@@ -35,6 +35,13 @@ _NO_IMAGE = {
     "1.2.840.10008.5.1.4.1.1.104.1": "an encapsulated PDF",
     "1.2.840.10008.5.1.4.1.1.104.2": "an encapsulated CDA document",
 }
+# Modalities of objects that hold no picture: reports, presentations, plans, curves.
+_NO_PICTURES = frozenset(
+    (
+        *("SR", "PR", "KO", "DOC", "PLAN", "REG", "FID", "SEG", "ECG", "EPS", "HD", "RESP", "AU"),
+        *("RTDOSE", "RTPLAN", "RTRECORD", "RTSTRUCT", "SMR", "SRF", "ASMT", "LS", "XAPROTOCOL"),
+    )
+)
 _RLE = "1.2.840.10008.1.2.5"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _LONG = (b"OB", b"OW", b"UN", b"SQ", b"UT")  # of part 2: those with four bytes of length
@@ -188,11 +195,12 @@ def _deflated_part(data: bytes) -> bytes:
 def _check(dataset: "Dataset") -> None:
     kind = str(dataset.get("SOPClassUID", ""))
     if kind in _NO_IMAGE:
-        raise ImageError(f"DICOM that is {_NO_IMAGE[kind]}, not an image")
+        raise ImageError(f"{NOT_AN_IMAGE}DICOM that is {_NO_IMAGE[kind]}, not an image")
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     if not any(name in dataset for name in _PIXELS) or not rows or not columns:
         modality = fact(dataset, "Modality")
-        raise ImageError("DICOM without pixels" + (f" (modality {modality})" if modality else ""))
+        what = "DICOM without pixels" + (f" (modality {modality})" if modality else "")
+        raise ImageError(f"{NOT_AN_IMAGE}{what}" if modality in _NO_PICTURES else what)
     refuse_too_large(columns, rows)
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated and syntax != _RLE and syntax not in COMPRESSED:
