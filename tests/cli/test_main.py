@@ -21,6 +21,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_folder(tmp_path_factory.mktemp("cli") / "data")
 
 
+def test_only_commands_that_share_the_work_are_started_several_times(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("finetune", "prepare", "export", "study"):
+        with pytest.raises(SystemExit) as left:
+            main([name])
+        assert left.value.code == 2
+        assert "every process of torchrun would do all of it" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["pretrain"])
+    assert "torchrun" not in capsys.readouterr().err
+
+
 def test_the_whole_job(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, run = tmp_path / "s.store", tmp_path / "moco"
     main(

@@ -192,3 +192,11 @@ def test_balanced_weights_change_what_is_learned(tiny_store: Store, tmp_path: Pa
     ]
     first, second = (validations(one)[0]["train_loss"] for one in grades)
     assert first != second
+
+
+def test_a_rate_that_breaks_the_network_is_named(
+    tiny_store: Store, encoder: Path, tmp_path: Path
+) -> None:
+    words = r"(training loss is|is not finite) .*at learning rate 1e\+30; lower --lr"
+    with pytest.raises(MedstrataError, match=words):
+        run(encoder, tiny_store, tmp_path / "run", replace(QUICK, lr=1e30))

@@ -184,3 +184,18 @@ def test_only_imagenet_asks_timm_for_weights(monkeypatch: pytest.MonkeyPatch) ->
     build("test_resnet")
     build("test_resnet", pretrained=True)
     assert asked == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "made_for"),
+    [("inception_v3", 64, 299), ("efficientformer_l1", 64, 224), ("test_resnet", 1, None)],
+)
+def test_a_size_that_a_network_does_not_take_is_refused(
+    name: str, size: int, made_for: int | None
+) -> None:
+    words = f"{name} does not take images of {size} pixels"
+    if made_for is None:  # a ResNet takes any
+        assert create_backbone(name, in_channels=1, image_size=size).training
+    else:
+        with pytest.raises(MedstrataError, match=rf"{words} \(.*\); it was made for {made_for}"):
+            create_backbone(name, in_channels=1, image_size=size)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -331,3 +332,17 @@ def test_learning_rate_follows_batch_and_schedule(tiny_store: Store, tmp_path: P
 def test_train_returns_the_record_of_every_epoch(tiny_store: Store, tmp_path: Path) -> None:
     training = built(Accelerator(cpu=True), tiny_store, tmp_path)
     assert train(training) == records(tmp_path, "epoch")
+
+
+@pytest.mark.parametrize("lr", [1e6, 1e9])
+def test_a_broken_run_names_a_way_on_that_exists(
+    tiny_store: Store, run: Path, tmp_path: Path, lr: float
+) -> None:
+    """1e6 breaks the weights in the last step of an epoch, 1e9 a loss within it."""
+    settings = small("fair/moco_mse", epochs=6, optimizer={"lr": lr})
+    words = rf"(not finite|loss is) .*lower --optimizer.lr than {re.escape(f'{lr:g}')} and --over"
+    with pytest.raises(MedstrataError, match=words):
+        pretrain(tiny_store, settings, tmp_path / "run")
+    saved = checkpoints(run / "checkpoints")[-1]
+    again = pretrain(tiny_store, small("fair/moco_mse", weights=str(saved)), tmp_path / "again")
+    assert (again / "result.json").is_file()

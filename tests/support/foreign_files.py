@@ -347,6 +347,18 @@ def stable_pretraining_simclr() -> Foreign:
     return of_query({"state_dict": state}, "stable-pretraining layout, backbone encoder")
 
 
+def checkpoint_of_a_run() -> Foreign:
+    """This program's own, of pre-training: pretraining/checkpoint.py."""
+    state = {
+        **under("query_encoder.backbone.model.", QUERY),
+        **under("key_encoder.backbone.model.", KEY),
+        **head("query_encoder.head", 0, 2),
+        **head("key_encoder.head", 0, 2),
+    }
+    content = {"settings": {"recipe": "fair/moco"}, "step": 3, "model": state, "draws": 2}
+    return of_query(content, "checkpoint of a run layout, query encoder")
+
+
 def dino() -> Foreign:
     """facebookresearch/dino: main_dino.py; the student under DDP, both in a MultiCropWrapper."""
     network = vit()
@@ -477,6 +489,7 @@ FILES: dict[str, Callable[[], Foreign]] = {
     "solo-learn 1.0.2": lambda: solo_learn(old=True),
     "stable-pretraining": stable_pretraining,
     "stable-pretraining SimCLR": stable_pretraining_simclr,
+    "checkpoint of a run": checkpoint_of_a_run,
     "DINO": dino,
     "DINOv2": lambda: dinov2(registers=False),
     "DINOv2 with registers": lambda: dinov2(registers=True),

@@ -6,6 +6,7 @@ Only the command in hand is imported, and the library once its arguments have be
 that help and usage errors are quick.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -18,6 +19,7 @@ from medstrata.runtime.signals import TERMINATED, Terminated, exit_on_sigterm
 INTERRUPTED = 130  # 128 and the number of the signal, as shells give it
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
 
+_TOGETHER = ("pretrain", "doctor")  # commands of which several processes share the work
 _RESUMABLE = ("pretrain", "finetune", "probe", "reuse", "atlas")
 
 HELP = """usage: medstrata COMMAND [options]   (medstrata COMMAND --help explains each)
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name not in COMMANDS:
         there = f"no command {name!r}; there are {', '.join(COMMANDS)}"
         _leave(2, f"medstrata: {there} (see medstrata --help)")
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1 and name not in _TOGETHER:
+        _leave(2, f"medstrata {name}: every process of torchrun would do all of it: start it once")
     try:
         with exit_on_sigterm():
             COMMANDS[name].run(words[1:])

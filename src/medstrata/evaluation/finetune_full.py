@@ -154,7 +154,9 @@ def _search(
                         losses.append(loss.detach())
                         bar.advance(shown)
                     train_loss = _mean(losses, lr, epoch, evaluation.out)
-                    val_loss, val_score = _validate(model, evaluation, device, parts.val, metric)
+                    val_loss, val_score = _validate(
+                        model, evaluation, device, parts.val, metric, (lr, epoch)
+                    )
                     log.write(
                         validation_record(
                             number,
@@ -230,10 +232,12 @@ def _mean(losses: list[Tensor], lr: float, epoch: int, out: Path) -> float:
         return float("nan")
     mean = float(torch.stack(losses).mean())
     if not np.isfinite(mean):
-        raise MedstrataError(
-            f"{out}: training loss is {mean} in epoch {epoch} at learning rate {lr:g}; lower --lr"
-        )
+        raise _diverged(out, f"training loss is {mean}", lr, epoch)
     return mean
+
+
+def _diverged(out: Path, what: str, lr: float, epoch: int) -> MedstrataError:
+    return MedstrataError(f"{out}: {what} in epoch {epoch} at learning rate {lr:g}; lower --lr")
 
 
 def _validate(
@@ -242,10 +246,17 @@ def _validate(
     device: torch.device,
     rows: NDArray[np.int64],
     metric: str,
+    at: tuple[float, int],
 ) -> tuple[float, float]:
-    """Mean loss in nats and score of images by the model as it is."""
+    """Mean loss in nats and score of images by the model as it is.
+
+    Raises:
+        MedstrataError: an output is not finite; named are learning rate and epoch, `at`.
+    """
     targets, kind = evaluation.task.targets[rows], evaluation.task.kind
     logits = _logits(model, evaluation, device, rows)
+    if not bool(torch.isfinite(logits).all()):
+        raise _diverged(evaluation.out, "an output for a validation image is not finite", *at)
     loss = float(task_loss(logits, torch.tensor(targets), kind))
     return loss, score(metric, targets, probabilities(logits, kind).numpy(), kind)
 

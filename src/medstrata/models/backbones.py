@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple, cast
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from medstrata.models.importing.conversions import timm_config
@@ -10,7 +11,7 @@ from medstrata.models.importing.find_encoder import EncoderInFile
 from medstrata.models.importing.match import Match, match
 from medstrata.models.stages import STAGES
 from medstrata.runtime.console import say, warn
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 
 
 class Features(NamedTuple):
@@ -76,13 +77,14 @@ def create_backbone(
     Args:
         name: timm's name, such as `resnet50`, `convnext_tiny`, `vit_small_patch16_224`.
         in_channels: 1 or 3. Three-channel weights are summed for one channel, as timm does.
-        image_size: Side of the input in pixels; only models of fixed input size need it.
+        image_size: Side of the input in pixels, which the model must take.
         pretrained: Start from timm's default weights, which needs the network or timm's cache.
         zero_init_residual: Start each residual block as the identity (He et al. 2019,
             arXiv:1812.01187, section 3.1), where the model has the option.
 
     Raises:
-        MedstrataError: the name is unknown, the model has no taps, or the weights cannot be had.
+        MedstrataError: the name is unknown, the model has no taps or takes no images of that size,
+            or the weights cannot be had.
     """
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name}*")[:5])
@@ -107,7 +109,37 @@ def create_backbone(
         ) from error
     if not hasattr(model, "forward_intermediates"):
         raise MedstrataError(f"timm's {name} offers no intermediate features; choose another")
-    return Backbone(model, *stage_taps(model))
+    backbone = Backbone(model, *stage_taps(model))
+    require_input_size(backbone, name, in_channels, image_size)
+    return backbone
+
+
+def require_input_size(backbone: Backbone, name: str, in_channels: int, image_size: int) -> None:
+    """Pass one image, before anything rests on the network: some take few sizes only.
+
+    Args:
+        backbone: Is in training mode afterwards.
+        name: timm's name.
+        in_channels: 1 or 3.
+        image_size: Side of the input in pixels.
+
+    Raises:
+        MedstrataError: the network does not take it; named is the size that it was made for.
+    """
+    size = (1, in_channels, image_size, image_size)
+    try:
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(size))
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        config = timm_config(name)
+        made_for = f"; it was made for {config.input_size[-1]}" if config is not None else ""
+        raise MedstrataError(
+            f"{name} does not take images of {image_size} pixels "
+            f"({one_line(error, limit=100)}){made_for}: give another size of input, or another "
+            "backbone"
+        ) from error
+    finally:
+        backbone.train()
 
 
 def load_weights(backbone: Backbone, found: EncoderInFile) -> Match:

@@ -9,7 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from medstrata.models.backbones import Backbone, create_backbone, load_weights
+from medstrata.models.backbones import (
+    Backbone,
+    create_backbone,
+    load_weights,
+    require_input_size,
+)
 from medstrata.models.importing.config_json import CONFIG, InputConfig, read_input_config
 from medstrata.models.importing.conversions import timm_config
 from medstrata.models.importing.find_encoder import EncoderInFile, find_encoder, read_own_encoder
@@ -117,7 +122,7 @@ def with_image_size(loaded: LoadedEncoder, image_size: int) -> LoadedEncoder:
     """The same encoder for input of a side in pixels, which need not be what it was trained with.
 
     Raises:
-        MedstrataError: the network takes one size of input only.
+        MedstrataError: the network does not take it.
     """
     own = loaded.preprocessing
     if own.image_size == image_size:
@@ -128,6 +133,7 @@ def with_image_size(loaded: LoadedEncoder, image_size: int) -> LoadedEncoder:
             f"{loaded.arm} is a {loaded.architecture}, which takes images of {own.image_size} "
             f"pixels only; leave out the {image_size} asked for"
         )
+    require_input_size(loaded.backbone, loaded.architecture, own.channels, image_size)
     return loaded._replace(preprocessing=replace(own, image_size=image_size))
 
 

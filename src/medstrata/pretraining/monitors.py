@@ -52,11 +52,18 @@ class Monitor:
     query_rows: NDArray[np.int64]
 
     def evaluate(self, backbone: Backbone) -> dict[str, object]:
-        """Norm and effective rank per stage, the k-NN score, and warnings in words."""
+        """Norm and effective rank per stage, the k-NN score, and warnings in words.
+
+        Raises:
+            FloatingPointError: a feature is not finite.
+        """
         # The images that vote are mostly those of the spectrum: each goes through once.
         rows = np.unique(np.concatenate([self.spectrum_rows, self.bank_rows, self.query_rows]))
         features = extract_features(backbone, self.store, rows, self.preprocessing, self.device)
         per_stage = features.at(self.spectrum_rows).layers()
+        for stage, values in features.layers().items():
+            if not np.isfinite(values).all():
+                raise FloatingPointError(f"features of {stage} are not finite")
         ranks = {stage: effective_rank(values) for stage, values in per_stage.items()}
         return {
             "feature_norm": {stage: feature_norm(values) for stage, values in per_stage.items()},

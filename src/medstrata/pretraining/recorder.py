@@ -12,6 +12,7 @@ from torch import Tensor
 from medstrata.data.loader import Prefetched
 from medstrata.pretraining.build import Training
 from medstrata.pretraining.moco import Loss
+from medstrata.runs.checkpoints import checkpoints
 from medstrata.runs.metrics_log import MetricsLog, read_metrics
 from medstrata.runs.trackers import Track
 from medstrata.runtime.console import progress_bar, warn
@@ -141,10 +142,8 @@ class Recorder:
             return
         before = self._epoch_records[-1] if self._epoch_records else None
         last = f"{before['loss']:.4g} at step {before['step']}" if before else "none"
-        raise MedstrataError(
-            f"loss is {record['loss']} at step {record['step']} (last finite: {last}); the newest "
-            "checkpoint is good: lower --optimizer.lr or check the images, and start again"
-        )
+        what = f"loss is {record['loss']} at step {record['step']} (last finite: {last})"
+        raise _diverged(self._training, what)
 
     def end_epoch(self, epoch: int) -> None:
         """Average the epoch, look at the encoder, warn in words, write the record."""
@@ -161,6 +160,12 @@ class Recorder:
         self._clock, self._waited = time.perf_counter(), 0.0
         self._training.accelerator.wait_for_everyone()
 
+    def _looked_at(self, epoch: int) -> dict[str, object]:
+        try:
+            return self._training.monitor.evaluate(self._training.monitored_backbone)
+        except FloatingPointError as error:
+            raise _diverged(self._training, f"{error} after epoch {epoch + 1}") from error
+
     def _epoch_record(self, epoch: int) -> dict[str, Any]:
         records = self._epoch_records
         taken = [self._batch_size / r["time"]["samples_per_s"] for r in records]
@@ -174,7 +179,7 @@ class Recorder:
                 stage: float(np.mean([r["intermediate"][stage] for r in records]))
                 for stage in records[0]["intermediate"]
             },
-            **self._training.monitor.evaluate(self._training.monitored_backbone),
+            **self._looked_at(epoch),
             "time": {
                 "seconds": seconds,
                 "samples_per_s": len(records) * self._batch_size / seconds,
@@ -183,6 +188,16 @@ class Recorder:
                 ),
             },
         }
+
+
+def _diverged(training: Training, what: str) -> MedstrataError:
+    """The error for a run that is beyond mending, with the ways that are left."""
+    rate = f"a lower --optimizer.lr than {training.settings.optimizer.lr:g}"
+    saved = checkpoints(training.folder / "checkpoints")
+    good = f"--weights {saved[-1]} and {rate} in another --out, or " if saved else ""
+    return MedstrataError(
+        f"{what}: look at the images, and go on with {good}{rate} and --overwrite"
+    )
 
 
 def _mean(records: list[dict[str, Any]], name: str) -> float:

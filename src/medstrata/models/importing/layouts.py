@@ -50,6 +50,15 @@ class KeyNames(NamedTuple):
 # The first that fits is taken, so the more specific stand first.
 LAYOUTS = (
     Layout(
+        "checkpoint of a run",
+        (r"model/query_encoder\.backbone\.model\.",),
+        (
+            ("query", r"model/query_encoder\.backbone\.model\."),
+            ("key", r"model/key_encoder\.backbone\.model\."),
+        ),
+        normalisation="none",
+    ),
+    Layout(
         "VISSL",
         (r"(?:classy_state_dict/)?base_model/model/trunk/",),
         (("trunk", r"(?:classy_state_dict/)?base_model/model/trunk/(?:_feature_blocks\.)?"),),
