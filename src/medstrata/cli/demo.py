@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--data", type=Path | None, help="Folder of your own images.")
     add("--labels", type=Path | None, help="Labels of your images.")
     add("--task", type=str | None, help="Task; by default the first label column.")
-    steps = "Steps of each pre-training; by default 150, on your own images 1000."
+    steps = "Steps of each pre-training; by default 90, on your own images 1000."
     add("--steps", type=int | None, help=steps)
     add("--seed", type=int, default=0, help="Seed of the made-up images.")
 

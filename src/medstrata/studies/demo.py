@@ -19,7 +19,7 @@ from medstrata.studies.study_file import as_study
 _MADE_UP_TITLE = "A demonstration on made-up images, which says nothing about medicine"
 _IMAGES = 1600
 _SIZE = 32
-_STEPS, _STEPS_OF_OTHERS = 150, 1000
+_STEPS, _STEPS_OF_OTHERS = 90, 1000
 _SEEDS, _DRAWS = 4, 10  # so many that the report may give a verdict
 _TUNING = {"lr": 0.001, "epochs": 8, "patience": 3}
 _MOST_JOBS = 4
@@ -60,7 +60,7 @@ def demo(
             and nothing about medicine.
         labels: CSV of labels for `data`.
         task: Task of the evaluation; by default the first label column.
-        steps: Of each pre-training, of 64 images or fewer; none is 150 on the made-up images and
+        steps: Of each pre-training, of 64 images or fewer; none is 90 on the made-up images and
             1,000 on others.
         seed: Of the made-up images.
 
