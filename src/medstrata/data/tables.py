@@ -116,6 +116,12 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
 def find_column(table: pd.DataFrame, name: str, where: Path, flag: str) -> str:
     """Check that a column that the user named is there.
 
+    Args:
+        table: Has the columns.
+        name: Of the column.
+        where: File of the table, for the message.
+        flag: What the user named it with, for the message.
+
     Raises:
         MedstrataError: it is not; the line lists those that are.
     """

@@ -20,7 +20,14 @@ def tuning_loader(
     settings: FinetuneSettings,
     device: torch.device,
 ) -> Loader:
-    """A loader of one view of each image, at the encoder's image size."""
+    """A loader of one view of each image, at the encoder's image size.
+
+    Args:
+        evaluation: Has the store and the encoder.
+        rows: Sample numbers of the images, shape (N,).
+        settings: Views, batch size, seed of the order, shards mixed at a time.
+        device: Where the batches go.
+    """
     return Loader(
         store=evaluation.store,
         rows=rows,

@@ -95,7 +95,14 @@ def imagenet(image_size: int, channels: int) -> Preprocessing:
 def store_statistics(
     image_size: int, channels: int, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Preprocessing:
-    """The store's own mean and deviation, repeated where a grey store feeds three channels."""
+    """The store's own mean and deviation, repeated where a grey store feeds three channels.
+
+    Args:
+        image_size: Side of the input in pixels.
+        channels: Of the input, 1 or 3.
+        mean: Of the stored images, 0 to 1, for each of their channels.
+        std: Deviation, likewise.
+    """
     repeat = channels // len(mean)
     # A channel that never varies would be divided by 0; one grey level is the smallest step.
     std = tuple(max(value, 1 / 255) for value in std)

@@ -70,7 +70,14 @@ def load_full_state(
     model_state: Mapping[str, Any],
     optimizer_state: Mapping[str, Any],
 ) -> None:
-    """Split what `full_state` gave over the processes again; all of them must call this."""
+    """Split what `full_state` gave over the processes again; all of them must call this.
+
+    Args:
+        model: Split by `shard`.
+        optimizer: Made after that.
+        model_state: Whole tensors in the main process; what the others give is not read.
+        optimizer_state: Likewise.
+    """
     set_model_state_dict(model, dict(model_state), options=_FROM_MAIN)
     set_optimizer_state_dict(model, optimizer, dict(optimizer_state), options=_FROM_MAIN)
 

@@ -126,6 +126,12 @@ def train(
 ) -> list[dict[str, Any]]:
     """Run from `training.step` to the end.
 
+    Args:
+        training: What `build` made, at the step to go on from.
+        metrics_length: Bytes of metrics.jsonl up to that step.
+        track: Called with the numbers of each record and its step.
+        watch: Runs each step, which it is given with the source of its batches.
+
     Returns:
         The record of each epoch, of earlier parts of the run too; in the main process alone.
     """

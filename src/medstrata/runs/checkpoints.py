@@ -15,6 +15,15 @@ from medstrata.runtime.randomness import DRAWS_VERSION
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
     """Write a checkpoint whole or not at all, then remove the oldest beyond `keep`.
 
+    Args:
+        folder: Of the run's checkpoints; made if it is not there.
+        step: How many steps the state has seen.
+        state: Tensors and plain values.
+        keep: How many checkpoints stay, 1 or more.
+
+    Returns:
+        The file.
+
     Raises:
         MedstrataError: there is no room for it; the earlier ones stay.
     """

@@ -38,7 +38,14 @@ def first_few(values: Iterable[object]) -> str:
 
 
 def require(condition: bool, owner: object, name: str, allowed: str) -> None:
-    """Raise ValueError with the name, the value and what is allowed, unless the condition holds."""
+    """Raise ValueError with the name, the value and what is allowed, unless the condition holds.
+
+    Args:
+        condition: Whether the value is allowed.
+        owner: The settings that have it.
+        name: Of the attribute that holds it.
+        allowed: In words that follow "must be".
+    """
     if not condition:
         value = getattr(owner, name)
         raise ValueError(f"{type(owner).__name__}.{name} must be {allowed}, got {value!r}")

@@ -268,7 +268,14 @@ class _Planner:
 
 
 def store_path(settings: StudySettings, data: str, out: Path, root: Path) -> str:
-    """Where a data set's store is, or its address."""
+    """Where a data set's store is, or its address.
+
+    Args:
+        settings: The study.
+        data: Name of the data set.
+        out: Folder of the study, where stores are that it makes.
+        root: Folder that relative paths in the settings start from.
+    """
     ready = settings.data[data].store
     if ready is None:
         return str(out / _folder("prepare", data))

@@ -43,7 +43,14 @@ class Workers(Protocol):
 
 
 def run_logged(cell: StudyCell, settings: StudySettings, out: Path, root: Path) -> None:
-    """Run a cell with everything it prints in its log; one process at a time for one cell."""
+    """Run a cell with everything it prints in its log; one process at a time for one cell.
+
+    Args:
+        cell: What to do.
+        settings: The study it belongs to.
+        out: Folder of the study.
+        root: Folder that relative paths in the settings start from.
+    """
     from medstrata.runtime.memory import keep_freed_memory
     from medstrata.studies.cell import run_cell
 
