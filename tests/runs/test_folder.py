@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medstrata.pretraining.recipes import recipe
-from medstrata.runs.folder import open_run, read_result, settings_dict
+from medstrata.runs.folder import open_run, read_config, read_result, settings_dict
 from medstrata.runtime.errors import MedstrataError
 
 
@@ -84,8 +84,15 @@ def test_a_store_may_have_another_name_but_not_other_content(tmp_path: Path) -> 
         pass
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000])
 def test_a_damaged_result_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(MedstrataError, match=r"result.json is damaged .*: delete it"):
         read_result(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 5_000, "a: [", "- 1"])
+def test_a_config_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(MedstrataError, match=r"config.yaml (cannot be read as YAML|is not a map)"):
+        read_config(tmp_path / "config.yaml")

@@ -105,8 +105,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MedstrataError(f"{path} cannot be read as YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise MedstrataError(f"{path} cannot be read as YAML: {one_line(error)}") from error
     if not isinstance(loaded, dict):
         raise MedstrataError(f"{path} is not a mapping of settings")
     return loaded
@@ -163,7 +163,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise MedstrataError(
             f"{path} is damaged ({one_line(error)}): delete it and finish the run with --resume"
         ) from error

@@ -22,7 +22,7 @@ def load_study(path: Path) -> StudySettings:
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MedstrataError(f"{path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise MedstrataError(f"{path} is not YAML: {error}") from error
     if not isinstance(written, dict):
         raise MedstrataError(f"{path} is not a mapping of settings")
