@@ -30,12 +30,12 @@ class KsDistances:
     Attributes:
         per_class: A distance for each column of probability.
         mean: Of the classes.
-        pairs: How many pairs of models it is the average of.
+        pairs: The mean of each pair of models, ascending, where it is the average of several.
     """
 
     per_class: tuple[KsDistance, ...]
     mean: KsDistance
-    pairs: int = 1
+    pairs: tuple[float, ...] = ()
 
 
 def cdf(values: NDArray[Any], grid: NDArray[Any]) -> Floats:

@@ -23,7 +23,7 @@ from medstrata.report.render.figures import (
     plot,
     unit_square,
 )
-from medstrata.report.render.formatting import counted, percent
+from medstrata.report.render.formatting import counted, interval_text, percent
 from medstrata.report.render.parts import Collapsible, Part, Pictures
 from medstrata.report.render.tables import Table, TableCell, arm_table, number_cell
 from medstrata.report.sections.section import Section, headed_parts
@@ -44,7 +44,7 @@ def average(distances: Sequence[KsDistances]) -> KsDistances:
     return KsDistances(
         per_class=tuple(_mean(same_class) for same_class in classes),
         mean=_mean([one.mean for one in distances]),
-        pairs=len(distances),
+        pairs=tuple(sorted(one.mean.value for one in distances)),
     )
 
 
@@ -144,12 +144,19 @@ def _distances_table(
         distances,
         heads,
         {
-            (arm, one): _distance_cell(of.mean, counted(of.pairs, "seed" if one < 1 else "pair"))
+            (arm, one): _distance_cell(of.mean, _pairs_note(of, "run" if one < 1 else "pair"))
             for arm, by_fraction in distances.items()
             for one, of in by_fraction.items()
         },
         missing="no pair",
     )
+
+
+def _pairs_note(distances: KsDistances, noun: str) -> str:
+    """How many pairs of models there are, and from where to where they lie."""
+    several = len(distances.pairs) > 1
+    span = f": {interval_text((distances.pairs[0], distances.pairs[-1]))}" if several else ""
+    return f"{counted(len(distances.pairs), noun)}{span}"
 
 
 def _distance_cell(distance: KsDistance, *notes: str) -> TableCell:
