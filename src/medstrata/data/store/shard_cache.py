@@ -115,7 +115,7 @@ class ShardCache:
                 number, spared = self._to_do.pop(0), tuple(self._expected)
             try:
                 here = self._ensure(number, spared)
-            except MedstrataError:
+            except (MedstrataError, OSError):
                 here = None  # whoever needs the shard asks again, and tells of the failure
             if here is None:
                 with self._changed:

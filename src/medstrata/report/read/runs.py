@@ -160,6 +160,6 @@ def _read_audit(path: Path, name: str, notes: list[ReportNote]) -> Mapping[str, 
 def _read_epochs(path: Path, lost: list[str]) -> list[Mapping[str, Any]]:
     try:
         return list(read_metrics(path, "epoch"))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, MedstrataError):
         lost.append(path.name)
         return []
