@@ -23,13 +23,12 @@ def rows(out: Path) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for seed in _SEEDS:
         study = Study(demo(out / str(seed), seed=seed).parent)
-        scores = study.table().query("fraction == @_FRACTION and metric == 'macro_auroc'")
-        over = study.differences().query("fraction == @_FRACTION and baseline == 'scratch'")
-        gains = over.set_index("arm")
-        for score in scores.itertuples():
-            row: dict[str, object] = {"seed": seed, "arm": score.arm, "auroc": f"{score.value:.3f}"}
-            if score.arm in gains.index:
-                gain = gains.loc[score.arm]
+        chosen = "fraction == @_FRACTION and metric == 'macro_auroc'"
+        over = study.differences().query(f"{chosen} and baseline == 'scratch'")
+        gains = {gain["arm"]: gain for gain in over.to_dict("records")}
+        for score in study.table().query(chosen).to_dict("records"):
+            row = {"seed": seed, "arm": score["arm"], "auroc": f"{score['value']:.3f}"}
+            if gain := gains.get(score["arm"]):
                 row["over_scratch"] = f"{gain['difference']:.3f}"
                 row |= {name: f"{gain[name]:.3f}" for name in ("low", "high")}
             found.append(row)
