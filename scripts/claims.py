@@ -21,9 +21,11 @@ import pandas as pd
 from scipy.stats import norm, t
 
 from medstrata.metrics.paired_difference import holm
+from medstrata.report.compare.differences import ALPHA
+from medstrata.report.compare.run_grid import SEEDS_NEEDED as SEEDS
 from medstrata.report.render.formatting import counted, percent_slug, signed, slug
 
-ALPHA, SEEDS, SMALL, FIVE = 0.05, 3, 0.01, 0.05
+SMALL, FIVE = 0.01, 0.05
 LOSSES = {"moco_mse": "MSE", "moco_bt": "Barlow Twins"}
 PROTOCOLS = {"full": "Whole network fine-tuned", "frozen": "Encoder frozen"}
 CLAIMS = {

@@ -196,18 +196,22 @@ def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:
     return rows[targets >= 0 if targets.ndim == 1 else ~np.isnan(targets).all(axis=1)]
 
 
+def labels_without_both(task: Task, rows: NDArray[np.int64]) -> list[str]:
+    """Of a multi-label task, the labels that are not both 0 and 1 among some samples."""
+    answers = task.targets[rows]
+    both = (answers == 0).any(axis=0) & (answers == 1).any(axis=0)
+    return [name for name, has in zip(task.classes, both, strict=True) if not has]
+
+
 def _check_classes(task: Task, rows: NDArray[np.int64], fraction: float, labels: str) -> None:
-    targets = task.targets[rows]
     if task.kind == "multilabel":
-        both = (targets == 0).any(axis=0) & (targets == 1).any(axis=0)
-        lacking = [name for name, has in zip(task.classes, both, strict=True) if not has]
-        if len(lacking) == len(task.classes):
+        if len(labels_without_both(task, rows)) == len(task.classes):
             raise MedstrataError(
                 f"{task.name}: at fraction {fraction:g} of the {labels} labels no label has both "
                 "0 and 1; take a larger fraction"
             )
         return
-    present = np.unique(targets)
+    present = np.unique(task.targets[rows])
     if len(present) < 2:
         only = f"only class {task.classes[present[0]]!r} is" if len(present) else "no class is"
         raise MedstrataError(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
-from medstrata.data.splits import label_subset, labelled_rows
+from medstrata.data.splits import label_subset, labelled_rows, labels_without_both
 from medstrata.data.store.store import Store
 from medstrata.evaluation.settings import Validation
 from medstrata.runtime.console import warn
@@ -59,9 +59,7 @@ def require_labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.in
 
 def _check_answers(task: Task, rows: NDArray[np.int64], split: str) -> None:
     """Refuse a multi-label task that cannot be scored, and say which labels take no part."""
-    answers = task.targets[rows]
-    both = (answers == 0).any(axis=0) & (answers == 1).any(axis=0)
-    lacking = [name for name, has in zip(task.classes, both, strict=True) if not has]
+    lacking = labels_without_both(task, rows)
     if len(lacking) == len(task.classes):
         raise MedstrataError(
             f"{task.name}: no label has both 0 and 1 among the {len(rows)} {split} images; prepare "

@@ -9,6 +9,7 @@ of them. Results on these images say nothing about medicine.
 Legend: H W height and width, both `size`.
 """
 
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -82,9 +83,7 @@ def make_images(
         _families(images, images_per_patient, seed),
         images_per_patient,
         seed=seed,
-        draw=lambda family, patient, visit: draw_image(
-            family, patient, visit, size=size, seed=seed
-        ),
+        draw=partial(draw_image, size=size, seed=seed),
         finding=lambda family: family // _HALF,
         about=_ABOUT.format(
             negative=", ".join(FAMILIES[:_HALF]), positive=", ".join(FAMILIES[_HALF:])

@@ -10,6 +10,7 @@ these images say nothing about medicine.
 Legend: H W height and width, both `size`.
 """
 
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -87,7 +88,7 @@ def make_images(
         permutation(images, Stream.SYNTHETIC_ORDER, seed) % KINDS,
         images_per_patient,
         seed=seed,
-        draw=lambda kind, patient, visit: draw_image(kind, patient, visit, size=size, seed=seed),
+        draw=partial(draw_image, size=size, seed=seed),
         finding=finding,
         about=_ABOUT.format(negative=", ".join(of[0]), positive=", ".join(of[1])),
     )

@@ -13,7 +13,7 @@ from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import counted
 
 # Before an arm is called better or worse, so many of its seeds must be known.
-_SEEDS_NEEDED = 3
+SEEDS_NEEDED = 3
 
 # Draw of the labels, as `Finetune.labelled`, -> runs on it that differ in fine-tuning alone.
 _Row = dict[object, list[Finetune]]
@@ -46,7 +46,7 @@ class RunGrid:
         run = self.rows[0][0][0]
         if run.fraction < 1 and self.draws == 1:
             return "one draw of the labels"
-        if self.seeds >= _SEEDS_NEEDED or run.is_fixed:
+        if self.seeds >= SEEDS_NEEDED or run.is_fixed:
             return ""
         noun = "pre-training run" if run.encoder.kind == "path" else "seed"
         return f"{'one ' + noun if self.seeds == 1 else counted(self.seeds, noun)} of {run.label}"
