@@ -32,3 +32,10 @@ def test_images_that_are_not_there_leave_no_folder(tmp_path: Path) -> None:
     with pytest.raises(MedstrataError, match="does not exist"):
         demonstration.demo(tmp_path / "new", data=tmp_path / "none", labels=tmp_path / "none.csv")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_no_steps_are_refused_before_there_is_a_folder(tmp_path: Path, steps: int) -> None:
+    with pytest.raises(ValueError, match=f"^steps must be 1 or more, got {steps}$"):
+        demonstration.demo(tmp_path / "new", steps=steps)
+    assert not (tmp_path / "new").exists()

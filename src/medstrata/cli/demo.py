@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import PositiveInt
 
 from medstrata.cli.commands import UsageError
 
@@ -19,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--labels", type=Path | None, help="Labels of your images.")
     add("--task", type=str | None, help="Task; by default the first label column.")
     steps = "Steps of each pre-training; by default 90, on your own images 1000."
-    add("--steps", type=int | None, help=steps)
+    add("--steps", type=PositiveInt | None, help=steps)
     add("--seed", type=int, default=0, help="Seed of the made-up images.")
 
 

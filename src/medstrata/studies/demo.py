@@ -69,7 +69,10 @@ def demo(
 
     Raises:
         MedstrataError: the images cannot be read or have no label; see `run_study`.
+        ValueError: `steps` is below 1.
     """
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps must be 1 or more, got {steps}")
     title = f"Low-label evaluation of {data.name}" if data else _MADE_UP_TITLE
     views: dict[str, Any] = {}
     if data is None:
