@@ -118,6 +118,7 @@ def test_the_whole_job(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         (["completion", "csh"], "shell must be one of bash, zsh, fish, tcsh, got csh"),
         (["finetune", "r", "s", "--task", "t", "--out", "r", "--kind", "x"], "one of binary, mul"),
         (["demo", "--data", "images"], "--data and --labels go together"),
+        (["demo", "--steps", "0"], "--steps must be 1 or more, got 0"),
     ],
 )
 def test_usage_errors_leave_with_2_and_one_line(

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import PositiveInt
 
 from medstrata.cli.commands import UsageError
 
@@ -20,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--labels", type=Path | None, help="Labels of your images.")
     add("--task", type=str | None, help="Task; by default the first label column.")
     steps = "Steps of each pre-training; by default 90, on your own images 1000."
-    add("--steps", type=PositiveInt | None, help=steps)
+    add("--steps", type=int | None, help=steps)
     add("--seed", type=int, default=0, help="Seed of the made-up images.")
 
 
@@ -28,6 +27,8 @@ def run(arguments: Namespace) -> None:
     """What the command does."""
     if (arguments.data is None) != (arguments.labels is None):
         raise UsageError("--data and --labels go together")
+    if arguments.steps is not None and arguments.steps < 1:
+        raise UsageError(f"--steps must be 1 or more, got {arguments.steps}")
     from medstrata.studies.demo import demo
 
     sys.stdout.write(f"{demo(**arguments.as_dict())}\n")
