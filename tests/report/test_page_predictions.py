@@ -31,7 +31,7 @@ def test_every_section_is_in_the_page_and_data_is_escaped(tmp_path):
             for fraction in (0.1, 1.0):
                 probability = made.predictions(skill * (1 + fraction), k)
                 run = tmp_path / f"{i}-{k}-{fraction}"
-                made.run(run, arm, fraction, probability, store=store)
+                made.run(run, arm, fraction, probability, store=store, encoder="elsewhere")
                 change_result(run, legacy={"interval": {"macro_f1": {"low": 0.1, "high": 0.2}}})
     weights = {"stage1": 1}
     encoder(tmp_path / "pre", "moco", loss="none", weights=weights)

@@ -19,6 +19,7 @@ from support.small_study import tiny
         ({"arms": {"a": {"encoder": "scratch", "recipe": "fair/moco"}}}, "either encoder or"),
         ({"data": {"a": {"task": "t"}}}, "either store or prepare"),
         ({"fractions": [0.1, 1.5]}, "at most 1, got 1.5"),
+        ({"baselines": ["b"]}, "baselines: b is not among the arms"),
         ({"seeds": 0}, "seeds must be 1 or more"),
         ({"protocols": {"ful": {}}}, "no protocol 'ful'; there are full, frozen"),
         ({"protocols": {"full": {"grid": {"lr": []}}}}, "grid.lr lists no value"),

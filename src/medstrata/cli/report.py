@@ -12,6 +12,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("runs", type=Path, nargs="+", help="Run folders, or folders of them.")
     add("--to", type=Path, default=Path("report.html"), help="File to write.")
+    add(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="ARM",
+        help="Hold the other arms against this one as well as against scratch, imagenet and moco; "
+        "may be given several times.",
+    )
     add("--title", type=str, default="Low-label evaluation", help="Heading.")
     add(
         "--no_files",
@@ -25,5 +33,7 @@ def run(arguments: Namespace) -> None:
     from medstrata.report.page import write_report
 
     files = not arguments.no_files
-    page = write_report(arguments.runs, arguments.to, arguments.title, files=files)
+    page = write_report(
+        arguments.runs, arguments.to, arguments.title, files=files, baselines=arguments.baseline
+    )
     say(f"report in {page}")

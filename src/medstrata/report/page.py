@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medstrata.report.compare.comparison import Comparison, arm_order, comparisons
-from medstrata.report.compare.differences import paired_differences
+from medstrata.report.compare.comparison import (
+    Comparison,
+    arm_order,
+    comparisons,
+    group_by_task,
+)
+from medstrata.report.compare.differences import (
+    ContrastFamily,
+    all_baselines,
+    paired_differences,
+)
 from medstrata.report.compare.gaps import layer_gaps, prediction_gaps, score_gaps
 from medstrata.report.read.facts import ReportNote, Run, RunFiles
 from medstrata.report.read.results import Atlas, Finetune, Pretrain, Probe, Reuse
@@ -20,26 +30,42 @@ from medstrata.report.render.contents import Contents
 from medstrata.report.render.exports import check_folder, write_files
 from medstrata.report.render.figures import Style, arm_styles, swatch
 from medstrata.report.render.formatting import bracketed, counted
+from medstrata.report.render.parts import Pictures
 from medstrata.report.sections.ablation import ablation_section
 from medstrata.report.sections.atlas import atlas_section
 from medstrata.report.sections.audits import audits_section
 from medstrata.report.sections.calibration import calibration_section
+from medstrata.report.sections.cautions import Caution, cautions
 from medstrata.report.sections.differences import differences_section
 from medstrata.report.sections.efficiency import efficiency_section
-from medstrata.report.sections.headline import headline, without_scores
+from medstrata.report.sections.headline import compared_first, headline, without_scores
 from medstrata.report.sections.inventory import data_section, environments
 from medstrata.report.sections.ks_distance import ks_section
 from medstrata.report.sections.legacy import legacy_section
 from medstrata.report.sections.mean_difference import gains_section
 from medstrata.report.sections.pretraining import pretraining_section
 from medstrata.report.sections.probing import probing_section
-from medstrata.report.sections.results import findings_section, results_section
+from medstrata.report.sections.results import findings_section, results_section, score_figures
 from medstrata.report.sections.reuse import reuse_section
 from medstrata.report.sections.section import Section
 from medstrata.report.sections.views import views_section
 from medstrata.runtime.console import progress_bar
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FirstScreen:
+    """The answer, the figure it is read from, what could overturn it, and what else is to be said.
+
+    `cautions` is None where there is no answer to be overturned.
+    """
+
+    answer: str
+    rest: str = ""
+    figure: Sequence[Pictures] = ()
+    cautions: Sequence[Caution] | None = None
+
 
 _KINDS: Mapping[type[Run], str] = {
     Finetune: "fine-tuning run",
@@ -56,6 +82,7 @@ def write_report(
     title: str = "Low-label evaluation",
     *,
     files: bool = True,
+    baselines: Sequence[str] = (),
 ) -> Path:
     """Write one self-contained HTML page about runs, and its tables and figures as files.
 
@@ -69,13 +96,14 @@ def write_report(
         to: The file to write; replaced whole or not at all.
         title: Heading of the page.
         files: Whether tables and figures are written beside the page.
+        baselines: Arms that others are held against, beside scratch, imagenet and moco.
 
     Returns:
         The file written.
 
     Raises:
-        MedstrataError: no run is in the given folders, `to` is a folder, or the folder for the
-            files holds something else.
+        MedstrataError: no run is in the given folders, `to` is a folder, the folder for the files
+            holds something else, or no run is of a baseline.
     """
     to = Path(to)
     if to.is_dir():
@@ -86,7 +114,7 @@ def write_report(
         check_folder(folder)
     contents = Contents(folder=folder.name if folder else None)
     styles = arm_styles(arm_order(run.label for run in collection.runs))
-    page = _render(collection, title, styles, contents)
+    page = _render(collection, title, styles, contents, baselines)
     to.parent.mkdir(parents=True, exist_ok=True)
     if folder is not None:
         write_files(folder, contents, styles)
@@ -95,9 +123,13 @@ def write_report(
 
 
 def _render(
-    collection: Collection, title: str, styles: Mapping[str, Style], contents: Contents
+    collection: Collection,
+    title: str,
+    styles: Mapping[str, Style],
+    contents: Contents,
+    baselines: Sequence[str],
 ) -> str:
-    verdict, sections, notes = _sections(collection, styles)
+    first, sections, notes = _sections(collection, styles, baselines)
     files = [run.files for run in collection.runs]
     counts = [
         counted(len(runs), noun)
@@ -119,7 +151,8 @@ def _render(
         contents=contents,
         script=Markup(script),  # noqa: S704  (our own file)
         script_source=_script_source(script),
-        verdict=verdict,
+        first=first,
+        anchors={section.anchor for section in sections},
         counts=counts,
         days=_days(files),
         swatches=[swatch(style) for style in styles.values()],
@@ -132,15 +165,16 @@ def _render(
 
 
 def _sections(
-    collection: Collection, styles: Mapping[str, Style]
-) -> tuple[str, list[Section], list[ReportNote]]:
-    """What is shown in one sentence or two, then in sections; and what is missing."""
+    collection: Collection, styles: Mapping[str, Style], baselines: Sequence[str]
+) -> tuple[_FirstScreen, list[Section], list[ReportNote]]:
+    """What is shown first, then in sections; and what is missing."""
     pretrain = collection.of(Pretrain)
     tuned, notes = comparisons(collection.of(Finetune))
     probes, probe_notes = comparisons(collection.of(Probe))
     reuses, reuse_notes = comparisons(collection.of(Reuse))
     atlases, atlas_notes = comparisons(collection.of(Atlas))
-    paired = paired_differences(tuned)
+    held_against = all_baselines(tuned, baselines)
+    paired = paired_differences(tuned, held_against)
     makers: list[Callable[[], Section]] = []
     if tuned:
         makers += [
@@ -150,7 +184,7 @@ def _sections(
         ]
     makers += [
         lambda: differences_section(tuned, paired, styles),
-        lambda: gains_section(tuned),
+        lambda: gains_section(tuned, held_against),
         lambda: efficiency_section(tuned),
         lambda: ks_section(tuned, styles),
         lambda: calibration_section(tuned, styles),
@@ -174,12 +208,28 @@ def _sections(
         *collection.notes,
         *(*notes, *probe_notes, *reuse_notes, *atlas_notes),
         *score_gaps(pretrain, tuned),
-        *prediction_gaps(tuned, paired),
+        *prediction_gaps(tuned, paired, held_against),
         *layer_gaps(layers, tuned),
         *(note for section in sections for note in section.notes),
     ]
-    verdict = headline(tuned, paired) if tuned else without_scores(collection)
-    return verdict, [section for section in sections if section.parts], notes
+    first = _FirstScreen(answer=without_scores(collection))
+    if tuned:
+        first = _first_screen(tuned, paired, styles)
+    return first, [section for section in sections if section.parts], notes
+
+
+def _first_screen(
+    tuned: Sequence[Comparison[Finetune]],
+    paired: Mapping[str, Sequence[ContrastFamily]],
+    styles: Mapping[str, Style],
+) -> _FirstScreen:
+    answer, rest = headline(tuned, paired)
+    cell = compared_first(tuned)
+    if cell is None:
+        return _FirstScreen(answer=answer, rest=rest)
+    (same,) = (one for one in group_by_task(tuned) if cell[0] in one)
+    figure = list(score_figures(same, [cell[0]], styles))
+    return _FirstScreen(answer=answer, rest=rest, figure=figure, cautions=cautions(tuned))
 
 
 def _script_source(script: str) -> str:

@@ -179,6 +179,7 @@ class StudySettings:
         data: Name -> data set.
         arms: Name -> arm.
         fractions: Shares of the labels, each above 0 up to 1.
+        baselines: Arms that the report holds the others against, beside scratch, imagenet and moco.
         seeds: Seeds 0, 1, ... of all that is random but the labels: pre-training, the weights of
             `scratch`, fine-tuning. A report says that an arm is better from three on.
         pretrain: Changes to every recipe, such as `steps: 8000`.
@@ -195,6 +196,7 @@ class StudySettings:
     title: str = "Low-label study"
     backbone: str = "resnet50"
     fractions: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
+    baselines: list[str] = field(default_factory=list)
     seeds: int = 3
     pretrain: dict[str, Any] = field(default_factory=dict)
     protocols: dict[FinetuneProtocol, ProtocolSettings] = field(
@@ -218,6 +220,8 @@ class StudySettings:
             raise ValueError(
                 f"no protocol {unknown[0]!r}; there are {', '.join(get_args(FinetuneProtocol))}"
             )
+        if lost := [name for name in self.baselines if name not in self.arms]:
+            raise ValueError(f"baselines: {lost[0]} is not among the arms {', '.join(self.arms)}")
         if wrong := [one for one in self.fractions if not 0 < one <= 1]:
             raise ValueError(f"fractions must be above 0 and at most 1, got {wrong[0]}")
         require(self.seeds >= 1, self, "seeds", "1 or more")

@@ -28,9 +28,11 @@ class Study:
 
     Attributes:
         folder: Where its runs, logs and report are.
+        baselines: Arms that others are held against, beside scratch, imagenet and moco.
     """
 
     folder: Path
+    baselines: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -43,7 +45,7 @@ class Study:
 
     def differences(self) -> pd.DataFrame:
         """Arms against baselines; see `report.compare.frames.difference_frame`."""
-        return difference_frame(self._comparisons)
+        return difference_frame(self._comparisons, self.baselines)
 
     @cached_property
     def _comparisons(self) -> tuple[Comparison[Finetune], ...]:
@@ -139,7 +141,7 @@ def run_study(
         run_cells(settings, out, workers, root=root, redo=redo)
     finally:
         workers.stop()
-    done = Study(out)
-    write_report([out], done.report, settings.title)
+    done = Study(out, tuple(settings.baselines))
+    write_report([out], done.report, settings.title, baselines=done.baselines)
     say(f"report in {done.report}")
     return done

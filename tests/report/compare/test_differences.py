@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from medstrata.report.compare.conclusions import conclusions, leader_sentence
-from medstrata.report.compare.differences import ContrastFamily, families
+from medstrata.report.compare.differences import ContrastFamily, all_baselines, families
+from medstrata.runtime.errors import MedstrataError
 from support.predicted_runs import comparison_in, seeds
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -44,6 +45,21 @@ def test_better_and_worse_arms_are_found_and_said(tmp_path, patients):
     ((_, said),) = conclusions(comparison, found)
     assert f"Against plain MoCo, moco_bt (+{expected:.3f}) is clearly better; " in said
     assert "is clearly worse." in said
+
+
+def test_an_arm_is_a_baseline_when_it_is_named(tmp_path, patients):
+    """The standing baselines come first, so that their tables stay whole."""
+    for arm in ("scratch", "ours", "ours_too"):
+        seeds(tmp_path, patients, arm, 1.0, own=len(arm))
+    comparison = comparison_in(tmp_path)
+    found = families(comparison, all_baselines([comparison], ["ours"]))
+    assert [(one.baseline, one.arms) for one in found] == [
+        ("scratch", ("ours", "ours_too")),
+        ("ours", ("ours_too",)),
+    ]
+    assert ("ours_too", 0.1) in found[1].contrasts
+    with pytest.raises(MedstrataError, match=r"baseline theirs: .* there are ours, ours_too and"):
+        all_baselines([comparison], ["theirs"])
 
 
 def test_nothing_is_claimed_of_arms_that_differ_by_chance(tmp_path, patients):

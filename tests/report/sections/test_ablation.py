@@ -24,10 +24,10 @@ def encoder(folder: Path, arm: str, **intermediate) -> Path:
 
 def tuned(folder: Path, patients: Patients, arm: str, encoder_folder: str) -> None:
     for seed in (0, 1):
-        run = folder / f"{arm}{seed}"
-        patients.run(run, arm, 0.1, patients.predictions(1.0, seed), seed=seed)
-        config = yaml.safe_load((run / "config.yaml").read_text())
-        (run / "config.yaml").write_text(yaml.safe_dump(config | {"encoder": encoder_folder}))
+        probability = patients.predictions(1.0, seed)
+        patients.run(
+            folder / f"{arm}{seed}", arm, 0.1, probability, seed=seed, encoder=encoder_folder
+        )
 
 
 def test_ablation_holds_runs_that_differ_in_the_intermediate_loss_alone(tmp_path, patients):

@@ -14,9 +14,10 @@ from medstrata.report.read.facts import ReportNote
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import listed, percent
 from medstrata.runtime.console import progress_bar
+from medstrata.runtime.errors import MedstrataError
 
 SCRATCH = "scratch"
-# Arms that others are held against, in the order of their tables.
+# Arms that others are always held against, in the order of their tables.
 BASELINES = (SCRATCH, "imagenet", "moco")
 ALPHA = 0.05
 
@@ -76,12 +77,36 @@ def identity(comparison: Comparison[Finetune], arm: str) -> tuple[str, str]:
     return run.start, run.backbone
 
 
-def families(comparison: Comparison[Finetune]) -> tuple[ContrastFamily, ...]:
+def is_baseline(comparison: Comparison[Finetune], arm: str, name: str) -> bool:
+    """Whether a baseline of this name is meant by an arm: what it began with, or its own name."""
+    run = next(iter(comparison.of(arm).values()))[0]
+    return name in (run.start, run.arm)
+
+
+def all_baselines(
+    comparisons: Sequence[Comparison[Finetune]], named: Sequence[str]
+) -> tuple[str, ...]:
+    """`BASELINES`, then those that the user named.
+
+    Raises:
+        MedstrataError: no fine-tuned run is of an arm that was named.
+    """
+    arms = {run.arm for one in comparisons for run in one.every}
+    for name in named:
+        if name not in arms:
+            there = f"there are {listed(sorted(arms))}" if arms else "there are none"
+            raise MedstrataError(f"baseline {name}: no fine-tuned run is of such an arm; {there}")
+    return tuple(dict.fromkeys((*BASELINES, *named)))
+
+
+def families(
+    comparison: Comparison[Finetune], baselines: Sequence[str] = BASELINES
+) -> tuple[ContrastFamily, ...]:
     """Hold every arm against each baseline there is; two arms meet once."""
     families: list[ContrastFamily] = []
-    for name in BASELINES:
+    for name in baselines:
         for baseline in comparison.arms:
-            if identity(comparison, baseline)[0] == name:
+            if is_baseline(comparison, baseline, name):
                 met = [family.baseline for family in families]
                 others = [arm for arm in comparison.arms if arm not in (baseline, *met)]
                 families.append(_family(comparison, baseline, others))
@@ -89,7 +114,7 @@ def families(comparison: Comparison[Finetune]) -> tuple[ContrastFamily, ...]:
 
 
 def paired_differences(
-    comparisons: Sequence[Comparison[Finetune]],
+    comparisons: Sequence[Comparison[Finetune]], baselines: Sequence[str] = BASELINES
 ) -> dict[str, tuple[ContrastFamily, ...]]:
     """The families of differences of each comparison, by its name; with a progress bar."""
     paired = {}
@@ -99,7 +124,7 @@ def paired_differences(
             for metric in comparison.metrics:
                 for fraction in comparison.fractions:
                     comparison.column(fraction, metric)
-            paired[comparison.name] = families(comparison)
+            paired[comparison.name] = families(comparison, baselines)
     return paired
 
 

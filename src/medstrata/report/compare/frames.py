@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from medstrata.report.compare.comparison import Comparison, comparisons
-from medstrata.report.compare.differences import families
+from medstrata.report.compare.differences import all_baselines, families
 from medstrata.report.read.results import Finetune
 from medstrata.report.read.runs import collect
 
@@ -47,7 +47,9 @@ def score_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def difference_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
+def difference_frame(
+    compared: Sequence[Comparison[Finetune]], baselines: Sequence[str] = ()
+) -> pd.DataFrame:
     """A row for each arm against each baseline, at each fraction: the main metric, paired.
 
     Columns `difference`, `low`, `high` (95 % interval), `p` and `df` (degrees of freedom), over
@@ -55,6 +57,7 @@ def difference_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
     task, protocol and baseline); `seeds`, `baseline_seeds` and `draws` (how many); `too_few` (what
     there is too little of for a verdict, else empty).
     """
+    held_against = all_baselines(compared, baselines)
     rows = [
         {
             **_where(comparison),
@@ -74,7 +77,7 @@ def difference_frame(compared: Sequence[Comparison[Finetune]]) -> pd.DataFrame:
             "too_few": contrast.too_few,
         }
         for comparison in compared
-        for family in families(comparison)
+        for family in families(comparison, held_against)
         for (arm, fraction), contrast in family.contrasts.items()
     ]
     return pd.DataFrame(rows)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from medstrata.report.compare.comparison import Comparison, RunT, group_by_task
-from medstrata.report.compare.differences import BASELINES, ContrastFamily, identity
+from medstrata.report.compare.differences import BASELINES, ContrastFamily, is_baseline
 from medstrata.report.compare.stages import stage_order
 from medstrata.report.read.facts import EvaluationRun, ReportNote
 from medstrata.report.read.results import READ_OUTS, Atlas, Finetune, Pretrain, Probe, Reuse
@@ -109,19 +109,22 @@ def _unlike_subsets(comparison: Comparison[Finetune]) -> Iterator[ReportNote]:
 
 
 def prediction_gaps(
-    comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[ContrastFamily]]
+    comparisons: Sequence[Comparison[Finetune]],
+    paired: Mapping[str, Sequence[ContrastFamily]],
+    baselines: Sequence[str] = BASELINES,
 ) -> Iterator[ReportNote]:
     """What rests on predictions and could not be computed.
 
     Args:
         comparisons: The comparisons of fine-tuning runs.
         paired: Name of a comparison -> its paired differences.
+        baselines: What arms were held against.
     """
     yield from _unread_predictions(comparisons)
     for comparison in comparisons:
         for family in paired[comparison.name]:
             yield from family.notes
-        yield from _lacking_references(comparison)
+        yield from _lacking_references(comparison, baselines)
 
 
 def _unread_predictions(comparisons: Iterable[Comparison[RunT]]) -> Iterator[ReportNote]:
@@ -131,7 +134,9 @@ def _unread_predictions(comparisons: Iterable[Comparison[RunT]]) -> Iterator[Rep
             yield from predictions.notes
 
 
-def _lacking_references(comparison: Comparison[Finetune]) -> Iterator[ReportNote]:
+def _lacking_references(
+    comparison: Comparison[Finetune], baselines: Sequence[str]
+) -> Iterator[ReportNote]:
     """What could not be computed for want of runs, where several arms have predictions."""
     full = {arm: comparison.predicted(arm, 1.0) for arm in comparison.arms}
     arms = [
@@ -141,8 +146,11 @@ def _lacking_references(comparison: Comparison[Finetune]) -> Iterator[ReportNote
     ]
     if len(arms) < 2:
         return
-    if not {identity(comparison, arm)[0] for arm in comparison.arms} & set(BASELINES):
-        why = f"no arm named {' or '.join(BASELINES)}: no paired difference to a baseline"
+    if not any(is_baseline(comparison, arm, name) for arm in comparison.arms for name in baselines):
+        why = (
+            f"no arm named {' or '.join(baselines)}: no paired difference to a baseline; "
+            "`report --baseline ARM` holds the others against any arm"
+        )
         yield ReportNote(what=comparison.clause, why=why)
     if comparison.fractions == (1.0,):
         return

@@ -38,7 +38,7 @@ class RunGrid:
         return len(self.rows[0])
 
     @property
-    def too_few(self) -> str:
+    def lacking(self) -> str:
         """What there is too little of to say anything of other runs; empty where there is enough.
 
         All labels can be drawn but once, and a frozen encoder of ImageNet leaves nothing to chance.
@@ -49,7 +49,13 @@ class RunGrid:
         if self.seeds >= SEEDS_NEEDED or run.is_fixed:
             return ""
         noun = "pre-training run" if run.encoder.kind == "path" else "seed"
-        return f"{'one ' + noun if self.seeds == 1 else counted(self.seeds, noun)} of {run.label}"
+        return f"one {noun}" if self.seeds == 1 else counted(self.seeds, noun)
+
+    @property
+    def too_few(self) -> str:
+        """The same, seeds with the name of their arm; every arm has the same draws."""
+        of_draws = self.lacking.endswith("labels") or not self.lacking
+        return self.lacking if of_draws else f"{self.lacking} of {self.rows[0][0][0].label}"
 
     def scores(self, predictions: Predictions, metric: str) -> Floats:
         """Scores as they are, then of each resample of the patients: (S, D, 1 + R)."""

@@ -66,7 +66,8 @@ class Finetune(EvaluationRun):
 
     `labels` counts those used to `train`, to choose by (`val`) and in `all`; empty in old runs.
     `legacy` holds figures as the paper's code computes them, empty unless the run was asked for
-        them; `chosen` what validation chose, by the names it has in the records of the run;
+        them; `chosen` what validation chose, by the names it has in the records of the run, and
+        `best_validation` the number of the validation there;
         `encoder_digest` tells the encoder it began with from others, `subset_seed` the draw of
     its labels.
     """
@@ -83,6 +84,7 @@ class Finetune(EvaluationRun):
     subset_seed: int | None = None
     legacy: Mapping[str, Any] = field(default_factory=dict)
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    best_validation: int | None = None
 
     @property
     def cell(self) -> tuple[object, ...]:

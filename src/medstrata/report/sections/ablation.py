@@ -133,13 +133,10 @@ def _read(run: Pretrain) -> tuple[str, LossSetting]:
 def source(run: Finetune, runs: Sequence[Pretrain]) -> Pretrain | None:
     """The pre-training run a fine-tuned encoder came from, None where that is not plain.
 
-    The folder named by the run's setting `encoder` may have moved: the run whose folder agrees with
+    The folder that the run names as its encoder may have moved: the run whose folder agrees with
     most of the end of that path is taken, else the only one of the same arm, backbone and store.
     """
-    try:
-        named = PurePath(str(yaml.safe_load(run.files.settings)["encoder"])).parts
-    except (yaml.YAMLError, KeyError, TypeError):
-        named = ()
+    named = PurePath(str(run.encoder)).parts
     shared = [_common_end(named, one.files.folder.parts) for one in runs]
     best = max(shared, default=0)
     candidates = [one for one, number in zip(runs, shared, strict=True) if number == best > 0]

@@ -10,7 +10,7 @@ from medstrata.report.render.parts import Bullets, Heading, Part, Text
 from medstrata.report.render.tables import Table, TableCell, count_cell, number_cell, text_cells
 from medstrata.report.sections.section import Section
 
-_CUES = {
+CUES = {
     "size": "Image size",
     "site": "Site",
     "format": "File format",
@@ -85,7 +85,7 @@ def _shortcuts_table(store: str, shortcuts: Sequence[Mapping[str, Any]]) -> Tabl
         name=slug("audit", store, "shortcuts"),
         caption="How well each cue alone predicts the label: macro AUROC, "
         f"{percent(LEVEL)} interval over patients, {store}",
-        heads=text_cells("Label", *(_CUES.get(cue, cue) for cue in cues)),
+        heads=text_cells("Label", *(CUES.get(cue, cue) for cue in cues)),
         rows=tuple(
             (TableCell(text=label), *(by_cue.get(cue, TableCell(text="–")) for cue in cues))
             for label, by_cue in labels.items()

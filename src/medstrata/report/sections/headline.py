@@ -21,34 +21,44 @@ from medstrata.report.render.formatting import (
 )
 
 
+def compared_first(
+    comparisons: Sequence[Comparison[Finetune]],
+) -> tuple[Comparison[Finetune], float] | None:
+    """What the answer is about: the first comparison of several arms, and its fewest labels."""
+    cells = ((one, fraction) for one in comparisons for fraction in one.fractions)
+    several = (cell for cell in cells if len(cell[0].column(cell[1], cell[0].metric)) > 1)
+    return next(several, None)
+
+
 def headline(
     comparisons: Sequence[Comparison[Finetune]], paired: Mapping[str, Sequence[ContrastFamily]]
-) -> str:
-    """Whether pre-training pays, whether intermediate losses do, and who is best with few labels.
+) -> tuple[str, str]:
+    """Who wins with few labels, by how much and how surely; then the rest of what is to be said.
 
-    The last is said of the first comparison's smallest fraction.
+    The answer is whether pre-training pays, where that can be told, and else who scores best. The
+    rest is who scores best, and whether intermediate losses help.
 
     Args:
         comparisons: The comparisons.
         paired: Name of a comparison -> its paired differences.
     """
+    cell = compared_first(comparisons)
+    if cell is None:
+        return (
+            "At no label fraction do two arms have a score on the same task and store: nothing can "
+            "be compared.",
+            "",
+        )
+    comparison, fraction = cell
     several = len(group_by_task(comparisons)) > 1
-    for comparison in comparisons:
-        for fraction in comparison.fractions:
-            if len(comparison.column(fraction, comparison.metric)) > 1:
-                wins = _pretraining(comparisons, paired)
-                help_given = _intermediate_losses([one for its in paired.values() for one in its])
-                first = _headline(comparison, fraction, paired.get(comparison.name, ()))
-                # Of several data sets, the one it is about is named.
-                where = f"On {comparison.store.name}, {comparison.task.name}: with"
-                return (
-                    f"{wins}{help_given}{where if several else 'With'} {first}"
-                    f"{_by_few_labels(comparisons, comparison, fraction, paired)}"
-                )
-    return (
-        "At no label fraction do two arms have a score on the same task and store: nothing can be "
-        "compared."
-    )
+    # Of several data sets, the one it is about is named.
+    where = f"On {comparison.store.name}, {comparison.task.name}: with" if several else "With"
+    best = f"{where} {_headline(comparison, fraction, paired.get(comparison.name, ()))}"
+    few = _by_few_labels(comparisons, comparison, fraction, paired)
+    wins = _pretraining(comparisons, paired)
+    help_given = _intermediate_losses([one for its in paired.values() for one in its])
+    said = (wins, f"{best}{few} {help_given}") if wins else (best, f"{few} {help_given}")
+    return said[0].strip(), said[1].strip()
 
 
 def _by_few_labels(

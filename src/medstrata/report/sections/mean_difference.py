@@ -7,7 +7,12 @@ from medstrata.metrics.defaults import LEVEL
 from medstrata.metrics.metric import LOWER_IS_BETTER
 from medstrata.metrics.paired_difference import Difference, average_difference
 from medstrata.report.compare.comparison import Comparison, arm_order
-from medstrata.report.compare.differences import BASELINES, difference_of, identity, paired_runs
+from medstrata.report.compare.differences import (
+    BASELINES,
+    difference_of,
+    is_baseline,
+    paired_runs,
+)
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import (
     metric_name,
@@ -46,17 +51,19 @@ class MeanDifference:
     too_few: str
 
 
-def gains_section(comparisons: Sequence[Comparison[Finetune]]) -> Section:
+def gains_section(
+    comparisons: Sequence[Comparison[Finetune]], baselines: Sequence[str] = BASELINES
+) -> Section:
     """A table for each protocol and baseline, where there are several data sets."""
     parts: list[Part] = []
     places = list(dict.fromkeys(comparison.place for comparison in comparisons))
     for protocol in dict.fromkeys(comparison.protocol for comparison in comparisons):
         sets = {places.index(one.place): one for one in comparisons if one.protocol == protocol}
-        baselines = _baselines(sets)
+        held_against = _arms_named(sets, baselines)
         tables = [
             table
-            for i, baseline in enumerate(baselines)
-            if (table := _gains_table(sets, baseline, baselines[:i])) is not None
+            for i, baseline in enumerate(held_against)
+            if (table := _gains_table(sets, baseline, held_against[:i])) is not None
         ]
         if tables:
             parts += [Heading(protocol_name(protocol)), *tables]
@@ -94,10 +101,16 @@ def mean_difference(sets: Sets, arm: str, baseline: str, fraction: float) -> Mea
     )
 
 
-def _baselines(sets: Sets) -> list[str]:
-    """Labels of baseline arms, in the order of `BASELINES`."""
-    starts = {arm: identity(one, arm)[0] for one in sets.values() for arm in one.arms}
-    return [arm for name in BASELINES for arm, start in starts.items() if start == name]
+def _arms_named(sets: Sets, baselines: Sequence[str]) -> list[str]:
+    """Labels of baseline arms, in the order of their names."""
+    named = (
+        arm
+        for name in baselines
+        for one in sets.values()
+        for arm in one.arms
+        if is_baseline(one, arm, name)
+    )
+    return list(dict.fromkeys(named))
 
 
 def _gains_table(sets: Sets, baseline: str, earlier: Sequence[str]) -> Table | None:

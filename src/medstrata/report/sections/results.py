@@ -31,6 +31,7 @@ from medstrata.report.render.tables import (
     unique_names,
 )
 from medstrata.report.sections.curves import finetune_curves
+from medstrata.report.sections.headline import compared_first
 from medstrata.report.sections.section import Section
 
 _SEVERAL_RUNS = (
@@ -92,31 +93,39 @@ def results_section(
         "whether or not it lies clear of the others."
     ).format(reading.format(level=percent(LEVEL)))
     parts: list[Part] = []
+    at_the_top = compared_first(comparisons)
     for same in group_by_task(comparisons):
-        parts += [Heading(same[0].where), *_figures(same, styles, several)]
+        others = [one for one in same if at_the_top is None or one is not at_the_top[0]]
+        parts += [Heading(same[0].where), *score_figures(same, others, styles)]
         for comparison in same:
             parts += _results(comparison, styles)
     return Section(anchor="results", title="Results", short="Results", lead=lead, parts=parts)
 
 
-def _figures(
-    same: Sequence[Comparison[Finetune]], styles: Mapping[str, Style], several: bool
+def score_figures(
+    same: Sequence[Comparison[Finetune]],
+    drawn: Sequence[Comparison[Finetune]],
+    styles: Mapping[str, Style],
 ) -> Iterator[Pictures]:
-    """The protocols of one place side by side."""
+    """Scores against the share of labels, protocols side by side; nothing where none is known.
+
+    Args:
+        same: The comparisons of one place, for a range that is the same in all of their pictures.
+        drawn: Those of them to be drawn.
+        styles: Arm -> style.
+    """
     columns = {one.name: one.columns(one.metric) for one in same}
-    summaries = [s for drawn in columns.values() for one in drawn.values() for s in one.values()]
-    if not summaries:
+    summaries = [s for its in columns.values() for one in its.values() for s in one.values()]
+    drawn = [one for one in drawn if columns[one.name]]
+    if not drawn:
         return
-    # One range for both protocols.
+    # One range for all protocols.
     limits = common_limits(summaries)
+    several = any(len(one.runs) > 1 for one in summaries)
     seeds = "Filled markers: mean over runs. Open circles: single runs. " if several else ""
     yield Pictures(
-        plots=[
-            fraction_figure(columns[one.name], styles, limits, _words(one))
-            for one in same
-            if columns[one.name]
-        ],
-        key=arm_order(arm for comparison in same for arm in comparison.arms),
+        plots=[fraction_figure(columns[one.name], styles, limits, _words(one)) for one in drawn],
+        key=arm_order(arm for comparison in drawn for arm in comparison.arms),
         caption=f"{sentence(metric_name(same[0].metric))} against the share of labels. {seeds}"
         f"Bars: {percent(LEVEL)} interval over patients. Arms stand side by side at each fraction "
         "so that bars can be told apart. The vertical range is the same for all protocols and does "
