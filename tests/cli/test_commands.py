@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import medstrata.cli
+from medstrata.cli.arguments import named_trackers
 from medstrata.cli.commands import COMMANDS, Command, UsageError
 from medstrata.cli.main import HELP
 
@@ -58,3 +59,19 @@ def test_the_list_of_commands_imports_no_command() -> None:
         "import sys\nfrom medstrata.cli.main import HELP\nsys.exit('jsonargparse' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("words", [["tensorboard", "mlflow"], ["[tensorboard, mlflow]"]])
+@pytest.mark.parametrize(
+    "command", [["pretrain", "STORE"], ["finetune", "scratch", "STORE", "--task", "finding"]]
+)
+def test_trackers_are_words_or_a_list(command: list[str], words: list[str]) -> None:
+    name, *first = command
+    arguments = COMMANDS[name].parser().parse_args([*first, "--out", "RUN", "--track", *words])
+    assert named_trackers(arguments) == ["tensorboard", "mlflow"]
+
+
+@pytest.mark.parametrize("words", [["tensorboard", "STORE"], ["[tensorbord]"]])
+def test_what_is_no_tracker_is_refused_with_those_there_are(words: list[str]) -> None:
+    with pytest.raises(UsageError, match="track must be one of tensorboard, wandb, mlflow"):
+        COMMANDS["pretrain"].run(["--out", "RUN", "--track", *words])

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from medstrata.cli.commands import Command
 from medstrata.cli.main import main
@@ -144,6 +145,38 @@ def test_failures_leave_with_1_and_one_line(
     assert "does not exist; give a store or a folder" in one_line(capsys)
     assert leave("report", tmp_path) == 1
     assert one_line(capsys).startswith("medstrata report:")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"
+        ),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Command, "run", fail)
+    assert leave("finetune") == 1
+    line = one_line(capsys)
+    assert line.startswith("medstrata finetune: not enough memory (")
+    assert line.endswith("a smaller --batch-size need less")
+
+
+def test_other_errors_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(Command, "run", fail)
+    with pytest.raises(RuntimeError, match="a fault"):
+        main(["finetune"])
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -69,6 +69,13 @@ def test_one_stage_of_the_weights_may_be_changed_alone(folder: Path, tmp_path: P
     assert weights == {"stage1": 0.5, "stage2": 0.25, "stage3": 0.25, "stage4": 0.25}
 
 
+def test_a_stage_that_a_network_lacks_may_be_left_out(folder: Path, tmp_path: Path) -> None:
+    named = "{stage1: 0.25, stage2: 0.5}"  # as a refusal proposes it
+    words = ("--recipe", "fair/moco_mse", "--intermediate.weights", named)
+    weights = trained(folder, tmp_path, *words)["intermediate"]["weights"]
+    assert weights == {"stage1": 0.25, "stage2": 0.5}
+
+
 def test_a_config_may_name_a_recipe_and_change_some_of_it(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("recipe: fair/moco_bt\nepochs: 5\n")
     seen = trained(folder, tmp_path, "--config", tmp_path / "c.yaml")

@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from medstrata.models.backbones import Backbone, Features, create_backbone
+from medstrata.models.backbones import Backbone, Features, create_backbone, timm_name
 from medstrata.runtime.errors import MedstrataError
 
 # Channels of the stages, and the first stage's stride; each later stage halves the maps.
@@ -147,6 +147,45 @@ def test_unknown_names_are_refused_with_near_ones() -> None:
     with pytest.raises(MedstrataError, match=r"'resnet18\.mine' is not a timm model") as two:
         build("resnet18.mine")
     the_line(two)
+
+
+@pytest.mark.parametrize("place", ["", "timm/", "hf-hub:timm/", "hf_hub:timm/"])
+def test_names_may_say_where_timms_hub_keeps_them(place: str) -> None:
+    assert timm_name(f"{place}resnet18.a1_in1k") == "resnet18.a1_in1k"
+    backbone = create_backbone(f"{place}test_resnet", in_channels=1, image_size=32)
+    assert backbone.embed_dim == build("test_resnet").embed_dim
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("ResNet-10t", "resnet10t"),
+        ("efficientnet-b0", "efficientnet_b0"),
+        ("dinov2_vits14", "vit_small_patch14_dinov2"),
+        ("mobilenet_v3_small", "mobilenetv3_small_100"),
+        ("resnet10", "resnet101"),
+    ],
+)
+def test_near_names_are_found_however_they_are_written(name: str, near: str) -> None:
+    with pytest.raises(MedstrataError, match=rf"not a timm model; near: .*\b{near}\b"):
+        timm_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "qqq"])
+def test_where_none_is_near_timms_list_is_named(name: str) -> None:
+    with pytest.raises(MedstrataError, match=r"timm\.list_models\(\) names those there are"):
+        timm_name(name)
+
+
+def test_a_network_without_memory_for_it_is_not_called_one_of_another_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> NoReturn:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr(Backbone, "forward", full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        build("test_resnet")
 
 
 def test_a_model_without_taps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

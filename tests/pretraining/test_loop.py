@@ -6,6 +6,7 @@ import re
 import signal
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -189,6 +190,20 @@ def test_existing_folder_is_refused_resumed_or_overwritten(
 def test_batch_larger_than_data_is_an_error(tiny_store: Store, tmp_path: Path) -> None:
     with pytest.raises(MedstrataError, match="batch size 64 is larger than the"):
         pretrain(tiny_store, small("fair/moco", batch_size=64), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_of_one_is_an_error_before_there_is_a_folder(
+    tiny_store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="batch_size must be 2 or more"):
+        small("fair/moco", batch_size=1)
+    settings = small("fair/moco", batch_size=2, contrastive={"key_part_size": 0})
+    with (
+        patch.object(Accelerator, "num_processes", 2),  # one image each
+        pytest.raises(MedstrataError, match="one image a process has no batch statistics"),
+    ):
+        pretrain(tiny_store, settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -1,12 +1,14 @@
 """Each formula against a plain version, a value worked by hand, and its invariances."""
 
 import math
+import re
 from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,6 +23,7 @@ from medstrata.pretraining.losses import (
     cross_correlation_terms,
 )
 from medstrata.pretraining.settings import IntermediateSettings, LossName
+from medstrata.runtime.errors import MedstrataError
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -359,6 +362,21 @@ def test_barlow_twins_refuses_a_batch_of_one() -> None:
 
 
 # --- The sum over stages ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mse", "barlow_twins", "centered_cosine"])
+def test_a_network_of_three_stages_is_told_the_option_that_works(name: str) -> None:
+    stages = dict.fromkeys(("stage1", "stage2", "stage3"), 4)
+    settings = IntermediateSettings(loss=name, projector_size=4)
+    words = (
+        "the network has the stages stage1, stage2, stage3, not stage4: add "
+        "--intermediate.weights '{stage1: 0.25, stage2: 0.25, stage3: 0.25}'"
+    )
+    with pytest.raises(MedstrataError, match=f"^{re.escape(words)}$"):
+        build_intermediate(settings, stages)
+    weights = yaml.safe_load(words.split("'")[1])
+    built = build_intermediate(replace(settings, weights=weights), stages)
+    assert list(built.losses) == list(stages)
 
 
 def test_intermediate_losses_weigh_each_stage() -> None:

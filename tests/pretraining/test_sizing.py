@@ -18,6 +18,7 @@ from medstrata.pretraining.loop import pretrain
 from medstrata.pretraining.recipes import RECIPES, recipe
 from medstrata.pretraining.settings import PretrainSettings
 from medstrata.pretraining.sizing import resolve, resolve_sizes, say_plan, training_rows
+from medstrata.runtime.errors import MedstrataError
 from support.runs import assert_equal_states, final_state, records, without_times
 
 SMALL = {"backbone": "test_resnet", "batch_size": 8, "steps": 4}
@@ -93,9 +94,32 @@ def test_a_queue_longer_than_the_images_is_warned_of(
     settings = recipe("paper/retina/moco")
     say_plan(resolve(settings, tiny_store, 60), tiny_store, 60)
     assert "warning: queue of 65536 for 60 images" in capsys.readouterr().err
-    settings = recipe("fair/moco", batch_size=60)
+    settings = recipe("fair/moco", batch_size=30)
     say_plan(resolve(settings, tiny_store, 60), tiny_store, 60)
     assert "warning" not in capsys.readouterr().err
+
+
+def test_a_queue_shorter_than_a_batch_is_warned_of_with_the_batch_to_take(
+    tiny_store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = recipe("fair/moco", batch_size=59)
+    say_plan(resolve(settings, tiny_store, 60), tiny_store, 60)
+    said = capsys.readouterr().err
+    assert "warning: queue of 1 for batches of 59: each image is told from few others" in said
+    assert "--batch-size 30 or less" in said
+
+
+def test_fewer_images_than_a_batch_name_those_held_back(tiny_store: Store) -> None:
+    with pytest.raises(MedstrataError, match=r"the 30 images .*--batch-size, or --images all, "):
+        training_rows(recipe("fair/moco", batch_size=40), tiny_store)
+    assert len(training_rows(recipe("fair/moco", batch_size=40, images="all"), tiny_store)) == 60
+    with pytest.raises(MedstrataError, match=r"give a smaller --batch-size$"):
+        training_rows(recipe("fair/moco", batch_size=61, images="all"), tiny_store)
+
+
+def test_the_network_is_recorded_by_timms_name(tiny_store: Store) -> None:
+    settings = recipe("fair/moco", backbone="hf-hub:timm/resnet18.a1_in1k", batch_size=8)
+    assert resolve(settings, tiny_store, 60).settings.backbone == "resnet18.a1_in1k"
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,18 @@ def add_tracker_option(parser: ArgumentParser) -> None:
     """Where the numbers of metrics.jsonl go as well."""
     parser.add_argument(
         "--track",
-        type=Tracker,
+        type=Tracker | list[Tracker],
         nargs="+",
         default=[],
-        help="Trackers to write to as well; on this machine unless WANDB_MODE=online or "
-        "MLFLOW_TRACKING_URI say otherwise.",
+        help="Trackers to write to as well, named after the store; on this machine unless "
+        "WANDB_MODE=online or MLFLOW_TRACKING_URI say otherwise.",
     )
+
+
+def named_trackers(arguments: Namespace) -> list[Tracker]:
+    """The trackers among the arguments, each word of which may be a list, as in a config."""
+    words = [[word] if isinstance(word, str) else word for word in arguments.track]
+    return [tracker for several in words for tracker in several]
 
 
 def add_evaluation_arguments(parser: ArgumentParser) -> None:

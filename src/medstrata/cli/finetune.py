@@ -6,6 +6,7 @@ from medstrata.cli.arguments import (
     add_evaluation_arguments,
     add_label_options,
     add_tracker_option,
+    named_trackers,
     on_store,
 )
 from medstrata.evaluation.settings import FinetuneSettings
@@ -21,9 +22,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    options = on_store(FinetuneSettings, arguments)
+    options = on_store(FinetuneSettings, arguments) | {"trackers": named_trackers(arguments)}
+    del options["track"]
     from medstrata.evaluation.finetune import finetune
     from medstrata.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
-    finetune(trackers=options.pop("track"), **options)
+    finetune(**options)

@@ -13,13 +13,14 @@ from typing import NoReturn
 
 from medstrata.cli.commands import COMMANDS, UsageError
 from medstrata.runtime.console import say
-from medstrata.runtime.errors import MedstrataError, Stopped, one_line
+from medstrata.runtime.errors import MedstrataError, Stopped, is_out_of_memory, one_line
 from medstrata.runtime.signals import TERMINATED, Terminated, exit_on_sigterm
 
 INTERRUPTED = 130  # 128 and the number of the signal, as shells give it
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on
 
 _TOGETHER = ("pretrain", "doctor")  # commands of which several processes share the work
+_MENDABLE = (MedstrataError, ValueError, OSError)
 _RESUMABLE = ("pretrain", "finetune", "probe", "reuse", "atlas")
 
 HELP = """usage: medstrata COMMAND [options]   (medstrata COMMAND --help explains each)
@@ -63,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _leave(2, f"medstrata {name}: {_briefly(error)} (see medstrata {name} --help)")
     except Stopped as stopped:
         _leave(UNFINISHED, f"medstrata {name}: {stopped}")
-    except (MedstrataError, ValueError, OSError) as error:
-        if debug:
+    except Exception as error:
+        if debug or not (isinstance(error, _MENDABLE) or is_out_of_memory(error)):
             raise
         _leave(1, f"medstrata {name}: {_briefly(error)}")
     except (KeyboardInterrupt, Terminated) as stop:
@@ -80,6 +81,11 @@ def _leave(status: int, line: str) -> NoReturn:
 
 def _briefly(error: Exception) -> str:
     """Of the system's errors what it could not do and where, without their number."""
+    if is_out_of_memory(error):
+        return (
+            f"not enough memory ({one_line(error, limit=100)}): a smaller network, smaller images "
+            "or a smaller --batch-size need less"
+        )
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     return one_line(error)

@@ -13,7 +13,12 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import add_run_options, add_tracker_option, pick_settings
+from medstrata.cli.arguments import (
+    add_run_options,
+    add_tracker_option,
+    named_trackers,
+    pick_settings,
+)
 from medstrata.cli.commands import UsageError
 from medstrata.pretraining.recipes import RECIPES, settings_from
 from medstrata.pretraining.settings import PretrainSettings
@@ -85,6 +90,6 @@ def run(arguments: Namespace) -> None:
         arguments.out,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
-        trackers=arguments.track,
+        trackers=named_trackers(arguments),
         profile=arguments.profile,
     )

@@ -25,8 +25,8 @@ from medstrata.evaluation.tuned_network import Classifier
 from medstrata.evaluation.tuning_batches import endless_batches, tuning_loader
 from medstrata.evaluation.tuning_optimizer import make_optimizer
 from medstrata.metrics.intervals import score
+from medstrata.models.cpu_convolutions import replace_convolutions
 from medstrata.models.features import forward_all, single_output
-from medstrata.models.float32_convolutions import replace_slow_convolutions
 from medstrata.models.heads import (
     LinearHead,
     class_weights,
@@ -197,7 +197,7 @@ def _starting_model(
         trials = fit_probe(evaluation.features(device), "pooled", task, parts, metric)
         model.start_from(trials[best_trial(trials)].head)
     model.to(device).to(memory_format=torch.channels_last)
-    replace_slow_convolutions(accelerator, model)
+    replace_convolutions(accelerator, model)
     return model
 
 

@@ -1,5 +1,7 @@
 """Any timm model with taps on its stages: one call gives the stage maps and the pooled features."""
 
+import difflib
+import re
 from typing import Any, NamedTuple, cast
 
 import timm
@@ -11,7 +13,7 @@ from medstrata.models.importing.find_encoder import EncoderInFile
 from medstrata.models.importing.match import Match, match
 from medstrata.models.stages import STAGES
 from medstrata.runtime.console import say, warn
-from medstrata.runtime.errors import MedstrataError, one_line
+from medstrata.runtime.errors import MedstrataError, is_out_of_memory, one_line
 
 
 class Features(NamedTuple):
@@ -64,6 +66,35 @@ def stage_taps(model: Any) -> tuple[dict[str, int], dict[str, int]]:
     }
 
 
+def timm_name(name: str) -> str:
+    """A network by timm's name, without the place where its hub keeps it.
+
+    Args:
+        name: Such as `resnet50`, `timm/resnet50.a1_in1k` or `hf-hub:timm/resnet50.a1_in1k`.
+
+    Raises:
+        MedstrataError: timm has none of that name; named are those that are near it.
+    """
+    bare = re.sub(r"^(?:hf[-_]hub:)?timm/", "", name)
+    if timm.is_model(bare):
+        return bare
+    near = ", ".join(_near_names(bare)[:5]) if bare else ""
+    there = f"near: {near}" if near else "timm.list_models() names those there are"
+    raise MedstrataError(f"backbone {name!r} is not a timm model; {there}")
+
+
+def _near_names(name: str) -> list[str]:
+    """Of timm's names those that could be meant, the likeliest first."""
+    squashed = {re.sub(r"[\W_]", "", one): one for one in timm.list_models()}
+    wanted = re.sub(r"[\W_]", "", name.lower())
+    found = sorted((one for one in squashed if wanted in one), key=len)
+    found = found or difflib.get_close_matches(wanted, squashed, n=5, cutoff=0.8)
+    for word in sorted(re.findall(r"[a-z]+\d*", name.lower()), key=len, reverse=True):
+        within = [one for one in squashed if word in one]
+        found = found or sorted(within, key=lambda one: (not one.startswith(word), len(one)))
+    return [squashed[one] for one in found]
+
+
 def create_backbone(
     name: str,
     *,
@@ -86,10 +117,7 @@ def create_backbone(
         MedstrataError: the name is unknown, the model has no taps or takes no images of that size,
             or the weights cannot be had.
     """
-    if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name}*")[:5])
-        there = f"near: {near}" if near else "timm.list_models() names those there are"
-        raise MedstrataError(f"backbone {name!r} is not a timm model; {there}")
+    name = timm_name(name)
     options: dict[str, Any] = {}
     config = timm_config(name)
     if config is not None and config.fixed_input_size:
@@ -101,7 +129,7 @@ def create_backbone(
             name, num_classes=0, in_chans=in_channels, pretrained=pretrained, **options
         )
     except (OSError, RuntimeError) as error:
-        if not pretrained:
+        if not pretrained or is_out_of_memory(error):
             raise
         raise MedstrataError(
             f"ImageNet weights of {name} could not be had ({type(error).__name__}); without a "
@@ -131,6 +159,8 @@ def require_input_size(backbone: Backbone, name: str, in_channels: int, image_si
         with torch.no_grad():
             backbone.eval()(torch.zeros(size))
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
         config = timm_config(name)
         made_for = f"; it was made for {config.input_size[-1]}" if config is not None else ""
         raise MedstrataError(

@@ -14,6 +14,7 @@ from medstrata.models.backbones import (
     create_backbone,
     load_weights,
     require_input_size,
+    timm_name,
 )
 from medstrata.models.importing.config_json import CONFIG, InputConfig, read_input_config
 from medstrata.models.importing.conversions import timm_config
@@ -92,7 +93,7 @@ def load_encoder(
     Raises:
         MedstrataError: nothing can be loaded from what is named.
     """
-    path = encoder.path
+    path, backbone = encoder.path, backbone and timm_name(backbone)
     if path is not None and not encoder.needs_backbone:
         return load_run(path, backbone)
     if backbone is None:

@@ -21,6 +21,9 @@ ALL_STAGES = "all"
 # Any of the layers, as validation chooses.
 BEST_LAYER = "best"
 
+# At a time; of larger images than usual fewer, in the same memory.
+_IMAGES, _USUAL_SIZE = 256, 224
+
 # Picks tensors out of a network's output.
 Select = Callable[[object], list[torch.Tensor]]
 
@@ -99,7 +102,6 @@ def forward_all(
     device: torch.device,
     select: Select,
     *,
-    batch_size: int = 256,
     advance: Callable[[int], None] | None = None,
 ) -> list[NDArray[np.float32]]:
     """Pass images through a network in evaluation mode, whole and unaugmented, each once.
@@ -111,7 +113,6 @@ def forward_all(
         preprocessing: As in `forward_batch`.
         device: As in `forward_batch`.
         select: As in `forward_batch`.
-        batch_size: Images at a time.
         advance: Called with the number of images after each batch.
 
     Returns:
@@ -120,7 +121,8 @@ def forward_all(
     was_training = network.training
     network.eval()
     picked: list[list[NDArray[np.float32]]] = []
-    for part in store.batches(rows, batch_size):
+    batch_size = min(_IMAGES, _IMAGES * _USUAL_SIZE**2 // preprocessing.image_size**2)
+    for part in store.batches(rows, max(1, batch_size)):
         picked.append(forward_batch(network, store, part, preprocessing, device, select))
         if advance is not None:
             advance(len(part))

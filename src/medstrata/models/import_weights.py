@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
+from medstrata.models.backbones import timm_name
 from medstrata.models.encoders import encoder_digest, export_backbone, load_foreign
 from medstrata.models.importing.find_encoder import find_encoder
 from medstrata.models.settings import ImportSettings
@@ -40,7 +41,7 @@ def import_weights(
             backbone, or the folder holds something else than an import; nothing is written then.
     """
     file, out = Path(file), Path(out)
-    chosen = settings or ImportSettings()
+    chosen, backbone = settings or ImportSettings(), timm_name(backbone)
     _require_room(file, out, overwrite=overwrite)
     found = find_encoder(file, prefix=chosen.prefix, encoder=chosen.encoder)
     loaded, matched = load_foreign(

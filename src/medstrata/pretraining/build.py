@@ -16,8 +16,8 @@ from medstrata.data.loader import Loader
 from medstrata.data.store.store import Store
 from medstrata.models import preprocessing as preprocess
 from medstrata.models.backbones import Backbone, create_backbone, load_weights
+from medstrata.models.cpu_convolutions import replace_convolutions
 from medstrata.models.encoders import read_encoder
-from medstrata.models.float32_convolutions import replace_slow_convolutions
 from medstrata.models.preprocessing import Preprocessing
 from medstrata.pretraining.fsdp import copy_full_weights, shard
 from medstrata.pretraining.losses import build_intermediate
@@ -110,7 +110,7 @@ def build(
             EncoderSpec.parse(("" if resuming else settings.weights) or "scratch"),
         )
     model = model.to(device).to(memory_format=torch.channels_last)
-    replace_slow_convolutions(accelerator, model)
+    replace_convolutions(accelerator, model)
     monitored_backbone = model.query_encoder.backbone
     if settings.shard:
         monitored_backbone = copy.deepcopy(monitored_backbone)
@@ -167,6 +167,11 @@ def _build_model(
         backbone, head_size=contrastive.head_size, hidden_layers=contrastive.hidden_layers
     )
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
+    if normalised and local_batch < 2:
+        raise MedstrataError(
+            f"one image a process has no batch statistics, which {settings.backbone} needs; give "
+            "a larger --batch-size"
+        )
     part = contrastive.key_part_size
     parts = max(2, local_batch // part) if normalised and part else 1
     if parts > 1 and local_batch < 2 * parts:

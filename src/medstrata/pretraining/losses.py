@@ -198,7 +198,13 @@ def build_intermediate(
     weights = {stage: weight for stage, weight in settings.weights.items() if weight > 0}
     absent = weights.keys() - stage_channels.keys()
     if absent:
-        raise MedstrataError(f"the backbone has no {sorted(absent)}; it has {list(stage_channels)}")
+        left = ", ".join(
+            f"{stage}: {one:g}" for stage, one in weights.items() if stage not in absent
+        )
+        raise MedstrataError(
+            f"the network has the stages {', '.join(stage_channels)}, not "
+            f"{', '.join(sorted(absent))}: add --intermediate.weights '{{{left}}}'"
+        )
     losses = {stage: _build(settings, stage, stage_channels[stage]) for stage in weights}
     return IntermediateLosses(losses, weights)
 

@@ -209,9 +209,10 @@ class PretrainSettings:
 
     def __post_init__(self) -> None:
         require_choices(self)
-        for name in ("epochs", "steps", "batch_size", "accumulate", "keep_checkpoints"):
+        for name in ("epochs", "steps", "accumulate", "keep_checkpoints"):
             value = getattr(self, name)
             require(value is None or value >= 1, self, name, "1 or more")
+        require(self.batch_size >= 2, self, "batch_size", "2 or more, which are told apart")
         either = self.epochs is None or self.steps is None
         require(either, self, "steps", f"none where epochs is {self.epochs}")
         require(self.seed >= 0, self, "seed", "0 or more")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from medstrata.data.audit.duplicates import component_numbers, find_duplicates
 from medstrata.data.datasets.registry import DATASETS
 from medstrata.data.store.store import Store
+from medstrata.models.backbones import timm_name
 from medstrata.pretraining.settings import REMOTE_SHUFFLE_SHARDS, PretrainSettings
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
@@ -42,10 +43,24 @@ def training_rows(settings: PretrainSettings, store: Store) -> NDArray[np.int64]
     """Sample numbers of the images that a run is trained on, ascending, shape (N,).
 
     The same settings and store give the same rows, so that a run can go on.
+
+    Raises:
+        MedstrataError: they are fewer than a batch.
     """
     rows = store.rows("train" if settings.images == "train" else None)
-    if not settings.skip_near_copies:
-        return rows
+    if settings.skip_near_copies:
+        rows = _without_near_copies(rows, store)
+    if settings.batch_size > len(rows):
+        held_back = ", or --images all, which holds none back" if settings.images == "train" else ""
+        raise MedstrataError(
+            f"batch size {settings.batch_size} is larger than the {len(rows)} images to train on; "
+            f"give a smaller --batch-size{held_back}"
+        )
+    return rows
+
+
+def _without_near_copies(rows: NDArray[np.int64], store: Store) -> NDArray[np.int64]:
+    """One of each group of images that are equal or nearly so."""
     say("looking for copies among the images")
     duplicates = find_duplicates(store.manifest, store.__getitem__)
     pairs = duplicates.exact_pairs() + duplicates.near_pairs()
@@ -68,9 +83,13 @@ def resolve(settings: PretrainSettings, store: Store, images: int) -> ResolvedSe
         settings: As a recipe and the user have them; what they name stays.
         store: Where the images are.
         images: How many of them are trained on.
+
+    Raises:
+        MedstrataError: timm has no such network.
     """
     settings = replace(
         settings,
+        backbone=timm_name(settings.backbone),
         in_channels=settings.in_channels or (1 if store.channels == 1 else 3),
         knn_task=settings.knn_task or next(iter(store.label_columns), ""),
         shuffle_shards=settings.shuffle_shards
@@ -143,6 +162,11 @@ def say_plan(resolved: ResolvedSettings, store: Store, images: int) -> None:
         f"{resolved.warmup_steps} steps of warm-up, "
         f"{f'key parts of {part} images' if part else 'keys in one part'}"
     )
+    if queue < batch:
+        warn(
+            f"queue of {queue} for batches of {batch}: each image is told from few others; "
+            f"--batch-size {max(2, images // 2)} or less leaves room for more"
+        )
     if queue > max(1, images - batch):
         warn(f"queue of {queue} for {images} images: images meet their own old keys as negatives")
     dataset = DATASETS.get(str(store.plan.get("dataset")))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from medstrata.runtime.errors import MedstrataError, one_line
+from medstrata.runtime.errors import MedstrataError, is_out_of_memory, one_line
 from medstrata.runtime.files import atomic_file
 from medstrata.runtime.randomness import DRAWS_VERSION
 
@@ -54,6 +54,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
                 raise zipfile.BadZipFile(f"{changed} has changed since it was written")
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise MedstrataError(
             f"checkpoint {path} cannot be read ({one_line(error, named=True, limit=120)}); delete "
             "it to resume from the one before"

@@ -31,6 +31,12 @@ def one_line(error: BaseException, *, named: bool = False, limit: int | None = N
     return line[:limit]
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the system or a GPU had no memory left, as PyTorch says it too."""
+    named = type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
+    return named or isinstance(error, MemoryError)
+
+
 def first_few(values: Iterable[object]) -> str:
     """The first three values, to be quoted in a sentence."""
     first = [str(value) for value in islice(values, 4)]

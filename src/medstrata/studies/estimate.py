@@ -13,7 +13,7 @@ from medstrata.data.store.open import open_store
 from medstrata.data.store.store import Store
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.models.backbones import Backbone, Features, create_backbone
-from medstrata.models.float32_convolutions import replace_slow_convolutions
+from medstrata.models.cpu_convolutions import replace_convolutions
 from medstrata.pretraining.sizing import resolve_sizes
 from medstrata.runtime.console import duration, say
 from medstrata.runtime.devices import device_name, make_accelerator
@@ -168,7 +168,7 @@ def _speed(backbone: str, size: int, channels: int, precision: Precision) -> tup
     accelerator = make_accelerator(precision)
     network = create_backbone(backbone, in_channels=channels, image_size=size)
     network = network.to(accelerator.device).to(memory_format=torch.channels_last)
-    replace_slow_convolutions(accelerator, network)
+    replace_convolutions(accelerator, network)
     images = torch.rand(_TIMED_BATCH, channels, size, size, device=accelerator.device)
 
     def step(learning: bool) -> float:

@@ -54,6 +54,17 @@ def test_half_precision_is_widened(tmp_path: Path) -> None:
         torch.testing.assert_close(value, state[key].to(value.dtype))
 
 
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "cait_xxs24_224"])
+def test_a_file_of_another_image_size_that_cannot_be_resampled_names_its_own(
+    name: str, tmp_path: Path
+) -> None:
+    file = saved(tmp_path / "w.safetensors", trained(name=name, image_size=224))
+    line = refusal(build(name, image_size=64), file)
+    assert f"is a {name} for images of 224 pixels" in line
+    assert "import-weights --image-size 224, finetune --views.size 224" in line
+    assert "looks like" not in line
+
+
 def test_registers_need_a_model_that_has_them(tmp_path: Path) -> None:
     torch.save(dinov2(registers=True).content, tmp_path / "w.pth")
     line = refusal(build("vit_small_patch14_dinov2", image_size=56), tmp_path / "w.pth")

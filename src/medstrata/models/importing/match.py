@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import timm
 import torch
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from medstrata.models.importing.conversions import (
     architecture_of,
     convert_state_dict,
     first_convolution,
+    timm_config,
 )
 from medstrata.models.importing.find_encoder import EncoderInFile, is_head
 from medstrata.runtime.errors import MedstrataError
@@ -96,6 +98,12 @@ def _misfit(
         f"{found.path} does not fit {name} ({found.described}): missing {_count(missing)}, "
         f"of other shape {_count(shapes)}, unknown {_count(unknown)}; "
     )
+    if not missing and not unknown and (size := _own_size(model, state)):
+        return (
+            f"{found.path} is a {name} for images of {size} pixels, and cannot be brought to "
+            f"another size: give that one (import-weights --image-size {size}, finetune "
+            f"--views.size {size})"
+        )
     like = guess_architecture(state)
     if like == "a 3D network":
         return words + "it looks like a 3D network, and backbones here are 2D"
@@ -104,6 +112,21 @@ def _misfit(
     if len(missing) == len(expected) and (prefixes := _prefixes(model, found)):
         return words + f"its encoder lies under {' or '.join(prefixes)}: give that as the prefix"
     return words + "give the backbone that it was trained as, or the prefix of its tensors"
+
+
+def _own_size(model: Any, state: dict[str, Tensor]) -> int | None:
+    """The side in pixels that a network was made for, where a state fits it there."""
+    name = architecture_of(model)
+    config = timm_config(name)
+    if config is None or not config.fixed_input_size:
+        return None
+    size = int(config.input_size[-1])
+    with torch.device("meta"):
+        native = timm.create_model(name, num_classes=0, img_size=size).state_dict()
+    # The first layer's channels are another matter.
+    first = first_convolution(name)
+    fits = all(one == first or _fits(state[one], wanted) for one, wanted in native.items())
+    return size if fits else None
 
 
 def _prefixes(model: Any, found: EncoderInFile) -> list[str]:

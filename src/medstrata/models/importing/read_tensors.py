@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, is_out_of_memory
 
 _DEEPEST = 8  # containers within containers
 _LONGEST = 200  # characters of a name
@@ -67,6 +67,8 @@ def _load(path: Path, start: bytes) -> Any:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # each format fails in its own way
+        if is_out_of_memory(error):
+            raise
         # PyTorch's own words advise to load without protection.
         raise MedstrataError(_refusal(path, zipped, error)) from error
 
