@@ -6,8 +6,8 @@ On made-up images of 64 pixels each network is pre-trained for two steps, fine-t
 frozen, exported for timm and ONNX, and predicts: each command in a process of its own, with a
 limit on its time and 4 GiB of memory. One that does not take 64 pixels gets 96, or the size that
 the refusal names, and the options that it proposes. Started again, it goes on; delete OUT/NAME.json
-to have a network tried again. The table stands in the CSV and, to be read, in a page of the same
-name (.md).
+to have a network tried again. `--without onnx` leaves the slowest command out, to be tried later by
+a call without it. The table stands in the CSV and, to be read, in a page of the same name (.md).
 """
 
 import argparse
@@ -22,6 +22,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ legacy_xception xception41 sam2_hiera_tiny inception_v3 inception_v4 inception_r
 pnasnet5large nasnetalarge qwen3_vit_88m_enc beit_base_patch16_224 samvit_base_patch16_224
 naflexvit_base_patch16_gap mobilenetv5_base gemma4_vit_167m_enc
 """
-COMMANDS = ("pretrain", "finetune", "frozen", "timm", "onnx", "predict")
+COMMANDS = ("pretrain", "finetune", "frozen", "timm", "predict", "onnx")
 _IMPORTED = (
     "medstrata.pretraining.loop",
     "medstrata.evaluation.finetune",
@@ -143,14 +144,14 @@ def outcome_of(words: list[str], log: Path) -> dict[str, Any]:
     return {"outcome": outcome, "line": line, "seconds": seconds}
 
 
-def try_network(network: str, out: Path, store: Path) -> dict[str, Any]:
-    """All commands on one network; what a refusal proposes is taken once."""
+def try_network(network: str, out: Path, store: Path, commands: Sequence[str]) -> dict[str, Any]:
+    """Commands on one network; what a refusal proposes is taken once."""
     run, log = out / "runs" / network, out / f"{network}.log"
     shutil.rmtree(run.parent, ignore_errors=True)  # of the network before, up to gigabytes
     log.unlink(missing_ok=True)
     size, options = _SIZE, list[str]()
     found: dict[str, dict[str, Any]] = {}
-    for command in COMMANDS:
+    for command in commands:
         needed = found.get(_RESTS_ON.get(command, ""))
         if needed and needed["outcome"] != "ok":
             found[command] = {**needed, "seconds": 0}
@@ -171,14 +172,15 @@ def try_network(network: str, out: Path, store: Path) -> dict[str, Any]:
     return {"size": size, "options": " ".join(options), "commands": found}
 
 
-def sweep(out: Path, names: list[str]) -> None:
-    """Every network that has not been tried, one process at a time."""
+def sweep(out: Path, names: list[str], commands: Sequence[str]) -> None:
+    """Every network that some command has not been tried on, one process at a time."""
     store = make_store(out)
     for network in names:
         record = out / f"{network}.json"
-        if record.is_file():
+        tried = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        if tried.get("commands", {}).keys() >= set(commands):
             continue
-        found = try_network(network, out, store)
+        found = try_network(network, out, store, commands)
         record.write_text(json.dumps(found, indent=1), encoding="utf-8")
         outcomes = [one["outcome"] for one in found["commands"].values()]
         print(f"{network}: {', '.join(outcomes)}", file=sys.stderr, flush=True)
@@ -203,9 +205,12 @@ def rows(out: Path, names: list[str]) -> list[dict[str, str]]:
         }
         lines: list[str] = []
         for command in COMMANDS:
-            one = found["commands"][command]
+            one = found["commands"].get(command, {"outcome": "not tried", "line": ""})
             row[command] = one["outcome"]
-            if one["outcome"] != "ok" and (line := one["line"].replace(f"{out}/", "")) not in lines:
+            if (
+                one["outcome"] not in ("ok", "not tried")
+                and (line := one["line"].replace(f"{out}/", "")) not in lines
+            ):
                 lines.append(line)
         table.append({**row, "line": "; ".join(lines)})
     return table
@@ -245,12 +250,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("table", type=Path, nargs="?")
+    parser.add_argument("--without", choices=COMMANDS, action="append", default=[])
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # batches are too small for more
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     names = _NAMES.split()
-    sweep(out, names)
+    sweep(out, names, [one for one in COMMANDS if one not in given.without])
     table = rows(out, names)
     if given.table:
         with given.table.open("w", encoding="utf-8", newline="") as stream:

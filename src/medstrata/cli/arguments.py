@@ -43,8 +43,10 @@ def add_tracker_option(parser: ArgumentParser) -> None:
 
 def named_trackers(arguments: Namespace) -> list[Tracker]:
     """The trackers among the arguments, each word of which may be a list, as in a config."""
-    words = [[word] if isinstance(word, str) else word for word in arguments.track]
-    return [tracker for several in words for tracker in several]
+    found: list[Tracker] = []
+    for word in arguments.track:
+        found += word if isinstance(word, list) else [word]
+    return found
 
 
 def add_evaluation_arguments(parser: ArgumentParser) -> None:
