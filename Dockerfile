@@ -13,7 +13,7 @@ WORKDIR /opt/medstrata
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 # hadolint ignore=DL3013
-RUN python -m pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch>=2.7" "torchvision>=0.22" \
+RUN python -m pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch>=2.10" "torchvision>=0.25" \
     && python -m pip install --no-cache-dir ".[${EXTRAS}]"
 
 USER 1000

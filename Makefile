@@ -39,7 +39,7 @@ test-minimal:
 	$(PYTHON) -m venv $(VENV)-minimal
 	$(VENV)-minimal/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off \
 		-e ".[dicom,hdf5,nifti,slurm,streaming,tensorboard]" -c constraints/minimal.txt \
-		"pytest>=8.3" "tifffile>=2024.1.30" "SimpleITK>=2.4" "hypothesis>=6.100"
+		"pytest>=8.3" "tifffile>=2024.1.30" "SimpleITK>=2.4" "hypothesis>=6.100" "moto[server]>=5.0"
 	$(VENV)-minimal/bin/python -m pytest -o filterwarnings=default @constraints/minimal_tests.txt \
 		-k "not wandb and not mlflow"
 

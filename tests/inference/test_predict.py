@@ -1,6 +1,7 @@
 """Predictions for new images are those of the run."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.store import Store
+from medstrata.data.tables import read_table
 from medstrata.evaluation.classifier import load_classifier
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.settings import FinetuneSettings
@@ -89,16 +91,18 @@ def test_predictions_are_those_of_the_run(
         assert found["predicted"].tolist() == [classes[each] for each in values.argmax(axis=1)]
 
 
+@pytest.fixture(scope="module")
+def frozen_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("frozen") / "r"
+    return finetune("scratch", tiny_store, "finding", 1.0, out, FROZEN, backbone="test_resnet")
+
+
 def test_lines_on_standard_output_come_batch_by_batch(
+    frozen_run: Path,
     tiny_store: Store,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = finetune(
-        "scratch", tiny_store, "finding", 1.0, tmp_path / "r", FROZEN, backbone="test_resnet"
-    )
-    capsys.readouterr()
     written, passed = [], predicting.forward_batches
 
     def watched(*given: object, **options: object) -> object:
@@ -107,6 +111,27 @@ def test_lines_on_standard_output_come_batch_by_batch(
             yield rows
 
     monkeypatch.setattr(predicting, "forward_batches", watched)
-    predict(run, tiny_store, "-", batch_size=25)
+    predict(frozen_run, tiny_store, "-", batch_size=25)
     lines = [text.count("\n") for text in (*written, capsys.readouterr().out)]
     assert lines == [0, 26, 25, 10]
+
+
+def test_names_that_act_are_harmless_in_tables_and_lines_and_come_back(
+    frozen_run: Path, tiny_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["=cmd|'!A0.png", "'-2+3.png", "@x;=1.png", "\x1b[31mred.png", "<U+001B>.png"]
+    (tmp_path / "images").mkdir()
+    for number, name in enumerate(names):
+        image = tiny_store.path.parent / "images" / f"{number:03d}.png"
+        shutil.copy(image, tmp_path / "images" / name)
+        (tmp_path / "images" / f"{name}.bad.png").write_bytes(b"no image")
+    out = predict(frozen_run, tmp_path / "images", tmp_path / "p.csv")
+    refused = tmp_path / "p.csv.quarantine.csv"
+    for table, columns, ends in ((out, "id", ""), (refused, "source", ".bad.png")):
+        text = table.read_text()
+        assert "\x1b" not in text
+        assert not [line for line in text.splitlines() if line.lstrip('"')[:1] in "=+-@"]
+        assert sorted(read_table(table)[columns]) == sorted(name + ends for name in names)
+    shown = capsys.readouterr().err
+    assert "<U+001B>[31mred.png.bad.png: " in shown
+    assert "\x1b" not in shown

@@ -1,8 +1,12 @@
 """Lines for the terminal: as they are, on stderr, from one process alone."""
 
-import pytest
+import subprocess
+import sys
 
-from medstrata.runtime.console import duration, say, warn
+import pytest
+from rich.table import Table
+
+from medstrata.runtime.console import duration, put, say, show, warn
 
 
 @pytest.mark.parametrize(
@@ -40,3 +44,35 @@ def test_the_first_of_several_processes_speaks(
 def test_a_line_is_printed_as_it_is(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     say(line)
     assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_names_do_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[31mred\n\u202e.png"
+    table = Table("\x9b2J")
+    table.add_row("\x1b]0;title\x07")
+    say(name)
+    warn(name)
+    show(table)
+    put(f"{name}\tkept\n")
+    shown = capsys.readouterr()
+    assert shown.err.startswith("<U+001B>[31mred<U+000A><U+202E>.png\nwarning: <U+001B>[31m")
+    assert shown.out == "<U+001B>[31mred\n<U+202E>.png\tkept\n"
+    assert not {"\x1b", "\x07", "\x9b"} & {*shown.err, *shown.out}
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "words"),
+    [
+        (">&-", 1, "standard output is closed"),
+        ("> /dev/full", 1, "standard output cannot be written: No space left on device"),
+        ("| true", 0, ""),
+        (">&- 2>&-", 1, ""),
+    ],
+)
+def test_results_for_nobody_are_no_traceback(how: str, status: int, words: str) -> None:
+    command = f"set -o pipefail; {sys.executable} -m medstrata recipes {how}"
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == status
+    assert done.stderr == (f"medstrata recipes: {words}\n" if words else "")

@@ -26,7 +26,7 @@ def test_an_empty_group_stands_for_its_defaults() -> None:
     ("written", "message"),
     [
         (None, r"study\.yaml cannot be read \(No such file"),
-        ("a: [b", r"study\.yaml is not YAML"),
+        ("a: [b", r"study\.yaml cannot be read as YAML"),
         ("- a", r"study\.yaml is not a mapping of settings"),
         ("dat: 1", r"study\.yaml: no setting 'dat'"),
         (yaml.safe_dump({**TINY, "pretrain": {"epoch": 1}}), r"study\.yaml: no setting 'epoch'"),

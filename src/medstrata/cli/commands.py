@@ -47,13 +47,12 @@ class Command:
 
     def parser(self) -> "ArgumentParser":
         """The parser of what stands after the command's name."""
-        from jsonargparse import ArgumentParser
+        from medstrata.runtime.settings import settings_parser
 
-        parser = ArgumentParser(
+        parser = settings_parser(
             prog=f"medstrata {self.name}",
             usage=f"medstrata {self.name} {self.usage}",
             description=self.module.__doc__,
-            exit_on_error=False,
             allow_abbrev=False,
         )
         self.module.add_arguments(parser)

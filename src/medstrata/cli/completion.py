@@ -4,13 +4,14 @@ Bash: medstrata completion bash > ~/.local/share/bash-completion/completions/med
 file _medstrata in a folder of $fpath. Fish: into ~/.config/fish/completions/medstrata.fish.
 """
 
-import sys
 from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.commands import COMMANDS
 from medstrata.pretraining.recipes import RECIPES
+from medstrata.runtime.console import put
+from medstrata.runtime.settings import settings_parser
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def run(arguments: Namespace) -> None:
     """What the command does."""
     import shtab
 
-    root = ArgumentParser(prog="medstrata", exit_on_error=False)
+    root = settings_parser(prog="medstrata")
     root.add_argument("--version", action="store_true", help="Print the version.")
     root.add_argument("--debug", action="store_true", help="Show a traceback when it fails.")
     commands = root.add_subcommands()
@@ -34,4 +35,4 @@ def run(arguments: Namespace) -> None:
             elif not action.option_strings and not str(action.metavar).startswith("{"):
                 vars(action)["complete"] = shtab.FILE  # where shtab looks for it
         commands.add_subcommand(command.name, parser, help=command.summary)
-    sys.stdout.write(root.get_completion_script(f"shtab-{arguments.shell}") + "\n")
+    put(root.get_completion_script(f"shtab-{arguments.shell}") + "\n")

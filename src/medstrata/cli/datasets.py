@@ -9,6 +9,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.commands import UsageError
+from medstrata.runtime.console import put
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -24,14 +25,14 @@ def run(arguments: Namespace) -> None:
 
     match arguments.words:
         case []:
-            sys.stdout.write(listing(DATASETS.values()))
+            put(listing(DATASETS.values()))
         case ["check", name, root]:
             dataset = find_dataset(name)
             findings = check(dataset, Path(root))
-            sys.stdout.write(report(dataset, findings))
+            put(report(dataset, findings))
             if any(finding.kind != "note" for finding in findings):
                 sys.exit(1)
         case [name] if name != "check":
-            sys.stdout.write(description(find_dataset(name)))
+            put(description(find_dataset(name)))
         case _:
             raise UsageError("takes nothing, NAME, or check NAME ROOT")

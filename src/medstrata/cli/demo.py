@@ -3,12 +3,12 @@
 Without --data on images of tissue that it makes up, which say nothing about medicine.
 """
 
-import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.commands import UsageError
+from medstrata.runtime.console import put
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -31,4 +31,4 @@ def run(arguments: Namespace) -> None:
         raise UsageError(f"--steps must be 1 or more, got {arguments.steps}")
     from medstrata.studies.demo import demo
 
-    sys.stdout.write(f"{demo(**arguments.as_dict())}\n")
+    put(f"{demo(**arguments.as_dict())}\n")

@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from medstrata.runtime.cache_folder import cache_folder
-from medstrata.runtime.console import busy
+from medstrata.runtime.console import busy, put
 from medstrata.runtime.files import atomic_file
 from medstrata.runtime.machine import (
     default_threads,
@@ -52,10 +52,10 @@ def run(arguments: Namespace) -> None:
         checks = check_machine(arguments.store)
     wrong = sum(check.level == "wrong" for check in checks)
     if arguments.json:
-        sys.stdout.write(json.dumps([asdict(check) for check in checks], indent=2) + "\n")
+        put(json.dumps([asdict(check) for check in checks], indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{check.line}\n" for check in checks)
-        sys.stdout.write(f"{wrong} wrong\n" if wrong else "nothing is wrong\n")
+        put("".join(f"{check.line}\n" for check in checks))
+        put(f"{wrong} wrong\n" if wrong else "nothing is wrong\n")
     if wrong:
         sys.exit(1)
 

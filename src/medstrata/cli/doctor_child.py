@@ -16,6 +16,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError, one_line
 
 _LIBRARIES = (
@@ -159,7 +160,7 @@ def _store(location: str) -> dict[str, Any]:
     if is_address(location):
         raise MedstrataError(f"{location} is not looked at: doctor makes no network call")
     store = open_store(location)
-    header = json.loads((store.path / "store.json").read_bytes())
+    header = read_json(store.path / "store.json")
     faults = []
     if store_digest(header, store.label_columns, store.manifest) != store.digest:
         faults.append("the manifest is not the one that was written: its digest differs")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from medstrata.cli.commands import COMMANDS, UsageError
-from medstrata.runtime.console import say
+from medstrata.runtime.console import put, say
 from medstrata.runtime.errors import MedstrataError, Stopped, is_out_of_memory, one_line
 from medstrata.runtime.signals import TERMINATED, Terminated, exit_on_sigterm
 
@@ -43,23 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    if not words or words[0] in ("-h", "--help"):
-        sys.stdout.write(HELP)
-        sys.exit(0)
-    if words[0] == "--version":
-        from importlib.metadata import version
-
-        sys.stdout.write(f"medstrata {version('medstrata')}\n")
-        sys.exit(0)
-    name = words[0]
-    if name not in COMMANDS:
+    name = words[0] if words else "--help"
+    if name not in (*COMMANDS, "-h", "--help", "--version"):
         there = f"no command {name!r}; there are {', '.join(COMMANDS)}"
         _leave(2, f"medstrata: {there} (see medstrata --help)")
     if int(os.environ.get("WORLD_SIZE") or 1) > 1 and name not in _TOGETHER:
         _leave(2, f"medstrata {name}: every process of torchrun would do all of it: start it once")
     try:
         with exit_on_sigterm():
-            COMMANDS[name].run(words[1:])
+            _run(name, words[1:])
     except UsageError as error:
         _leave(2, f"medstrata {name}: {_briefly(error)} (see medstrata {name} --help)")
     except Stopped as stopped:
@@ -72,6 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
         how = "with --resume " if name in _RESUMABLE else ""
         _leave(status, f"medstrata {name}: stopped; {how}the same command goes on or starts again")
+
+
+def _run(name: str, words: Sequence[str]) -> None:
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed by the caller: no file of ours may take its place
+            os.open(os.devnull, os.O_RDWR)
+    if name in COMMANDS:
+        COMMANDS[name].run(words)
+    elif name == "--version":
+        from importlib.metadata import version
+
+        put(f"medstrata {version('medstrata')}\n")
+    else:
+        put(HELP)
 
 
 def _leave(status: int, line: str) -> NoReturn:

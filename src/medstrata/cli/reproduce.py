@@ -4,7 +4,6 @@ From the raw download of ChestX-ray14, IDC or EyePACS to the paper's exhibits. W
 ROOT: medstrata datasets nih-chestxray14, idc or eyepacs.
 """
 
-import sys
 from pathlib import Path
 
 import yaml
@@ -13,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from medstrata.cli.arguments import pick_settings
 from medstrata.cli.study import add_study_options, run_or_describe
 from medstrata.data.view_settings import Modality
+from medstrata.runtime.console import put
 from medstrata.studies.paper import Preset, ReproductionSettings, reproduction
 
 
@@ -33,7 +33,7 @@ def run(arguments: Namespace) -> None:
     root = str(arguments.root.resolve())
     written = reproduction(arguments.modality, root, arguments.preset, settings)
     if arguments.print_study:
-        sys.stdout.write(yaml.safe_dump(written, sort_keys=False))
+        put(yaml.safe_dump(written, sort_keys=False))
         return
     from medstrata.studies.study_file import as_study
 

@@ -4,13 +4,13 @@ Pre-training and fine-tuning of both protocols, then the analyses of the layers.
 kept: the same command goes on.
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.commands import UsageError
+from medstrata.runtime.console import put
 
 if TYPE_CHECKING:
     from medstrata.studies.settings import StudySettings
@@ -59,7 +59,7 @@ def run_or_describe(settings: "StudySettings", arguments: Namespace, root: Path)
     if arguments.dry_run:
         from medstrata.studies.estimate import describe
 
-        sys.stdout.write(describe(settings, arguments.out, root, arguments.jobs))
+        put(describe(settings, arguments.out, root, arguments.jobs))
         return
     from medstrata.studies.study import run_study
 
@@ -72,4 +72,4 @@ def run_or_describe(settings: "StudySettings", arguments: Namespace, root: Path)
         cluster_options=arguments.cluster_options,
         redo=arguments.redo,
     )
-    sys.stdout.write(f"{done.report}\n")
+    put(f"{done.report}\n")

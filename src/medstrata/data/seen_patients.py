@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medstrata.data.patients import PatientCount
 from medstrata.data.store.store import Store
 from medstrata.runtime.console import warn
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 from medstrata.runtime.patient_key import PatientKey, site_key
@@ -91,7 +92,7 @@ def read_patients(encoder: Path | None) -> tuple[SeenPatients, ...]:
     if not path.is_file():
         return ()
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = read_json(path)
         return tuple(SeenPatients(**{**one, "hashes": tuple(one["hashes"])}) for one in listed)
     except (ValueError, KeyError, TypeError) as error:
         raise MedstrataError(

@@ -279,7 +279,7 @@ def _digest(root: Path, names: list[str]) -> str:
     for name in names:
         try:
             status = (root / name).stat()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: it holds a NUL
             digest.update(f"{name}\0missing\n".encode())
             continue
         digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())

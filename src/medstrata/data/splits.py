@@ -3,7 +3,7 @@
 Legend: N samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -180,13 +180,24 @@ def label_subset(
     Raises:
         MedstrataError: the fraction is out of range, or fewer than two classes are left.
     """
-    if not 0 < fraction <= 1:
-        raise MedstrataError(f"fraction must be above 0 and at most 1, got {fraction}")
+    return label_subsets(task, store, seed, split)(fraction)
+
+
+def label_subsets(
+    task: Task, store: Store, seed: int, split: str = "train"
+) -> Callable[[float], NDArray[np.int64]]:
+    """What gives `label_subset` for one fraction after another, from one order of the samples."""
     rows = labelled_rows(store, task, split)
     position = label_order(task.targets, task.kind, store.patient_ids, rows, seed)
-    rows = rows[position <= fraction]
-    _check_classes(task, rows, fraction, _LABELS_OF[split])
-    return rows
+
+    def subset(fraction: float) -> NDArray[np.int64]:
+        if not 0 < fraction <= 1:
+            raise MedstrataError(f"fraction must be above 0 and at most 1, got {fraction}")
+        taken = rows[position <= fraction]
+        _check_classes(task, taken, fraction, _LABELS_OF[split])
+        return taken
+
+    return subset
 
 
 def labelled_rows(store: Store, task: Task, split: str) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from medstrata.data.store.store import ColumnKind, LabelColumn
 from medstrata.runtime.errors import MedstrataError, one_line
+from medstrata.runtime.harmless import WRITTEN_CSV, csv_value
 
 MAX_CLASSES = 30  # a column with more values is not guessed to be a label
 
@@ -57,7 +58,8 @@ _SEPARATORS = ("|", ";", ",", "+", "&", "/")
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV or TSV, gzipped or not, or a Parquet file as text, null where a cell is unknown.
 
-    Everything is text so that ids keep their leading zeros and labels stay as they are written.
+    Everything is text so that ids keep their leading zeros and labels stay as they are written;
+    what our own tables write otherwise for a spreadsheet's sake is as it was.
 
     Raises:
         MedstrataError: the file is missing, no table, empty, or not UTF-8.
@@ -80,6 +82,9 @@ def read_table(path: Path) -> pd.DataFrame:
                 na_values=_UNKNOWN,
                 encoding="utf-8-sig",
             )
+            for name, column in table.items():
+                written = column.str.contains(WRITTEN_CSV).fillna(value=False).astype(bool)
+                table.loc[written, name] = column[written].map(csv_value)
     # ParserError, UnicodeDecodeError, ArrowInvalid, BadGzipFile
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise MedstrataError(
@@ -87,7 +92,7 @@ def read_table(path: Path) -> pd.DataFrame:
         ) from error
     if table.empty:
         raise MedstrataError(f"{path} has no rows")
-    table.columns = [str(name).strip() for name in table.columns]
+    table.columns = [csv_value(str(name).strip()) for name in table.columns]
     return table
 
 

@@ -32,6 +32,7 @@ from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_back
 from medstrata.models.heads import LinearHead
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import unusable_run
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import save_tensors, write_text
 from medstrata.runtime.process_state import preserve_process_state
@@ -137,7 +138,7 @@ def load_classifier(run: Path | str) -> StoredClassifier:
     if not (folder / "model.json").is_file():
         raise unusable_run(run, "a finished run of `finetune`, which holds a classifier")
     try:
-        model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        model = read_json(folder / "model.json")
         head = LinearHead(**load_file(folder / "head.safetensors"))
         prepared, store = model["preparation"], model["store"]
         options = {name: prepared[name] for name in ("window", "frames", "axis", "bits")}

@@ -14,13 +14,14 @@ from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
 from medstrata.evaluation.rows import SplitRows
 from medstrata.metrics.intervals import Interval, bootstrap_interval
-from medstrata.runtime.files import atomic_file
+from medstrata.runtime.files import atomic_file, write_text
+from medstrata.runtime.harmless import csv_lines
 
 
 def save_subset(out: Path, store: Store, rows: NDArray[np.int64]) -> None:
     """Write subset.csv: which images were trained on."""
-    with atomic_file(out / "subset.csv") as temporary:
-        store.columns("sample_id", "patient_id").loc[rows].to_csv(temporary, index=False)
+    frame = store.columns("sample_id", "patient_id").loc[rows]
+    write_text(out / "subset.csv", csv_lines([frame.columns, *frame.itertuples(index=False)]))
 
 
 def _ids_and_targets(store: Store, task: Task, rows: NDArray[np.int64], split: str) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """A run's encoder as a folder that other programs load, checked by loading it there."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from medstrata.exporting.settings import GRAPHS, TARGETS, CardStatements, Export
 from medstrata.exporting.source import ExportSource, expected_outputs, fixed_pixels, open_source
 from medstrata.exporting.target import Target
 from medstrata.runtime.console import say
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import atomic_folder, write_text
 from medstrata.runtime.import_path import load_object
@@ -109,7 +109,7 @@ def _require_free(out: Path, *, overwrite: bool) -> None:
 
 def _is_export(folder: Path) -> bool:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and "medstrata" in config

@@ -1,6 +1,5 @@
 """A folder as the Hugging Face hub holds timm models; transformers loads it by its timm wrapper."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 from medstrata.exporting.source import ExportSource
 from medstrata.exporting.target import LoadedExport, Target, input_comment, save_config
 from medstrata.exporting.to_timm import Timm
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 
 # What transformers needs to know to train such a head on.
@@ -39,7 +39,7 @@ class HuggingFace:
         """See `Target.write`."""
         Timm().write(source, folder)
         if source.head is not None:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config = read_json(folder / "config.json")
             config["problem_type"] = _PROBLEMS[source.result["task"]["kind"]]
             save_config(folder, config)
 

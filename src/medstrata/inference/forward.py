@@ -1,6 +1,5 @@
 """Images of any source through a network, batch by batch, and what could not be read."""
 
-import csv
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,8 @@ from medstrata.models.preprocessing import Preprocessing
 from medstrata.runtime.console import progress_bar, warn
 from medstrata.runtime.devices import evaluation_device
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.files import atomic_file
+from medstrata.runtime.files import write_text
+from medstrata.runtime.harmless import csv_lines
 
 _MOST_NAMED = 20  # unreadable images named on the terminal when a list has them all
 
@@ -61,11 +61,7 @@ class Quarantine:
         if self.listed is not None and not self.unreadable:
             self.listed.unlink(missing_ok=True)
         elif self.listed is not None:
-            with (
-                atomic_file(self.listed) as temporary,
-                temporary.open("w", encoding="utf-8", newline="") as stream,
-            ):
-                csv.writer(stream).writerows([("source", "reason"), *self.unreadable])
+            write_text(self.listed, csv_lines([("source", "reason"), *self.unreadable]))
         if not self.done and self.unreadable:
             raise MedstrataError(f"no image could be read{self._where()}")
         if not self.done:

@@ -1,12 +1,9 @@
 """Predictions of a fine-tuned run for any images, as a table or line by line."""
 
-import csv
-import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +17,10 @@ from medstrata.inference.inputs import image_batches, open_inputs
 from medstrata.inference.settings import BATCH_SIZE
 from medstrata.models.features import read_layer, single_output
 from medstrata.models.heads import LinearHead, probabilities
-from medstrata.runtime.console import say
+from medstrata.runtime.console import put, say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import atomic_file
+from medstrata.runtime.harmless import csv_lines
 
 STDOUT = "-"
 
@@ -79,14 +77,10 @@ def predict(
         quarantine,
         title=f"predictions of {Path(run).name}",
     )
-    with closing(batches), _lines(path) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+    with closing(batches), _lines(path) as write:
         for number, batch in enumerate(batches):
-            if number == 0:
-                writer.writerow(_header(classifier, batch))
-            writer.writerows(_csv_rows(classifier, batch))
-            if path is None:
-                stream.flush()  # whoever reads them waits for them
+            head = [] if number else [_header(classifier, batch)]
+            write(csv_lines(chain(head, _csv_rows(classifier, batch))))
         quarantine.write()
     quarantine.conclude(strict)
     if path is not None:
@@ -146,17 +140,13 @@ def _csv_rows(classifier: StoredClassifier, batch: BatchOutput) -> Iterator[list
 
 
 @contextmanager
-def _lines(path: Path | None) -> Iterator[IO[str]]:
-    if path is not None:
-        with (
-            atomic_file(path) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as stream,
-        ):
-            yield stream
+def _lines(path: Path | None) -> Iterator[Callable[[str], object]]:
+    """What takes the lines of the table."""
+    if path is None:
+        yield put
         return
-    try:
-        yield sys.stdout
-    except BrokenPipeError:
-        # Whoever read the lines has enough of them; what Python would still flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    with (
+        atomic_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        yield stream.write

@@ -29,6 +29,7 @@ from medstrata.models.preprocessing import (
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result, unusable_run
 from medstrata.runtime.console import say
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import save_tensors, write_text
 
@@ -251,8 +252,8 @@ def _recorded_digest(run: Path) -> str | None:
     if not described.is_file():
         return (read_result(run) or {}).get("encoder_digest")
     try:
-        return str(json.loads(described.read_text(encoding="utf-8"))["encoder_digest"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return str(read_json(described)["encoder_digest"])
+    except (ValueError, KeyError, TypeError) as error:
         raise MedstrataError(f"{described} is damaged; fine-tune again") from error
 
 
@@ -281,7 +282,7 @@ def _exported(run: Path, backbone: str | None) -> tuple[str, str, Preprocessing]
         wanted = "a finished pre-training run, a weights file, `scratch` or `imagenet`"
         raise unusable_run(run, wanted)
     try:
-        config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
+        config = read_json(exported / "config.json")
         arm, architecture = str(config["arm"]), str(config["architecture"])
         options = config["preprocessing"]
         preprocessing = Preprocessing(

@@ -14,6 +14,7 @@ from medstrata.runs.environment import environment
 from medstrata.runs.kinds import RunKind
 from medstrata.runs.metrics_log import finite
 from medstrata.runtime.console import say
+from medstrata.runtime.documents import read_json, read_yaml
 from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.files import write_text
 from medstrata.runtime.lock import LOCK_FILES, locked
@@ -104,8 +105,8 @@ def read_config(path: Path) -> dict[str, Any]:
         MedstrataError: it is no YAML, or holds no settings.
     """
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        loaded = read_yaml(path)
+    except ValueError as error:
         raise MedstrataError(f"{path} cannot be read as YAML: {one_line(error)}") from error
     if not isinstance(loaded, dict):
         raise MedstrataError(f"{path} is not a mapping of settings")
@@ -162,8 +163,8 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
+        return dict(read_json(path))
+    except (ValueError, TypeError) as error:
         raise MedstrataError(
             f"{path} is damaged ({one_line(error)}): delete it and finish the run with --resume"
         ) from error

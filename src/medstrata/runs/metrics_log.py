@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medstrata.runtime.documents import parse_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import no_room
 
@@ -105,7 +106,7 @@ def read_metrics(path: Path, event: str, length: int | None = None) -> Iterator[
                 return
             if line.endswith(b"\n"):
                 try:
-                    record = json.loads(line)
+                    record = parse_json(line)
                     wanted = record["event"] == event
                 except (ValueError, KeyError, TypeError) as error:
                     raise MedstrataError(

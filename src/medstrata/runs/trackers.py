@@ -13,6 +13,7 @@ from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracke
 from medstrata.runs.folder import flatten
 from medstrata.runs.tracker_names import Tracker
 from medstrata.runtime.console import say, warn
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.files import write_text
 from medstrata.runtime.optional import require_optional
@@ -156,13 +157,13 @@ def _mlflow(folder: Path, _step: int) -> GeneralTracker:
 
 def _remembered(folder: Path, name: Tracker) -> str | None:
     path = folder / _IDENTITY
-    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known: dict[str, str] = read_json(path) if path.is_file() else {}
     return known.get(name)
 
 
 def _remember(folder: Path, name: Tracker, identity: str) -> None:
     path = folder / _IDENTITY
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_json(path) if path.is_file() else {}
     write_text(path, json.dumps({**known, name: identity}, indent=2) + "\n")
 
 

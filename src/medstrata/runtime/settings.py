@@ -7,14 +7,31 @@ from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, get_loader, set_loader
 
+from medstrata.runtime.documents import require_small_yaml
 from medstrata.runtime.errors import one_line
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
+
+_MODE = "medstrata"  # jsonargparse's YAML within our limits; its own modes are the process's
+_load_yaml = get_loader("yaml")
+
+
+def _load(text: str) -> Any:
+    require_small_yaml(text)
+    return _load_yaml(text)
+
+
+set_loader(_MODE, _load, (ValueError,))
+
+
+def settings_parser(**options: Any) -> ArgumentParser:
+    """A parser of words, files and plain values; `options` are jsonargparse's."""
+    return ArgumentParser(exit_on_error=False, parser_mode=_MODE, **options)
 
 
 def replace_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
@@ -54,7 +71,7 @@ def parse_settings(
     known = [one.name for one in fields(kind)]
     if unknown := sorted(values.keys() - set(known)):
         raise ValueError(f"no setting {unknown[0]!r}; there are {', '.join(known)}")
-    parser = ArgumentParser(exit_on_error=False)
+    parser = settings_parser()
     parser.add_class_arguments(kind)
     parser.set_defaults(dict(defaults or {}))
     try:

@@ -2,15 +2,15 @@
 
 import math
 import time
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
 
-from medstrata.data.labels import Task, make_task
+from medstrata.data.labels import make_task
 from medstrata.data.splits import labelled_rows
 from medstrata.data.store.open import open_store
-from medstrata.data.store.store import Store
+from medstrata.data.store.store import SPLITS, Store
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.models.backbones import Backbone, Features, create_backbone
 from medstrata.models.cpu_convolutions import replace_convolutions
@@ -50,17 +50,18 @@ def describe(settings: StudySettings, out: Path, root: Path, jobs: int) -> str:
         Lines of text.
     """
     cells, ledger = plan(settings, input_digests(settings, root)), Ledger(out)
-    waiting = [cell for cell in cells if not ledger.finished(cell)]
     pace = CellDurations()
+    waiting = {}
     for cell in cells:
-        result = ledger.result(cell) if ledger.finished(cell) else None
-        if result is not None:
+        if not ledger.finished(cell):
+            waiting[cell.folder] = cell
+        elif (result := ledger.result(cell)) is not None:
             pace.add(cell, float(result["seconds"]))
     costs = _Costs(settings, out, root)
     times: list[float | None] = []
     lines = []
     for cell in cells:
-        if cell in waiting:
+        if cell.folder in waiting:
             seconds = pace.seconds([cell]) or costs.seconds(cell)
             times.append(seconds)
             state = "unknown" if seconds is None else f"about {duration(seconds)}"
@@ -68,7 +69,7 @@ def describe(settings: StudySettings, out: Path, root: Path, jobs: int) -> str:
             state = "finished"
         lines.append(f"{cell.folder:<60} {state}")
     total = sum(seconds for seconds in times if seconds is not None) / jobs
-    space = sum(costs.bytes(cell) for cell in waiting)
+    space = sum(costs.bytes(cell) for cell in waiting.values())
     unknown = sum(1 for seconds in times if seconds is None)
     later = (
         f"; {unknown} cells cannot be estimated before their data are prepared" if unknown else ""
@@ -83,7 +84,10 @@ def describe(settings: StudySettings, out: Path, root: Path, jobs: int) -> str:
 class _Costs:
     def __init__(self, settings: StudySettings, out: Path, root: Path) -> None:
         self._settings, self._out, self._root = settings, out, root
-        self._stores: dict[str, tuple[Store, Task] | None] = {}
+        self._open = cache(self._opened)
+        # What a cell takes is the same for every seed.
+        self._pretraining = cache(partial(pretrain_settings, settings, seed=0))
+        self._tuning = cache(partial(finetune_settings, settings, protocol="full"))
         self._speed, self._parameters = cache(_speed), cache(_parameters)
 
     def seconds(self, cell: StudyCell) -> float | None:
@@ -91,19 +95,18 @@ class _Costs:
         opened = self._open(cell.data)
         if opened is None or cell.kind == "prepare":
             return None
-        store, task = opened
+        store, split = opened
         train, forward = self._speed(
             self._backbone(cell), store.size, store.channels, self._precision(cell)
         )
-        split = {name: len(labelled_rows(store, task, name)) for name in ("train", "val", "test")}
         if cell.kind == "pretrain":
-            chosen = pretrain_settings(self._settings, cell.data, cell.arm, cell.seed)
+            chosen = self._pretraining(cell.data, cell.arm)
             assert chosen is not None
             images = len(store) if chosen.images == "all" else len(store.rows("train"))
             # Views and the key encoder: one more pass without gradients.
             return chosen.total_steps(images) * chosen.batch_size * (train + forward)
         if cell.kind == "full":
-            tuning = finetune_settings(self._settings, cell.data, "full")
+            tuning = self._tuning(cell.data)
             combinations = math.prod(map(len, self._settings.protocols["full"].grid.values()))
             shown = _steps(tuning, (cell.fraction or 1) * split["train"]) * tuning.batch_size
             looked = split["val"] * (tuning.epochs + 1) + split["test"]
@@ -125,7 +128,7 @@ class _Costs:
             return 0
         weights = self._parameters(self._backbone(cell)) * _FLOAT
         if cell.kind == "pretrain":
-            chosen = pretrain_settings(self._settings, cell.data, cell.arm, cell.seed)
+            chosen = self._pretraining(cell.data, cell.arm)
             assert chosen is not None
             keys = resolve_sizes(chosen, len(opened[0])).queue_size
             queue = keys * chosen.contrastive.head_size * _FLOAT
@@ -134,28 +137,28 @@ class _Costs:
         return (weights if cell.kind == "full" else 0) + _SMALL_FILES
 
     def _backbone(self, cell: StudyCell) -> str:
-        chosen = pretrain_settings(self._settings, cell.data, cell.arm, cell.seed)
+        chosen = self._pretraining(cell.data, cell.arm)
         arm = self._settings.arms[cell.arm]
         return chosen.backbone if chosen else arm.backbone or self._settings.backbone
 
     def _precision(self, cell: StudyCell) -> Precision:
         if cell.kind == "full":
-            return finetune_settings(self._settings, cell.data, "full").precision
-        chosen = pretrain_settings(self._settings, cell.data, cell.arm, cell.seed)
+            return self._tuning(cell.data).precision
+        chosen = self._pretraining(cell.data, cell.arm)
         # Features are extracted without mixed precision.
         return chosen.precision if cell.kind == "pretrain" and chosen else "fp32"
 
-    def _open(self, data: str) -> tuple[Store, Task] | None:
-        if data not in self._stores:
-            chosen = self._settings.data[data]
-            try:
-                store = open_store(store_path(self._settings, data, self._out, self._root))
-                self._stores[data] = store, make_task(store, chosen.task, chosen.kind)
-            except MedstrataError:
-                if chosen.store is not None:
-                    raise
-                self._stores[data] = None
-        return self._stores[data]
+    def _opened(self, data: str) -> tuple[Store, dict[str, int]] | None:
+        """A store and its labelled images in each split, None where it is not there yet."""
+        chosen = self._settings.data[data]
+        try:
+            store = open_store(store_path(self._settings, data, self._out, self._root))
+            task = make_task(store, chosen.task, chosen.kind)
+        except MedstrataError:
+            if chosen.store is not None:
+                raise
+            return None
+        return store, {split: len(labelled_rows(store, task, split)) for split in SPLITS}
 
 
 def _steps(settings: FinetuneSettings, images: float) -> int:

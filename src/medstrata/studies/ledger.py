@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medstrata.runs.folder import read_result
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 from medstrata.studies.plan import StudyCell
@@ -62,7 +63,7 @@ class Ledger:
         if cell.kind != "prepare" and self.result(cell) is None:
             return None
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+            return dict(read_json(path)["config"])
         except (ValueError, TypeError, KeyError) as error:
             raise MedstrataError(
                 f"{path} is damaged, or of an earlier version: delete it to make the cell again"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from medstrata.evaluation.settings import FinetuneProtocol, Validation
 from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.randomness import DRAWS_VERSION
 from medstrata.studies.cell_settings import finetune_settings, pretrain_settings
 from medstrata.studies.settings import AnalysisName, AnalysisSettings, StudySettings
@@ -104,7 +105,7 @@ def input_digests(settings: StudySettings, root: Path) -> dict[str, str]:
 
 def _store_digest(folder: Path) -> str | None:
     path = folder / "store.json"
-    return str(json.loads(path.read_text("utf-8"))["digest"]) if path.is_file() else None
+    return str(read_json(path)["digest"]) if path.is_file() else None
 
 
 def _encoder_digest(spec: EncoderSpec) -> str | None:

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from medstrata.runs.folder import read_config
 from medstrata.runs.metrics_log import read_metrics
-from medstrata.runtime.console import duration, say
+from medstrata.runtime.console import Terminal, duration, say
 from medstrata.studies.plan import StudyCell
 
 
@@ -35,7 +35,7 @@ class Progress:
         self._pace = CellDurations()
         self._scores = Scores()
         self._started = time.perf_counter()
-        console = Console(stderr=True)
+        console = Terminal()
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> Self:

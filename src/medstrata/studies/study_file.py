@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.documents import read_yaml
+from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.settings import parse_settings
 from medstrata.studies.cell_settings import check_cells
 from medstrata.studies.settings import ANALYSES, StudySettings
@@ -19,11 +18,11 @@ def load_study(path: Path) -> StudySettings:
         MedstrataError: the file is not there, is no YAML, or holds an unknown or wrong setting.
     """
     try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        written = read_yaml(path)
     except OSError as error:
         raise MedstrataError(f"{path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise MedstrataError(f"{path} is not YAML: {error}") from error
+    except ValueError as error:
+        raise MedstrataError(f"{path} cannot be read as YAML: {one_line(error)}") from error
     if not isinstance(written, dict):
         raise MedstrataError(f"{path} is not a mapping of settings")
     try:

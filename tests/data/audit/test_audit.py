@@ -11,9 +11,11 @@ import pytest
 import medstrata
 from medstrata.cli.main import main
 from medstrata.data.audit import duplicates
-from medstrata.data.audit.audit import audit, read_audit
+from medstrata.data.audit.audit import Audit, audit, read_audit, say_findings
+from medstrata.data.audit.findings import Finding
 from medstrata.data.prepare import manifest, prepare
 from medstrata.data.store.open import open_store
+from medstrata.data.store.store import Store
 from medstrata.runtime.errors import MedstrataError
 from support.audited import prepared, write_images
 from support.resealed import reseal
@@ -100,10 +102,19 @@ def test_audit_json_holds_what_is_there(leaking, tmp_path):
     assert ".png" not in text
 
 
-def test_audit_is_the_same_twice_and_of_its_store(leaking, tmp_path):
+def test_audit_is_the_same_twice_and_of_its_store(leaking, tmp_path, monkeypatch):
     store = prepared(leaking, tmp_path / "s.store", split="split", allow_leakage=True)
     first = (store.path / "audit.json").read_bytes()
-    found = medstrata.audit(store, allow_leakage=True)
+    reads, read = [], Store._read
+
+    def counted(self, names):
+        reads.extend(names)
+        return read(self, names)
+
+    monkeypatch.setattr(Store, "_read", counted)
+    found = medstrata.audit(open_store(store.path), allow_leakage=True)
+    # Each label by itself took minutes of a table that has thousands.
+    assert not [name for name in reads if name.startswith("label.")]
     assert (store.path / "audit.json").read_bytes() == first
     assert read_audit(store) == found
     assert found.leakage
@@ -205,3 +216,12 @@ def test_giant_groups_are_said(leaking, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(manifest, "link_patients", lambda *images: (bound(*images)[0], True))
     prepared(leaking, tmp_path / "s.store", allow_leakage=True)
     assert "chain more than 5 % of the images" in " ".join(capsys.readouterr().err.split())
+
+
+def test_of_many_findings_the_first_are_said(capsys):
+    notes = [Finding("note", f"note {number}") for number in range(30)]
+    say_findings(Audit({}, (Finding("caution", "a caution"), *notes)), Path("s.store"))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "warning: audit: a caution"
+    assert lines[1] == "audit: note 0"
+    assert lines[20:22] == ["audit: note 19", "audit: 10 more of this kind in audit.json"]

@@ -15,8 +15,14 @@ def test_list_as_source(image_folder, tmp_path, capsys):
     outside = tmp_path / "outside.png"
     shutil.copy(image_folder / "images" / "site0" / "000.png", outside)
     table = pd.read_csv(image_folder / "labels.csv", dtype=str)
-    more = ["images/gone.png", "../outside.png", str(outside), "images/also_gone.png"]
-    extra = pd.DataFrame({"file": more, "patient_id": list("wxyz"), "finding": "0"})
+    more = [
+        "images/gone.png",
+        "../outside.png",
+        str(outside),
+        "images/also_gone.png",
+        "=a\0\x1b.png",
+    ]
+    extra = pd.DataFrame({"file": more, "patient_id": list("vwxyz"), "finding": "0"})
     absolute = str(image_folder.resolve() / table["file"][7])
     table.loc[7, "file"] = absolute
     pd.concat([table[::-1], extra]).to_csv(image_folder / "labels.csv", index=False)
@@ -31,9 +37,10 @@ def test_list_as_source(image_folder, tmp_path, capsys):
         str(outside): "path leads out of the source folder",
         "images/gone.png": "missing",
         "images/also_gone.png": "missing",
+        "'=a<U+0000><U+001B>.png": "name that no file can have",
     }
-    assert "4 images quarantined" in capsys.readouterr().err
-    with pytest.raises(MedstrataError, match="4 of 52 images"):
+    assert "5 images quarantined" in capsys.readouterr().err
+    with pytest.raises(MedstrataError, match="5 of 53 images"):
         prepare(image_folder / "labels.csv", tmp_path / "b", PrepareSettings(max_quarantine=0.05))
 
 

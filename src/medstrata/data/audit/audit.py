@@ -31,10 +31,12 @@ from medstrata.data.patients import PatientCount, alike_ids, is_unknown
 from medstrata.data.splits import patients_in_several_splits
 from medstrata.data.store.store import SPLITS, Store
 from medstrata.runtime.console import say, warn
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 
 FRACTIONS = (0.01, 0.1, 1.0)
+_MOST_SAID = 20  # findings of a level
 _SEED = 0  # of what is looked at, where not all is
 
 Pairs = list[tuple[int, int]]
@@ -86,6 +88,7 @@ def audit(
     """
     if wrong := [one for one in fractions if not 0 < one <= 1]:
         raise ValueError(f"fractions must be above 0 and at most 1, got {wrong[0]}")
+    _ = store.manifest  # from here on columns are in memory, however many labels there are
     tasks = _tasks(store, task)
     duplicates = duplicates or find_duplicates(store.manifest, store.__getitem__)
     pairs = duplicates.exact_pairs() + duplicates.near_pairs()
@@ -122,7 +125,7 @@ def read_audit(store: Store) -> Audit | None:
     if not path.is_file():
         return None
     try:
-        facts = dict(json.loads(path.read_text(encoding="utf-8")))
+        facts = dict(read_json(path))
         kept = tuple(Finding(**one) for one in facts.pop("findings"))
     except (ValueError, KeyError, TypeError):
         return None
@@ -130,9 +133,14 @@ def read_audit(store: Store) -> Audit | None:
 
 
 def say_findings(result: Audit, store: Path) -> None:
-    """Print the findings, one line each."""
-    for one in result.findings:
-        (say if one.level == "note" else warn)(f"audit: {one.what}")
+    """Print the findings, one line each, of notes and of cautions the first."""
+    for level in ("leakage", "caution", "note"):
+        of_level = [one.what for one in result.findings if one.level == level]
+        speak = say if level == "note" else warn
+        for what in of_level[:_MOST_SAID]:
+            speak(f"audit: {what}")
+        if more := of_level[_MOST_SAID:]:
+            speak(f"audit: {len(more)} more of this kind in audit.json")
     if not result.findings:
         say("audit: no copies, leakage, odd labels, exposures or shortcuts found")
     say(f"audit: details in {store / 'audit.json'}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medstrata.data.labels import Task
 from medstrata.data.sources import evenly_spaced
-from medstrata.data.splits import label_subset
+from medstrata.data.splits import label_subsets
 from medstrata.data.store.store import SPLITS, Store
 from medstrata.runtime.errors import MedstrataError
 
@@ -41,10 +41,10 @@ def count_labels(store: Store, task: Task, fractions: Sequence[float], seed: int
     targets = np.asarray(task.targets, dtype=np.int64)
     patient, _ = pd.factorize(store.patient_ids)
     counts: dict[str, Any] = {}
+    subset = label_subsets(task, store, seed)
     for fraction in fractions:
         try:
-            rows = label_subset(task, store, fraction, seed)
-            counts[f"{fraction:g}"] = _count(patient, task, rows)
+            counts[f"{fraction:g}"] = _count(patient, task, subset(fraction))
         except MedstrataError as error:
             counts[f"{fraction:g}"] = {"impossible": str(error)}
     pairs = pd.DataFrame({"patient": patient, "class": targets})[targets >= 0]
@@ -88,7 +88,8 @@ def _largest_patients(store: Store, task: Task, patient: Rows) -> list[dict[str,
 
 def count_forms(store: Store, tasks: Sequence[Task]) -> dict[str, Any]:
     """Formats, colour, conversions and sizes of the sources in each split and in each class."""
-    table = store.manifest.assign(conversion=plain_conversions(store.manifest))
+    own = ["format", "source_channels", "conversion", "width", "height"]
+    table = store.manifest[own].assign(conversion=plain_conversions(store.manifest))
     return {
         "splits": {
             split: _forms(table.iloc[store.rows(split)])

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from medstrata.data.audit.counts import plain_conversions
 from medstrata.data.labels import Task
@@ -22,6 +23,7 @@ from medstrata.data.splits import rarest_classes
 from medstrata.data.store.store import Store
 from medstrata.metrics.intervals import Interval, bootstrap_interval
 from medstrata.metrics.kinds import TaskKind
+from medstrata.runtime.console import progress_bar
 from medstrata.runtime.randomness import Stream, permutation
 
 STRONG = 0.7  # AUROC
@@ -74,15 +76,18 @@ def find_shortcuts(store: Store, tasks: Sequence[Task], seed: int = 0) -> list[S
     """
     if not tasks:
         return []
-    rows = _some_patients(store.patient_ids, seed)
+    rows = _some_patients(store.patients, seed)
     cues = cue_features(store, rows)
+    patients = store.patients[rows]
     shortcuts = []
-    for task in tasks:
-        classes = np.asarray(task.targets[rows], dtype=np.int64)
-        shortcuts += [
-            measure(task.name, cue, features, classes, store.patient_ids[rows], task.kind, seed)
-            for cue, features in cues.items()
-        ]
+    # Sums as small as these wait for a second thread longer than they take.
+    with threadpool_limits(1, user_api="blas"), progress_bar() as bar:
+        for task in bar.track(tasks, description="labels told by form"):
+            classes = np.asarray(task.targets[rows], dtype=np.int64)
+            shortcuts += [
+                measure(task.name, cue, features, classes, patients, task.kind, seed)
+                for cue, features in cues.items()
+            ]
     return shortcuts
 
 
@@ -91,7 +96,7 @@ def measure(
     cue: str,
     features: Floats,
     classes: Rows,
-    patient_ids: NDArray[np.str_],
+    patient_ids: NDArray[Any],
     kind: TaskKind,
     seed: int = 0,
 ) -> Shortcut:
@@ -127,7 +132,7 @@ def measure(
 
 
 def out_of_fold_scores(
-    features: Floats, target: Rows, patient_ids: NDArray[np.str_], seed: int = 0
+    features: Floats, target: Rows, patient_ids: NDArray[Any], seed: int = 0
 ) -> Floats:
     """Score every sample by a ridge regression on the samples of other patients.
 
@@ -202,7 +207,7 @@ def _pixel_features(pixels: NDArray[Any]) -> tuple[Floats, Floats]:
     return mean, np.concatenate([one.ravel() for one in segments]).astype(np.float64)
 
 
-def _some_patients(patient_ids: NDArray[np.str_], seed: int) -> Rows:
+def _some_patients(patient_ids: NDArray[Any], seed: int) -> Rows:
     """Samples of as many patients as make up `MOST_IMAGES`, at random."""
     _, patient, images = np.unique(patient_ids, return_inverse=True, return_counts=True)
     order = permutation(len(images), Stream.SHORTCUT_IMAGES, seed)
@@ -210,15 +215,15 @@ def _some_patients(patient_ids: NDArray[np.str_], seed: int) -> Rows:
     return np.flatnonzero(np.isin(patient, taken)).astype(np.int64)
 
 
-def _enough_patients(classes: Rows, patient_ids: NDArray[np.str_]) -> Rows:
+def _enough_patients(classes: Rows, patient_ids: NDArray[Any]) -> Rows:
     labelled = np.flatnonzero(classes >= 0)
-    pairs = pd.DataFrame({"class": classes[labelled], "patient": patient_ids[labelled]})
-    patients = pairs.drop_duplicates()["class"].value_counts()
-    enough = patients.index[patients >= _FOLDS].to_numpy()
-    return labelled[np.isin(classes[labelled], enough)]
+    _, patient = np.unique(patient_ids, return_inverse=True)
+    pairs = np.unique(classes[labelled] * len(patient) + patient[labelled])
+    patients = np.bincount(pairs // len(patient), minlength=1)
+    return labelled[patients[classes[labelled]] >= _FOLDS]
 
 
-def _folds(target: Rows, patient_ids: NDArray[np.str_], seed: int) -> Rows:
+def _folds(target: Rows, patient_ids: NDArray[Any], seed: int) -> Rows:
     """A fold for each sample, patients whole, each class's patients dealt out in turn."""
     _, patient = np.unique(patient_ids, return_inverse=True)
     # A patient is dealt with those of its rarest class, so that no fold goes without.
@@ -231,23 +236,29 @@ def _folds(target: Rows, patient_ids: NDArray[np.str_], seed: int) -> Rows:
 
 
 def _ridge(features: Floats, target: Rows, others: Floats, classes: int) -> Floats:
-    """Fit on some samples, score others: (N, F), (N,), (M, F) -> (M, K)."""
-    from sklearn.linear_model import Ridge
-    from sklearn.preprocessing import StandardScaler
+    """Fit on some samples, score others: (N, F), (N,), (M, F) -> (M, K).
 
-    scaler = StandardScaler().fit(features)
+    scikit-learn's takes ten times as long to check what it is given as to solve it.
+    """
+    mean = features.mean(axis=0)
+    deviation = np.where(np.ptp(features, axis=0) > 0, features.std(axis=0), 1)
 
     def expand(values: Floats) -> Floats:
         # A feature far outside what was seen says no more than one at its edge.
-        scaled = np.clip(scaler.transform(values), -5, 5)
+        scaled = np.clip((values - mean) / deviation, -5, 5)
         return np.concatenate([scaled, scaled**2], axis=1)
 
     truth = np.eye(classes)[target]
     weight = (truth / np.maximum(truth.sum(axis=0), 1)).sum(axis=1)
-    ridge = Ridge(_PENALTY, solver="cholesky").fit(
-        expand(features), truth, sample_weight=weight / weight.sum()
+    weight /= weight.sum()
+    seen = expand(features)
+    centre, height = weight @ seen, weight @ truth
+    seen -= centre
+    weighted = seen.T * weight
+    slope = np.linalg.solve(
+        weighted @ seen + _PENALTY * np.eye(seen.shape[1]), weighted @ (truth - height)
     )
-    return np.asarray(ridge.predict(expand(others)), dtype=np.float64)
+    return np.asarray((expand(others) - centre) @ slope + height, dtype=np.float64)
 
 
 def _widened(auroc: Interval) -> Interval:

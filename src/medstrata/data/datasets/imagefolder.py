@@ -1,6 +1,5 @@
 """Hugging Face's imagefolder: folders as splits and classes, or a metadata file."""
 
-import json
 import posixpath
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from medstrata.data.sources import clean_name
 from medstrata.data.splits import SPLIT_WORDS
 from medstrata.data.tables import guess_column, read_table
 from medstrata.runtime.console import warn
+from medstrata.runtime.documents import parse_json
 from medstrata.runtime.errors import MedstrataError
 
 _URL = "https://huggingface.co/docs/datasets/image_dataset"
@@ -106,7 +106,7 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
 
 def _plain(line: str, where: str) -> dict[str, str | None]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError as error:
         raise MedstrataError(f"{where} is not JSON ({error}): mend it") from error
     if not isinstance(row, dict):

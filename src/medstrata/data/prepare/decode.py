@@ -109,6 +109,8 @@ def read_inside(
         inside = root is None or path.resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # as Python 3.11 and 3.12 say of links that lead in a circle
         return repeat(ImageError("link that leads nowhere"), len(frames))
+    except ValueError:  # it holds a NUL
+        return repeat(ImageError("name that no file can have"), len(frames))
     if not inside:
         return repeat(ImageError(OUTSIDE), len(frames))
     return read_images(

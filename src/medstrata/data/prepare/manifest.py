@@ -33,6 +33,7 @@ from medstrata.data.store.store import FORMAT, SPLITS, LabelColumn
 from medstrata.runtime.console import say, warn
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import atomic_file, write_text
+from medstrata.runtime.harmless import csv_lines
 
 _RECORD = (
     *("width", "height", "source_channels", "format", "mode", "conversion", "checksum"),
@@ -202,9 +203,7 @@ def _of_samples(names: pd.Series, sources: Sources) -> pd.Series:
 
 
 def _write_quarantine(out: Path, rows: list[tuple[str, str]]) -> None:
-    table = pd.DataFrame(rows, columns=["source", "reason"], dtype="string")
-    with atomic_file(out / "quarantine.csv") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    write_text(out / "quarantine.csv", csv_lines([("source", "reason"), *rows]))
 
 
 def _check_quarantine(

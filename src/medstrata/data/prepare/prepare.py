@@ -25,6 +25,7 @@ from medstrata.data.store.layout import FILES
 from medstrata.data.store.open import open_store
 from medstrata.data.store.store import FORMAT, Store
 from medstrata.runtime.console import say
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 from medstrata.runtime.machine import default_threads
@@ -183,8 +184,8 @@ def _plan_of(out: Path) -> dict[str, Any] | None:
     """The settings that a store was made or begun with; None if there is no store."""
     try:
         if (out / "store.json").is_file():
-            return dict(json.loads((out / "store.json").read_text(encoding="utf-8"))["plan"])
-        return dict(json.loads((out / "parts" / "plan.json").read_text(encoding="utf-8")))
+            return dict(read_json(out / "store.json")["plan"])
+        return dict(read_json(out / "parts" / "plan.json"))
     except OSError:
         return None
     except (ValueError, KeyError, TypeError):

@@ -1,6 +1,5 @@
 """Open a store, wherever it lies."""
 
-import json
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -11,6 +10,7 @@ from medstrata.data.store.remote import Remote
 from medstrata.data.store.shard_cache import ShardCache, cache_limit
 from medstrata.data.store.store import FORMAT, Store
 from medstrata.runtime.cache_folder import cache_folder
+from medstrata.runtime.documents import parse_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 
@@ -34,7 +34,7 @@ def open_store(location: Path | str) -> Store:
     try:
         opened = _open_remote(where) if is_address(location) else _open_folder(Path(location))
         store, header = opened
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(where, f"{type(error).__name__}: {error}") from error
     # Stores of earlier versions have none.
     kept = header.get("checksum")
@@ -87,7 +87,7 @@ def _open_remote(address: str) -> tuple[Store, dict[str, Any]]:
 
 
 def _read_header(text: bytes, location: str) -> dict[str, Any]:
-    header = dict(json.loads(text))
+    header = dict(parse_json(text))
     if header["format"] != FORMAT:
         raise MedstrataError(
             f"{location} has store format {header['format']}, this version reads {FORMAT}: "

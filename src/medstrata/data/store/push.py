@@ -7,6 +7,7 @@ from medstrata.data.store.layout import FILES
 from medstrata.data.store.open import is_address, open_store
 from medstrata.data.store.remote import Remote
 from medstrata.runtime.console import progress_bar, say
+from medstrata.runtime.documents import parse_json
 from medstrata.runtime.errors import MedstrataError
 
 _BEGUN = "unfinished.json"  # there while a store is being put; names it
@@ -71,6 +72,6 @@ def _digest(remote: Remote, name: str) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        return str(json.loads(text)["digest"])
+        return str(parse_json(text)["digest"])
     except (ValueError, KeyError, TypeError):
         return ""

@@ -144,7 +144,9 @@ class Store:
         return np.flatnonzero(self._split == SPLITS.index(split)).astype(np.int64)
 
     def columns(self, *names: str) -> pd.DataFrame:
-        """Some columns of the manifest, a row per image, read anew at each call."""
+        """Some columns of the manifest, a row an image; read anew unless it is in memory."""
+        if "manifest" in vars(self):
+            return self.manifest[list(names)]
         frame: pd.DataFrame = self._read(names).to_pandas()
         return frame
 

@@ -1,6 +1,5 @@
 """Writes a made-up set of images: the pictures, their labels and a README that says what it is."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.files import write_text
+from medstrata.runtime.harmless import csv_lines
 
 _README = """\
 Synthetic images
@@ -84,8 +85,5 @@ def write_images(
     patients = len({patient_id for _, patient_id, _ in rows})
     readme = _README.format(images=len(rows), patients=patients, seed=seed) + about
     (folder / "README.txt").write_text(readme, encoding="utf-8")
-    with labels.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("file", "patient_id", "finding"))
-        writer.writerows(rows)
+    write_text(labels, csv_lines([("file", "patient_id", "finding"), *rows]))
     return labels

@@ -1,11 +1,11 @@
 """What the files beside a weights file say of its encoder's input."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 
 CONFIG = "config.json"
@@ -59,8 +59,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         if path.stat().st_size > _LARGEST:
             return {}
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        config = read_json(path)
+    except (OSError, ValueError):
         return {}
     return config if isinstance(config, Mapping) else {}
 

@@ -1,19 +1,17 @@
 """Run folders -> typed facts. Nothing but the run folders is read; what cannot be read is named."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from medstrata.report.read.facts import ReportNote, Run, RunFiles
 from medstrata.report.read.from_json import read_record
 from medstrata.report.read.results import KINDS
 from medstrata.runs.kinds import kind_of
 from medstrata.runs.metrics_log import read_metrics
+from medstrata.runtime.documents import read_json, read_yaml
 from medstrata.runtime.errors import MedstrataError, one_line
 
 Kind = TypeVar("Kind", bound=Run)
@@ -82,7 +80,7 @@ def _read_run(folder: Path, name: str, notes: list[ReportNote]) -> Run | None:
         notes.append(ReportNote(what=name, why=_unfinished(folder)))
         return None
     try:
-        result = json.loads(result_path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        result = read_json(result_path, _refuse)
         kind = kind_of(result)
         if kind == "import":  # an encoder brought in, not a run
             return None
@@ -114,10 +112,10 @@ def _unfinished(folder: Path) -> str:
     if not records:
         return "unfinished: there is no result.json, and no epoch was completed"
     try:
-        wanted = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["epochs"]
+        wanted = read_yaml(folder / "config.yaml")["epochs"]
         of = "" if wanted is None else f" of {wanted}"
         return f"unfinished: there is no result.json; {len(records)}{of} epochs are done"
-    except (OSError, KeyError, TypeError, yaml.YAMLError, UnicodeDecodeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return f"unfinished: there is no result.json; {len(records)} epochs are done"
 
 
@@ -128,7 +126,7 @@ def _read_files(folder: Path, name: str, notes: list[ReportNote], *, trained: bo
     except (OSError, UnicodeDecodeError):
         lost.append("config.yaml")
     try:
-        environment = dict(json.loads((folder / "environment.json").read_text(encoding="utf-8")))
+        environment = dict(read_json(folder / "environment.json"))
     except (OSError, ValueError, TypeError):
         lost.append("environment.json")
     epochs = _read_epochs(folder / "metrics.jsonl", lost) if trained else []
@@ -151,7 +149,7 @@ def _read_audit(path: Path, name: str, notes: list[ReportNote]) -> Mapping[str, 
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse))
+        return dict(read_json(path, _refuse))
     except (OSError, ValueError, TypeError):
         notes.append(ReportNote(what=name, why="audit.json is not readable"))
         return None

@@ -10,6 +10,7 @@ from medstrata.report.render.figure_files import write_figure
 from medstrata.report.render.figures import Style
 from medstrata.report.render.table_files import csv_text, latex_text
 from medstrata.runtime.console import progress_bar
+from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
 
@@ -63,7 +64,7 @@ def write_files(folder: Path, contents: Contents, styles: Mapping[str, Style]) -
 def _listed(folder: Path) -> set[str]:
     """The files of an earlier report; none where its index cannot be read."""
     try:
-        names = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["files"]
+        names = read_json(folder / _INDEX)["files"]
         return {name for name in names if _OURS.fullmatch(name)}
     except (OSError, ValueError, KeyError, TypeError):
         return set()

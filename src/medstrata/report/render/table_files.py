@@ -1,11 +1,10 @@
 """A table as the text of a CSV file and of a LaTeX file."""
 
-import csv
-import io
 import re
 
 from medstrata.report.render.formatting import bracketed
 from medstrata.report.render.tables import Table, TableCell
+from medstrata.runtime.harmless import csv_lines
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -45,9 +44,7 @@ def csv_text(table: Table) -> str:
         for place, head in enumerate(table.heads)
     ]
     flat = [column for group in columns for column in group]
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows(zip(*flat, strict=True))
-    return written.getvalue()
+    return csv_lines(zip(*flat, strict=True))
 
 
 def _csv_column(head: TableCell, entries: list[TableCell]) -> list[list[str]]:

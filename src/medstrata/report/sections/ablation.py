@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-import yaml
-
 from medstrata.metrics.defaults import LEVEL
 from medstrata.report.compare.comparison import Comparison
 from medstrata.report.read.facts import ReportNote
@@ -31,6 +29,7 @@ from medstrata.report.render.tables import (
     unique_name,
 )
 from medstrata.report.sections.section import Section
+from medstrata.runtime.documents import parse_yaml
 
 _LOSSES = {
     "none": "none, plain MoCo",
@@ -65,7 +64,7 @@ def ablation_section(
     for run in runs:
         try:
             others, setting = _read(run)
-        except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             why = "its config.yaml does not tell the intermediate loss: not in the ablation"
             notes.append(ReportNote(what=run.files.name, why=why))
             continue
@@ -116,7 +115,7 @@ def _untraced(
 
 def _read(run: Pretrain) -> tuple[str, LossSetting]:
     """Every setting that must be equal, as text, and the intermediate loss."""
-    config: Mapping[str, Any] = yaml.safe_load(run.files.settings)
+    config: Mapping[str, Any] = parse_yaml(run.files.settings)
     intermediate = config["intermediate"]
     loss = str(intermediate["loss"])
     weights = {} if loss == "none" else {k: float(v) for k, v in intermediate["weights"].items()}
