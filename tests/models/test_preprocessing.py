@@ -1,5 +1,7 @@
 """Pixels become what a network expects."""
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -26,5 +28,14 @@ def test_preprocessing_kinds() -> None:
         preprocessing.imagenet(4, 3)(colour), (plain - mean) / std, atol=1e-5, rtol=1e-5
     )
     assert preprocessing.imagenet(4, 1).mean == pytest.approx((0.449,), abs=1e-3)
-    with pytest.raises(ValueError, match="3 channels for an encoder of 1"):
-        preprocessing.identity(4, 1)(colour)
+
+
+@pytest.mark.parametrize("depth", [torch.uint8, torch.uint16])
+def test_colour_is_turned_grey_as_files_are(depth: torch.dtype) -> None:
+    top = torch.iinfo(depth).max
+    colour = torch.randint(0, top + 1, (2, 9, 9, 3), dtype=torch.int32).to(depth)
+    images = preprocessing.identity(9, 1)(colour)
+    assert images.shape == (2, 1, 9, 9)
+    for pixels, image in zip(colour.numpy(), images, strict=True):
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        assert np.array_equal((image[0] * top).round().numpy().astype(grey.dtype), grey)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from medstrata.data.store.store import Store
 from medstrata.models.encoders import LoadedEncoder, load_encoder, with_image_size
 from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.runtime.console import say
 from medstrata.runtime.random_state import TorchRandomState
 
 
@@ -57,4 +58,14 @@ def seeded_encoder(
             channels=images.channels,
             store_stats=(images.mean, images.std),
         )
+    if isinstance(images, Store):
+        say_grey(loaded, images)
     return with_image_size(loaded, image_size) if image_size else loaded
+
+
+def say_grey(loaded: LoadedEncoder, store: Store) -> None:
+    """Say it where an encoder takes grey images and those of a store have colour."""
+    if loaded.preprocessing.channels < store.channels:
+        say(
+            f"{loaded.arm} takes grey images: the colour images of {store.location} are turned grey"
+        )

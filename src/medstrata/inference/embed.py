@@ -11,10 +11,10 @@ from medstrata.data.prepare.decode import StoreFormat
 from medstrata.data.prepare.settings import Fit
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import load_classifier
-from medstrata.evaluation.seeded_encoder import ImageFacts, seeded_encoder
+from medstrata.evaluation.seeded_encoder import ImageFacts, say_grey, seeded_encoder
 from medstrata.inference.feature_file import check_suffix, feature_file
 from medstrata.inference.forward import Quarantine, forward_batches, quarantine_beside
-from medstrata.inference.inputs import image_batches, open_inputs
+from medstrata.inference.inputs import image_batches, open_inputs, say_preparation
 from medstrata.inference.settings import EmbedSettings
 from medstrata.models.encoders import LoadedEncoder, encoder_digest
 from medstrata.models.features import layer_widths, pooled_layers
@@ -63,7 +63,7 @@ def embed(
     wanted = pick_layers(loaded, settings.stages)
     form = form_for(loaded.preprocessing, settings.fit, settings.reading)
     if stored is None:
-        say(f"images are prepared as by `medstrata prepare --size {form.size} --fit {form.fit}`")
+        say_preparation(form)
     metadata: dict[str, Any] = {
         "encoder": loaded.arm,
         "architecture": loaded.architecture,
@@ -113,7 +113,10 @@ def open_encoder(
     """
     spec = EncoderSpec.parse(encoder)
     if spec.path is not None and (spec.path / "exported" / "model.json").is_file():
-        return load_classifier(spec.path).loaded
+        loaded = load_classifier(spec.path).loaded
+        if store is not None:
+            say_grey(loaded, store)
+        return loaded
     return seeded_encoder(
         spec,
         store or ImageFacts(),

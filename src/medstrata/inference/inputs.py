@@ -23,6 +23,7 @@ from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_in
 from medstrata.data.sources import from_folder, printable
 from medstrata.data.store.open import is_address, open_store
 from medstrata.data.store.store import Store
+from medstrata.runtime.console import say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.machine import default_threads
 
@@ -95,6 +96,12 @@ def open_inputs(source: Store | Path | str) -> Store | Files:
     if not path.is_file():
         raise MedstrataError(f"{path} does not exist; give a store, a folder of images or an image")
     return Files([ImageFile(printable(path.name), path)], 1, [])
+
+
+def say_preparation(form: StoreFormat) -> None:
+    """Say how files become images of a network."""
+    grey = ", colour turned grey" if form.channels == 1 else ""
+    say(f"images are prepared as by `medstrata prepare --size {form.size} --fit {form.fit}`{grey}")
 
 
 def named_on(descriptor: int) -> Iterator[ImageFile | None]:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from medstrata.data.seen_patients import check_patients, read_patients
 from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import StoredClassifier, load_classifier
+from medstrata.evaluation.seeded_encoder import say_grey
 from medstrata.inference.forward import BatchOutput, Quarantine, forward_batches, quarantine_beside
-from medstrata.inference.inputs import image_batches, open_inputs
+from medstrata.inference.inputs import image_batches, open_inputs, say_preparation
 from medstrata.inference.settings import BATCH_SIZE
 from medstrata.models.features import read_layer, single_output
 from medstrata.models.heads import LinearHead, probabilities
@@ -67,6 +68,9 @@ def predict(
         test = inputs.rows("test")
         seen = read_patients(Path(run))
         check_patients(Path(run).name, seen, inputs, test, allow_leakage=allow_leakage)
+        say_grey(classifier.loaded, inputs)
+    else:
+        say_preparation(classifier.form)
     path = None if str(out) == STDOUT else Path(out)
     quarantine = Quarantine(None if path is None else quarantine_beside(path))
     batches = forward_batches(

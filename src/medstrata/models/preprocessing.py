@@ -26,7 +26,7 @@ class Preprocessing:
 
     Attributes:
         image_size: Side in pixels.
-        channels: 1 or 3; a grey image is repeated for 3.
+        channels: 1 or 3; a grey image is repeated for 3, a colour one turned grey for 1.
         mean: Subtracted, per channel, from values scaled to 0..1.
         std: Divides afterwards, per channel.
     """
@@ -40,15 +40,12 @@ class Preprocessing:
         """Turn uint8 or uint16 pixels, (B, H, W, C), into float32 input, (B, channels, H, W).
 
         The result is in channels-last memory, which is how the pixels already lie.
-
-        Raises:
-            ValueError: colour pixels for a one-channel encoder.
         """
-        if pixels.shape[-1] not in (1, self.channels):
-            raise ValueError(f"{pixels.shape[-1]} channels for an encoder of {self.channels}")
+        top = torch.iinfo(pixels.dtype).max
+        if pixels.shape[-1] > self.channels:
+            pixels = _grey(pixels)
         images = pixels.permute(0, 3, 1, 2).float()
         mean, std = self._columns(images.device)
-        top = torch.iinfo(pixels.dtype).max
         images = (images - top * mean) / (top * std)
         return images.contiguous(memory_format=torch.channels_last)
 
@@ -65,6 +62,15 @@ class Preprocessing:
     @cached_property
     def _on_gpus(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
         return {}
+
+
+def _grey(pixels: Tensor) -> Tensor:
+    """Levels of one channel for RGB, (B, H, W, 3) -> (B, H, W, 1): to the bit those of `prepare`.
+
+    These are OpenCV's: 0.299 R + 0.587 G + 0.114 B in parts of 2 to the 15th.
+    """
+    red, green, blue = pixels.long().unbind(-1)
+    return ((9798 * red + 19235 * green + 3735 * blue + 2**14) >> 15)[..., None]
 
 
 def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
