@@ -126,3 +126,60 @@ def test_an_encoder_that_changed_on_the_disk_is_refused(
     with pytest.raises(MedstrataError, match="is not what the run has written"):
         read_encoder(EncoderSpec.parse(run), "test_resnet")
     assert not (tmp_path / "r").exists()
+
+
+@pytest.fixture
+def moved(encoder: Path, tiny_store: Store, tmp_path: Path) -> tuple[Path, Path]:
+    """A frozen classifier, and the place where the encoder that it rests on lies now."""
+    before, after = tmp_path / "before", tmp_path / "elsewhere" / "after"
+    shutil.copytree(encoder, before)
+    run = finetune(before, tiny_store, "finding", 1.0, tmp_path / "r", FROZEN)
+    after.parent.mkdir()
+    before.rename(after)
+    return run, after
+
+
+def test_an_encoder_that_was_moved_is_known_by_its_digest(
+    moved: tuple[Path, Path], tiny_store: Store, tmp_path: Path
+) -> None:
+    run, after = moved
+    with pytest.raises(MedstrataError, match=r"not at .*before: name the place .* --encoder"):
+        load_classifier(run)
+    predicted = predict(run, tiny_store, tmp_path / "p.csv", encoder=after)
+    assert predicted is not None
+    written = pd.read_parquet(run / "predictions.parquet").query("split == 'test'")
+    values = pd.read_csv(predicted, dtype={"id": str}).set_index("id")["probability.1"]
+    given = values.loc[written["sample_id"]].to_numpy()
+    np.testing.assert_allclose(given, written["probability.1"], atol=1e-5)
+
+
+def test_another_encoder_is_not_taken_for_the_one_that_was_moved(
+    moved: tuple[Path, Path], tiny_store: Store, tmp_path: Path
+) -> None:
+    run, after = moved
+    changed_mean(after)
+    (after / "result.json").write_text(
+        '{"kind": "pretrain"}'
+    )  # so that it has no digest of its own
+    with pytest.raises(MedstrataError, match="was fitted on another encoder than"):
+        predict(run, tiny_store, tmp_path / "p.csv", encoder=after)
+
+
+def test_a_file_of_imagenet_weights_is_found_from_any_folder(
+    encoder: Path, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "w").mkdir()
+    state = load_file(encoder / "exported" / "backbone.safetensors")
+    save_file(state, tmp_path / "w" / "r.safetensors")
+    monkeypatch.chdir(tmp_path)
+    finetune(
+        "imagenet=w/r.safetensors",
+        tiny_store,
+        "finding",
+        1.0,
+        "r",
+        FROZEN,
+        backbone="test_resnet",
+    )
+    monkeypatch.chdir(tmp_path / "w")
+    assert load_classifier(tmp_path / "r").loaded.preprocessing.channels == 3

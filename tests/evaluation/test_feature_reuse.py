@@ -124,6 +124,23 @@ def test_result_says_what_it_is_of(tiny_store: Store, tuned: Path, found: Path) 
     assert abs(reused["cka"]["linear_debiased"]["stage4"]["null"]["mean"]) < 0.3
 
 
+def test_the_start_may_have_been_moved_but_not_changed(
+    encoder: Path, tiny_store: Store, found: Path, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    shutil.copytree(encoder, before)
+    run = finetune(before, tiny_store, "finding", 1.0, tmp_path / "run", TUNED)
+    before.rename(after)
+    with pytest.raises(MedstrataError, match="name the place where it is now with --encoder"):
+        reuse(run, tiny_store, tmp_path / "reuse")
+    assert not (tmp_path / "reuse").exists()
+    settings = ReuseSettings(subsets=10)
+    again = reuse(run, tiny_store, tmp_path / "reuse", settings, encoder=after)
+    assert result(again)["cka"] == result(found)["cka"]
+    with pytest.raises(MedstrataError, match="was fitted on another encoder than"):
+        reuse(run, tiny_store, tmp_path / "other", settings, encoder=run)
+
+
 def test_seed_decides_everything(
     tiny_store: Store, tuned: Path, found: Path, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ def exported_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def evaluated_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`pre`, and three evaluations of it: `tuned`, `frozen`, `probed`; and one of another."""
+    """`pre`, and three evaluations of it: `tuned`, `frozen`, `probed`; one before a move."""
     folder = tmp_path_factory.mktemp("runs")
     pretrained_run(folder / "pre", "test_resnet")
     tuned_run(folder / "tuned", "test_resnet", encoder="../pre")
@@ -35,7 +35,7 @@ def evaluated_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, result in {
         "frozen": frozen,
         "probed": probed,
-        "other": {**frozen, "encoder": "../else"},
+        "moved": {**frozen, "encoder": "../else"},
         "stale": {**frozen, "encoder_digest": "0" * 32},
     }.items():
         (folder / name).mkdir()

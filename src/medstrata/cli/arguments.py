@@ -97,6 +97,16 @@ def add_allow_leakage(parser: ArgumentParser, leak: str) -> None:
     )
 
 
+def add_moved_encoder(parser: ArgumentParser) -> None:
+    """Where the encoder of a run lies now."""
+    parser.add_argument(
+        "--encoder",
+        type=str | None,
+        help="Where the encoder that the run rests on lies now, if it was moved: RUN, FILE or "
+        "imagenet=FILE.",
+    )
+
+
 def pick_settings(kind: type[Settings], arguments: Namespace, **others: Any) -> Settings:
     """The settings among the arguments.
 

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import TRAINED_ON, add_allow_leakage, add_source_arguments
+from medstrata.cli.arguments import (
+    TRAINED_ON,
+    add_allow_leakage,
+    add_moved_encoder,
+    add_source_arguments,
+)
 from medstrata.inference.settings import BATCH_SIZE
 
 
@@ -20,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--batch_size", type=int, default=BATCH_SIZE, help="Images at a time.")
     add("--workers", type=int | None, help="Decoding threads; one a core.")
     add_allow_leakage(parser, TRAINED_ON)
+    add_moved_encoder(parser)
     add("--out", type=str, required=True, help="CSV file, or - for lines on standard output.")
 
 

@@ -4,7 +4,13 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medstrata.cli.arguments import TRAINED_ON, add_allow_leakage, add_run_options, on_store
+from medstrata.cli.arguments import (
+    TRAINED_ON,
+    add_allow_leakage,
+    add_moved_encoder,
+    add_run_options,
+    on_store,
+)
 from medstrata.evaluation.settings import ReuseSettings
 
 
@@ -15,6 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("store", type=str, help="The store it was tuned on, or its address.")
     add_run_options(parser)
     add_allow_leakage(parser, TRAINED_ON)
+    add_moved_encoder(parser)
     parser.add_class_arguments(ReuseSettings, skip={"legacy"})
     add("--legacy", action="store_true", help="Also the figure with an absolute bandwidth of 0.8.")
 

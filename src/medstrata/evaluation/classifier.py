@@ -24,7 +24,7 @@ from medstrata.data.prepare.decode import StoreFormat
 from medstrata.evaluation.classifier_card import NOTICE, classifier_card
 from medstrata.evaluation.fit_result import FitResult
 from medstrata.evaluation.result_tables import predicted_classes
-from medstrata.evaluation.seeded_encoder import ImageFacts, seeded_encoder
+from medstrata.evaluation.seeded_encoder import ImageFacts, encoder_of_run
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.evaluation.setup import Evaluation
 from medstrata.metrics.kinds import TaskKind
@@ -123,11 +123,14 @@ def export_classifier(
 
 
 @preserve_process_state()
-def load_classifier(run: Path | str) -> StoredClassifier:
+def load_classifier(
+    run: Path | str, encoder: str | Path | EncoderSpec | None = None
+) -> StoredClassifier:
     """Load what `finetune` has kept.
 
     Args:
         run: A finished run of `finetune`, of either protocol.
+        encoder: Where the encoder of a frozen one lies now, if it was moved.
 
     Raises:
         MedstrataError: it is no such run, its files are damaged, or its encoder is not the one it
@@ -146,9 +149,7 @@ def load_classifier(run: Path | str) -> StoredClassifier:
             prepared["size"], prepared["channels"], prepared["fit"], ReadSettings(**options)
         )
         facts = ImageFacts(form.size, form.channels, tuple(store["mean"]), tuple(store["std"]))
-        encoder, digest = model["encoder"], model["encoder_digest"]
-        kept = EncoderSpec("path", run)
-        spec = kept if encoder is None else EncoderSpec.parse(encoder).resolved_from(run)
+        recorded, digest = model["encoder"], model["encoder_digest"]
         described = {
             "layer": str(model["layer"]),
             "kind": model["task"]["kind"],
@@ -172,11 +173,11 @@ def load_classifier(run: Path | str) -> StoredClassifier:
             "fine-tune again"
         )
     random_state = TorchRandomState(Stream.EVALUATED_WEIGHTS, seed)
-    loaded = seeded_encoder(spec, facts, random_state=random_state, **drawn)
-    if encoder_digest(loaded) != digest:
-        raise MedstrataError(
-            f"{run} was fitted on another encoder than {spec} is now; fine-tune again"
-        )
+    if recorded is None:  # fine-tuned whole: it is in the run itself
+        recorded, encoder = str(EncoderSpec("path", Path())), None
+    loaded = encoder_of_run(
+        run, recorded, digest, encoder, facts, random_state=random_state, **drawn
+    )
     return StoredClassifier(loaded=loaded, head=head, form=form, **described)
 
 

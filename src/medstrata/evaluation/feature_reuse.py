@@ -13,7 +13,7 @@ from medstrata.data.labels import make_task
 from medstrata.data.seen_patients import check_patients, read_patients
 from medstrata.data.splits import labelled_rows
 from medstrata.data.store.store import Store
-from medstrata.evaluation.seeded_encoder import seeded_encoder
+from medstrata.evaluation.seeded_encoder import encoder_of_run
 from medstrata.evaluation.settings import FEWEST_IMAGES, ReuseSettings
 from medstrata.evaluation.setup import open_folder
 from medstrata.evaluation.tuned_network import load_tuned
@@ -53,6 +53,7 @@ def reuse(
     resume: bool = False,
     overwrite: bool = False,
     allow_leakage: bool = False,
+    encoder: str | Path | EncoderSpec | None = None,
 ) -> Path:
     """Compare an encoder before and after fine-tuning by CKA of its stages on test images.
 
@@ -64,6 +65,7 @@ def reuse(
         resume: Leave a finished run as it is; start an unfinished one again.
         overwrite: Delete a run in `out` first.
         allow_leakage: Go on where the network was trained with labels of test patients.
+        encoder: Where the encoder that was tuned lies now, if it was moved.
 
     Returns:
         The run folder, with `result.json`. There, `value` is of all images; `subset_mean`,
@@ -91,7 +93,7 @@ def reuse(
         "subsets": {"count": settings.subsets, "size": size, "seed": seed},
     }
     # Before there is a folder: an encoder that cannot be found leaves nothing behind.
-    networks = _Networks(run, store, tuned, seed)
+    networks = _Networks(run, store, tuned, encoder, seed)
     options = described | {"legacy": settings.legacy}
     with open_folder(out, store, options, resume=resume, overwrite=overwrite) as unfinished:
         if unfinished:
@@ -158,12 +160,22 @@ def _test_rows(store: Store, task: dict[str, Any], max_images: int, seed: int) -
 class _Networks:
     """The encoder before fine-tuning, after it, and one that was never trained."""
 
-    def __init__(self, run: Path, store: Store, tuned: dict[str, Any], seed: int) -> None:
+    def __init__(
+        self,
+        run: Path,
+        store: Store,
+        tuned: dict[str, Any],
+        encoder: str | Path | EncoderSpec | None,
+        seed: int,
+    ) -> None:
         config = read_config(run / "config.yaml")
         self.device = make_accelerator(config["precision"]).device
         self._store = store
-        loaded = seeded_encoder(
-            EncoderSpec.parse(config["encoder"]).resolved_from(run),
+        loaded = encoder_of_run(
+            run,
+            config["encoder"],
+            tuned["encoder_digest"],
+            encoder,
             store,
             backbone=config["backbone"],
             image_size=config["views"]["size"],

@@ -1,11 +1,18 @@
 """An encoder for images that are known, its random weights a function of the seed."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from medstrata.data.store.store import Store
-from medstrata.models.encoders import LoadedEncoder, load_encoder, with_image_size
+from medstrata.models.encoders import (
+    LoadedEncoder,
+    encoder_digest,
+    load_encoder,
+    with_image_size,
+)
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import say
+from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.random_state import TorchRandomState
 
 
@@ -61,6 +68,50 @@ def seeded_encoder(
     if isinstance(images, Store):
         say_grey(loaded, images)
     return with_image_size(loaded, image_size) if image_size else loaded
+
+
+def encoder_of_run(
+    run: Path,
+    recorded: str,
+    digest: str,
+    given: str | Path | EncoderSpec | None,
+    images: Store | ImageFacts,
+    *,
+    backbone: str,
+    image_size: int,
+    random_state: TorchRandomState,
+) -> LoadedEncoder:
+    """The encoder that a run rests on, wherever it lies now; its digest proves that it is the one.
+
+    Args:
+        run: The run.
+        recorded: Which encoder, as the run has it: a path starts from the run.
+        digest: Of that encoder.
+        given: Where it lies now; None where it was not moved.
+        images: As in `seeded_encoder`.
+        backbone: As there.
+        image_size: As there.
+        random_state: As there.
+
+    Raises:
+        MedstrataError: there is no encoder, or another one.
+    """
+    there = EncoderSpec.parse(recorded).resolved_from(run)
+    spec = there if given is None else EncoderSpec.parse(given)
+    if spec.path is not None and not spec.path.exists():
+        raise MedstrataError(
+            f"{run} rests on an encoder that is not at {spec.path}: name the place where it is now "
+            "with --encoder"
+        )
+    loaded = seeded_encoder(
+        spec, images, backbone=backbone, image_size=image_size, random_state=random_state
+    )
+    if encoder_digest(loaded) != digest:
+        raise MedstrataError(
+            f"{run} was fitted on another encoder than {spec} is now; name that one with "
+            "--encoder, or fine-tune again"
+        )
+    return loaded
 
 
 def say_grey(loaded: LoadedEncoder, store: Store) -> None:

@@ -18,6 +18,7 @@ from medstrata.inference.inputs import image_batches, open_inputs, say_preparati
 from medstrata.inference.settings import BATCH_SIZE
 from medstrata.models.features import read_layer, single_output
 from medstrata.models.heads import LinearHead, probabilities
+from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.console import put, say
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import atomic_file
@@ -35,6 +36,7 @@ def predict(
     strict: bool = False,
     workers: int | None = None,
     allow_leakage: bool = False,
+    encoder: str | Path | EncoderSpec | None = None,
 ) -> Path | None:
     """Write the probabilities and the class of every image of a source.
 
@@ -48,6 +50,7 @@ def predict(
         strict: Fail when an image cannot be read, after everything else has been written.
         workers: Decoding threads; by default one a core.
         allow_leakage: Go on where patients of a store's test split were trained on with labels.
+        encoder: Where the encoder of a frozen run lies now, if it was moved.
 
     Returns:
         The file, None for standard output. Columns `id`, `patient_id` where known,
@@ -62,7 +65,7 @@ def predict(
     """
     if batch_size < 1:
         raise MedstrataError(f"batch size {batch_size} must be 1 or more")
-    classifier = load_classifier(run)
+    classifier = load_classifier(run, encoder)
     inputs = open_inputs(source)
     if isinstance(inputs, Store):
         test = inputs.rows("test")
