@@ -36,6 +36,7 @@ from medstrata.report.sections.atlas import atlas_section
 from medstrata.report.sections.audits import audits_section
 from medstrata.report.sections.calibration import calibration_section
 from medstrata.report.sections.cautions import Caution, cautions
+from medstrata.report.sections.decisions import decisions_section
 from medstrata.report.sections.differences import differences_section
 from medstrata.report.sections.efficiency import efficiency_section
 from medstrata.report.sections.headline import compared_first, headline, without_scores
@@ -184,6 +185,7 @@ def _sections(
         ]
     makers += [
         lambda: differences_section(tuned, paired, styles),
+        lambda: decisions_section(tuned, paired, styles),
         lambda: gains_section(tuned, held_against),
         lambda: efficiency_section(tuned),
         lambda: ks_section(tuned, styles),

@@ -67,7 +67,7 @@ class Finetune(EvaluationRun):
     `labels` counts those used to `train`, to choose by (`val`) and in `all`; empty in old runs.
     `legacy` holds figures as the paper's code computes them, empty unless the run was asked for
         them; `chosen` what validation chose, by the names it has in the records of the run, and
-        `best_validation` the number of the validation there;
+        `best_validation` the number of the validation there; `thresholds` where classes begin;
         `encoder_digest` tells the encoder it began with from others, `subset_seed` the draw of
     its labels.
     """
@@ -85,6 +85,12 @@ class Finetune(EvaluationRun):
     legacy: Mapping[str, Any] = field(default_factory=dict)
     chosen: Mapping[str, Any] = field(default_factory=dict)
     best_validation: int | None = None
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
+
+    def threshold(self, name: str) -> float:
+        """From which probability a class is called; 0.5 in runs that chose none."""
+        point = self.thresholds.get("values", {}).get(name, {})
+        return float(point.get("threshold", 0.5))
 
     @property
     def cell(self) -> tuple[object, ...]:
