@@ -26,6 +26,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="The page alone, without the folder of tables (CSV, LaTeX) and figures (PDF, PNG).",
     )
+    add(
+        "--no_images",
+        action="store_true",
+        help="Show no image of the data sets: no views, neighbours or wrong images.",
+    )
 
 
 def run(arguments: Namespace) -> None:
@@ -34,6 +39,11 @@ def run(arguments: Namespace) -> None:
 
     files = not arguments.no_files
     page = write_report(
-        arguments.runs, arguments.to, arguments.title, files=files, baselines=arguments.baseline
+        arguments.runs,
+        arguments.to,
+        arguments.title,
+        files=files,
+        baselines=arguments.baseline,
+        images=not arguments.no_images,
     )
     say(f"report in {page}")

@@ -25,6 +25,7 @@ from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.evaluation.setup import Evaluation, EvaluationOptions
 from medstrata.evaluation.thresholds import choose_thresholds
+from medstrata.evaluation.wrong_images import write_wrong_images
 from medstrata.metrics import legacy
 from medstrata.metrics.intervals import score
 from medstrata.metrics.metric import metrics_of_kind
@@ -34,6 +35,7 @@ from medstrata.runs.tracker_names import Tracker
 from medstrata.runs.trackers import require_installed, tracking
 from medstrata.runtime.console import say
 from medstrata.runtime.devices import compute_precision, make_accelerator
+from medstrata.runtime.optional import require_optional
 from medstrata.runtime.process_state import preserve_process_state
 
 
@@ -63,14 +65,16 @@ def finetune(
             allow_leakage.
 
     Returns:
-        The run folder, with `result.json`, `predictions.parquet`, `subset.csv` and the classifier
-        in `exported/`.
+        The run folder, with `result.json`, `predictions.parquet`, `subset.csv`, `wrong_images.png`
+        and the classifier in `exported/`.
 
     Raises:
         MedstrataError: the task or the encoder does not exist, or a split lacks a class, or the
-            encoder was trained with labels of test patients.
+            encoder was trained with labels of test patients, or captum is missing.
     """
     settings = settings or FinetuneSettings()
+    if settings.saliency:
+        require_optional(["captum"], "saliency", "saliency")
     if store.is_remote and settings.shuffle_shards is None:
         settings = replace(settings, shuffle_shards=REMOTE_SHUFFLE_SHARDS)
     require_installed(trackers)
@@ -111,6 +115,14 @@ def _train_and_score(
     save_predictions(evaluation.out, store, evaluation.task, predicted)
     thresholds = choose_thresholds(evaluation.task, parts.val, fitted.val)
     export_classifier(evaluation, fitted, thresholds, settings)
+    write_wrong_images(
+        evaluation,
+        fitted,
+        parts.test,
+        accelerator.device,
+        count=settings.wrong_images,
+        saliency=settings.saliency,
+    )
     results = {
         "labels": describe_labels(store, parts),
         "subset": describe_subset(store, evaluation.task, parts.train),

@@ -78,6 +78,10 @@ class FinetuneSettings(LabelSettings):
         precision: `auto` is bf16 where the hardware has it, else fp32.
         legacy: Write also the figures of the paper's published code, to compare with: the score of
             the last epoch, and an interval that is far too narrow.
+        wrong_images: How many of the test images that it is most wrong about are shown in
+            wrong_images.png, one a patient, without any name; 0 shows none.
+        saliency: Show beneath them what in them argued for the wrong answer (integrated gradients,
+            by captum).
         views: How training images are varied; `size`, if not 0, is the side of the encoder's input.
     """
 
@@ -98,6 +102,8 @@ class FinetuneSettings(LabelSettings):
     shuffle_shards: int | None = None
     precision: Precision = "auto"
     legacy: bool = False
+    wrong_images: int = 8
+    saliency: bool = False
     views: ViewSettings = field(default_factory=lambda: mild(0))
 
     @property
@@ -121,7 +127,7 @@ class FinetuneSettings(LabelSettings):
             "lr",
             "one learning rate or more, each above 0 and named once",
         )
-        for name in ("weight_decay", "patience", "keep_statistics_below"):
+        for name in ("weight_decay", "patience", "keep_statistics_below", "wrong_images"):
             require(getattr(self, name) >= 0, self, name, "0 or more")
         require(0 < self.layer_decay <= 1, self, "layer_decay", "above 0 up to 1")
         if self.optimizer == "adam":

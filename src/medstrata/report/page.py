@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,13 @@ from medstrata.report.render.contents import Contents
 from medstrata.report.render.exports import check_folder, write_files
 from medstrata.report.render.figures import Style, arm_styles, swatch
 from medstrata.report.render.formatting import bracketed, counted
-from medstrata.report.render.parts import Pictures
+from medstrata.report.render.parts import Heading, Pictures
 from medstrata.report.sections.ablation import ablation_section
 from medstrata.report.sections.atlas import atlas_section
 from medstrata.report.sections.audits import audits_section
 from medstrata.report.sections.calibration import calibration_section
 from medstrata.report.sections.cautions import Caution, cautions
-from medstrata.report.sections.decisions import decisions_section
+from medstrata.report.sections.decisions import decisions_section, shown_arms
 from medstrata.report.sections.differences import differences_section
 from medstrata.report.sections.efficiency import efficiency_section
 from medstrata.report.sections.headline import compared_first, headline, without_scores
@@ -44,12 +44,14 @@ from medstrata.report.sections.inventory import data_section, environments
 from medstrata.report.sections.ks_distance import ks_section
 from medstrata.report.sections.legacy import legacy_section
 from medstrata.report.sections.mean_difference import gains_section
+from medstrata.report.sections.more_labels import more_labels_section
 from medstrata.report.sections.pretraining import pretraining_section
 from medstrata.report.sections.probing import probing_section
 from medstrata.report.sections.results import findings_section, results_section, score_figures
 from medstrata.report.sections.reuse import reuse_section
-from medstrata.report.sections.section import Section
+from medstrata.report.sections.section import Section, without_images
 from medstrata.report.sections.views import views_section
+from medstrata.report.sections.wrong_images import wrong_images_section
 from medstrata.runtime.console import progress_bar
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
@@ -84,6 +86,7 @@ def write_report(
     *,
     files: bool = True,
     baselines: Sequence[str] = (),
+    images: bool = True,
 ) -> Path:
     """Write one self-contained HTML page about runs, and its tables and figures as files.
 
@@ -98,6 +101,7 @@ def write_report(
         title: Heading of the page.
         files: Whether tables and figures are written beside the page.
         baselines: Arms that others are held against, beside scratch, imagenet and moco.
+        images: Whether images of the data sets are shown: views, neighbours, wrong ones.
 
     Returns:
         The file written.
@@ -115,7 +119,8 @@ def write_report(
         check_folder(folder)
     contents = Contents(folder=folder.name if folder else None)
     styles = arm_styles(arm_order(run.label for run in collection.runs))
-    page = _render(collection, title, styles, contents, baselines)
+    shown = _sections(collection, styles, baselines, images=images)
+    page = _render(collection, title, styles, contents, shown)
     to.parent.mkdir(parents=True, exist_ok=True)
     if folder is not None:
         write_files(folder, contents, styles)
@@ -128,9 +133,9 @@ def _render(
     title: str,
     styles: Mapping[str, Style],
     contents: Contents,
-    baselines: Sequence[str],
+    shown: tuple[_FirstScreen, list[Section], list[ReportNote]],
 ) -> str:
-    first, sections, notes = _sections(collection, styles, baselines)
+    first, sections, notes = shown
     files = [run.files for run in collection.runs]
     counts = [
         counted(len(runs), noun)
@@ -166,7 +171,7 @@ def _render(
 
 
 def _sections(
-    collection: Collection, styles: Mapping[str, Style], baselines: Sequence[str]
+    collection: Collection, styles: Mapping[str, Style], baselines: Sequence[str], *, images: bool
 ) -> tuple[_FirstScreen, list[Section], list[ReportNote]]:
     """What is shown first, then in sections; and what is missing."""
     pretrain = collection.of(Pretrain)
@@ -176,6 +181,7 @@ def _sections(
     atlases, atlas_notes = comparisons(collection.of(Atlas))
     held_against = all_baselines(tuned, baselines)
     paired = paired_differences(tuned, held_against)
+    shown = {one.name: shown_arms(one, paired[one.name]) for one in tuned}
     makers: list[Callable[[], Section]] = []
     if tuned:
         makers += [
@@ -185,8 +191,10 @@ def _sections(
         ]
     makers += [
         lambda: differences_section(tuned, paired, styles),
-        lambda: decisions_section(tuned, paired, styles),
+        lambda: decisions_section(tuned, shown, styles),
         lambda: gains_section(tuned, held_against),
+        lambda: wrong_images_section(tuned, shown),
+        lambda: more_labels_section(tuned, shown, styles),
         lambda: efficiency_section(tuned),
         lambda: ks_section(tuned, styles),
         lambda: calibration_section(tuned, styles),
@@ -217,7 +225,13 @@ def _sections(
     first = _FirstScreen(answer=without_scores(collection))
     if tuned:
         first = _first_screen(tuned, paired, styles)
-    return first, [section for section in sections if section.parts], notes
+    if not images:
+        sections = [replace(one, parts=without_images(one.parts)) for one in sections]
+    return first, [one for one in sections if _shows_something(one)], notes
+
+
+def _shows_something(section: Section) -> bool:
+    return any(not isinstance(part, Heading) for part in section.parts)
 
 
 def _first_screen(

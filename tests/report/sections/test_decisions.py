@@ -62,7 +62,7 @@ def test_a_run_without_a_threshold_decides_at_one_half(tmp_path):
 def test_the_best_arm_stands_beside_the_first_baseline(tmp_path):
     _, comparison = study(tmp_path)
     assert shown_arms(comparison, ()) == (("moco", "moco_bt"), (0.1, 1.0))
-    (section,) = (decisions_section([comparison], {comparison.name: ()}, styles(comparison)),)
+    (section,) = (decisions_section([comparison], shown(comparison), styles(comparison)),)
     _, pictures, by_class, confusion = section.parts
     assert [one.words.name.removeprefix(comparison.name) for one in pictures.plots] == [
         f"-{curve}-{share}-percent" for share in (10, 100) for curve in ("roc", "precision-recall")
@@ -73,7 +73,7 @@ def test_the_best_arm_stands_beside_the_first_baseline(tmp_path):
 
 def test_auroc_of_a_class_is_that_of_scikit_learn(tmp_path):
     made, comparison = study(tmp_path, "multiclass")
-    section = decisions_section([comparison], {comparison.name: ()}, styles(comparison))
+    section = decisions_section([comparison], shown(comparison), styles(comparison))
     cell = section.parts[2].rows[1][4]  # moco, 10 %, class b
     expected = [
         metrics.roc_auc_score(made.target == 1, one[:, 1])
@@ -87,3 +87,7 @@ def test_auroc_of_a_class_is_that_of_scikit_learn(tmp_path):
 def styles(comparison):
 
     return arm_styles(comparison.arms)
+
+
+def shown(comparison):
+    return {comparison.name: shown_arms(comparison, ())}

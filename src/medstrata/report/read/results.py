@@ -66,10 +66,10 @@ class Finetune(EvaluationRun):
 
     `labels` counts those used to `train`, to choose by (`val`) and in `all`; empty in old runs.
     `legacy` holds figures as the paper's code computes them, empty unless the run was asked for
-        them; `chosen` what validation chose, by the names it has in the records of the run, and
-        `best_validation` the number of the validation there; `thresholds` where classes begin;
-        `encoder_digest` tells the encoder it began with from others, `subset_seed` the draw of
-    its labels.
+    them; `chosen` what validation chose, by the names it has in the records of the run, and
+    `best_validation` its number there; `thresholds` where classes begin; `saliency` whether its
+    sheet of wrong images has it; `encoder_digest` tells the encoder it began with from others,
+    `subset_seed` the draw of its labels.
     """
 
     protocol: str = field()
@@ -86,6 +86,7 @@ class Finetune(EvaluationRun):
     chosen: Mapping[str, Any] = field(default_factory=dict)
     best_validation: int | None = None
     thresholds: Mapping[str, Any] = field(default_factory=dict)
+    saliency: bool = False
 
     def threshold(self, name: str) -> float:
         """From which probability a class is called; 0.5 in runs that chose none."""

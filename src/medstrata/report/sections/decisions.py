@@ -40,6 +40,16 @@ from medstrata.report.render.tables import (
 )
 from medstrata.report.sections.section import Section, headed_parts
 
+# Arms, and shares of the labels.
+ShownCells = tuple[Sequence[str], Sequence[float]]
+# Name of a comparison -> what is looked at closely of it.
+Shown = Mapping[str, ShownCells]
+
+_LEAD = (
+    "The arm that is best with the fewest labels beside the first baseline, with the fewest labels "
+    "and the most. Everything is the mean over their runs; bands and brackets are "
+    f"{percent(LEVEL)} intervals over patients, the trained models staying as they are."
+)
 _GRID = np.linspace(0, 1, 101)
 _DRAWN = 200  # resamples of a band, and of scores that need every sample's place
 _DECIDED = ("Sensitivity", "Specificity", "Precision", "F1")
@@ -64,9 +74,7 @@ class Decided:
     thresholds: Mapping[str, Sequence[float]]
 
 
-def shown_arms(
-    comparison: Comparison[Finetune], families: Sequence[ContrastFamily]
-) -> tuple[tuple[str, ...], tuple[float, ...]]:
+def shown_arms(comparison: Comparison[Finetune], families: Sequence[ContrastFamily]) -> ShownCells:
     """The best arm with the fewest labels and the first baseline, or the next best; few and all."""
     fractions = [one for one in comparison.fractions if comparison.column(one, comparison.metric)]
     if not fractions:
@@ -78,28 +86,16 @@ def shown_arms(
 
 
 def decisions_section(
-    comparisons: Sequence[Comparison[Finetune]],
-    paired: Mapping[str, Sequence[ContrastFamily]],
-    styles: Mapping[str, Style],
+    comparisons: Sequence[Comparison[Finetune]], shown: Shown, styles: Mapping[str, Style]
 ) -> Section:
     """Every comparison with predictions: its best arm beside a baseline, few labels and all."""
-    return Section(
-        anchor="decisions",
-        title="Curves and decisions",
-        short="Curves",
-        lead="The arm that is best with the fewest labels beside the first baseline, with the "
-        "fewest labels and the most. Everything is the mean over their runs; bands and brackets "
-        f"are {percent(LEVEL)} intervals over patients, the trained models staying as they are.",
-        parts=headed_parts(
-            comparisons, lambda one: _parts(one, shown_arms(one, paired[one.name]), styles)
-        ),
-    )
+    parts = headed_parts(comparisons, lambda one: _parts(one, shown[one.name], styles))
+    title = "Curves and decisions"
+    return Section(anchor="decisions", title=title, short="Curves", lead=_LEAD, parts=parts)
 
 
 def _parts(
-    comparison: Comparison[Finetune],
-    shown: tuple[Sequence[str], Sequence[float]],
-    styles: Mapping[str, Style],
+    comparison: Comparison[Finetune], shown: ShownCells, styles: Mapping[str, Style]
 ) -> Iterator[Part]:
     arms, fractions = shown
     cells = {

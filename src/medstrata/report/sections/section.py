@@ -1,11 +1,11 @@
 """A section of the page, whatever it is about."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medstrata.report.compare.comparison import Comparison, RunT
 from medstrata.report.read.facts import ReportNote
-from medstrata.report.render.parts import Heading, Part
+from medstrata.report.render.parts import Collapsible, Heading, Part, Sheet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,15 @@ class Section:
     lead: str = ""
     parts: Sequence[Part]
     notes: Sequence[ReportNote] = ()
+
+
+def without_images(parts: Sequence[Part]) -> list[Part]:
+    """All that shows no image of a data set."""
+    return [
+        replace(part, parts=without_images(part.parts)) if isinstance(part, Collapsible) else part
+        for part in parts
+        if not isinstance(part, Sheet)
+    ]
 
 
 def headed_parts(
