@@ -1,6 +1,11 @@
 """Label tables as users write them."""
 
+import bz2
 import gzip
+import io
+import lzma
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -43,16 +48,90 @@ def test_parquet_floats_that_nulls_made_are_whole_again(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "not a UTF-8 CSV"), ("file,label\n", "no rows"), ('a,b\n"x', "not a UTF-8 CSV")],
+    [("", "not a CSV"), ("file,label\n", "no rows"), ('a,b\n"x', "not a CSV")],
 )
 def test_unusable_tables_say_so(tmp_path, text, message):
     with pytest.raises(MedstrataError, match=message):
         read_table(write(tmp_path, text))
-    (tmp_path / "latin.csv").write_bytes("file,näme\n".encode("latin-1"))
-    with pytest.raises(MedstrataError, match="UTF-8"):
-        read_table(tmp_path / "latin.csv")
+    for text in ("file,näme\n", "file,name\n" + "a,b\n" * 99_999 + "c,ä\n"):
+        (tmp_path / "latin.csv").write_bytes(text.encode("latin-1"))
+        with pytest.raises(
+            MedstrataError, match=r"not UTF-8 \(it has the byte 0xe4\), perhaps Lat"
+        ):
+            read_table(tmp_path / "latin.csv")
     with pytest.raises(MedstrataError, match="missing"):
         read_table(tmp_path / "none.csv")
+
+
+TEXT = "file,id,y\nä.png,007,\nb.png,8,1\n"
+
+
+def packed(text: bytes, names: tuple[str, ...]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in names:
+            archive.writestr(name, text)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT.encode(),
+        TEXT.encode("utf-8-sig"),
+        TEXT.replace(",", "\t").encode("utf-16"),  # "Unicode text" of a spreadsheet
+        TEXT.replace("\n", "\r").encode(),
+        gzip.compress(TEXT.encode()),
+        bz2.compress(TEXT.encode()),
+        lzma.compress(TEXT.encode()),
+        packed(TEXT.encode(), ("__MACOSX/._a.csv", "a.csv")),
+    ],
+    ids=["plain", "bom", "utf16", "mac", "gzip", "bzip2", "xz", "zip"],
+)
+@pytest.mark.parametrize("name", ["labels.csv", "labels.csv.gz", "labels.parquet"])
+def test_the_bytes_say_how_a_table_is_kept(tmp_path, data, name):
+    (tmp_path / name).write_bytes(data)
+    table = read_table(tmp_path / name)
+    assert table.fillna("?").to_dict("list") == {
+        "file": ["ä.png", "b.png"], "id": ["007", "8"], "y": ["?", "1"],
+    }  # fmt: skip
+
+
+def test_the_first_sheet_of_a_workbook(tmp_path, capsys, monkeypatch):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["file ", "id", "y", "none"], ["a", "007", 1, "NA"], ["b", 8, None, 0.5]):
+        book.active.append(row)
+    book.create_sheet("notes").append(["x"])
+    path = tmp_path / "labels.csv"  # its bytes are a workbook's
+    book.save(path)
+    table = read_table(path)
+    assert table.fillna("?").to_dict("list") == {
+        "file": ["a", "b"], "id": ["007", "8"], "y": ["1", "?"], "none": ["?", "0.5"],
+    }  # fmt: skip
+    assert "sheet 'Sheet' is read, the first of 2" in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(MedstrataError, match=r"reading Excel needs openpyxl: pip install 'medst"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b' [{"image": "1.png"}]', "is JSON: save the table in it as CSV"),
+        (b"<!DOCTYPE html><html>", "is HTML or XML, perhaps a page that asks to log in"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"is an old Excel file \(.xls\): save"),
+        (b"\x28\xb5\x2f\xfd" + bytes(9), "is packed by Zstandard"),
+        (packed(b"a", ("a.csv", "b.csv")), r"holds 2 files \(a.csv, b.csv\): unpack it"),
+        (gzip.compress(TEXT.encode() * 99)[:60], "is not a CSV, Parquet or Excel table"),
+        (lzma.compress(TEXT.encode() * 99)[:60], "is not a CSV, Parquet or Excel table"),
+        (packed(TEXT.encode() * 99, ("a.csv",))[:60], "is not a CSV, Parquet or Excel table"),
+    ],
+)
+def test_what_is_no_table_is_named(tmp_path, data, message):
+    (tmp_path / "labels.csv").write_bytes(data)
+    with pytest.raises(MedstrataError, match=message):
+        read_table(tmp_path / "labels.csv")
 
 
 @pytest.mark.parametrize(
@@ -145,23 +224,3 @@ def test_kinds_that_cannot_be():
 )
 def test_a_separator_is_seen_where_its_parts_stand_alone_too(cells, separator):
     assert find_separator(pd.Series(cells, dtype="string")) == separator
-
-
-def test_other_kinds_of_tables_are_named(tmp_path):
-    for name, data, kind in (
-        ("a.xlsx", b"PK\x03\x04....", "an Excel or zip file"),
-        ("b.csv", b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Excel file"),
-        ("c.json", b' [{"file": "a.png"}]', "JSON"),
-    ):
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(MedstrataError, match=f"is {kind}: save the table in it as CSV"):
-            read_table(tmp_path / name)
-
-
-def test_gzipped_tables_are_read(tmp_path):
-    data = gzip.compress(b"file;x\na;1\n")
-    (tmp_path / "t.csv.gz").write_bytes(data)
-    assert read_table(tmp_path / "t.csv.gz").to_dict("list") == {"file": ["a"], "x": ["1"]}
-    (tmp_path / "cut.csv.gz").write_bytes(data[:-6])
-    with pytest.raises(MedstrataError, match=r"cut\.csv\.gz is not a UTF-8 CSV or Parquet table"):
-        read_table(tmp_path / "cut.csv.gz")

@@ -136,19 +136,37 @@ def test_many_row_groups_hold_every_row_once(
     pd.testing.assert_frame_equal(whole, pd.read_parquet(parts))
 
 
+def test_links_out_of_a_folder_are_read_where_that_is_asked_for(
+    folder: Path, encoder: Path, tmp_path: Path
+) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    for path in folder.glob("*.png"):
+        (links / path.name).symlink_to(path)
+    with pytest.raises(MedstrataError, match="no image could be read"):
+        embed(encoder, links, tmp_path / "f.parquet")
+    quarantine = (tmp_path / "f.parquet.quarantine.csv").read_text()
+    assert quarantine.count("read it by --follow-links true") == len(list(links.iterdir()))
+    out = embed(encoder, links, tmp_path / "f.parquet", EmbedSettings(follow_links=True))
+    straight = pd.read_parquet(embed(encoder, folder, tmp_path / "g.parquet"))
+    files = [path.name for path in folder.glob("*.png")]
+    straight = straight[straight["id"].isin(files)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_parquet(out), straight)
+
+
 def test_unreadable_files_are_named_listed_and_counted(
     folder: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "images"
     shutil.copytree(folder, copy)
     (copy / "3.png").write_bytes(b"no image")
-    (copy / "x.bmp").write_bytes(b"BM")
+    (copy / "x.nrrd").write_bytes(b"NRRD")
     out = tmp_path / "f.parquet"
     embed(encoder, copy, out)
     assert len(pd.read_parquet(out)) == 8
     listed = pd.read_csv(tmp_path / "f.parquet.quarantine.csv")
     assert listed.to_dict("records") == [
-        {"source": "x.bmp", "reason": "unsupported format .bmp"},
+        {"source": "x.nrrd", "reason": "unsupported format .nrrd"},
         {"source": "3.png", "reason": "not an image"},
     ]
     said = capsys.readouterr().err

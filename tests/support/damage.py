@@ -20,12 +20,13 @@ import h5py
 import nibabel
 import numpy as np
 import pydicom
+import tifffile
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from medstrata.data.formats.image import DecodedImage
-from medstrata.data.formats.read import count_images, read_images
+from medstrata.data.formats.read import list_frames, read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import ImageError
 
@@ -37,6 +38,7 @@ DICOM = Path(pydicom.__file__).parent / "data" / "test_files"
 GENERATOR = np.random.default_rng(5)
 GREY = GENERATOR.integers(0, 256, (24, 20), dtype=np.uint8)
 RGB = GENERATOR.integers(0, 256, (24, 20, 3), dtype=np.uint8)
+OTHER = Pillow.fromarray(255 - GREY)
 VOLUME = GENERATOR.integers(-900, 900, (7, 6, 5)).astype(np.int16)
 
 
@@ -51,8 +53,13 @@ def bundled(name: str) -> Callable[[], bytes]:
 
 
 def two_pages() -> bytes:
-    other = Pillow.fromarray(255 - GREY)
-    return encoded(GREY, "TIFF", save_all=True, append_images=[other], compression="tiff_lzw")
+    return encoded(GREY, "TIFF", save_all=True, append_images=[OTHER], compression="tiff_lzw")
+
+
+def encoded_tiff(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, pixels)
+    return stream.getvalue()
 
 
 def nifti() -> bytes:
@@ -91,6 +98,12 @@ FORMATS: dict[str, tuple[str, Callable[[], bytes], Callable[[bytes], bytes]]] = 
     "tiff": ("x.tif", lambda: encoded(RGB, "TIFF"), bytes),
     "lzw": ("x.tif", two_pages, bytes),
     "tiff-jpeg": ("x.tif", lambda: encoded(RGB, "TIFF", compression="jpeg"), bytes),
+    "double": ("x.tif", lambda: encoded_tiff(GREY.astype(np.float64)), bytes),
+    "half": ("x.tif", lambda: encoded_tiff(GREY.astype(np.float16)), bytes),
+    "bmp": ("x.bmp", lambda: encoded(RGB, "BMP"), bytes),
+    "gif": ("x.gif", lambda: encoded(GREY, "GIF", save_all=True, append_images=[OTHER]), bytes),
+    "pgm": ("x.pgm", lambda: encoded(GREY, "PPM"), bytes),
+    "pgm16": ("x.pgm", lambda: b"P5 20 24 4095\n" + (GREY * np.uint16(9)).tobytes(), bytes),
     "webp": ("x.webp", lambda: encoded(RGB, "WEBP"), bytes),
     "webp-lossless": ("x.webp", lambda: encoded(RGB, "WEBP", lossless=True), bytes),
     "jp2": ("x.jp2", lambda: encoded(RGB, "JPEG2000"), bytes),
@@ -179,7 +192,7 @@ def damaged(valid: bytes, changes: list[Edit]) -> bytes:
 def check(path: Path, depth: Literal[8, 16]) -> None:
     """Read a file as `prepare` does; whatever it is, the answer is an image or a reason."""
     start = time.process_time()
-    count = count_images(path, "axial")
+    count = len(list_frames(path, "axial"))
     assert 1 <= count < MOST_IMAGES, count
     frames = [None] if count == 1 else [0, count - 1]
     for result in read_images(path, frames, ReadSettings(bits=depth), 256):

@@ -3,8 +3,6 @@
 Writes audit.json into the store.
 """
 
-from pathlib import Path
-
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.arguments import IN_TWO_SPLITS, add_allow_leakage
@@ -13,7 +11,7 @@ from medstrata.cli.arguments import IN_TWO_SPLITS, add_allow_leakage
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command takes."""
     add = parser.add_argument
-    add("store", type=Path, help="Store to audit.")
+    add("store", type=str, help="Store to audit, or its address.")
     add("--task", type=str | None, help="Task; by default every label column.")
     add(
         "--fractions",

@@ -9,11 +9,13 @@ Legend: N samples.
 import hashlib
 import os
 import posixpath
+import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,23 +23,31 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medstrata.data.formats.dicom.read import is_dicom
-from medstrata.data.formats.read import count_images
+from medstrata.data.formats.read import list_frames
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.runtime.console import progress_bar, say
 from medstrata.runtime.errors import MedstrataError
 
 OUTSIDE = "path leads out of the source folder"
+LINK_OUTSIDE = (
+    "link that leads out of the source folder; prepare and embed read it by --follow-links true"
+)
 
 _DICOM = (".dcm", ".dicom", ".ima")
 _VOLUMES = (".nii", ".nii.gz")
-_SINGLE = (".png", ".jpg", ".jpeg", ".webp", ".jp2", ".j2k", ".jpx")
-_READABLE = (*_SINGLE, ".tif", ".tiff", *_DICOM, *_VOLUMES)
-# Files of these kinds are images that are not read: they are listed, so that none is lost unseen.
-_OTHER_IMAGES = (
-    *(".nrrd", ".mha", ".mhd", ".mgz", ".npy", ".npz", ".h5", ".hdf5"),
-    *(".bmp", ".gif", ".jxl", ".svs", ".ndpi", ".mrxs", ".heic"),
+_SINGLE = (
+    *(".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".jpx"),
+    *(".bmp", ".pgm", ".ppm", ".pbm", ".pnm"),
 )
-_IMAGES = (*_READABLE, *_OTHER_IMAGES)
+READABLE = (*_SINGLE, ".tif", ".tiff", ".webp", ".gif", *_DICOM, *_VOLUMES)
+# Files of these kinds are images that are not read: they are listed, so that none is lost unseen.
+OTHER_IMAGES = (
+    *(".nrrd", ".mha", ".mhd", ".mgz", ".hdr", ".npy", ".npz", ".h5", ".hdf5"),
+    *(".jxl", ".jls", ".avif", ".heic", ".heif", ".tga", ".pcx", ".psd"),
+    *(".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".vsi"),
+)
+_ALONE = (-1,)  # the frames of a file that one image stands for
+_IMAGES = (*READABLE, *OTHER_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class Sources:
         digest: Names the files by path, size and time of change.
         arrays: Whether frames are rows of arrays, which have nothing in common; frames of other
             files are of one patient.
+        follow_links: Whether links that lead out of the root are read.
     """
 
     root: Path
@@ -63,9 +74,15 @@ class Sources:
     refused: list[tuple[str, str]]
     digest: str
     arrays: bool = False
+    follow_links: bool = False
 
     def __len__(self) -> int:
         return len(self.file_index)
+
+    @property
+    def boundary(self) -> Path | None:
+        """The folder that no file may lead out of; None where links are followed."""
+        return None if self.follow_links else self.root
 
     def path(self, sample: int) -> Path:
         """The file of a sample."""
@@ -77,24 +94,29 @@ class Sources:
         return file if frame < 0 else f"{file}#{frame}"
 
 
-def from_folder(folder: Path) -> Sources:
+def from_folder(folder: Path, *, follow_links: bool = False) -> Sources:
     """Find the images in a folder and the folders below it, in order of their paths.
 
-    Hidden files and stores are passed over. Links to folders are not followed. Files without a
-    suffix, or with a number for one, are images where they begin as DICOM does.
+    Hidden files and stores are passed over. Files without a suffix, or with a number for one, are
+    images where they begin as DICOM does.
+
+    Args:
+        folder: The folder.
+        follow_links: Whether links to folders are entered, and links that lead out of the folder
+            are read.
 
     Raises:
         MedstrataError: there are no images, or the folder cannot be listed.
     """
     root = folder.resolve()
     names, refused, others = [], [], Counter[str]()
-    for name, reason in _walk(root):
+    for name, reason in _walk(root, follow_links):
         suffix = ".nii.gz" if name.lower().endswith(".nii.gz") else Path(name).suffix.lower()
         if reason:
             refused.append((printable(name), reason))
-        elif suffix in _READABLE or (_may_be_dicom(suffix) and _begins_as_dicom(root / name)):
+        elif suffix in READABLE or (_may_be_dicom(suffix) and _begins_as_dicom(root / name)):
             names.append(name)
-        elif suffix in _OTHER_IMAGES:
+        elif suffix in OTHER_IMAGES:
             refused.append((name, f"unsupported format {suffix}"))
         else:
             others[suffix or "no suffix"] += 1
@@ -106,47 +128,57 @@ def from_folder(folder: Path) -> Sources:
         say(f"passed over {others.total()} files that are not images ({kinds})")
     names.sort()
     refused.sort()
-    return _one_each(root, names, refused)
+    return _one_each(root, names, refused, follow_links)
 
 
-def from_list(path: Path, files: pd.Series) -> Sources:
+def from_list(path: Path, files: pd.Series, *, follow_links: bool = False) -> Sources:
     """Take the images that a list names, each once, in the list's order.
 
     Args:
         path: The list; names are relative to its folder.
         files: Names as `clean_name` gives them, null where a row has none.
+        follow_links: Whether links that lead out of that folder are read.
 
     Raises:
-        MedstrataError: the list names no file.
+        MedstrataError: the list names no file in its folder.
     """
     root = path.parent.resolve()
     named = files.dropna().drop_duplicates().tolist()
-    names = [name for name in named if not leaves_root(name)]
+    names = [as_on_disk(root, name) for name in named if not leaves_root(name)]
     refused = [(name, OUTSIDE) for name in named if leaves_root(name)]
     if not names:
-        raise MedstrataError(f"{path} names no file in {root}")
-    return _one_each(root, names, refused)
+        if not refused:
+            raise MedstrataError(f"{path} names no file")
+        common = os.path.commonpath([posixpath.join(root, posixpath.dirname(n)) for n in named])
+        raise MedstrataError(
+            f"{path} names {len(refused)} files, none of them in its own folder {root} (the first: "
+            f"{named[0]}): a list lies above its images, so put it into {os.path.normpath(common)}"
+        )
+    return _one_each(root, list(dict.fromkeys(names)), refused, follow_links)
 
 
-def from_rows(root: Path, files: pd.Series, frames: NDArray[np.int64]) -> Sources:
+def from_rows(
+    root: Path, files: pd.Series, frames: NDArray[np.int64], *, follow_links: bool = False
+) -> Sources:
     """Take one sample for each row of an index of files and frames.
 
     Args:
         root: Folder that the names are relative to, resolved.
         files: File of each row, none null.
         frames: Frame of each row, -1 for the one that stands for the file.
+        follow_links: Whether links that lead out of the root are read.
 
     Returns:
         Samples in the order of the rows, whose frames must ascend within a file.
     """
-    file_index, names = pd.factorize(files)
-    digest = _digest(root, names.tolist())
+    file_index, distinct = pd.factorize(files)
+    names = [as_on_disk(root, name) for name in distinct]
+    digest = _digest(root, names)
     if (frames >= 0).any():
         rows = np.stack([file_index, frames]).tobytes()
         digest = hashlib.blake2b(digest.encode() + rows, digest_size=16).hexdigest()
-    return Sources(
-        root, names.tolist(), file_index.astype(np.int64), frames, [], digest, arrays=True
-    )
+    index = file_index.astype(np.int64)
+    return Sources(root, names, index, frames, [], digest, arrays=True, follow_links=follow_links)
 
 
 def with_frames(sources: Sources, reading: ReadSettings, workers: int) -> Sources:
@@ -163,7 +195,7 @@ def with_frames(sources: Sources, reading: ReadSettings, workers: int) -> Source
     if reading.step is None:
         return sources
     step = reading.step
-    counts = np.ones(len(sources.files), dtype=np.int64)
+    wanted: list[Sequence[int]] = [_ALONE] * len(sources.files)
     may = [index for index, name in enumerate(sources.files) if not name.lower().endswith(_SINGLE)]
     with (
         warnings.catch_warnings(),
@@ -173,23 +205,22 @@ def with_frames(sources: Sources, reading: ReadSettings, workers: int) -> Source
         warnings.simplefilter("ignore")  # those of decoders quote what a file says, names too
         task = bar.add_task("count frames", total=len(may))
         paths = (sources.root / sources.files[index] for index in may)
-        for index, count in zip(
-            may, executor.map(lambda path: count_images(path, reading.axis), paths), strict=True
+        for index, every in zip(
+            may, executor.map(lambda path: list_frames(path, reading.axis), paths), strict=True
         ):
-            counts[index] = count
+            wanted[index] = every[::step] if len(every) > 1 else _ALONE
             bar.advance(task)
-    taken = -(-counts // step)
-    file_index = np.repeat(np.arange(len(counts)), taken)
-    ordinal = np.arange(len(file_index)) - np.repeat(np.cumsum(taken) - taken, taken)
-    frames = np.where(counts[file_index] > 1, ordinal * step, -1)
+    file_index = np.repeat(np.arange(len(wanted)), [len(some) for some in wanted])
+    frames = np.fromiter(chain.from_iterable(wanted), np.int64, len(file_index))
     return replace(sources, file_index=file_index, frames=frames)
 
 
-def _one_each(root: Path, names: list[str], refused: list[tuple[str, str]]) -> Sources:
+def _one_each(
+    root: Path, names: list[str], refused: list[tuple[str, str]], follow_links: bool
+) -> Sources:
     file_index = np.arange(len(names), dtype=np.int64)
-    return Sources(
-        root, names, file_index, np.full_like(file_index, -1), refused, _digest(root, names)
-    )
+    alone, digest = np.full_like(file_index, -1), _digest(root, names)
+    return Sources(root, names, file_index, alone, refused, digest, follow_links=follow_links)
 
 
 def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:
@@ -205,6 +236,14 @@ def clean_name(name: str, root: Path) -> str:
     return name
 
 
+def as_on_disk(root: Path, name: str) -> str:
+    """A name as the disk spells it: letters with marks are one character or two, by the program."""
+    if name.isascii() or (root / name).exists():
+        return name
+    forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return next((form for form in forms if (root / form).exists()), name)
+
+
 def without_suffix(name: str) -> str:
     """A name without its image suffix; dots of other kinds, as in UIDs, stay."""
     suffix = next((suffix for suffix in _IMAGES if name.lower().endswith(suffix)), "")
@@ -216,18 +255,23 @@ def leaves_root(name: str) -> bool:
     return name.startswith(("/", "../")) or name in ("..", ".") or name[1:2] == ":"
 
 
-def _walk(root: Path) -> Iterator[tuple[str, str]]:
-    """Relative paths of files, and of folders that are not entered with the reason for it."""
-    locked: list[OSError] = []
-    for folder, folders, files in os.walk(root, onerror=locked.append):
+def _walk(root: Path, follow_links: bool) -> Iterator[tuple[str, str]]:
+    """Relative paths of files, and of folders that are not entered with the reason for it.
+
+    A folder that links lead to is entered once, under the first name.
+    """
+    locked, seen = list[OSError](), set[Path]()
+    for folder, folders, files in os.walk(root, onerror=locked.append, followlinks=follow_links):
         here = Path(folder)
-        if _is_store(here):
+        if _is_store(here) or (follow_links and here.resolve() in seen):
             folders.clear()
             continue
+        seen.add(here.resolve() if follow_links else here)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         prefix = "" if here == root else f"{here.relative_to(root).as_posix()}/"
         for name in folders:
-            if os.path.islink(here / name):  # noqa: PTH114  (Path's own fails in a locked folder)
+            # Path's own fails in a locked folder.
+            if not follow_links and os.path.islink(here / name):  # noqa: PTH114
                 yield prefix + name, "link to a folder, not followed"
         for name in files:
             if not name.startswith("."):

@@ -1,16 +1,22 @@
 """Tables as users write them: reading them, and guessing what their columns are."""
 
+import bz2
 import gzip
+import lzma
 import re
+import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal
 
 import pandas as pd
 
 from medstrata.data.store.store import ColumnKind, LabelColumn
-from medstrata.runtime.errors import MedstrataError, one_line
+from medstrata.runtime.console import say
+from medstrata.runtime.errors import MedstrataError, first_few, one_line
 from medstrata.runtime.harmless import WRITTEN_CSV, csv_value
+from medstrata.runtime.optional import import_optional
 
 MAX_CLASSES = 30  # a column with more values is not guessed to be a label
 
@@ -51,44 +57,54 @@ _ABSENT = frozenset(
         *("no finding", "no findings", "nothing", "clear"),
     )
 )
+_LONGEST_HEADER = 2**20  # bytes
+_ZIP = b"PK\x03\x04"
+_PACKED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
+# What else people keep tables in, by the first bytes.
+_OTHERS = {
+    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls)",
+    b"{": "JSON",
+    b"[": "JSON",
+    b"<": "HTML or XML, perhaps a page that asks to log in",
+    b"%PDF": "PDF",
+    b"\x28\xb5\x2f\xfd": "packed by Zstandard",
+}
 # What people put between several findings of one cell.
 _SEPARATORS = ("|", ";", ",", "+", "&", "/")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV or TSV, gzipped or not, or a Parquet file as text, null where a cell is unknown.
+    """Read a table as text, null where a cell is unknown.
 
-    Everything is text so that ids keep their leading zeros and labels stay as they are written;
-    what our own tables write otherwise for a spreadsheet's sake is as it was.
+    CSV and TSV in UTF-8 or UTF-16, also packed by gzip, bzip2, xz or as the one file of a zip;
+    Parquet; the first sheet of an Excel workbook. The bytes say which, not the name. Everything is
+    text so that ids keep their leading zeros and labels stay as they are written; what our own tables write otherwise for a
+    spreadsheet's sake is as it was.
 
     Raises:
-        MedstrataError: the file is missing, no table, empty, or not UTF-8.
+        MedstrataError: the file is missing, no such table, empty or of another encoding, or the
+            package that reads Excel is missing.
     """
     if not path.is_file():
-        raise MedstrataError(f"{path} is missing: give a CSV or Parquet file")
+        raise MedstrataError(f"{path} is missing: give a CSV, Parquet or Excel file")
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
+        with path.open("rb") as stream:
+            start = stream.read(8)
+        if start.startswith(b"PAR1"):
             table = _as_text(pd.read_parquet(path))
+        elif start.startswith(_ZIP) and _is_workbook(path):
+            table = _read_workbook(path)
         else:
-            _refuse_other_kinds(path)
-            unpacked = gzip.open if path.suffix.lower() == ".gz" else open
-            with unpacked(path, "rt", encoding="utf-8-sig") as stream:
-                header = stream.readline()
-            table = pd.read_csv(
-                path,
-                dtype="string",
-                sep=max(",;\t", key=header.count),
-                keep_default_na=False,
-                na_values=_UNKNOWN,
-                encoding="utf-8-sig",
-            )
-            for name, column in table.items():
-                written = column.str.contains(WRITTEN_CSV).fillna(value=False).astype(bool)
-                table.loc[written, name] = column[written].map(csv_value)
-    # ParserError, UnicodeDecodeError, ArrowInvalid, BadGzipFile
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+            with _unpacked(path, start) as stream:
+                table = _read_lines(stream, path)
+    # ParserError, ArrowInvalid, BadGzipFile
+    except (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise MedstrataError(
-            f"{path} is not a UTF-8 CSV or Parquet table: {one_line(error, limit=120)}"
+            f"{path} is not a CSV, Parquet or Excel table: {one_line(error, limit=120)}"
         ) from error
     if table.empty:
         raise MedstrataError(f"{path} has no rows")
@@ -96,16 +112,64 @@ def read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _refuse_other_kinds(path: Path) -> None:
-    """Name what else people keep tables in, by its first bytes."""
-    with path.open("rb") as stream:
-        start = stream.read(8).lstrip()
-    kinds = {b"PK\x03\x04": "an Excel or zip file", b"\xd0\xcf\x11\xe0": "an old Excel file"}
-    kind = next((words for begin, words in kinds.items() if start.startswith(begin)), None)
-    if kind is None and start[:1] in (b"{", b"["):
-        kind = "JSON"
+def _unpacked(path: Path, start: bytes) -> Any:
+    """The bytes of a table, whatever packed them."""
+    if start.startswith(_ZIP):
+        archive = zipfile.ZipFile(path)
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        names = [name for name in names if not name.startswith("__MACOSX/")]
+        if len(names) == 1:
+            return archive.open(names[0])
+        raise MedstrataError(f"{path} holds {len(names)} files ({first_few(names)}): unpack it")
+    for magic, opened in _PACKED.items():
+        if start.startswith(magic):
+            return opened(path, "rb")
+    return path.open("rb")
+
+
+def _read_lines(stream: IO[bytes], path: Path) -> pd.DataFrame:
+    start = stream.read(64)
+    kind = next((what for magic, what in _OTHERS.items() if start.lstrip().startswith(magic)), None)
     if kind is not None:
         raise MedstrataError(f"{path} is {kind}: save the table in it as CSV (UTF-8) or Parquet")
+    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    stream.seek(0)
+    header = stream.read(_LONGEST_HEADER).decode(encoding, "ignore").splitlines()[:1]
+    stream.seek(0)
+    try:
+        table = pd.read_csv(
+            stream,
+            dtype="string",
+            sep=max(",;\t", key="".join(header).count),
+            keep_default_na=False,
+            na_values=_UNKNOWN,
+            encoding=encoding,
+        )
+    except UnicodeDecodeError as error:
+        raise MedstrataError(
+            f"{path} is not UTF-8 (it has the byte 0x{error.object[error.start]:02x}), perhaps "
+            f"Latin-1: save it as CSV UTF-8, or `iconv -f latin1 -t utf-8 {path.name} > utf8.csv`"
+        ) from error
+    for name, column in table.items():
+        written = column.str.contains(WRITTEN_CSV).fillna(value=False).astype(bool)
+        table.loc[written, name] = column[written].map(csv_value)
+    return table
+
+
+def _is_workbook(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return "xl/workbook.xml" in archive.namelist()
+
+
+def _read_workbook(path: Path) -> pd.DataFrame:
+    import_optional("openpyxl", f"{path}: reading Excel", "excel")
+    with pd.ExcelFile(path, engine="openpyxl") as workbook:
+        name = str(workbook.sheet_names[0])
+        if len(workbook.sheet_names) > 1:
+            say(f"{path}: sheet {name!r} is read, the first of {len(workbook.sheet_names)}")
+        return pd.read_excel(
+            workbook, sheet_name=name, dtype="string", keep_default_na=False, na_values=_UNKNOWN
+        )
 
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def embed(
     """
     settings, out = settings or EmbedSettings(), Path(out)
     check_suffix(out)
-    inputs = open_inputs(source)
+    inputs = open_inputs(source, follow_links=settings.follow_links)
     stored = inputs if isinstance(inputs, Store) else None
     loaded = open_encoder(
         encoder, stored, backbone=backbone, image_size=settings.image_size, seed=settings.seed

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medstrata.data.formats.read import count_images
+from medstrata.data.formats.read import list_frames
 from medstrata.data.formats.refusals import ImageError
 from medstrata.data.patients import is_unknown
 from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_inside, resize_images
@@ -72,12 +72,13 @@ class UnreadableImage(NamedTuple):
     reason: str
 
 
-def open_inputs(source: Store | Path | str) -> Store | Files:
+def open_inputs(source: Store | Path | str, *, follow_links: bool = False) -> Store | Files:
     """Find out what images are meant.
 
     Args:
         source: A store, its folder or address; a folder tree of images; one image file; or "-" for
             paths on standard input, one a line.
+        follow_links: Whether links that lead out of a folder, or to folders, are followed.
 
     Raises:
         MedstrataError: there is no such place, or nothing in it that can be read.
@@ -90,8 +91,8 @@ def open_inputs(source: Store | Path | str) -> Store | Files:
     if is_address(source) or (path / "store.json").is_file() or (path / "parts").is_dir():
         return open_store(source)
     if path.is_dir():
-        images = from_folder(path)
-        named = [ImageFile(name, images.root / name, images.root) for name in images.files]
+        images = from_folder(path, follow_links=follow_links)
+        named = [ImageFile(name, images.root / name, images.boundary) for name in images.files]
         return Files(named, len(named), images.refused)
     if not path.is_file():
         raise MedstrataError(f"{path} does not exist; give a store, a folder of images or an image")
@@ -201,8 +202,8 @@ def _decoded(
 def _decode(file: ImageFile, form: StoreFormat) -> list[_Decoded]:
     """The images of a file that are wanted; a frame's name ends in "#" and its number."""
     step = form.reading.step
-    count = 1 if step is None else count_images(file.path, form.reading.axis)
-    frames = range(0, count, step) if step is not None and count > 1 else [-1]
+    every = [] if step is None else list_frames(file.path, form.reading.axis)
+    frames = every[::step] if len(every) > 1 else [-1]
     images = read_inside(file.root, file.path, frames, form.reading, form.smallest_side)
     squares = (
         str(square) if isinstance(square, ImageError) else square.pixels

@@ -22,6 +22,7 @@ class EmbedSettings:
         fit: For files, as in `prepare`.
         reading: For files, as in `prepare`; of several images of a file, ids end in "#" and the
             number.
+        follow_links: Of a folder: read links that lead out of it, and enter links to folders.
         batch_size: Images at a time.
         strict: Fail when an image cannot be read, after everything else has been written.
         seed: Of the weights of `scratch`.
@@ -32,6 +33,7 @@ class EmbedSettings:
     image_size: int = 0
     fit: Fit = "pad"
     reading: ReadSettings = field(default_factory=ReadSettings)
+    follow_links: bool = False
     batch_size: int = BATCH_SIZE
     strict: bool = False
     seed: int = 0

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from medstrata.data.datasets.check import check
 from medstrata.data.datasets.registry import DATASETS
 from medstrata.runtime.errors import MedstrataError
 from support import dataset_trees as trees
@@ -45,3 +46,23 @@ def test_chexpert_strange_mark_is_named(tmp_path: Path) -> None:
     path.write_text("\n".join(lines))
     with pytest.raises(MedstrataError, match=r"valid.csv, line 4: .* is '2.0'"):
         DATASETS["chexpert"].index(root)
+
+
+@pytest.mark.parametrize("tables_above", [False, True])
+def test_chexpert_as_its_archives_unpack(tmp_path: Path, tables_above: bool) -> None:
+    merged = trees.chexpert_small(tmp_path)
+    first = tmp_path / "raw" / "CheXpert-v1.0 batch 1 (validate & csv)"
+    others = [tmp_path / "raw" / f"CheXpert-v1.0 batch {n + 2} (train {n + 1})" for n in range(2)]
+    for number, patient in enumerate(sorted((merged / "train").iterdir())):
+        others[number % 2].mkdir(parents=True, exist_ok=True)
+        patient.rename(others[number % 2] / patient.name)
+    first.mkdir()
+    (merged / "valid").rename(first / "valid")
+    for name in ("train.csv", "valid.csv"):
+        (merged / name).rename((tmp_path / "raw" if tables_above else first) / name)
+    table = trees.indexed("chexpert", tmp_path / "raw")
+    assert len(table) == 44
+    assert all((tmp_path / "raw" / name).is_file() for name in table.index)
+    assert "view1_frontal" in table.index[0]
+    found = check(DATASETS["chexpert"], tmp_path / "raw")
+    assert not [finding for finding in found if finding.kind in ("file", "table", "note")][1:]

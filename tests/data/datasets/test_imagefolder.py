@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from medstrata.data.datasets.dataset import choose_split
 from medstrata.data.datasets.registry import DATASETS
+from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.runtime.errors import MedstrataError
 from support import dataset_trees as trees
 
@@ -86,3 +89,19 @@ def test_a_deep_folder_that_not_all_images_lie_in_is_no_split(
     table = trees.indexed("imagefolder", tmp_path)
     assert list(table.columns) == ["label"]
     assert "not every image lies in one" in " ".join(capsys.readouterr().err.split())
+
+
+def test_every_image_that_is_listed_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "in"
+    for number, suffix in enumerate(("png", "bmp", "pgm", "gif", "tif", "webp", "jpg", "BMP")):
+        for label in "ab":
+            path = root / label / f"{number}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(trees.noise(number + ord(label), 24, 24)).save(path)
+    (root / "a" / "x.nrrd").touch()
+    store = prepare(root, tmp_path / "out", PrepareSettings(dataset="imagefolder", split="1/0/0"))
+    assert len(store) == 16
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 images are of kinds that are not read: a/x.nrrd" in said

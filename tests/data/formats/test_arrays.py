@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from medstrata.data.formats.read import count_images, read_images
+from medstrata.data.formats.read import list_frames, read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import ImageError
 from support.read_one import read_image
@@ -41,7 +41,7 @@ SAVERS = pytest.mark.parametrize(
 @pytest.mark.parametrize("deflated", [False, True])
 def test_rows_out_of_the_middle(tmp_path, save, suffix, form, deflated):
     path = save(tmp_path / f"scans{suffix}", deflated, other=RGB, train_images=GREY, colour=RGB)
-    assert count_images(path / "train_images", "axial") == 50
+    assert len(list_frames(path / "train_images", "axial")) == 50
     rows = [0, 1, 17, 18, 44, 49]
     images = list(read_images(path / "train_images", rows, ReadSettings()))
     for row, image in zip(rows, images, strict=True):
@@ -95,7 +95,7 @@ def test_what_is_not_there(tmp_path, save, suffix, form):  # noqa: ARG001
     for length in (3, 100, len(whole) // 2):
         path.write_bytes(whole[:length])
         assert reason(path / "scans", 40).startswith(("damaged", "truncated", "no array"))
-        assert count_images(path / "scans", "axial") == 1
+        assert len(list_frames(path / "scans", "axial")) == 1
 
 
 def with_header(path: Path, member: bytes) -> Path:
@@ -126,7 +126,7 @@ def npy(header: str, data: bytes = b"") -> bytes:
 def test_headers_that_are_refused(tmp_path, header, wanted):
     path = with_header(tmp_path / "x.npz", npy(header, b"abcd"))
     assert reason(path).startswith(wanted)
-    assert count_images(path, "axial") == 1
+    assert len(list_frames(path, "axial")) == 1
 
 
 def test_object_arrays_are_never_unpickled(tmp_path):
@@ -136,7 +136,10 @@ def test_object_arrays_are_never_unpickled(tmp_path):
 
 def test_colour_of_other_types_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=RGB.astype(np.float32))
-    assert reason(tmp_path / "x.npz" / "a") == "colour of type float32; uint8 is read"
+    assert (
+        reason(tmp_path / "x.npz" / "a")
+        == "colour of type float32; uint8 is read: save it as 0 to 255"
+    )
 
 
 def test_hdf5_leads_nowhere_else(tmp_path):
@@ -165,7 +168,7 @@ def test_hdf5_that_claims_what_it_does_not_hold(tmp_path):
             "chunk", (2**15, 2**8, 2**8), np.uint8, chunks=(2**15, 2**8, 2**8), compression="gzip"
         )
         file.create_dataset("text", data=[[["a"]]])
-    assert count_images(tmp_path / "x.h5" / "empty", "axial") == 1
+    assert len(list_frames(tmp_path / "x.h5" / "empty", "axial")) == 1
     assert reason(tmp_path / "x.h5" / "chunk").startswith("array with chunks of more than")
     assert reason(tmp_path / "x.h5" / "text").startswith("array of shape (1, 1, 1)")
 
@@ -174,7 +177,7 @@ def test_rows_of_all_zeros_are_counted(tmp_path):
     for deflated in (False, True):
         zeros = np.zeros((4000, 64, 64), np.uint8)
         path = save_npz(tmp_path / "x.npz", deflated, a=zeros)
-        assert count_images(path / "a", "axial") == 4000
+        assert len(list_frames(path / "a", "axial")) == 4000
         assert reason(path / "a", 3999) == "constant image, every pixel 0"
 
 

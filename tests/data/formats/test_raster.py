@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Pillow
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from medstrata.data.formats.read import count_images, read_images
+from medstrata.data.formats.read import list_frames, read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import ImageError
 from medstrata.data.prepare.prepare import prepare
@@ -46,6 +45,10 @@ def by_opencv(path: Path) -> np.ndarray:
         ("JPEG2000", GREY, {"no_jp2": True}),
         ("JPEG2000", SMOOTH, {"irreversible": True, "quality_layers": [20]}),
         ("PNG", RGB, {}),
+        ("BMP", RGB, {}),
+        ("BMP", GREY, {}),
+        ("PPM", RGB, {}),
+        ("PPM", GREY, {}),
         ("TIFF", RGB, {"compression": "tiff_lzw"}),
         ("TIFF", GREY, {"compression": "tiff_adobe_deflate"}),
     ],
@@ -155,28 +158,32 @@ def test_16_bit_colour_in_planes_is_refused(tmp_path):
         read_image(tmp_path / "x.tif")
 
 
-def test_every_image_of_an_imagej_stack_is_read(tmp_path):
-    stack = GENERATOR.integers(0, 65536, (6, 20, 30)).astype(np.uint16)
-    path = tmp_path / "x.tif"
-    tifffile.imwrite(path, stack, imagej=True, truncate=True)
-    assert count_images(path, "axial") == 6
-    settings = ReadSettings(window="32767.5/65535", bits=16)
-    images = list(read_images(path, [0, 3, 5], settings))
-    np.testing.assert_array_equal([image.pixels for image in images], stack[[0, 3, 5]])
-    first = read_image(path, settings)
-    np.testing.assert_array_equal(first.pixels, stack[0])
-    assert "image 1 of 6 of an ImageJ stack" in first.conversion
-    path.write_bytes(path.read_bytes()[: -20 * 30 * 2 - 1])  # the last and a byte of the fifth
-    assert count_images(path, "axial") == 4
+@pytest.mark.parametrize("most", [1000, 4095, 65535])
+@pytest.mark.parametrize("kind", ["P2", "P5", "P6"])
+def test_pnm_of_more_than_8_bits_has_its_values(tmp_path, kind, most):
+    shape = (20, 30, 3) if kind == "P6" else (20, 30)
+    values = GENERATOR.integers(0, most + 1, shape)
+    header = f"{kind}\n# made up\n30 20\n{most}\n".encode()
+    text = " ".join(map(str, values.ravel())).encode()
+    path = tmp_path / "x.pnm"
+    path.write_bytes(header + (text if kind == "P2" else values.astype(">u2").tobytes()))
+    image = read_image(path, ReadSettings(window="500/1000"))
+    expected = np.rint(np.clip(values / 1000, 0, 1) * 255)
+    np.testing.assert_array_equal(image.pixels, expected)
+    assert (image.format, image.width, image.height) == ("PNM", 30, 20)
 
 
-def test_a_reduced_copy_that_comes_first_is_not_the_picture(tmp_path):
-    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
-        writer.write(SMOOTH[::4, ::4], photometric="rgb", subfiletype=1)
-        writer.write(RGB, photometric="rgb")
-    image = read_image(tmp_path / "x.tif")
-    np.testing.assert_array_equal(image.pixels, RGB)
-    assert "page 2: those before are reduced copies" in image.conversion
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+def test_every_image_of_an_animation_is_read(tmp_path, form):
+    frames = [Pillow.fromarray(np.roll(GREY, 9 * number, axis=1)) for number in range(4)]
+    path = tmp_path / "x"
+    options = {"lossless": True} if form == "WEBP" else {}
+    frames[0].save(path, form, save_all=True, append_images=frames[1:], **options)
+    assert list(list_frames(path, "axial")) == [0, 1, 2, 3]
+    for image, frame in zip(read_images(path, [0, 2, 3], ReadSettings()), (0, 2, 3), strict=True):
+        np.testing.assert_array_equal(image.pixels, np.asarray(frames[frame]))
+        assert image.conversion.startswith(f"page {frame + 1}")
+    assert read_image(path).conversion.startswith("first of 4 pages")
 
 
 def test_missing_strips_are_not_black(tmp_path):
@@ -189,40 +196,6 @@ def test_missing_strips_are_not_black(tmp_path):
     path.write_bytes(data)
     with pytest.raises(ImageError, match="not all of its strips"):
         read_image(path)
-
-
-def test_pages_of_a_file_are_walked_through_once(tmp_path, monkeypatch):
-    pages = GENERATOR.integers(0, 256, (40, 8, 9), dtype=np.uint8)
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(path, pages, photometric="minisblack")
-    loaded = []
-    load = ImageFileDirectory_v2.load
-    monkeypatch.setattr(
-        ImageFileDirectory_v2, "load", lambda self, file: loaded.append(1) or load(self, file)
-    )
-    for image, page in zip(read_images(path, range(40), ReadSettings()), pages, strict=True):
-        np.testing.assert_array_equal(image.pixels, page)
-    assert len(loaded) < 8 * len(pages)
-
-
-def test_a_page_that_is_asked_for_twice(tmp_path):
-    pages = GENERATOR.integers(0, 256, (3, 8, 9), dtype=np.uint8)
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(path, pages, photometric="minisblack")
-    wanted = [None, 0, 1, 1, 2]
-    for image, page in zip(read_images(path, wanted, ReadSettings()), wanted, strict=True):
-        np.testing.assert_array_equal(image.pixels, pages[page or 0])
-
-
-def test_pages_are_frames(tmp_path):
-    pages = GENERATOR.integers(0, 256, (5, 20, 30), dtype=np.uint8)
-    path = tmp_path / "x.tif"
-    tifffile.imwrite(path, pages, photometric="minisblack")
-    assert count_images(path, "axial") == 5
-    for page, image in enumerate(read_images(path, range(5), ReadSettings())):
-        np.testing.assert_array_equal(image.pixels, pages[page])
-        assert image.conversion == f"page {page + 1}"
-    np.testing.assert_array_equal(read_image(path).pixels, pages[0])
 
 
 def test_palette_with_transparency(tmp_path):

@@ -1,5 +1,6 @@
 """Files of every format give their pixels, in one range and orientation, or are refused."""
 
+import gzip
 import hashlib
 import io
 import struct
@@ -98,7 +99,7 @@ def test_16_bit_is_scaled_by_its_own_percentiles(tmp_path, form):
     image = read_image(save(tmp_path, encode(deep, form)))
     np.testing.assert_array_equal(image.pixels, plain_window(deep))
     assert image.conversion.endswith(" to 0..255")
-    assert image.mode.startswith("I")
+    assert image.mode == {"PNG": "I;16", "TIFF": "uint16"}[form]
 
 
 def test_16_bit_by_hand_and_unchanged_by_scale(tmp_path):
@@ -121,7 +122,7 @@ def test_float_tiff(tmp_path):
     values = GENERATOR.normal(size=(30, 40)).astype(np.float32)
     image = read_image(save(tmp_path, encode(values, "TIFF")))
     np.testing.assert_array_equal(image.pixels, plain_window(values))
-    assert image.mode == "F"
+    assert image.mode == "float32"
 
 
 def test_white_is_zero_is_inverted(tmp_path):
@@ -221,10 +222,17 @@ NAN[5, 5] = np.nan
         (PNG[:29] + b"\0\0\0\0" + PNG[33:], "PNG with a truncated or unsupported header"),
         (TIFF[: len(TIFF) * 2 // 3], "truncated"),
         (PNG[:60] + b"\0" * 30 + PNG[90:], "damaged"),
-        (encode(GREY, "GIF"), "unsupported format GIF"),
-        (encode(GREY, "BMP"), "unsupported format BMP"),
+        (encode(SMOOTH, "GIF")[:2000], "truncated"),
+        (encode(GREY, "BMP")[:-9], "truncated"),
+        (b"P5 9 6 255 ", "truncated"),
+        (b"P5 9 6 4095 " + bytes(107), "truncated PNM"),
+        (b"NRRD0004\n", "unsupported format NRRD: save it as NIfTI"),
+        (gzip.compress(PNG), "unsupported format gzip of anything but NIfTI: unpack it"),
+        (b"\xff\xd8\xff\xf7\0\x0b\x08\0\1\0\1\1\1\x11\0", "JPEG-LS, which is read in DICOM"),
+        (JPEG.replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"), "JPEG of 12 bits, which"),
         (b"\0" * 128 + b"DICM" + b"\0" * 99, "DICOM without pixels"),
-        (encode(NAN, "TIFF"), "non-finite pixels"),
+        (encode(NAN * np.nan, "TIFF"), "no pixel is a number"),
+        (encode(np.where(np.isnan(NAN), np.inf, NAN), "TIFF"), "infinite pixels"),
         (encode(np.full((40, 40), 9, np.uint8), "PNG"), "constant image, every pixel 9"),
         (encode(np.full((40, 40, 3), (9, 0, 0), np.uint8), "PNG"), "constant image, every"),
         (encode(np.full((40, 40), 999, np.uint16), "PNG"), "constant image, every pixel 999"),
@@ -237,6 +245,17 @@ def test_each_unusable_file_has_its_reason(tmp_path, data, reason):
         read_image(path)
     assert str(caught.value).startswith(reason)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_number_is_background(tmp_path):
+    image = read_image(save(tmp_path, encode(NAN, "TIFF")))
+    values = SMOOTH.astype(float)
+    values[5, 5] = np.nan
+    low, high = np.nanpercentile(values, (0.5, 99.5))
+    expected = np.rint(np.clip((values - low) / (high - low), 0, 1) * 255)
+    expected[5, 5] = 0
+    np.testing.assert_array_equal(image.pixels, expected)
+    assert image.conversion.startswith("1 pixels that are no number taken for background, black")
 
 
 def test_nothing_there(tmp_path):

@@ -69,7 +69,7 @@ def test_join_says_what_is_missing_on_each_side(tmp_path, capsys):
 
 def test_join_refuses_rows_that_contradict_each_other(tmp_path):
     path = write(tmp_path, "file,label\na.png,0\na.png,1\nb.png,1\n")
-    with pytest.raises(MedstrataError, match=r"1 images have rows that contradict.*: a\.png"):
+    with pytest.raises(MedstrataError, match=r"contradict each other in label: a\.png; leave"):
         joined(path, ("a.png", "b.png"), label_columns=["label"])
     path = write(tmp_path, "file,label\na.png,0\na.png,\nb.png,1\n")
     with pytest.raises(MedstrataError, match="contradict"):
@@ -87,6 +87,22 @@ def test_join_without_any_match_fails(tmp_path):
     path = write(tmp_path, "file,label\nx.png,0\ny.png,1\n")
     with pytest.raises(MedstrataError, match=r"none of its 2 file names is an image here.*x\.png"):
         joined(path, ("a.png",))
+
+
+@pytest.mark.parametrize(
+    ("named", "image", "tip"),
+    [
+        ("13", "x/00000013.png", "leading zeros, .0 or case: write them in the table as on the"),
+        ("3.0", "3.png", "leading zeros, .0 or case"),
+        ("IMG7.PNG", "img007.png", "leading zeros, .0 or case"),
+        ("p1", "scan.png", "name another column by --file-column"),
+    ],
+)
+def test_the_tip_is_about_what_differs(tmp_path, named, image, tip):
+    path = write(tmp_path, f"file,label\n{named},0\n")
+    with pytest.raises(MedstrataError) as caught:
+        joined(path, (image,))
+    assert tip in str(caught.value)
 
 
 def test_named_columns_must_be_there(tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from pydicom.uid import EncapsulatedPDFStorage
 
 from medstrata.data.formats.refusals import ImageError
-from medstrata.data.sources import from_folder
+from medstrata.data.sources import LINK_OUTSIDE, from_folder
 from medstrata.data.store.open import open_store
 from support.dicom_files import make, written
 from support.read_one import read_image
@@ -90,7 +90,7 @@ REASONS = {
     "pdf.dcm": "no picture: DICOM that is an encapsulated PDF, not an image",
     "empty.png": "zero bytes",
     "bomb.png": "100000 x 100000 pixels, more than 178,956,970",
-    "out.png": "path leads out of the source folder",
+    "out.png": LINK_OUTSIDE,
     "round": "link to a folder, not followed",
     "pipe.png": "not a file",
     "text.jpg": "not an image",

@@ -11,6 +11,7 @@ from PIL import Image
 from medstrata.data.prepare import shards
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
+from medstrata.data.sources import LINK_OUTSIDE
 from medstrata.runtime.errors import MedstrataError
 from support.dicom_files import make, written
 from support.prepared import contents, read_grey
@@ -80,7 +81,7 @@ def test_unreadable_files_are_set_apart_with_their_reason(image_folder, tmp_path
         "text.png": "not an image",
         "flat.png": "constant image, every pixel 0",
         "scan.dcm": "DICOM without pixels",
-        "linked.png": "path leads out of the source folder",
+        "linked.png": LINK_OUTSIDE,
         "linked_folder": "link to a folder, not followed",
     }
     assert len(store) == 48

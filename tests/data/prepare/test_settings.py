@@ -45,10 +45,15 @@ def test_the_plan_of_a_store_names_every_setting(image_folder, tmp_path):
         *("format", "preview", "dataset", "files", "size", "channels", "fit", "window", "frames"),
         *("axis", "bits", "labels", "file_column", "patient_column", "patient_from"),
         *("site_column", "label_columns", "label_separator", "ordinal_columns", "uncertain"),
-        *("split", "seed", "draws"),
+        *("follow_links", "split", "seed", "draws"),
     }
     assert (plan["label_columns"], plan["seed"], plan["size"]) == (["finding"], 3, 16)
     assert len(plan["labels"]) == 32  # a digest, no path
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ValueError, match=r"PrepareSettings.seed must be 0 or more, got -1"):
+        PrepareSettings(seed=-1)
 
 
 def test_options_of_the_command(image_folder, tmp_path, capsys):

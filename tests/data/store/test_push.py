@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medstrata.cli.main import main
 from medstrata.data.store.open import open_store
 from medstrata.data.store.push import push
 from medstrata.data.store.store import Store
@@ -55,3 +56,20 @@ def test_a_far_folder_is_an_address_too(local: Store, tmp_path: Path) -> None:
     push(local.path, f"file://{tmp_path}/far/tiny.store")
     far = open_store(f"file://{tmp_path}/far/tiny.store")
     assert_same_batches(list(loader(local).epoch(0)), list(loader(far).epoch(0)))
+
+
+@pytest.mark.parametrize("start", ["file://{}/far", "s3://bucket/far"])
+@pytest.mark.usefixtures("s3")
+def test_a_place_is_named_as_it_is_written(
+    local: Store, tmp_path: Path, start: str, s3: S3
+) -> None:
+    name = "a b/100 % é#1?x=2+%20&y.store"
+    address = f"{start.format(tmp_path)}/{name}"
+    push(local.path, address)
+    assert open_store(address).digest == local.digest
+    if address.startswith("file:"):
+        assert (tmp_path / "far" / name / "store.json").is_file()
+    else:
+        listed = s3.client().list_objects_v2(Bucket="bucket", Prefix="far/")["Contents"]
+        assert f"far/{name}/store.json" in {one["Key"] for one in listed}
+    main(["audit", address])

@@ -10,12 +10,12 @@ import pandas as pd
 
 from medstrata.data.datasets.columns import walk_files
 from medstrata.data.datasets.dataset import SPLIT, Dataset
+from medstrata.data.sources import READABLE
 from medstrata.data.splits import patients_in_several_splits
 from medstrata.runtime.console import progress_bar, say
 from medstrata.runtime.errors import MedstrataError, first_few
 
 DiscrepancyKind = Literal["table", "count", "label", "file", "checksum", "patient", "note"]
-_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 _BLOCK = 2**22  # bytes hashed at a time
 
 
@@ -114,7 +114,7 @@ def _files(table: pd.DataFrame, folder: Path) -> Iterator[Discrepancy]:
     empty = here.index[here == 0]
     if len(empty):
         yield Discrepancy("file", f"{len(empty):,} files are empty: {first_few(empty)}")
-    images = sizes.index[sizes.index.str.lower().str.endswith(_IMAGES)]
+    images = sizes.index[sizes.index.str.lower().str.endswith(READABLE)]
     unlisted = images.difference(listed)
     if len(unlisted):
         yield Discrepancy("note", f"{len(unlisted):,} images are not listed: {first_few(unlisted)}")

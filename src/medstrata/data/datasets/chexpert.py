@@ -7,6 +7,7 @@ import pandas as pd
 from medstrata.data.datasets.columns import (
     draw_validation,
     find_table,
+    folders_in,
     map_codes,
     match_names,
     read_columns,
@@ -31,6 +32,9 @@ def index(root: Path) -> pd.DataFrame:
     here = next(
         (name for name in ("CheXpert-v1.0-small/", "CheXpert-v1.0/") if (root / name).is_dir()), ""
     )
+    batches = sorted(path.name for path in root.glob("CheXpert-v1.0 batch *") if path.is_dir())
+    if not here and batches and not (root / "train.csv").is_file():
+        here = next((f"{name}/" for name in batches if (root / name / "train.csv").is_file()), "")
     tables = {
         "train": find_table(root, (f"{here}train.csv",)),
         "valid": find_table(root, (f"{here}valid.csv",)),
@@ -39,6 +43,8 @@ def index(root: Path) -> pd.DataFrame:
     if with_test:
         tables["test"] = find_table(root, [here + name for name in _TESTS])
     table = pd.concat([_part(path, part, here) for part, path in tables.items()], ignore_index=True)
+    if batches:
+        table["file"] = _in_batches(root, table["file"], here, batches)
     part = table.pop("part")
     trains = part.eq("train")
     drawn = draw_validation(table["patient_id"], trains)
@@ -46,6 +52,21 @@ def index(root: Path) -> pd.DataFrame:
     if with_test:
         table["split.with-test"] = part.replace({"valid": "val"})
     return text_table(table)
+
+
+def _in_batches(root: Path, files: pd.Series, here: str, batches: list[str]) -> pd.Series:
+    """Where images lie whose archives were unpacked beside each other and not merged."""
+    batch_of = {name: batch for batch in batches for name in folders_in(root / batch)}
+
+    def place(file: str) -> str:
+        inside = file.removeprefix(here)
+        part, _, rest = inside.partition("/")
+        patient = rest.partition("/")[0]
+        if patient in batch_of:  # those of train lie straight in their batches
+            return f"{batch_of[patient]}/{rest}"
+        return f"{batch_of[part]}/{inside}" if part in batch_of else file
+
+    return files.map(place).astype("string")
 
 
 def _part(path: Path, part: str, here: str) -> pd.DataFrame:
@@ -92,8 +113,8 @@ train.csv, valid.csv                           Path names CheXpert-v1.0-small/tr
 train/patient00001/study1/view1_frontal.jpg ...
 valid/patient64541/study1/view1_frontal.jpg ...
 test_labels.csv or test.csv, test/             if you have them
-The root is this folder (CheXpert-v1.0-small, CheXpert-v1.0) or the one above it. Batches of the
-full-size download must be merged into train/ and valid/.""",
+The root is this folder (CheXpert-v1.0-small, CheXpert-v1.0), the one above it, or one that holds
+the full-size download as its archives unpack: "CheXpert-v1.0 batch 1 (validate & csv)" ...""",
     note=(
         "Split `official` tests on the 234 radiologist-labelled images of 200 patients called "
         "valid; an eighth of train, drawn by patient with seed 0, validates. Split `with-test` "

@@ -7,16 +7,15 @@ import pandas as pd
 
 from medstrata.data.datasets.columns import require_folder, text_table, walk_files
 from medstrata.data.datasets.dataset import Dataset
-from medstrata.data.sources import clean_name
+from medstrata.data.sources import OTHER_IMAGES, READABLE, clean_name
 from medstrata.data.splits import SPLIT_WORDS
 from medstrata.data.tables import guess_column, read_table
 from medstrata.runtime.console import warn
 from medstrata.runtime.documents import parse_json
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, first_few
 
 _URL = "https://huggingface.co/docs/datasets/image_dataset"
 _WORDS = {**SPLIT_WORDS, "eval": "test", "evaluation": "test"}
-_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 _OURS = ("file", "frame", "array")
 
 
@@ -32,9 +31,12 @@ def index(root: Path) -> pd.DataFrame:
         parts = [_listed(root, path) for path in metadata]
         table = pd.concat(parts, ignore_index=True).astype("string")
     else:
-        images = [path for path in paths if path.lower().endswith(_IMAGES)]
+        images = [path for path in paths if path.lower().endswith(READABLE)]
+        others = [path for path in paths if path.lower().endswith(OTHER_IMAGES)]
         if not images:
             raise MedstrataError(f"{root} has no images: see {_URL}")
+        if others:
+            warn(f"{len(others)} images are of kinds that are not read: {first_few(others)}")
         table = pd.DataFrame({"file": pd.Series(images, dtype="string")})
     split, inside = _folder_splits(table["file"])
     classes = inside.map(posixpath.basename).replace("", pd.NA)

@@ -20,7 +20,7 @@ from medstrata.data.datasets.dataset import DamagedCopy, Dataset
 from medstrata.data.formats.arrays import array_length
 from medstrata.data.formats.refusals import ImageError
 from medstrata.data.store.store import SPLITS
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 
 _SIZES = ("", "_64", "_128", "_224")  # of 28 px, and as the others' files end
 
@@ -55,30 +55,44 @@ def read_part(path: Path, split: str) -> tuple[pd.DataFrame, np.ndarray]:
     Raises:
         DamagedCopy: its arrays are missing, damaged or of different lengths.
     """
+    rows = image_rows(path, split)
+    return rows, read_answers(path, split, len(rows))
+
+
+def image_rows(path: Path, split: str) -> pd.DataFrame:
+    """A row for each image of a split.
+
+    Raises:
+        DamagedCopy: there are none that can be read.
+    """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{split}_labels.npy") as file:
-            labels = np.lib.format.read_array(file, allow_pickle=False)
-        labels, images = labels.reshape(len(labels), -1), array_length(path, f"{split}_images")
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        zipfile.BadZipFile,
-        ImageError,
-    ) as error:
-        raise DamagedCopy(
-            f"{path} is no sound npz file with {split}_images and {split}_labels"
-        ) from error
-    if len(labels) != images:
-        raise DamagedCopy(f"{path} has {len(labels)} labels for {images} {split} images")
+        images = array_length(path, f"{split}_images")
+    except (OSError, ValueError, zipfile.BadZipFile, ImageError) as error:
+        raise DamagedCopy(f"{path}: {split}_images cannot be read ({one_line(error)})") from error
     columns = {
         "file": path.name,
         "frame": np.arange(images, dtype=np.int64),
         "array": f"{split}_images",
         "split.official": split,
     }
-    return pd.DataFrame(columns), labels
+    return pd.DataFrame(columns)
+
+
+def read_answers(path: Path, split: str, images: int) -> np.ndarray:
+    """The labels of a split, (N, columns).
+
+    Raises:
+        DamagedCopy: they are missing, damaged or not as many as its images.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{split}_labels.npy") as file:
+            labels = np.lib.format.read_array(file, allow_pickle=False)
+        labels = labels.reshape(len(labels), -1)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DamagedCopy(f"{path}: {split}_labels cannot be read ({one_line(error)})") from error
+    if len(labels) != images:
+        raise DamagedCopy(f"{path} has {len(labels)} labels for {images} {split} images")
+    return labels
 
 
 def _answers(facts: dict[str, Any], labels: np.ndarray, path: Path) -> dict[str, np.ndarray]:

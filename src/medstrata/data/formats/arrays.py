@@ -23,6 +23,7 @@ from medstrata.data.formats.refusals import ImageError, refuse_too_large
 from medstrata.runtime.optional import import_optional
 
 CONTAINERS = (".npz", ".h5", ".hdf5")
+_CHANNELS = (1, 3)
 _BLOCK = 2**24  # bytes skipped, or read ahead, at a time
 _LARGEST_CHUNK = 2**30  # bytes of HDF5 that are unpacked at once, however few of them are wanted
 _DENSEST = 1100  # times that deflate can shorten its input at most, rounded up
@@ -43,7 +44,8 @@ def read_rows(
 
     Args:
         container: An npz or HDF5 file.
-        array: Name of the array, shape (N, H, W), (N, H, W, 1) or (N, H, W, 3).
+        array: Name of the array, shape (N, H, W), or with 1 or 3 channels (N, H, W, C) or
+            (N, C, H, W).
         rows: Row numbers, ascending.
         reading: Window and depth.
 
@@ -78,6 +80,8 @@ def array_length(container: Path, array: str) -> int:
 
 def _picture(row: NDArray[Any], reading: ReadSettings) -> DecodedImage:
     notes = list[str]()
+    if row.ndim == 3 and row.shape[-1] not in _CHANNELS:
+        row = np.ascontiguousarray(np.moveaxis(row, 0, -1))
     pixels = row[..., 0] if row.ndim == 3 and row.shape[-1] == 1 else row
     height, width = pixels.shape[:2]
     if pixels.dtype == np.uint8:
@@ -85,7 +89,7 @@ def _picture(row: NDArray[Any], reading: ReadSettings) -> DecodedImage:
     elif pixels.ndim == 2:
         levels = window_values(pixels, reading.window, reading.bits, notes)
     else:
-        raise ImageError(f"colour of type {row.dtype}; uint8 is read")
+        raise ImageError(f"colour of type {row.dtype}; uint8 is read: save it as 0 to 255")
     return DecodedImage(
         pixels=levels,
         width=width,
@@ -134,10 +138,14 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    images = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
-    if not images or dtype.kind not in "uif" or min(shape) < 1:
-        raise ImageError(f"array of shape {shape} and type {dtype} does not hold images")
-    refuse_too_large(shape[2], shape[1])
+    channels = len(shape) == 4 and (shape[3] in _CHANNELS or shape[1] in _CHANNELS)
+    if not (len(shape) == 3 or channels) or dtype.kind not in "uif" or min(shape) < 1:
+        raise ImageError(
+            f"array of shape {shape} and type {dtype} does not hold images, which are numbers of "
+            "shape (N, H, W), (N, H, W, 3) or (N, 3, H, W)"
+        )
+    first = 1 if len(shape) == 3 or shape[3] in _CHANNELS else 2
+    refuse_too_large(shape[first + 1], shape[first])
 
 
 def _refuse_empty_claim(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:

@@ -77,11 +77,12 @@ def window_values(
         Shape (H, W), uint8 or uint16.
 
     Raises:
-        ImageError: values are not finite, or all the same.
+        ImageError: values are infinite, or all the same.
     """
-    refuse_non_finite(pixels)
-    if pixels.min() == pixels.max():
-        raise ImageError(f"constant image, every pixel {pixels[0, 0]:g}")
+    check_numbers(pixels, notes)
+    lowest = np.nanmin(pixels)
+    if lowest == np.nanmax(pixels):
+        raise ImageError(f"constant image, every pixel {lowest:g}")
 
     def choose(values: NDArray[np.float64], counts: NDArray[np.int64] | None) -> Transfer:
         low, high = own_range(window, values, counts)
@@ -134,17 +135,26 @@ def own_range(
     return window_range(window) or percentile_range(values, counts)
 
 
-def refuse_non_finite(pixels: NDArray[Any]) -> None:
-    """Refuse numbers that cannot be scaled.
+def check_numbers(pixels: NDArray[Any], notes: list[str]) -> None:
+    """Say how many pixels are no number, which is how programs mark background.
+
+    Args:
+        pixels: Any shape.
+        notes: Gets a line if there are some.
 
     Raises:
-        ImageError: some are infinite, not numbers, or too large to take differences of.
+        ImageError: none is a number, or some are infinite or too large to take differences of.
     """
     if pixels.dtype.kind != "f":
         return
-    span = float(pixels.max()) - float(pixels.min())  # not a number if any pixel is not
+    background = int(np.isnan(pixels).sum())
+    if background == pixels.size:
+        raise ImageError("no pixel is a number")
+    span = float(np.nanmax(pixels)) - float(np.nanmin(pixels))
     if not np.isfinite(span):
-        raise ImageError("non-finite pixels")
+        raise ImageError("infinite pixels")
+    if background:
+        notes.append(f"{background} pixels that are no number taken for background, black")
 
 
 def to_levels(
@@ -157,7 +167,7 @@ def to_levels(
     """Turn stored values into grey levels, through one table where there are few enough of them.
 
     Args:
-        pixels: Stored values, shape (H, W), integers or floats.
+        pixels: Stored values, shape (H, W), integers or floats; what is no number becomes black.
         units: From stored values to the units of the file.
         choose: Gives the transfer to 0..1 for values in the units of the file and their counts
             (None: once each).
@@ -169,9 +179,12 @@ def to_levels(
         Shape (H, W), uint8 or uint16.
     """
     if pixels.dtype.kind not in "iu" or int(pixels.max()) - int(pixels.min()) >= WIDEST_TABLE:
-        measured = _measured(pixels, ignored)
+        numbers = ~np.isnan(pixels)
+        measured = _measured(pixels, ignored) & numbers
         if not measured.any():
-            measured = np.ones(pixels.shape, dtype=bool)
+            measured = numbers
+        if not measured.any():
+            return _levels(np.zeros(pixels.shape), bits)
         values = units(pixels.astype(np.float64))
         levels = choose(values[measured], None)(values)
         return _levels(np.where(measured, levels, 0), bits)

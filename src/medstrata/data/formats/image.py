@@ -19,10 +19,11 @@ class DecodedImage:
         width: Of the file's image in pixels, after turning upright.
         height: Likewise.
         mode: How the file holds its pixels: in Pillow's words (L, RGB, I;16, CMYK), DICOM's
-            photometric interpretation with its bits, or the type of a volume's numbers.
+            photometric interpretation with its bits, or the type of the numbers of a volume or of
+            a TIFF with one channel of more than bytes.
         notes: Each change that lost or moved something.
-        format: PNG, JPEG, TIFF, WebP, JPEG 2000, DICOM, NIfTI, npz or HDF5; empty where a decoder
-            of one format was asked.
+        format: PNG, JPEG, TIFF, WebP, JPEG 2000, BMP, GIF, PNM, DICOM, NIfTI, npz or HDF5; empty
+            where a decoder of one format was asked.
         checksum: The first 32 hexadecimal digits of SHA-256: of the file's bytes, with the frame's
             number where it is one of several; of an array in a container, of its own bytes.
         facts: Technical DICOM attributes by keyword, from a closed list.

@@ -1,10 +1,10 @@
-"""PNG, JPEG, TIFF, WebP and JPEG 2000 files to pixels, by Pillow; PNG by OpenCV where it can.
+"""Pictures of the formats that Pillow reads to pixels; PNG by OpenCV where it can.
 
 Legend: H W height and width.
 """
 
 import io
-import re
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,24 +14,38 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.PpmImagePlugin import PpmImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from medstrata.data.formats.grey_levels import colour_levels, to_bytes, to_depth, window_values
 from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import ImageError, refuse_too_large
+from medstrata.data.formats.tiff import (
+    Pages,
+    TiffFile,
+    find_pages,
+    is_apart,
+    left_out_channels,
+    numbers_of,
+    strip_bytes,
+)
 
 # Pillow's own `open` would warn through a process-wide limit, so each decoder is called by name.
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     "PNG": PngImageFile,
     "JPEG": JpegImageFile,
-    "TIFF": TiffImageFile,
+    "TIFF": TiffFile,
     "WebP": WebPImageFile,
     "JPEG 2000": Jpeg2KImageFile,
+    "BMP": BmpImageFile,
+    "GIF": GifImageFile,
+    "PNM": PpmImageFile,
 }
 PHOTOGRAPHS = tuple(_DECODERS)
 
@@ -40,8 +54,7 @@ _PLAIN = ("L", "RGB", "RGBA", "I;16")  # of a PNG, what OpenCV makes the same pi
 _ORIENTED = (b"eXIf", b"Raw profile type exif", b"com.adobe.xmp")
 
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
-_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 258, 262, 0
-_SUBFILE_TYPE, _DESCRIPTION, _STRIP_BYTES, _PLANES = 254, 270, 279, 284  # tags of TIFF
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
 _UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -53,34 +66,12 @@ _UPRIGHT = {
 }
 
 
-def count_pages(data: bytes, name: str) -> int:
-    """Images in a file: the pages of a TIFF, or its ImageJ stack; 1 for every other format."""
-    if name != "TIFF":
-        return 1
+def list_pages(data: bytes, name: str) -> list[int]:
+    """Numbers of the images in a file: those of a TIFF as `Pages.wanted`, else all it animates."""
     opened = _open(data, name)
-    return max(int(getattr(opened, "n_frames", 1)), _stacked(opened, data))
-
-
-def _stacked(opened: ImageFile.ImageFile, data: bytes) -> int:
-    """Images that ImageJ has put behind the one of a file's only directory, that one included."""
-    tags = getattr(opened, "tag_v2", {})
-    words = str(tags.get(_DESCRIPTION, ""))
-    count = re.search(r"^images=(\d+)", words, re.MULTILINE) if "ImageJ=" in words[:32] else None
-    plain = all(tile.codec_name == "raw" for tile in opened.tile)
-    if count is None or not plain or getattr(opened, "n_frames", 1) > 1:
-        return 1
-    start = min(tile.offset for tile in opened.tile)
-    size = sum(map(int, tags.get(_STRIP_BYTES, (0,))))
-    return max(1, min(int(count[1]), (len(data) - start) // max(1, size)))
-
-
-def _first_page(opened: ImageFile.ImageFile) -> int:
-    """The first page of a TIFF that is no reduced copy of another; 0 where all are."""
-    for page in range(getattr(opened, "n_frames", 1)):
-        opened.seek(page)
-        if not getattr(opened, "tag_v2", {}).get(_SUBFILE_TYPE, 0) & 1:
-            return page
-    return 0
+    if isinstance(opened, TiffFile):
+        return find_pages(opened, data).wanted
+    return list(range(getattr(opened, "n_frames", 1)))
 
 
 def read_photographs(
@@ -95,7 +86,7 @@ def read_photographs(
     Args:
         data: The whole file.
         name: Its format, one of `PHOTOGRAPHS`.
-        pages: Of a TIFF, from 0, ascending; None for the first that is no reduced copy.
+        pages: From 0, ascending; None for the first, of a TIFF the first that is no reduced copy.
         reading: Window and depth.
         smallest_side: Sides in pixels that suffice. A large JPEG is then decoded at 1/2, 1/4 or
             1/8, as long as both sides are not below it, which takes a fraction of the time.
@@ -108,51 +99,73 @@ def read_photographs(
         Exception: whatever Pillow raises on damaged bytes.
     """
     decoded = _open(data, name)
-    stacked = _stacked(decoded, data) if name == "TIFF" else 1
+    found = find_pages(decoded, data) if isinstance(decoded, TiffFile) else None
     for number, page in enumerate(pages):
         # A page is found by way of all before it, so a file is walked through once. Only a page
         # that was loaded already is read from the start: Pillow does not load it again.
-        if number and (name != "TIFF" or (page or 0) <= decoded.tell()):
+        if number and (found is None or found.is_stack or (page or 0) <= decoded.tell()):
             decoded = _open(data, name)
-        notes = list[str]()
-        if stacked > 1:
-            notes.append(f"image {(page or 0) + 1} of {stacked} of an ImageJ stack")
-            decoded = _open(data, name)
-            size = sum(decoded.tag_v2[_STRIP_BYTES]) * (page or 0)  # type: ignore[attr-defined]
-            decoded.tile = [tile._replace(offset=tile.offset + size) for tile in decoded.tile]
-        elif name == "TIFF" and page is None:
-            first = _first_page(decoded)
-            decoded = _open(data, name)
-            decoded.seek(first)
-            if first:
-                notes.append(f"page {first + 1}: those before are reduced copies")
+        if found is not None and isinstance(decoded, TiffFile):
+            _go_to(decoded, found, page)
         elif page is not None:
             decoded.seek(page)
-        yield _read(decoded, data, name, page, reading, smallest_side, notes)
+        notes = _page_notes(decoded, page) if found is None else found.notes(page)
+        yield _read(decoded, data, name, reading, smallest_side, notes)
+
+
+def _go_to(decoded: TiffFile, pages: Pages, page: int | None) -> None:
+    """Let a TIFF's next pixels be those of a page, or of the one that stands for the file."""
+    if pages.is_stack:
+        if page is not None and page >= pages.held:
+            raise ImageError(f"truncated TIFF: {pages.held} of {pages.stacked} images are in it")
+        size = strip_bytes(decoded) * (page or 0)
+        decoded.tile = [tile._replace(offset=tile.offset + size) for tile in decoded.tile]
+        return
+    number = pages.first if page is None else page
+    if number >= len(pages.reduced):
+        raise ImageError(f"truncated TIFF: page {number + 1} and what follows are cut off")
+    decoded.seek(number)
+
+
+def _page_notes(opened: ImageFile.ImageFile, page: int | None) -> list[str]:
+    pages = getattr(opened, "n_frames", 1)
+    if pages == 1:
+        return []
+    return [f"first of {pages} pages" if page is None else f"page {page + 1}"]
 
 
 def _read(
     opened: ImageFile.ImageFile,
     data: bytes,
     name: str,
-    page: int | None,
     reading: ReadSettings,
     smallest_side: int | None,
     notes: list[str],
 ) -> DecodedImage:
     mode, (width, height) = opened.mode, opened.size
     refuse_too_large(width, height)
-    if name == "TIFF":
+    if isinstance(opened, TiffFile):
         _refuse_gaps(opened)
-        if opened.mode not in _DEEP and _bits(opened, data, name) == 16 and _apart(opened):
+        if opened.mode not in _DEEP and _bits(opened, data, name) == 16 and is_apart(opened):
             raise ImageError("TIFF of 16-bit colour in separate planes: save it interleaved")
+        mode = opened.mode if opened.numbers is None else str(opened.numbers)
+        if left_out := left_out_channels(opened):
+            notes.append(f"channels beyond {opened.mode} left out: {left_out}")
     if smallest_side is not None:
         opened.draft(None, (smallest_side, smallest_side))  # nothing in other formats
         if opened.size != (width, height):
             notes.append(f"decoded at 1/{opened.decoderconfig[0]}")
+    if name == "PNM" and (values := _deep_pnm(opened, data)) is not None:
+        return DecodedImage(
+            pixels=_deep_levels(values, reading, notes),
+            width=width,
+            height=height,
+            mode=mode,
+            notes=notes,
+        )
     decoded = _decode_png(opened, data) if name == "PNG" else opened
     decoded.load()
-    upright, sideways = _turn_upright(decoded, page, notes)
+    upright, sideways = _turn_upright(decoded, notes)
     return DecodedImage(
         pixels=_to_levels(upright, data, name, opened.tell(), reading, notes),
         width=height if sideways else width,
@@ -167,7 +180,23 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
     try:
         return _DECODERS[name](io.BytesIO(data))
     except SyntaxError as error:
-        raise ImageError(f"{name} with a truncated or unsupported header") from error
+        what = _jpeg_kind(data) if name == "JPEG" else None
+        raise ImageError(what or f"{name} with a truncated or unsupported header") from error
+
+
+def _jpeg_kind(data: bytes) -> str | None:
+    """What of a JPEG's header is not read: JPEG-LS, or more than 8 bits; None for anything else."""
+    place = 2
+    while data[place : place + 1] == b"\xff" and place + 4 < len(data):
+        marker = data[place + 1]
+        if marker == 0xF7:
+            return "JPEG-LS, which is read in DICOM alone: save it as PNG"
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            bits = data[place + 4]
+            words = f"JPEG of {bits} bits, which is read in DICOM alone: save it as 16-bit PNG"
+            return words if bits > 8 else None
+        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return None
 
 
 def _decode_png(opened: ImageFile.ImageFile, data: bytes) -> Pillow.Image:
@@ -175,8 +204,11 @@ def _decode_png(opened: ImageFile.ImageFile, data: bytes) -> Pillow.Image:
 
     Palettes, transparency, animations and orientations stay Pillow's.
     """
+    page = opened.tell()
     try:
-        opened.verify()  # checksums and end, of which libpng would print a line of its own
+        (
+            _open(data, "PNG") if page else opened
+        ).verify()  # checksums and end, of which libpng would print a line of its own
     except SyntaxError as error:
         raise ValueError(str(error)) from error
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -188,7 +220,9 @@ def _decode_png(opened: ImageFile.ImageFile, data: bytes) -> Pillow.Image:
         or getattr(opened, "is_animated", False)
         or any(word in data for word in _ORIENTED)
     ):
-        return _open(data, "PNG")
+        again = _open(data, "PNG")
+        again.seek(page)
+        return again
     if pixels.ndim == 3:
         eight = to_bytes(pixels)
         order = cv2.COLOR_BGR2RGB if eight.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
@@ -196,9 +230,30 @@ def _decode_png(opened: ImageFile.ImageFile, data: bytes) -> Pillow.Image:
     return Pillow.fromarray(pixels)
 
 
-def _apart(opened: ImageFile.ImageFile) -> bool:
-    """Whether a TIFF's channels stand in planes of their own, of which Pillow reads bytes alone."""
-    return bool(getattr(opened, "tag_v2", {}).get(_PLANES, 1) == 2)
+def _deep_pnm(opened: ImageFile.ImageFile, data: bytes) -> NDArray[np.uint16] | None:
+    """Values of a PNM of more than 8 bits, as they are; Pillow spreads them over 8 or 16.
+
+    Returns:
+        Shape (H, W) or (H, W, 3); None where there are 8 bits at most, or colours as text.
+    """
+    tile, (width, height) = opened.tile[0], opened.size
+    most = tile.args[1] if isinstance(tile.args, tuple) else 0
+    if opened.mode != "I" and most < 256:
+        return None
+    if tile.codec_name == "ppm_plain":
+        spread = np.asarray(opened)
+        return np.rint(spread * (most / 65535)).astype(np.uint16) if spread.ndim == 2 else None
+    shape = (height, width) if data[1:2] == b"5" else (height, width, 3)
+    count = math.prod(shape)
+    if len(data) < tile.offset + 2 * count:
+        raise ImageError("truncated PNM")
+    return np.frombuffer(data, ">u2", count, tile.offset).astype(np.uint16).reshape(shape)
+
+
+def _deep_levels(values: NDArray[Any], reading: ReadSettings, notes: list[str]) -> NDArray[Any]:
+    if values.ndim == 3:
+        return colour_levels(values, 16, reading, notes)
+    return window_values(values, reading.window, reading.bits, notes)
 
 
 def _refuse_gaps(decoded: ImageFile.ImageFile) -> None:
@@ -211,14 +266,9 @@ def _refuse_gaps(decoded: ImageFile.ImageFile) -> None:
         raise ImageError("truncated TIFF: it has not all of its strips or tiles")
 
 
-def _turn_upright(
-    decoded: Pillow.Image, page: int | None, notes: list[str]
-) -> tuple[Pillow.Image, bool]:
+def _turn_upright(decoded: Pillow.Image, notes: list[str]) -> tuple[Pillow.Image, bool]:
     """Apply the EXIF orientation; also says whether width and height have changed places."""
     try:
-        pages = getattr(decoded, "n_frames", 1)
-        if pages > 1:
-            notes.append(f"first of {pages} pages" if page is None else f"page {page + 1}")
         orientation = decoded.getexif().get(_ORIENTATION, 1)
     except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):
         notes.append("unreadable EXIF ignored")
@@ -238,11 +288,10 @@ def _to_levels(
     reading: ReadSettings,
     notes: list[str],
 ) -> NDArray[Any]:
-    if decoded.mode in _DEEP:
-        inverted = getattr(decoded, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-        return window_values(
-            np.asarray(decoded), reading.window, reading.bits, notes, inverted=inverted
-        )
+    if decoded.mode in _DEEP or getattr(decoded, "numbers", None) is not None:
+        inverted = getattr(decoded, "inverted", False)
+        values = numbers_of(decoded)
+        return window_values(values, reading.window, reading.bits, notes, inverted=inverted)
     if _bits(decoded, data, name) == 16:
         shown = _to_rgb(decoded, notes)
         colours = _deep_colours(data, name, page, shown)

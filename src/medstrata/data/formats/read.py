@@ -1,7 +1,7 @@
 """Image files to grey levels or colours, whatever their format, with a record of what was done.
 
-Formats are told by their first bytes, not by the file's name; only compressed NIfTI and containers
-of arrays need theirs. A file is read once: the checksum and the pixels come from the same bytes.
+Formats are told by their first bytes, not by the file's name; only containers of arrays, and old
+DICOM files, need theirs. A file is read once: the checksum and the pixels come from the same bytes.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from medstrata.data.formats.arrays import array_length, read_rows, split_container
 from medstrata.data.formats.dicom.read import count_frames, is_dicom, read_frames
 from medstrata.data.formats.image import DecodedImage
-from medstrata.data.formats.nifti import count_slices, read_slices
-from medstrata.data.formats.raster import count_pages, read_photographs
+from medstrata.data.formats.nifti import count_slices, is_packed_nifti, read_slices
+from medstrata.data.formats.raster import list_pages, read_photographs
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import ImageError
 from medstrata.runtime.errors import MedstrataError, one_line
@@ -36,15 +36,23 @@ _MAGIC = (
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (344, b"n+1\0", "NIfTI"),
     (4, b"n+2\0\r\n\x1a\n", "NIfTI"),
+    (0, b"GIF8", "GIF"),
+    *((0, b"P%d%c" % (kind, blank), "PNM") for kind in range(1, 7) for blank in b"\n\r\t #"),
+    (0, b"BM", "BMP"),
 )
 _UNSUPPORTED = (
     (0, b"PK\x03\x04", "zip or npz, which is prepared by itself"),
     (0, b"\x89HDF\r\n\x1a\n", "HDF5, which is prepared by itself"),
-    (0, b"\x93NUMPY", "npy"),
-    (0, b"GIF8", "GIF"),
-    (0, b"BM", "BMP"),
+    (0, b"\x93NUMPY", "npy: save arrays as npz, images as PNG"),
     (0, b"%PDF", "PDF"),
-    (0, b"\x1f\x8b", "gzip"),
+    (0, b"\x1f\x8b", "gzip of anything but NIfTI: unpack it"),
+    (344, b"ni1\0", "NIfTI of two files: save it as .nii"),
+    (0, b"NRRD", "NRRD: save it as NIfTI"),
+    (0, b"ObjectType", "MetaImage: save it as NIfTI"),
+    (0, b"\xff\x0a", "JPEG XL: save it as PNG"),
+    (4, b"JXL \r\n\x87\n", "JPEG XL: save it as PNG"),
+    (4, b"ftyp", "HEIC, AVIF or a film: save it as PNG"),
+    (0, b"8BPS", "Photoshop: save it as PNG"),
 )
 _DICOM_NAMES = (".dcm", ".dicom", ".ima")
 
@@ -90,28 +98,32 @@ def read_images(
         yield ImageError(reason)
 
 
-def count_images(path: Path, axis: str) -> int:
-    """Images in a file, from its header; 1 where it cannot be read, which reading will find.
+def list_frames(path: Path, axis: str) -> Sequence[int]:
+    """Numbers of the images in a file, from its header.
 
     Args:
         path: As in `read_images`.
         axis: As `ReadSettings.axis`.
+
+    Returns:
+        Ascending; without reduced copies of a TIFF, and with one that reading will refuse where a
+        file holds fewer than it says. 0 alone where it cannot be read, which reading will find.
 
     Raises:
         MedstrataError: a library for its format is not installed.
     """
     try:
         if (inside := split_container(path)) is not None:
-            return array_length(*inside)
+            return range(array_length(*inside))
         data = _read_bytes(path)
         name = _format(path, data)
         if name == "NIfTI":
-            return count_slices(path, axis)
-        return count_frames(data) if name == "DICOM" else count_pages(data, name)
+            return range(count_slices(path, axis))
+        return range(count_frames(data)) if name == "DICOM" else list_pages(data, name)
     except MedstrataError:
         raise
     except Exception:  # noqa: BLE001  (as above)
-        return 1
+        return range(1)
 
 
 def _images(
@@ -166,7 +178,7 @@ def _format(path: Path, data: bytes) -> str:
     if name is not None:
         return name
     lower = path.name.lower()
-    if lower.endswith(".nii.gz"):
+    if is_packed_nifti(data) or lower.endswith(".nii.gz"):  # which may be cut before its header
         return "NIfTI"
     if lower.endswith(_DICOM_NAMES):
         return "DICOM"  # old archives leave the preamble out

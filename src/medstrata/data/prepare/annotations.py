@@ -1,6 +1,8 @@
 """What a table says about the image files: joining its rows to them, and checking it."""
 
+import re
 import shlex
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -221,8 +223,10 @@ def match_files(names: Sequence[str], files: pd.Series) -> NDArray[np.int64]:
 
 
 def _ends(names: Iterable[str], depth: int, bare: bool) -> pd.Index:
-    """The last parts of each name, at most so many."""
-    ends = ("/".join(name.rsplit("/", depth)[-depth:]) for name in names)
+    """The last parts of each name, at most so many; a letter with its mark is one character."""
+    ends = (
+        unicodedata.normalize("NFC", "/".join(name.rsplit("/", depth)[-depth:])) for name in names
+    )
     return pd.Index([without_suffix(end) if bare else end for end in ends])
 
 
@@ -243,8 +247,7 @@ def _say_matches(
     if not (matches >= 0).any():
         raise MedstrataError(
             f"{path}: none of its {files.nunique()} file names is an image here; it has "
-            f"{first_few(missing)}, the images are {first_few(names)}; name the column with "
-            "--file-column"
+            f"{first_few(missing)}, the images are {first_few(names)}; {_way_out(names, missing)}"
         )
     if len(missing):
         warn(f"{path}: {len(missing)} rows have no image: {first_few(missing)}")
@@ -252,6 +255,19 @@ def _say_matches(
     if len(without):
         some = first_few(names[index] for index in without[:3])
         warn(f"{path}: {len(without)} images have no row and stay unlabelled: {some}")
+
+
+def _way_out(names: Sequence[str], missing: pd.Series) -> str:
+    """What to do about file names of which none is an image."""
+
+    def plain(name: str) -> str:
+        """A name without folders, suffix, leading zeros and the ".0" of a spreadsheet."""
+        bare = without_suffix(name.rpartition("/")[2]).lower()
+        return re.sub(r"(?<!\d)0+(?=\d)", "", bare.removesuffix(".0"))
+
+    if {plain(name) for name in names} & {plain(name) for name in missing}:
+        return "they differ in leading zeros, .0 or case: write them in the table as on the disk"
+    return "folders and suffix may differ, the rest may not: name another column by --file-column"
 
 
 def _unmatched(files: pd.Series, sources: Sources) -> list[tuple[str, str]]:
@@ -279,9 +295,12 @@ def _one_row_a_file(rows: pd.DataFrame, names: Sequence[str], path: Path) -> pd.
     clash = distinct.loc[distinct[_FILE_INDEX].duplicated(), _FILE_INDEX].unique()
     if len(clash):
         some = first_few(names[index] for index in clash[:3])
+        differing = distinct.groupby(_FILE_INDEX).nunique(dropna=False).gt(1).any()
+        columns = first_few(differing.index[differing])
         raise MedstrataError(
-            f"{path}: {len(clash)} images have rows that contradict each other: {some}; "
-            "leave one row for each"
+            f"{path}: {len(clash)} images have rows that contradict each other in {columns}: "
+            f"{some}; leave one row for each, as the majority of its readers, or name other "
+            "columns by --label-columns"
         )
     if len(distinct) < len(rows):
         say(f"{path}: {len(rows) - len(distinct)} rows repeat another and were left out")

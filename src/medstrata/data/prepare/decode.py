@@ -22,9 +22,10 @@ from medstrata.data.formats.image import DecodedImage
 from medstrata.data.formats.read import read_images
 from medstrata.data.formats.read_settings import ReadSettings
 from medstrata.data.formats.refusals import ImageError
+from medstrata.data.formats.tiff import quiet_tiff
 from medstrata.data.prepare.resize import fit_square
 from medstrata.data.prepare.settings import Fit
-from medstrata.data.sources import OUTSIDE
+from medstrata.data.sources import LINK_OUTSIDE
 from medstrata.data.store.layout import SHARD_BYTES, SHARD_ROWS
 from medstrata.runtime.errors import require_choices
 from medstrata.runtime.threads import image_threads
@@ -80,8 +81,8 @@ class ResizedImage(NamedTuple):
 
 @contextmanager
 def decoding_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """As `image_threads`, quiet about odd metadata."""
-    with image_threads(workers) as executor, warnings.catch_warnings():
+    """As `image_threads`, quiet about odd metadata and damage, which is no decoder's to print."""
+    with image_threads(workers) as executor, warnings.catch_warnings(), quiet_tiff():
         warnings.simplefilter("ignore")
         yield executor
 
@@ -112,7 +113,7 @@ def read_inside(
     except ValueError:  # it holds a NUL
         return repeat(ImageError("name that no file can have"), len(frames))
     if not inside:
-        return repeat(ImageError(OUTSIDE), len(frames))
+        return repeat(ImageError(LINK_OUTSIDE), len(frames))
     return read_images(
         path, [None if frame < 0 else frame for frame in frames], reading, smallest_side
     )

@@ -91,11 +91,12 @@ def find_inputs(source: Path, settings: PrepareSettings, workers: int) -> InputT
     labels = None if settings.labels is None else Path(settings.labels)
     rule = parse_rule(settings.split)
     if source.is_dir():
-        files = from_folder(source)
+        files = from_folder(source, follow_links=settings.follow_links)
     else:
         listed = read_table(source)
         root = source.parent.resolve()
-        files = from_list(source, file_names(listed, source, settings.file_column, root))
+        named = file_names(listed, source, settings.file_column, root)
+        files = from_list(source, named, follow_links=settings.follow_links)
         labels = labels or source
     sources = with_frames(files, settings.reading, workers)
     if labels is None:
@@ -140,7 +141,9 @@ def _index(dataset: Dataset, root: Path, settings: PrepareSettings) -> InputTabl
     decisive = rows[[*(f"label.{name}" for name in values), "patient_id", "split"]]
     digest = hashlib.blake2b(digest_size=16)
     digest.update(pd.util.hash_pandas_object(decisive, index=False).to_numpy().tobytes())
-    sources = from_rows(home.resolve(), files, frames.astype(np.int64))
+    sources = from_rows(
+        home.resolve(), files, frames.astype(np.int64), follow_links=settings.follow_links
+    )
     return InputTable(sources, rule, digest.hexdigest(), lambda: Annotations(rows, columns, []))
 
 

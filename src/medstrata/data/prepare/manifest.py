@@ -40,6 +40,9 @@ _RECORD = (
     *DESCRIPTION,
 )
 
+# What the notes on an image say of others in its file that were not asked for.
+_FIRST_OF_SEVERAL = r"first of \d+ (?:pages|volumes)"
+
 
 def assemble(
     out: Path,
@@ -276,6 +279,12 @@ def _say_summary(
         reasons = Counter(reason.partition(":")[0].partition(",")[0] for _, reason in bad)
         kinds = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
         warn(f"{len(bad)} images quarantined, see quarantine.csv: {kinds}")
+    first = manifest["conversion"].str.contains(_FIRST_OF_SEVERAL).sum()
+    if first and header["plan"]["frames"] != "middle":
+        warn(
+            f"{first} images are of files of which one page, or one volume of a series, is read: "
+            "see conversion in manifest.parquet"
+        )
     converted = manifest["conversion"].str.contains("colour to grey", regex=False).sum()
     if converted:
         warn(f"{converted} colour images were made grey; --channels 3 keeps colour")

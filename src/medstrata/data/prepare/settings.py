@@ -21,7 +21,9 @@ class PrepareSettings:
         dataset: Name of a known data set, as `medstrata datasets` lists them, or of one of your own
             package, as `package.module:NAME`; files, patients, labels and splits are then those
             of its own index.
-        labels: CSV or Parquet table; the source itself if that is a list.
+        labels: CSV, Parquet or Excel table; the source itself if that is a list.
+        follow_links: Read links that lead out of the source folder, and enter links to folders; in
+            the folder of a known data set links to files alone.
         size: Side of the stored images in pixels, 8 to 4096; none takes the longest side among
             some images, at most 256.
         channels: 1 (grey) or 3 (colour); none takes 1 if the images looked at are all grey.
@@ -49,12 +51,13 @@ class PrepareSettings:
             holds train, val and test; values of a column as fold:test=0,val=1, where the others
             train; or the name of a ready-made split of the known data set, whose first is the
             default there.
-        seed: Decides drawn splits.
+        seed: Decides drawn splits; 0 or more.
         max_quarantine: Share of unreadable images, 0 to 1, above which no store is made.
     """
 
     dataset: str | None = None
     labels: Path | str | None = None
+    follow_links: bool = False
     size: int | None = None
     channels: Literal[1, 3] | None = None
     fit: Fit = "pad"
@@ -84,6 +87,7 @@ class PrepareSettings:
         sizes = f"{SMALLEST} to {LARGEST_KEPT} pixels, or none"
         sound = self.size is None or SMALLEST <= self.size <= LARGEST_KEPT
         require(sound, self, "size", sizes)
+        require(self.seed >= 0, self, "seed", "0 or more")
         require(0 <= self.max_quarantine <= 1, self, "max_quarantine", "0 to 1")
         _ = self.reading  # which checks its own part
         if self.bits == 16 and self.channels == 3:

@@ -42,7 +42,9 @@ def probe_images(
 
     def probe(sample: int) -> DecodedImage | ImageError:
         frames = [int(sources.frames[sample])]
-        return next(read_inside(sources.root, sources.path(sample), frames, reading, _PROBED_SIDE))
+        return next(
+            read_inside(sources.boundary, sources.path(sample), frames, reading, _PROBED_SIDE)
+        )
 
     with decoding_threads(workers) as executor:
         return list(executor.map(probe, evenly_spaced(len(sources), PROBES).tolist()))
@@ -104,7 +106,7 @@ def _decode(
     """Fill in the pixels of samples of one file; gives their rows of the part."""
     frames = sources.frames[first : first + len(targets)].tolist()
     images = read_inside(
-        sources.root, sources.path(first), frames, form.reading, form.smallest_side
+        sources.boundary, sources.path(first), frames, form.reading, form.smallest_side
     )
     for target, square in zip(targets, resize_images(images, form), strict=True):
         if isinstance(square, ImageError):

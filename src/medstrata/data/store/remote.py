@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.files import atomic_file
@@ -24,7 +25,8 @@ class Remote:
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL; they are kept nowhere.
 
     Args:
-        address: Such as `s3://bucket/cxr.store`.
+        address: Such as `s3://bucket/cxr.store`; names in it are as they are in the storage, and
+            only those of a web server are encoded.
         create: Make the folder of a file:// address.
 
     Raises:
@@ -36,14 +38,19 @@ class Remote:
         self.address = address.rstrip("/")
         self._obstore = obstore
         options: dict[str, Any] = {"mkdir": create}
+        store = obstore.store
+        # A name is taken as it is written: of an address, %, # and ? would mean something else.
+        open_place = partial(store.LocalStore, self.address.removeprefix("file://"))
         if not address.startswith("file:"):
+            url = self.address if address.startswith("http") else _quoted(self.address)
+            open_place = partial(store.from_url, url)
             options = {
                 # The address, or AWS_ENDPOINT_URL, says whether the connection is encrypted.
                 "client_options": {"allow_http": True, "timeout": "60s", "connect_timeout": "10s"},
                 "retry_config": {"max_retries": _RETRIES, "retry_timeout": _RETRY_TIMEOUT},
             }
         try:
-            self._store = obstore.store.from_url(self.address, **options)
+            self._store = open_place(**options)
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise MedstrataError(
                 f"{address} is no address of object storage ({_happened(error)}): write it as "
@@ -132,6 +139,11 @@ class Remote:
                 f"{self.address}/{name} could not be {done} ({_happened(error)}): check address, "
                 "credentials and network, then give the same command again, with --resume for a run"
             ) from error
+
+
+def _quoted(address: str) -> str:
+    kind, _, place = address.partition("://")
+    return f"{kind}://{quote(place)}"
 
 
 def _happened(error: Exception) -> str:

@@ -68,15 +68,17 @@ def test_what_all_frames_share():
     np.testing.assert_array_equal(read(dataset, 2).pixels, expected)
 
 
-def test_frames_that_are_not_there_are_not_counted():
+def test_frames_that_are_not_there_count_as_one_that_is_refused():
     dataset = make(FRAMES)
     dataset.NumberOfFrames = 2**31 - 1
-    assert count_frames(written(dataset)) == 7
+    assert count_frames(written(dataset)) == 8
     assert refusal(dataset, 0).startswith("truncated DICOM")
     compressed = reread(make(FRAMES))
     compressed.compress(RLELossless)
     compressed.NumberOfFrames = 2**31 - 1
-    assert count_frames(written(compressed)) == 7
+    assert count_frames(written(compressed)) == 8
+    np.testing.assert_array_equal(read(compressed, 6).pixels, read(make(FRAMES), 6).pixels)
+    assert refusal(compressed, 7) == "truncated DICOM: 7 of 2147483647 frames are in it"
 
 
 # --- geometry ---

@@ -84,7 +84,14 @@ def test_float_pixels():
     np.testing.assert_array_equal(picture.pixels, scaled(values * 2.0 + 1, -1, 3))
     values[3, 3] = np.nan
     dataset.FloatPixelData = values.tobytes()
-    assert refusal(dataset) == "non-finite pixels"
+    background = read(dataset)
+    expected = picture.pixels.copy()
+    expected[3, 3] = 0
+    np.testing.assert_array_equal(background.pixels, expected)
+    assert "1 pixels that are no number taken for background" in background.conversion
+    values[3, 3] = np.inf
+    dataset.FloatPixelData = values.tobytes()
+    assert refusal(dataset) == "infinite pixels"
 
 
 @pytest.mark.parametrize("identity", [False, True])

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from medstrata.data.formats.dicom.frames import as_list, frame_item
 from medstrata.data.formats.grey_levels import (
     Transfer,
+    check_numbers,
     own_range,
     ramp,
-    refuse_non_finite,
     to_levels,
 )
 from medstrata.data.formats.read_settings import PRESETS, ReadSettings, window_range
@@ -44,7 +44,7 @@ class GreyLevels:
         Raises:
             ImageError: the wanted window is not there or does not fit.
         """
-        refuse_non_finite(stored)
+        check_numbers(stored, notes)
         inverted = self._dataset.get("PhotometricInterpretation") == "MONOCHROME1"
 
         def choose(values: NDArray[np.float64], counts: NDArray[np.int64] | None) -> Transfer:
@@ -56,7 +56,7 @@ class GreyLevels:
 
         ignored = self._padding(notes)
         levels = to_levels(stored, self._units(notes), choose, self._reading.bits, ignored)
-        if levels.min() == levels.max() and stored.min() != stored.max():
+        if levels.min() == levels.max() and np.nanmin(stored) != np.nanmax(stored):
             what = "; ".join(notes) or "display levels"
             raise ImageError(
                 f"every pixel of it has one grey level by the window ({what}), though its values "

@@ -58,8 +58,10 @@ def is_dicom(data: bytes) -> bool:
 
 
 def count_frames(data: bytes) -> int:
-    """Frames of a file; 1 where it has no pixels."""
-    return count_held_frames(_parse(data))
+    """Frames of a file, and one more where it does not hold all it names; 1 without pixels."""
+    dataset = _parse(data)
+    held = count_held_frames(dataset)
+    return held + (held < _named_frames(dataset))
 
 
 def read_frames(
@@ -86,9 +88,15 @@ def read_frames(
     with _discreet():
         dataset = _parse(data)
         _check(dataset)
+        named, held = _named_frames(dataset), count_held_frames(dataset)
     for frame in frames:
+        number = named // 2 if frame is None else frame
+        if number >= named:
+            raise ImageError(f"frame {number} of {named}")
+        if number >= held:
+            raise ImageError(f"truncated DICOM: {held} of {named} frames are in it")
         with _discreet():
-            picture = _picture(dataset, frame, reading)
+            picture = _picture(dataset, number, reading)
         yield picture
 
 
@@ -105,11 +113,12 @@ def _discreet() -> Iterator[None]:
         raise ImageError(f"{word} DICOM ({type(error).__name__})") from None
 
 
-def _picture(dataset: "Dataset", frame: int | None, reading: ReadSettings) -> DecodedImage:
-    count = max(1, int(dataset.get("NumberOfFrames") or 1))
-    number = count // 2 if frame is None else frame
-    if number >= count:
-        raise ImageError(f"frame {number} of {count}")
+def _named_frames(dataset: "Dataset") -> int:
+    return max(1, int(dataset.get("NumberOfFrames") or 1))
+
+
+def _picture(dataset: "Dataset", number: int, reading: ReadSettings) -> DecodedImage:
+    count = _named_frames(dataset)
     kind = fact(dataset, "PhotometricInterpretation")
     bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
     notes = [f"frame {number + 1} of {count}"] if count > 1 else []
