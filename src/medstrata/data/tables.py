@@ -82,8 +82,8 @@ def read_table(path: Path) -> pd.DataFrame:
 
     CSV and TSV in UTF-8 or UTF-16, also packed by gzip, bzip2, xz or as the one file of a zip;
     Parquet; the first sheet of an Excel workbook. The bytes say which, not the name. Everything is
-    text so that ids keep their leading zeros and labels stay as they are written; what our own tables write otherwise for a
-    spreadsheet's sake is as it was.
+    text so that ids keep their leading zeros and labels stay as they are written; what our own
+    tables write otherwise for a spreadsheet's sake is as it was.
 
     Raises:
         MedstrataError: the file is missing, no such table, empty or of another encoding, or the
