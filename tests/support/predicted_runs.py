@@ -54,7 +54,7 @@ class Patients:
             logits = noise + skill * np.eye(columns)[self.target]
             powers = np.exp(logits)
             return powers / powers.sum(axis=1, keepdims=True)
-        truth = self.target.reshape(self.images, -1)
+        truth = np.nan_to_num(self.target.reshape(self.images, -1), nan=0.5)
         return 1 / (1 + np.exp(-noise - skill * (truth - 0.5)))
 
     def frame(self, probability: np.ndarray) -> pd.DataFrame:

@@ -91,3 +91,17 @@ def styles(comparison):
 
 def shown(comparison):
     return {comparison.name: shown_arms(comparison, ())}
+
+
+def test_few_patients_of_a_class_are_no_warning(tmp_path):
+    """Many resamples lack the class, whose label is unknown of one image."""
+    made = Patients(TASKS["multilabel"], patients=8)
+    made.target = made.target.astype(float)
+    made.target[:, 0] = 0
+    made.target[:2, 0] = 1
+    made.target[3, 0] = np.nan
+    made.target[:, 1] = np.nan
+    predicted_study(tmp_path, made, {"scratch": 1.0, "moco": 1.0}, seeds=(0,), fractions=(1.0,))
+    comparison = comparison_in(tmp_path)
+    section = decisions_section([comparison], shown(comparison), styles(comparison))
+    assert len(section.parts[1].plots) == 2

@@ -108,17 +108,18 @@ def _parts(
         return
     several = comparison.task.kind != "binary"
     mean = ", the mean of the classes, each against the rest" if several else ""
-    yield Pictures(
-        plots=[
-            plot
-            for fraction in fractions
-            for plot in _curve_plots(comparison, fraction, cells, styles)
-        ],
-        key=arms,
-        layout="charts",
-        caption=f"ROC and precision-recall curves{mean}, mean over runs. Bands: {percent(LEVEL)} "
-        f"interval over patients at each place ({_DRAWN} resamples). Grey: chance.",
-    )
+    plots = [
+        one for fraction in fractions for one in _curve_plots(comparison, fraction, cells, styles)
+    ]
+    if plots:
+        yield Pictures(
+            plots=plots,
+            key=arms,
+            layout="charts",
+            caption=f"ROC and precision-recall curves{mean}, mean over runs. Bands: "
+            f"{percent(LEVEL)} interval over patients at each place ({_DRAWN} resamples). Grey: "
+            "chance.",
+        )
     decided = {cell: decide(comparison, runs) for cell, runs in cells.items()}
     yield _class_table(comparison, cells, decided)
     if comparison.task.kind != "multilabel":
@@ -136,6 +137,13 @@ def _columns(predictions: Predictions) -> tuple[NDArray[np.bool_], NDArray[np.bo
     return truth, np.ones_like(truth), places
 
 
+def _judged(predictions: Predictions) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_], int]]:
+    """Of each column that has positive and negative images: which are, of which rows, and it."""
+    truth, known, _ = _columns(predictions)
+    columns = ((truth[rows, i], rows, i) for i, rows in enumerate(known.T))
+    return [one for one in columns if 0 < one[0].sum() < len(one[0])]
+
+
 def _first_resamples(predictions: Predictions) -> Resamples:
     """The samples as they are, then so many resamples as bands are made of."""
     resamples = predictions.resamples
@@ -150,8 +158,10 @@ def _curve_plots(
 ) -> Iterator[Plot]:
     """Both curves at a share of the labels."""
     predictions = comparison.predictions
-    truth, known, _ = _columns(predictions)
-    chance = float(np.mean([truth[rows, i].mean() for i, rows in enumerate(known.T)]))
+    judged = _judged(predictions)
+    if not judged:
+        return
+    chance = float(np.mean([positive.mean() for positive, _, _ in judged]))
     drawn = {
         arm: _mean_curves(predictions, runs)
         for (arm, share), runs in cells.items()
@@ -166,10 +176,12 @@ def _curve_plots(
             means = []
             for arm, curves in drawn.items():
                 curve = curves[place]
-                low, high = np.nanquantile(curve[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-                band = axes.fill_between(_GRID, low, high, color=styles[arm].colour, alpha=0.18)
-                band.set(linewidth=0)
-                tag_artists([band], styles[arm])
+                defined = curve[1:][~np.isnan(curve[1:, 0])]
+                if len(defined):
+                    ends = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+                    colour = styles[arm].colour
+                    band = axes.fill_between(_GRID, *ends, color=colour, alpha=0.18, lw=0)
+                    tag_artists([band], styles[arm])
                 start = [0.0] if name == "roc" else [curve[0, 0]]
                 draw_line(
                     axes,
@@ -194,21 +206,27 @@ def _curve_plots(
 
 def _mean_curves(predictions: Predictions, runs: Sequence[Finetune]) -> tuple[Floats, Floats]:
     """Mean over runs and classes of both curves, each (1 + R, G)."""
-    truth, known, _ = _columns(predictions)
     resamples = _first_resamples(predictions)
     curves = [
         operating_curves(
-            truth[rows, i],
-            probability[rows, i],
+            positive,
+            probability[rows, column],
             Resamples(resamples.counts, resamples.groups[rows]),
             _GRID,
         )
         for probability in predictions.of(runs)
-        for i, rows in enumerate(known.T)
-        if 0 < truth[rows, i].sum() < rows.sum()
+        for positive, rows, column in _judged(predictions)
     ]
-    roc, precision_recall = (np.nanmean([one[i] for one in curves], axis=0) for i in range(2))
+    # A resample in which a class has no curve leaves it out, as the scores do.
+    roc, precision_recall = (_mean_defined([one[i] for one in curves]) for i in range(2))
     return roc, precision_recall
+
+
+def _mean_defined(curves: Sequence[Floats]) -> Floats:
+    """Mean over curves (1 + R, G) where they are defined, NaN where none is."""
+    known = ~np.isnan(curves)
+    total = np.where(known, curves, 0).sum(axis=0)
+    return np.divide(total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(0))
 
 
 def decide(comparison: Comparison[Finetune], runs: Sequence[Finetune]) -> Decided:
