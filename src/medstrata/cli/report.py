@@ -24,7 +24,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "--no_files",
         action="store_true",
-        help="The page alone, without the folder of tables (CSV, LaTeX) and figures (PDF, PNG).",
+        help="The page alone, without the folder of tables (CSV, LaTeX).",
+    )
+    add(
+        "--figures",
+        action="store_true",
+        help="Write the figures into that folder as well (PDF, PNG), which takes longer than all "
+        "else.",
     )
     add(
         "--no_images",
@@ -43,6 +49,7 @@ def run(arguments: Namespace) -> None:
         arguments.to,
         arguments.title,
         files=files,
+        figures=arguments.figures,
         baselines=arguments.baseline,
         images=not arguments.no_images,
     )

@@ -85,21 +85,24 @@ def write_report(
     title: str = "Low-label evaluation",
     *,
     files: bool = True,
+    figures: bool = False,
     baselines: Sequence[str] = (),
     images: bool = True,
 ) -> Path:
-    """Write one self-contained HTML page about runs, and its tables and figures as files.
+    """Write one self-contained HTML page about runs, and its tables as files.
 
     The page loads nothing from outside; its one script sorts tables and hides arms. Everything in
     it is computed from the run folders; what is missing or broken there is named in it. Beside
-    `report.html` the folder `report-files` takes every table (CSV, LaTeX) and every figure (PDF,
-    PNG); of an earlier report's files, those that are no longer made are removed.
+    `report.html` the folder `report-files` takes every table (CSV, LaTeX) and, where they are asked
+    for, every figure (PDF, PNG); of an earlier report's files, those that are no longer made are
+    removed.
 
     Args:
         runs: Run folders, or folders that hold run folders at any depth.
         to: The file to write; replaced whole or not at all.
         title: Heading of the page.
-        files: Whether tables and figures are written beside the page.
+        files: Whether tables are written beside the page.
+        figures: Whether figures are too, which takes longer than all else.
         baselines: Arms that others are held against, beside scratch, imagenet and moco.
         images: Whether images of the data sets are shown: views, neighbours, wrong ones.
 
@@ -117,7 +120,7 @@ def write_report(
     collection = collect([Path(run) for run in runs])
     if folder is not None:
         check_folder(folder)
-    contents = Contents(folder=folder.name if folder else None)
+    contents = Contents(folder=folder.name if folder else None, figures=figures)
     styles = arm_styles(arm_order(run.label for run in collection.runs))
     shown = _sections(collection, styles, baselines, images=images)
     page = _render(collection, title, styles, contents, shown)

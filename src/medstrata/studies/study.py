@@ -142,6 +142,6 @@ def run_study(
     finally:
         workers.stop()
     done = Study(out, tuple(settings.baselines))
-    write_report([out], done.report, settings.title, baselines=done.baselines)
+    write_report([out], done.report, settings.title, figures=True, baselines=done.baselines)
     say(f"report in {done.report}")
     return done

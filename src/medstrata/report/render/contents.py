@@ -20,9 +20,17 @@ class Entry(Generic[ShownT]):
 
 @dataclass(kw_only=True)
 class Contents:
-    """Filled while the page is made; `folder` is the name of the folder for files, or None."""
+    """Filled while the page is made.
+
+    Attributes:
+        folder: The name of the folder for files, or None.
+        figures: Whether figures are among these.
+        tables: What is shown, in order.
+        plots: Likewise.
+    """
 
     folder: str | None
+    figures: bool = False
     tables: list[Entry[Table]] = field(default_factory=list)
     plots: list[Entry[Plot]] = field(default_factory=list)
     _folds: int = 0

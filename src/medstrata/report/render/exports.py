@@ -36,7 +36,9 @@ def check_folder(folder: Path) -> None:
 
 
 def write_files(folder: Path, contents: Contents, styles: Mapping[str, Style]) -> None:
-    """Write every table and figure, each whole or not at all, and remove those no longer made.
+    """Write every table, and figures where they are asked for, each whole or not at all.
+
+    Those of an earlier report that are no longer made are removed.
 
     Args:
         folder: As `check_folder` allowed.
@@ -45,7 +47,8 @@ def write_files(folder: Path, contents: Contents, styles: Mapping[str, Style]) -
     """
     earlier = _listed(folder)
     tables = {f"tables/{one.file}.{kind}" for one in contents.tables for kind in ("csv", "tex")}
-    figures = {f"figures/{one.file}.{kind}" for one in contents.plots for kind in ("pdf", "png")}
+    plots = contents.plots if contents.figures else []
+    figures = {f"figures/{one.file}.{kind}" for one in plots for kind in ("pdf", "png")}
     for part in ("tables", "figures"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     # Written before the files, so that none is left unlisted when this is cut off.
@@ -54,7 +57,7 @@ def write_files(folder: Path, contents: Contents, styles: Mapping[str, Style]) -
         write_text(folder / "tables" / f"{one.file}.csv", csv_text(one.shown))
         write_text(folder / "tables" / f"{one.file}.tex", latex_text(one.shown, one.file))
     with progress_bar() as bar:
-        for plot in bar.track(contents.plots, description="writing figures"):
+        for plot in bar.track(plots, description="writing figures"):
             write_figure(folder / "figures", plot.file, plot.shown, styles)
     for name in earlier - tables - figures:
         (folder / name).unlink(missing_ok=True)

@@ -98,12 +98,8 @@ def _parts(
     comparison: Comparison[Finetune], shown: ShownCells, styles: Mapping[str, Style]
 ) -> Iterator[Part]:
     arms, fractions = shown
-    cells = {
-        (arm, fraction): runs
-        for fraction in fractions
-        for arm in arms
-        if (runs := comparison.predicted(arm, fraction))
-    }
+    wanted = [(arm, fraction) for fraction in fractions for arm in arms]
+    cells = {cell: runs for cell in wanted if (runs := comparison.predicted(*cell))}
     if not cells:
         return
     several = comparison.task.kind != "binary"
@@ -226,7 +222,9 @@ def _mean_defined(curves: Sequence[Floats]) -> Floats:
     """Mean over curves (1 + R, G) where they are defined, NaN where none is."""
     known = ~np.isnan(curves)
     total = np.where(known, curves, 0).sum(axis=0)
-    return np.divide(total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(0))
+    mean = np.full(total.shape, np.nan)
+    np.divide(total, known.sum(axis=0), out=mean, where=known.any(axis=0))
+    return mean
 
 
 def decide(comparison: Comparison[Finetune], runs: Sequence[Finetune]) -> Decided:
