@@ -107,15 +107,12 @@ def _parts(
     plots = [
         one for fraction in fractions for one in _curve_plots(comparison, fraction, cells, styles)
     ]
+    caption = (
+        f"ROC and precision-recall curves{mean}, mean over runs. Bands: {percent(LEVEL)} interval "
+        f"over patients at each place ({_DRAWN} resamples). Grey: chance."
+    )
     if plots:
-        yield Pictures(
-            plots=plots,
-            key=arms,
-            layout="charts",
-            caption=f"ROC and precision-recall curves{mean}, mean over runs. Bands: "
-            f"{percent(LEVEL)} interval over patients at each place ({_DRAWN} resamples). Grey: "
-            "chance.",
-        )
+        yield Pictures(plots=plots, key=arms, layout="charts", caption=caption)
     decided = {cell: decide(comparison, runs) for cell, runs in cells.items()}
     yield _class_table(comparison, cells, decided)
     if comparison.task.kind != "multilabel":
