@@ -1,16 +1,23 @@
-"""Run every arm, label fraction and seed of a study on every data set, and write the report.
+"""Compare encoders with few labels: run every arm, label fraction and seed, and write the report.
 
-Pre-training and fine-tuning of both protocols, then the analyses of the layers. Finished cells are
-kept: the same command goes on.
+From a folder of images and a table of labels, or a store: images are prepared and audited, this
+machine is measured for some seconds, and the largest study is chosen that fits --budget; --plan
+prints it as a file, to be edited. From a study file: just what it says. Finished cells are kept:
+the same command goes on.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medstrata.cli.arguments import IN_TWO_SPLITS, add_allow_leakage, pick_settings
 from medstrata.cli.commands import UsageError
+from medstrata.data.prepare.settings import PrepareSettings
+from medstrata.data.view_settings import Modality
 from medstrata.runtime.console import put
+from medstrata.studies.request import Request
 
 if TYPE_CHECKING:
     from medstrata.studies.settings import StudySettings
@@ -19,28 +26,88 @@ if TYPE_CHECKING:
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command takes."""
     add = parser.add_argument
-    add("file", type=Path, help="The study: data sets, arms, fractions, seeds, protocols.")
+    add("source", type=str, help="Folder of images, store or its address, or study file.")
+    own = parser.add_argument_group("Of a folder of images, or a store")
+    add_own = own.add_argument
+    add_own("--budget", type=str, default="1h", help="Time it may take: 10m, 2h, 1h30m.")
+    add_own("--plan", action="store_true", help="Print the study file; run nothing.")
+    add_own("--task", type=str | None, help="Task; by default the first label column.")
+    add_own("--modality", type=Modality | None, help="What the images show.")
+    add_own(
+        "--weights",
+        type=str | None,
+        help="An encoder to compare with and to go on from: imagenet, imagenet=FILE, run, file.",
+    )
+    add_own("--backbone", type=str | None, help="timm name; by default one that fits the budget.")
+    add_allow_leakage(parser, IN_TWO_SPLITS)
     add(
         "--data",
         type=Path | None,
-        help="Folder that relative paths in the study start from; by default the study file's.",
+        help="Folder that relative paths in a study file start from; by default the file's.",
     )
     add_study_options(parser)
+    parser.add_class_arguments(PrepareSettings)
 
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
-    from medstrata.studies.study_file import load_study
+    if is_study_file(arguments.source):
+        from medstrata.studies.study_file import load_study
 
-    root = arguments.data or arguments.file.parent
-    run_or_describe(load_study(arguments.file), arguments, root)
+        file = Path(arguments.source)
+        run_or_describe(load_study(file), arguments, arguments.data or file.parent)
+        return
+    request = Request(
+        source=arguments.source,
+        prepare=pick_settings(PrepareSettings, arguments),
+        task=arguments.task,
+        modality=arguments.modality,
+        weights=arguments.weights,
+        backbone=arguments.backbone,
+        budget=_seconds(arguments.budget),
+        allow_leakage=arguments.allow_leakage,
+    )
+    from medstrata.studies.proposal import propose
+
+    chosen = propose(request, arguments.out, arguments.jobs)
+    if arguments.plan:
+        put(chosen.file.read_text(encoding="utf-8"))
+        return
+    arguments.jobs = chosen.jobs
+    run_or_describe(chosen.settings, arguments, Path())
+
+
+def is_study_file(source: str) -> bool:
+    """Whether a study is written in a file of its own, by its name."""
+    return Path(source).suffix.lower() in (".yaml", ".yml")
+
+
+def _seconds(budget: str) -> float:
+    """Of a time such as 2h, 90m or 1h30m.
+
+    Raises:
+        UsageError: it is none.
+    """
+    units = {"d": 86_400, "h": 3600, "m": 60, "min": 60, "s": 1}
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(d|h|min|m|s)\s*", budget)
+    if not parts or "".join(budget.split()) != "".join(number + unit for number, unit in parts):
+        raise UsageError(f"--budget {budget!r} is no time such as 10m, 2h or 1h30m")
+    seconds = sum(float(number) * units[unit] for number, unit in parts)
+    if seconds <= 0:
+        raise UsageError("--budget must be more than nothing")
+    return seconds
 
 
 def add_study_options(parser: ArgumentParser) -> None:
     """Options of every command that runs a study."""
     add = parser.add_argument
     add("--out", type=Path, required=True, help="Folder of the study.")
-    add("--jobs", type=int, default=1, help="Cells that run at a time, each on a GPU of its own.")
+    add(
+        "--jobs",
+        type=int | None,
+        help="Cells that run at a time, each on a GPU of its own; by default 1 of a study file, of "
+        "a folder one a GPU, or without any one a core, up to 4.",
+    )
     add("--cluster", type=str | None, help="Run cells as jobs: slurm; local tries that here.")
     add(
         "--cluster_options",
@@ -54,12 +121,13 @@ def add_study_options(parser: ArgumentParser) -> None:
 
 def run_or_describe(settings: "StudySettings", arguments: Namespace, root: Path) -> None:
     """Run a study, or say what it would take, as the options of `add_study_options` ask."""
-    if arguments.jobs < 1:
-        raise UsageError(f"--jobs must be 1 or more, got {arguments.jobs}")
+    jobs = 1 if arguments.jobs is None else arguments.jobs
+    if jobs < 1:
+        raise UsageError(f"--jobs must be 1 or more, got {jobs}")
     if arguments.dry_run:
-        from medstrata.studies.estimate import describe
+        from medstrata.studies.estimate import estimate
 
-        put(describe(settings, arguments.out, root, arguments.jobs))
+        put(estimate(settings, arguments.out, root, jobs).lines())
         return
     from medstrata.studies.study import run_study
 
@@ -67,7 +135,7 @@ def run_or_describe(settings: "StudySettings", arguments: Namespace, root: Path)
         settings,
         arguments.out,
         root=root,
-        jobs=arguments.jobs,
+        jobs=jobs,
         cluster=arguments.cluster,
         cluster_options=arguments.cluster_options,
         redo=arguments.redo,

@@ -2,7 +2,7 @@
 
 Read: settings, rows, result_tables, feature_cache, seeded_encoder, setup, fit_result,
 linear_probe, tuned_network, tuning_optimizer, tuning_batches, finetune_full, thresholds,
-classifier_card, classifier, wrong_images, finetune, probe, feature_reuse, atlas, tsne,
+classifier_card, classifier, wrong_images, forecast, finetune, probe, feature_reuse, atlas, tsne,
 neighbour_sheet.
 Imports: runtime, metrics, runs, data, models, pretraining.
 """

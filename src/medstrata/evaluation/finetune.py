@@ -12,6 +12,7 @@ from medstrata.data.store.store import Store
 from medstrata.evaluation.classifier import export_classifier
 from medstrata.evaluation.finetune_full import fit_full
 from medstrata.evaluation.fit_result import FitResult
+from medstrata.evaluation.forecast import forecast
 from medstrata.evaluation.linear_probe import fit_frozen
 from medstrata.evaluation.result_tables import (
     count_images,
@@ -81,8 +82,14 @@ def finetune(
     accelerator = make_accelerator(settings.precision)
     evaluation = Evaluation.begin(encoder, store, task, out, settings, options)
     evaluation, metric, parts = evaluation.on_labels(fraction, settings)
+    full = settings.protocol == "full"
+    expected = (
+        forecast(evaluation.loaded, parts, settings, evaluation.out, accelerator) if full else None
+    )
     with evaluation.open() as unfinished:
         if unfinished:
+            if expected is not None:
+                expected.say()
             _train_and_score(evaluation, metric, parts, settings, accelerator, trackers)
     return evaluation.out
 

@@ -15,6 +15,7 @@ from medstrata.data.store.store import Store
 from medstrata.models.encoders import LoadedEncoder, encoder_digest, export_backbone
 from medstrata.pretraining.build import Training, build, update_monitored_backbone
 from medstrata.pretraining.checkpoint import restore_training, save_training
+from medstrata.pretraining.forecast import forecast
 from medstrata.pretraining.moco import Loss, update_key_encoder
 from medstrata.pretraining.profile.profile import Watch, profiling, unwatched
 from medstrata.pretraining.recipes import arm_of
@@ -31,6 +32,7 @@ from medstrata.runtime.console import say
 from medstrata.runtime.devices import compute_precision, device_name, make_accelerator
 from medstrata.runtime.distributed import gather
 from medstrata.runtime.errors import Stopped
+from medstrata.runtime.forecast import Forecast
 from medstrata.runtime.process_state import preserve_process_state
 from medstrata.runtime.randomness import Stream, permutation
 from medstrata.runtime.signals import stop_requests
@@ -65,8 +67,8 @@ def pretrain(
         The run folder, with `exported/backbone.safetensors` and `result.json`.
 
     Raises:
-        MedstrataError: the folder is in use, the batch is larger than the data, the loss is no
-            longer finite, or the run was stopped by a signal (`Stopped`, after saving).
+        MedstrataError: the folder is in use, the batch is larger than the data or the memory, the
+            loss is no longer finite, or the run was stopped by a signal (`Stopped`, after saving).
     """
     out = Path(out)
     require_installed(trackers)
@@ -78,6 +80,7 @@ def pretrain(
     # Built before there is a folder: settings that cannot work leave nothing behind.
     resuming = resume and bool(checkpoints(out / "checkpoints"))
     training = build(accelerator, resolved, store, rows, out, resuming=resuming)
+    expected = forecast(training)
     main = accelerator.is_main_process
     opened = open_run(out, described, resume=resume, overwrite=overwrite) if main else nullcontext()
     with opened as taken_up:
@@ -87,7 +90,7 @@ def pretrain(
             keep_patients(out, store, training.loader.rows, labelled=False, before=before)
         accelerator.wait_for_everyone()
         if not is_finished(out):
-            _run(training, store, described, trackers, profile=profile)
+            _run(training, store, expected, described, trackers, profile=profile)
         accelerator.wait_for_everyone()
     return out
 
@@ -95,6 +98,7 @@ def pretrain(
 def _run(
     training: Training,
     store: Store,
+    expected: Forecast | None,
     described: Mapping[str, Any],
     trackers: Sequence[Tracker],
     *,
@@ -105,6 +109,8 @@ def _run(
     metrics_length = restore_training(training)
     if not training.step:
         say_plan(resolved, store, len(training.loader.rows))
+    if expected is not None:
+        expected.say(1 - training.step / resolved.steps)
     if accelerator.is_main_process and not (out / "views.png").is_file():
         save_view_sheet(out / "views.png", training.loader)
     named = trackers if accelerator.is_main_process else ()
