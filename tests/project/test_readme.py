@@ -48,7 +48,7 @@ def test_landing_page_says_what_the_readme_says() -> None:
     introduction = readme.partition("\n\n")[2].partition("\n![")[0]
     assert introduction in page
     commands = readme.partition("## From a folder to a report\n\n```\n")[2].partition("```")[0]
-    assert len(commands.splitlines()) == 5
+    assert len(commands.splitlines()) == 6
     indented = "".join(f"    {line}\n" for line in commands.splitlines())
     assert indented in page
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", readme)
