@@ -6,7 +6,6 @@ It says on stdout, as a line of JSON each, which step it begins and what came of
 height and width.
 """
 
-import hashlib
 import io
 import json
 import sys
@@ -154,6 +153,7 @@ def _store(location: str) -> dict[str, Any]:
     """What a store is, and what in it is not as its manifest says; none over the network."""
     import numpy as np
 
+    from medstrata.data.audit.pixels import changed_images
     from medstrata.data.prepare.manifest import store_digest
     from medstrata.data.store.open import is_address, open_store
 
@@ -165,13 +165,7 @@ def _store(location: str) -> dict[str, Any]:
     if store_digest(header, store.label_columns, store.manifest) != store.digest:
         faults.append("the manifest is not the one that was written: its digest differs")
     rows = np.unique(np.linspace(0, len(store) - 1, _CHECKED_ROWS).astype(np.int64))
-    table = store.columns("sample_id", "pixel_checksum").iloc[rows]
-    differing = [
-        name
-        for row, name, checksum in zip(rows, *table.to_numpy().T, strict=True)
-        if hashlib.sha256(np.ascontiguousarray(store[row]).data).hexdigest()[:32] != checksum
-    ]
-    if differing:
+    if differing := changed_images(store, rows):
         words = f"{len(differing)} of {len(rows)} images are not what was written, such as "
         faults.append(words + str(differing[0]))
     words = f"{location}: {len(store)} images of {store.size} px, {store.digest[:8]}"

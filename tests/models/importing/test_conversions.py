@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from torch import nn
 
+from medstrata.models.importing.conversions import first_convolution
 from support.foreign_files import TINY, moco_v3, monai_biases, under, vit
 from support.matching import build, features, images, saved, taken, trained
 
@@ -80,3 +82,10 @@ def test_buffers_of_old_pytorch_are_filled_in(tmp_path: Path) -> None:
         for module in backbone.modules()
         if isinstance(module, nn.BatchNorm2d)
     )
+
+
+def test_the_first_layer_is_looked_up_of_every_network_of_timm() -> None:
+    assert first_convolution("resnet50") == "conv1.weight"
+    assert first_convolution("csatv2") is None  # reads the image as cosines, by no convolution
+    for name in timm.list_models():
+        first_convolution(name)

@@ -25,6 +25,7 @@ from medstrata.data.audit.counts import (
 from medstrata.data.audit.duplicates import Duplicates, find_duplicates
 from medstrata.data.audit.findings import Finding, findings
 from medstrata.data.audit.overlaps import find_overlaps
+from medstrata.data.audit.pixels import require_unchanged
 from medstrata.data.audit.shortcuts import find_shortcuts
 from medstrata.data.labels import Task, make_task
 from medstrata.data.patients import PatientCount, alike_ids, is_unknown
@@ -67,8 +68,9 @@ def audit(
     fractions: Sequence[float] = FRACTIONS,
     allow_leakage: bool = False,
     duplicates: Duplicates | None = None,
+    pixels: bool = True,
 ) -> Audit:
-    """Audit a store: copies, leakage, labels, exposures, forms and shortcuts.
+    """Audit a store: pixels, copies, leakage, labels, exposures, forms and shortcuts.
 
     Args:
         store: From `prepare`.
@@ -77,19 +79,22 @@ def audit(
         fractions: Of the labels, whose subsets are counted.
         allow_leakage: Go on where the same patient or image is in two splits.
         duplicates: Found before; looked for by default.
+        pixels: Compare every image with the checksum that `prepare` has kept of it.
 
     Returns:
         The audit; it is in the store's `audit.json`, too.
 
     Raises:
-        MedstrataError: something stands in two splits (the audit is written nevertheless), or
-            there is no such task.
+        MedstrataError: something stands in two splits (the audit is written nevertheless), there
+            is no such task, or pixels have changed since they were written.
         ValueError: a fraction is out of range.
     """
     if wrong := [one for one in fractions if not 0 < one <= 1]:
         raise ValueError(f"fractions must be above 0 and at most 1, got {wrong[0]}")
     _ = store.manifest  # from here on columns are in memory, however many labels there are
     tasks = _tasks(store, task)
+    if pixels:
+        require_unchanged(store)
     duplicates = duplicates or find_duplicates(store.manifest, store.__getitem__)
     pairs = duplicates.exact_pairs() + duplicates.near_pairs()
     overlaps = asdict(find_overlaps(store.patient_ids, store.__getitem__, _SEED))

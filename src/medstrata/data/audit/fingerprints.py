@@ -3,13 +3,13 @@
 Legend: N samples, C channels, H W height and width.
 """
 
-import hashlib
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medstrata.data.audit.pixels import pixel_checksum
 from medstrata.data.formats.grey_levels import to_bytes
 
 _SIDE = 32  # of the thumbnail that is transformed
@@ -50,14 +50,14 @@ def describe(pixels: NDArray[Any]) -> dict[str, Any]:
         pixels: Shape (H, W, C), uint8 or uint16.
 
     Returns:
-        `pixel_checksum`, the first 32 hexadecimal digits of SHA-256 of the pixels; `fingerprint`,
+        `pixel_checksum`, see `pixels.pixel_checksum`; `fingerprint`,
         see `fingerprint`; `dark_share` and `bright_share`, the shares of values at 0 and at the
         greatest level, black padding included; `contrast`, the standard deviation of a thumbnail in
         grey levels.
     """
     small = thumbnail(pixels, _SIDE)
     return {
-        "pixel_checksum": hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()[:32],
+        "pixel_checksum": pixel_checksum(pixels),
         "fingerprint": fingerprint(small),
         "dark_share": 1 - np.count_nonzero(pixels) / pixels.size,
         "bright_share": np.count_nonzero(pixels == np.iinfo(pixels.dtype).max) / pixels.size,

@@ -129,7 +129,7 @@ def _audited(out: Path, allow_leakage: bool, duplicates: Duplicates | None) -> S
     store = open_store(out)
     audited = read_audit(store)
     if audited is None:
-        audit(store, allow_leakage=allow_leakage, duplicates=duplicates)
+        audit(store, allow_leakage=allow_leakage, duplicates=duplicates, pixels=False)
         del store.manifest  # which the audit has read; a store of its own need not hold it
     else:
         refuse_leakage(audited, allow_leakage)

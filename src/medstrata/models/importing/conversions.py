@@ -24,8 +24,8 @@ def first_convolution(backbone: str) -> str | None:
     """Name of the weight that reads the image, where timm says it of a model."""
     config = timm_config(backbone)
     named = None if config is None else config.first_conv
-    first = named[0] if isinstance(named, tuple | list) else named
-    return None if first is None else f"{first}.weight"
+    first = next(iter(named), None) if isinstance(named, tuple | list) else named
+    return f"{first}.weight" if first else None
 
 
 def timm_config(name: str) -> Any:
