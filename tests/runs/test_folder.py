@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from medstrata.pretraining.recipes import recipe
-from medstrata.runs.folder import open_run, read_config, read_result, settings_dict
+from medstrata.runs.folder import (
+    is_finished,
+    open_run,
+    read_config,
+    read_result,
+    settings_dict,
+    write_result,
+)
 from medstrata.runtime.errors import MedstrataError
 
 
@@ -96,3 +103,38 @@ def test_a_config_that_is_none_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(MedstrataError, match=r"config.yaml (cannot be read as YAML|is not a map)"):
         read_config(tmp_path / "config.yaml")
+
+
+def finished(folder: Path) -> Path:
+    settings = {"store": "s", "epochs": 2, "optimizer": {"lr": 1e-5, "rates": [0.1, 1e-7]}}
+    with open_run(folder, settings):
+        write_result(folder, "pretrain", settings, {"arm": "moco"})
+    return folder
+
+
+def test_a_finished_run_whose_settings_were_edited_is_noticed_by_their_names(
+    tmp_path: Path,
+) -> None:
+    run = finished(tmp_path / "run")
+    assert read_result(run) is not None
+    config = run / "config.yaml"
+    as_it_was = config.read_text()
+    config.write_text("# looked at\n" + as_it_was)
+    assert read_result(run) is not None
+    config.write_text(as_it_was.replace("epochs: 2", "epochs: 3"))
+    with pytest.raises(
+        MedstrataError, match=r"config\.yaml was edited .*\(epochs 2 -> 3\): put it"
+    ):
+        read_result(run)
+    config.write_text(as_it_was.replace("lr: 1.0e-05", "lr: 2.0e-05"))
+    with pytest.raises(MedstrataError, match=r"\(optimizer\.lr 1e-05 -> 2e-05\)"):
+        is_finished(run)
+    config.unlink()
+    assert read_result(run) is not None
+
+
+def test_results_of_earlier_versions_say_no_settings(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    (run / "result.json").write_text('{"kind": "pretrain"}')
+    (run / "config.yaml").write_text("epochs: 7\n")
+    assert read_result(run) == {"kind": "pretrain"}

@@ -14,9 +14,9 @@ def test_the_report_reads_every_kind_but_imports() -> None:
 
 
 def test_a_result_says_of_which_kind_it_is(tmp_path: Path) -> None:
-    write_result(tmp_path, "probe", {"value": float("nan")})
+    write_result(tmp_path, "probe", {"seed": 0}, {"value": float("nan")})
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result == {"kind": "probe", "value": None}
+    assert result == {"kind": "probe", "value": None, "settings": {"seed": 0}}
     assert kind_of(result) == "probe"
 
 

@@ -102,7 +102,7 @@ def reuse(
             result["store"] = tuned["store"]
             result["seconds"] = time.perf_counter() - started
             result["device"] = device_name(networks.device)
-            write_result(out, "reuse", result)
+            write_result(out, "reuse", options, result)
             words = ", ".join(
                 f"{stage} {cell['value']:.2f}" for stage, cell in result["cka"][_HEATMAP].items()
             )

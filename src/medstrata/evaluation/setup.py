@@ -203,7 +203,7 @@ class Evaluation:
             "seconds": time.perf_counter() - self.started,
             "device": device_name(device),
         }
-        write_result(self.out, kind, result)
+        write_result(self.out, kind, self.recorded, result)
         return result
 
 

@@ -67,6 +67,7 @@ def import_weights(
         write_result(
             out,
             "import",
+            described,
             {
                 **described,
                 "encoder_digest": encoder_digest(loaded),

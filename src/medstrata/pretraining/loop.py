@@ -120,7 +120,7 @@ def _run(
     ):
         epochs = train(training, metrics_length=metrics_length, track=track, watch=watch)
     if accelerator.is_main_process:
-        _finish(training, store, epochs)
+        _finish(training, store, described, epochs)
 
 
 def train(
@@ -252,7 +252,12 @@ def _left_out(training: Training) -> dict[str, int]:
     return {"near_copies_left_out": len(every) - len(training.loader.rows)}
 
 
-def _finish(training: Training, store: Store, epochs: Sequence[Mapping[str, Any]]) -> None:
+def _finish(
+    training: Training,
+    store: Store,
+    described: Mapping[str, Any],
+    epochs: Sequence[Mapping[str, Any]],
+) -> None:
     """Export the query encoder's backbone and write result.json."""
     settings, backbone, folder = training.settings, training.monitored_backbone, training.folder
     arm = arm_of(settings)
@@ -262,6 +267,7 @@ def _finish(training: Training, store: Store, epochs: Sequence[Mapping[str, Any]
     write_result(
         folder,
         "pretrain",
+        described,
         {
             "arm": arm,
             "recipe": settings.recipe,

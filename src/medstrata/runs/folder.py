@@ -135,21 +135,48 @@ def require_equal(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any
     Raises:
         MedstrataError: some differ; the first are named.
     """
-    old, new = flatten(before), flatten(now)
-    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    if "store_digest" not in changed:
-        changed = [key for key in changed if key != "store"]
-    if changed:
-        listed = ", ".join(f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in changed[:3])
+    if changed := _differences(before, now):
         raise MedstrataError(
-            f"{folder} was started with other settings ({listed}); resume with the same ones, "
+            f"{folder} was started with other settings ({changed}); resume with the same ones, "
             "or choose another --out"
         )
 
 
-def write_result(folder: Path, kind: RunKind, result: Mapping[str, Any]) -> None:
-    """Write result.json, which marks a run as finished and says of which kind it is."""
-    text = json.dumps(finite({"kind": kind, **result}), indent=2)
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first settings that differ, in words; empty if none does."""
+    old, new = flatten(before), flatten(now)
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if "store_digest" not in changed:
+        changed = [key for key in changed if key != "store"]
+    return ", ".join(f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in changed[:3])
+
+
+def edited_settings(folder: Path, result: Mapping[str, Any]) -> str:
+    """Settings in config.yaml that are not those a finished run was made with; empty if none is.
+
+    Args:
+        folder: The run folder.
+        result: What its result.json holds; results of earlier versions do not say the settings.
+
+    Raises:
+        MedstrataError: config.yaml is no YAML.
+    """
+    kept, config = result.get("settings"), folder / "config.yaml"
+    return _differences(kept, read_config(config)) if kept and config.is_file() else ""
+
+
+def write_result(
+    folder: Path, kind: RunKind, settings: Mapping[str, Any], result: Mapping[str, Any]
+) -> None:
+    """Write result.json, which marks a run as finished.
+
+    Args:
+        folder: The run folder.
+        kind: Which kind of run it is.
+        settings: What decided the run, as `open_run` was given it.
+        result: What was found.
+    """
+    text = json.dumps(finite({"kind": kind, **result, "settings": settings}), indent=2)
     write_text(folder / "result.json", text + "\n")
 
 
@@ -157,17 +184,23 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """The result of a finished run, None of an unfinished one.
 
     Raises:
-        MedstrataError: result.json cannot be read.
+        MedstrataError: result.json cannot be read, or config.yaml was edited since.
     """
     path = folder / "result.json"
     if not path.is_file():
         return None
     try:
-        return dict(read_json(path))
+        result = dict(read_json(path))
     except (ValueError, TypeError) as error:
         raise MedstrataError(
             f"{path} is damaged ({one_line(error)}): delete it and finish the run with --resume"
         ) from error
+    if edited := edited_settings(folder, result):
+        raise MedstrataError(
+            f"{folder / 'config.yaml'} was edited after the run was made ({edited}): put it back, "
+            "or make the run again"
+        )
+    return result
 
 
 def is_finished(folder: Path) -> bool:

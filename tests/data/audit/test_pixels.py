@@ -40,5 +40,7 @@ def test_what_was_written_a_moment_ago_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_images(tmp_path / "data", patients=6)
-    monkeypatch.setattr("medstrata.data.audit.audit.require_unchanged", lambda _: pytest.fail("read"))
+    monkeypatch.setattr(
+        "medstrata.data.audit.audit.require_unchanged", lambda _: pytest.fail("read")
+    )
     prepare.prepare(tmp_path / "data" / "images", tmp_path / "s.store")

@@ -1,6 +1,9 @@
 """Which folders are runs, and what is said of those that cannot be read."""
 
+import json
+
 import pytest
+import yaml
 
 from medstrata.report.page import write_report
 from medstrata.report.read.results import Finetune, Pretrain
@@ -58,6 +61,21 @@ def test_result_outlives_its_neighbours(tmp_path):
     assert len(collection.of(Finetune)) == 1
     assert "config.yaml, environment.json, metrics.jsonl missing" in collection.notes[0].why
     assert "macro AUROC" in Page(write_report([run], tmp_path / "r.html", files=False)).text
+
+
+def test_edited_settings_are_a_note_and_those_of_the_run_count(tmp_path):
+    run = finetune_run(tmp_path / "run", "moco", 0.1)
+    as_made = yaml.safe_load((run / "config.yaml").read_text())
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**result, "settings": as_made}))
+    assert collect([run]).notes == ()
+    (run / "config.yaml").write_text(yaml.safe_dump({**as_made, "seed": 77}))
+    collection = collect([run])
+    (note,) = collection.notes
+    assert "config.yaml was edited after the run was made (seed " in note.why
+    assert "-> 77): what it was counts" in note.why
+    (kept,) = collection.of(Finetune)
+    assert yaml.safe_load(kept.files.settings) == as_made
 
 
 def test_broken_atlas_is_a_note(tmp_path):

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from medstrata.report.read.facts import ReportNote, Run, RunFiles
 from medstrata.report.read.from_json import read_record
 from medstrata.report.read.results import KINDS
+from medstrata.runs.folder import edited_settings
 from medstrata.runs.kinds import kind_of
 from medstrata.runs.metrics_log import read_metrics
 from medstrata.runtime.documents import read_json, read_yaml
@@ -87,6 +90,12 @@ def _read_run(folder: Path, name: str, notes: list[ReportNote]) -> Run | None:
         if kind is not None:
             trained = kind in ("pretrain", "finetune")
             files = _read_files(folder, name, notes, trained=trained)
+            if edited := edited_settings(folder, result):
+                why = (
+                    f"config.yaml was edited after the run was made ({edited}): what it was counts"
+                )
+                notes.append(ReportNote(what=name, why=why))
+                files = replace(files, settings=yaml.safe_dump(result["settings"]))
             if result.get("validation") == "same":
                 # Choosing by as few labels is a protocol of its own, compared with its like.
                 result["protocol"] = "_".join(filter(None, (result.get("protocol"), "same")))
