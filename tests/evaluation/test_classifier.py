@@ -21,6 +21,7 @@ from medstrata.inference.predict import predict
 from medstrata.models.encoders import read_encoder
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runtime.errors import MedstrataError
+from support.runs import assert_predicts_its_test_images
 
 FULL = FinetuneSettings(epochs=2, min_steps=3, batch_size=8, resamples=10)
 FROZEN = FinetuneSettings(protocol="frozen", resamples=10)
@@ -146,11 +147,7 @@ def test_an_encoder_that_was_moved_is_known_by_its_digest(
     with pytest.raises(MedstrataError, match=r"not at .*before: name the place .* --encoder"):
         load_classifier(run)
     predicted = predict(run, tiny_store, tmp_path / "p.csv", encoder=after)
-    assert predicted is not None
-    written = pd.read_parquet(run / "predictions.parquet").query("split == 'test'")
-    values = pd.read_csv(predicted, dtype={"id": str}).set_index("id")["probability.1"]
-    given = values.loc[written["sample_id"]].to_numpy()
-    np.testing.assert_allclose(given, written["probability.1"], atol=1e-5)
+    assert_predicts_its_test_images(run, predicted)
 
 
 def test_another_encoder_is_not_taken_for_the_one_that_was_moved(

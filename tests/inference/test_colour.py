@@ -15,6 +15,7 @@ from medstrata.evaluation.probe import probe
 from medstrata.evaluation.settings import FinetuneSettings, ProbeSettings
 from medstrata.inference.embed import embed
 from medstrata.inference.predict import predict
+from support.runs import assert_predicts_its_test_images
 from support.tiny import make_folder
 
 FULL = FinetuneSettings(epochs=1, min_steps=2, batch_size=8, resamples=10)
@@ -52,11 +53,7 @@ def test_fine_tuned_and_predicting(
     assert capsys.readouterr().err.count(SAID) == 1
     predicted = predict(run, store, tmp_path / "p.csv")
     assert capsys.readouterr().err.count(SAID) == 1
-    assert predicted is not None
-    of_test = pd.read_parquet(run / "predictions.parquet").query("split == 'test'")
-    values = pd.read_csv(predicted, dtype={"id": str}).set_index("id")["probability.1"]
-    given = values.loc[of_test["sample_id"]].to_numpy()
-    np.testing.assert_allclose(given, of_test["probability.1"], atol=1e-5)
+    assert_predicts_its_test_images(run, predicted)
 
 
 def test_probed(

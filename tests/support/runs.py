@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 
 from medstrata.runs.checkpoints import checkpoints, load_checkpoint
@@ -41,3 +43,12 @@ def final_state(run: Path) -> dict[str, Any]:
     # The bytes of metrics.jsonl depend on how many digits the times have.
     del state["metrics_length"]
     return state
+
+
+def assert_predicts_its_test_images(run: Path, predicted: Path | None) -> None:
+    """Whether a file of `predict` says of a run's test images what the run itself has written."""
+    assert predicted is not None
+    written = pd.read_parquet(run / "predictions.parquet").query("split == 'test'")
+    values = pd.read_csv(predicted, dtype={"id": str}).set_index("id")["probability.1"]
+    given = values.loc[written["sample_id"]].to_numpy()
+    np.testing.assert_allclose(given, written["probability.1"], atol=1e-5)
