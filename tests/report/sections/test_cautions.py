@@ -65,7 +65,7 @@ def test_leakage_and_unknown_patients(tmp_path):
     audit(study(tmp_path, store={**STORE, "unknown_patients": 12}), pairs=3)
     assert found(tmp_path) == [
         Caution("The patients of 12 images are unknown: leakage is too", "data"),
-        Caution("0 patients and 3 pairs of like images lie in two splits", "audit"),
+        Caution("Leakage: 3 pairs of copies in two splits", "audit"),
     ]
 
 

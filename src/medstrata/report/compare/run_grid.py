@@ -15,6 +15,8 @@ from medstrata.report.render.formatting import counted
 # Before an arm is called better or worse, so many of its seeds must be known.
 SEEDS_NEEDED = 3
 
+ONE_DRAW = "one draw of the labels"
+
 # Draw of the labels, as `Finetune.labelled`, -> runs on it that differ in fine-tuning alone.
 _Row = dict[object, list[Finetune]]
 
@@ -45,7 +47,7 @@ class RunGrid:
         """
         run = self.rows[0][0][0]
         if run.fraction < 1 and self.draws == 1:
-            return "one draw of the labels"
+            return ONE_DRAW
         if self.seeds >= SEEDS_NEEDED or run.is_fixed:
             return ""
         noun = "pre-training run" if run.encoder.kind == "path" else "seed"
@@ -54,8 +56,8 @@ class RunGrid:
     @property
     def too_few(self) -> str:
         """The same, seeds with the name of their arm; every arm has the same draws."""
-        of_draws = self.lacking.endswith("labels") or not self.lacking
-        return self.lacking if of_draws else f"{self.lacking} of {self.rows[0][0][0].label}"
+        of_all = self.lacking in ("", ONE_DRAW)
+        return self.lacking if of_all else f"{self.lacking} of {self.rows[0][0][0].label}"
 
     def scores(self, predictions: Predictions, metric: str) -> Floats:
         """Scores as they are, then of each resample of the patients: (S, D, 1 + R)."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medstrata.report.compare.comparison import Comparison, group_by_task, ranked
-from medstrata.report.compare.run_grid import run_grid
+from medstrata.report.compare.run_grid import ONE_DRAW, run_grid
 from medstrata.report.read.results import Finetune
 from medstrata.report.render.formatting import (
     counted,
@@ -59,12 +59,13 @@ def _of_the_data(comparison: Comparison[Finetune]) -> Iterator[tuple[str, str]]:
         return
     try:
         leakage = audit["leakage"]
-        if leakage["patients"] or leakage["pairs"]:
-            yield (
-                f"{counted(leakage['patients'], 'patient')} and "
-                f"{counted(leakage['pairs'], 'pair')} of like images lie in two splits",
-                "audit",
-            )
+        leaks = [
+            f"{counted(leakage[key], noun)}{what}"
+            for key, noun, what in (("patients", "patient", ""), ("pairs", "pair", " of copies"))
+            if leakage[key]
+        ]
+        if leaks:
+            yield f"leakage: {listed(leaks)} in two splits", "audit"
         for one in audit["shortcuts"]:
             if said := _shortcut(comparison, one):
                 yield said, "audit"
@@ -119,12 +120,18 @@ def _of_test_patients(comparison: Comparison[Finetune]) -> Iterator[tuple[str, s
 def _of_seeds(comparison: Comparison[Finetune]) -> Iterator[tuple[str, str]]:
     """What there is too little of for a verdict with the fewest labels."""
     arms: dict[str, list[str]] = {}
-    for arm, runs in comparison.at(comparison.fractions[0]).items():
+    compared = comparison.at(comparison.fractions[0])
+    for arm, runs in compared.items() if len(compared) > 1 else ():
         grid = run_grid(runs)
         if grid is not None and grid.lacking:
             arms.setdefault(grid.lacking, []).append(arm)
     if arms:
-        named = listed([f"{lacking} of {listed(of)}" for lacking, of in arms.items()])
+        named = listed(
+            [
+                lacking if lacking == ONE_DRAW else f"{lacking} of {listed(of)}"
+                for lacking, of in arms.items()
+            ]
+        )
         yield f"{named}: others may come out otherwise, so no verdict", "differences"
 
 

@@ -290,18 +290,18 @@ def _class_table(
     heads += ["AUROC", "Average precision"][: len(ordered)]
     heads += [*_DECIDED, *(["Threshold"] if thresholds else [])]
     how = (
-        "at the threshold that each run chose on validation (Youden's index), as in prediction; "
+        "Decided at the threshold that each run chose on validation (Youden's index), as predict does; "
         "the scores by 0.5 are among the results"
         if thresholds
-        else "where the most probable class is predicted"
+        else "The most probable class is predicted"
     )
     return Table(
         name=f"{comparison.name}-classes",
-        caption=f"Scores by class, {how.partition(',')[0]}: {comparison.clause}",
+        caption=f"Scores by class: {comparison.clause}",
         heads=text_cells(*heads),
         rows=tuple(rows),
         note=f"Mean over runs with its {percent(LEVEL)} interval over patients ({RESAMPLES:,} "
-        f"resamples{f', {_DRAWN} of AUROC and average precision' if ordered else ''}). Decided "
+        f"resamples{f', {_DRAWN} of AUROC and average precision' if ordered else ''}). "
         f"{how}.",
     )
 
@@ -353,7 +353,7 @@ def _confusion_table(
                     TableCell(name),
                     *(
                         TableCell(
-                            f"{number:.1f}",
+                            f"{number:,.1f}".removesuffix(".0"),
                             float(number),
                             notes=(percent(round(number / images, 2)),) if images else (),
                         )
