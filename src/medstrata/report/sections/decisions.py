@@ -290,7 +290,7 @@ def _class_table(
     heads += ["AUROC", "Average precision"][: len(ordered)]
     heads += [*_DECIDED, *(["Threshold"] if thresholds else [])]
     how = (
-        "Decided at the threshold that each run chose on validation (Youden's index), as predict does; "
+        "Decided at the threshold that each run chose on validation (Youden's index); "
         "the scores by 0.5 are among the results"
         if thresholds
         else "The most probable class is predicted"
