@@ -23,7 +23,7 @@ def write_dicom(image: np.ndarray, path: Path, patient: str, *, inverted: bool) 
     file.SOPInstanceUID = generate_uid()
     file.PatientID = patient
     file.Modality = "CR"
-    file.Manufacturer = "B" if inverted else "A"
+    file.Manufacturer = "AGFA" if inverted else "FUJIFILM"
     file.PhotometricInterpretation = "MONOCHROME1" if inverted else "MONOCHROME2"
     file.Rows, file.Columns = levels.shape
     file.SamplesPerPixel, file.BitsAllocated, file.BitsStored, file.HighBit = 1, 16, 12, 11

@@ -16,13 +16,14 @@ LOCK_FILES = frozenset((_LOCK, _HOLDER))
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, called: Path | None = None) -> Iterator[None]:
     """Keep other processes out of a folder while the block runs.
 
     The system opens the lock when the process ends, however it ends.
 
     Args:
         folder: Exists.
+        called: What the message calls it, if that is not the folder itself.
 
     Raises:
         MedstrataError: another process has it; named is which.
@@ -36,7 +37,7 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError:
             who = "another process"
         raise MedstrataError(
-            f"{folder} is in use by {who}; wait for it, stop it, or choose another folder"
+            f"{called or folder} is in use by {who}; wait for it, stop it, or choose another folder"
         ) from error
     try:
         write_text(holder, f"process {os.getpid()} on {platform.node()}\n")

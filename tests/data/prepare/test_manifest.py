@@ -14,7 +14,7 @@ def test_manifest(store):
     manifest = store.manifest
     assert list(manifest.columns) == [
         "sample_id", "patient_id", "site", "split", "source", "width", "height", "source_channels",
-        "format", "mode", "conversion", "checksum", "pixel_checksum", "fingerprint", "dark_share",
+        "format", "mode", "conversion", "file_hash", "pixel_checksum", "fingerprint", "dark_share",
         "bright_share", "contrast", "shard", "shard_row", "label.finding", "label.grade",
         "label.kind",
     ]  # fmt: skip

@@ -19,9 +19,10 @@ def text(*values):
     return pd.Series([value or pd.NA for value in values], dtype="string")
 
 
-def joined(named, hashed):
+def joined(named, hashed, numbers=None):
     names = text(*(f"f{number}" for number in range(len(named))))
-    return join_patients(text(*named), text(*hashed), names).tolist()
+    numbers = text(*(numbers or hashed))
+    return join_patients(text(*named), text(*hashed), numbers, names).tolist()
 
 
 def test_files_with_both_ids_bring_the_others_along():
@@ -50,9 +51,37 @@ def test_a_table_meets_a_dicom_id_of_the_same_text():
     assert joined(["P1", None, None], [None, same, other]) == ["P1", "P1", other]
 
 
+def test_a_file_without_an_issuer_is_of_the_patient_whom_others_issue(capsys):
+    # x and y are the same id by two issuers, n the id without one.
+    nobody = [None] * 3
+    assert joined(nobody, ["x", "n", "z"], ["n", "n", "m"]) == ["n", "n", "z"]
+    assert joined(nobody, ["x", "y", "z"], ["n", "n", "m"]) == ["x", "y", "z"]
+    assert capsys.readouterr().err == ""
+    assert joined(nobody, ["x", "y", "n"], ["n", "n", "n"]) == ["n", "n", "n"]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 patient ids of DICOM files have several issuers, and files without one" in said
+    number = site_key().hash("\0P1")  # a table's id meets the one that has an issuer
+    assert joined(["P1", None, None], [None, "x", "z"], [None, number, "m"]) == ["P1", "P1", "z"]
+
+
+def test_an_issuer_in_some_files_divides_nobody(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(24):
+        pixels = np.random.default_rng(number).integers(0, 4095, (16, 16)).astype(np.uint16)
+        issuer = {"IssuerOfPatientID": "HOSPITAL"} if number % 2 else {}
+        data = written(make(pixels, PatientID=f"P{number // 4}", **issuer))
+        (tmp_path / "in" / f"{number:02d}.dcm").write_bytes(data)
+    manifest = prepare(tmp_path / "in", tmp_path / "out", PrepareSettings(seed=1)).manifest
+    assert manifest["patient_id"].nunique() == 6
+    assert (manifest.groupby("patient_id")["split"].nunique() == 1).all()
+
+
 def test_stand_ins_never_meet_an_id():
     names = pd.Series(["3", "4"], dtype="string")
-    assert join_patients(text(None, "3"), text(None, None), names).tolist() == ["image:3", "3"]
+    assert join_patients(text(None, "3"), text(None, None), text(None, None), names).tolist() == [
+        "image:3",
+        "3",
+    ]
 
 
 @pytest.fixture

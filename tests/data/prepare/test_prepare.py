@@ -1,5 +1,7 @@
 """A finished store is taken, refused or replaced; what cannot be read is set apart."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -178,3 +180,41 @@ def test_reports_and_presentations_are_no_unreadable_images(tmp_path, capsys):
         (tmp_path / "scans" / f"lost{number}.dcm").write_bytes(written(lost))
     with pytest.raises(MedstrataError, match=r"3 of 13 images \(23\.1%\) could not be read"):
         prepare(tmp_path / "scans", tmp_path / "again")
+
+
+def test_a_store_is_made_by_one_process_at_a_time(image_folder, tmp_path):
+    out = tmp_path / "out"
+    (out / "parts").mkdir(parents=True)
+    code = (
+        "import sys; from pathlib import Path; from medstrata.runtime.lock import locked\n"
+        f"with locked(Path({str(out / 'parts')!r})): print(flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with other:
+        assert other.stdout.readline()
+        for overwrite in (False, True):
+            with pytest.raises(MedstrataError, match=rf"in use by process {other.pid} on") as e:
+                prepare(image_folder, out, overwrite=overwrite)
+            assert str(e.value).startswith(f"{out} is in use")
+        other.stdin.close()
+    store = prepare(image_folder, out)  # which goes on where nothing was begun
+    assert not (out / "parts").exists()
+    assert not [path.name for path in out.iterdir() if path.name.startswith("run")]
+    assert len(prepare(image_folder, out)) == len(store)
+
+
+def test_overwriting_begins_anew(image_folder, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    first = prepare(image_folder, out, PrepareSettings(size=16)).digest
+    (out / "images-00007.npy").touch()
+    assert prepare(image_folder, out, PrepareSettings(size=24), overwrite=True).digest != first
+    assert not (out / "images-00007.npy").exists()
+    monkeypatch.setattr("medstrata.data.prepare.prepare.assemble", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(image_folder, tmp_path / "begun")
+    monkeypatch.undo()
+    part = tmp_path / "begun" / "parts" / "00000.parquet"
+    part.write_bytes(b"spoilt")
+    prepare(image_folder, tmp_path / "begun", overwrite=True)

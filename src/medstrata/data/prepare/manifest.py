@@ -36,7 +36,7 @@ from medstrata.runtime.files import atomic_file, write_text
 from medstrata.runtime.harmless import csv_lines
 
 _RECORD = (
-    *("width", "height", "source_channels", "format", "mode", "conversion", "checksum"),
+    *("width", "height", "source_channels", "format", "mode", "conversion", "file_hash"),
     *DESCRIPTION,
 )
 
@@ -184,7 +184,9 @@ def _manifest(sources: Sources, parts: pd.DataFrame, known: pd.DataFrame) -> pd.
             "sample_id": sample,
             # An unknown one is called by its file without its suffix, so that no other file can
             # change it.
-            "patient_id": join_patients(known["patient_id"], parts["patient"], own),
+            "patient_id": join_patients(
+                known["patient_id"], parts["patient"], parts["patient_number"], own
+            ),
             "site": known["site"],
             "split": pd.Series(pd.NA, index=source.index, dtype="string"),
             "source": source,
@@ -259,7 +261,9 @@ def store_digest(
     described = {name: asdict(column) for name, column in columns.items()}
     digest.update(json.dumps([form, described]).encode())
     labels = [f"label.{name}" for name in columns]
-    named = manifest[["sample_id", "patient_id", "split", "checksum", *labels]]
+    # Stores of earlier versions are named by their files.
+    pixels = "checksum" if "checksum" in manifest else "pixel_checksum"
+    named = manifest[["sample_id", "patient_id", "split", pixels, *labels]]
     digest.update(named.to_csv(index=False, lineterminator="\n").encode())
     return digest.hexdigest()
 

@@ -38,15 +38,20 @@ def patients_of_paths(files: pd.Series, pattern: str) -> pd.Series:
     return found
 
 
-def join_patients(named: pd.Series, hashed: pd.Series, names: pd.Series) -> pd.Series:
+def join_patients(
+    named: pd.Series, hashed: pd.Series, numbers: pd.Series, names: pd.Series
+) -> pd.Series:
     """The patient of each sample: whoever shares an id of either kind is one patient.
 
     Files that have both kinds bring them together, so that a table which names part of a DICOM
-    folder divides nobody. A table's id without such a file meets the DICOM id of the same text.
+    folder divides nobody. A table's id without such a file meets the DICOM ids of the same text,
+    and so does a DICOM id of a file that leaves out who issued it.
 
     Args:
         named: Ids from a table or a path, null where unknown, shape (N,).
-        hashed: Hashes of DICOM ids by the key of this site, null where there are none, shape (N,).
+        hashed: Hashes of DICOM ids and their issuers by the key of this site, null where there are
+            none, shape (N,).
+        numbers: Hashes of the ids alone, shape (N,).
         names: What each sample is called where its patient is unknown, shape (N,).
 
     Returns:
@@ -55,18 +60,19 @@ def join_patients(named: pd.Series, hashed: pd.Series, names: pd.Series) -> pd.S
     named = clean_ids(named)
     hashed = _without_placeholders(named, hashed)
     both = pd.DataFrame({"name": named, "hash": hashed}).dropna().drop_duplicates()
+    issued = pd.DataFrame({"number": numbers, "hash": hashed}).dropna().drop_duplicates()
     alone = set(named.dropna()) - set(both["name"])
-    if alone and hashed.notna().any():
+    if alone and len(issued):
         key = site_key()
-        # PatientID stands behind its issuer, which is left out where it is not given.
-        same = {name: key.hash(f"\0{name}") for name in sorted(alone)}
-        same = {name: text for name, text in same.items() if text in set(hashed.dropna())}
-        both = pd.concat([both, pd.DataFrame({"name": same.keys(), "hash": same.values()})])
+        same = pd.Series({key.hash(f"\0{name}"): name for name in sorted(alone)}, dtype="string")
+        met = issued.assign(name=issued["number"].map(same))[["name", "hash"]]
+        both = pd.concat([both, met.dropna()])
+    pairs = [*both.itertuples(index=False, name=None), *_without_issuer(issued)]
     known = pd.Index(named.dropna().unique()).sort_values()
-    nodes = known.append(pd.Index(hashed.dropna().unique()).difference(known))
-    pairs = zip(nodes.get_indexer(both["name"]), nodes.get_indexer(both["hash"]), strict=True)
+    nodes = known.append(pd.Index(hashed.dropna().unique()).difference(known).sort_values())
+    ends = [nodes.get_indexer(list(side)) for side in zip(*pairs, strict=True)]
     # A component is named by its lowest member, and named ids stand before hashes.
-    joined = nodes[component_numbers(len(nodes), list(pairs))]
+    joined = nodes[component_numbers(len(nodes), list(zip(*ends, strict=True)))]
     moved = known[joined[: len(known)] != known]
     if len(moved):
         warn(
@@ -75,6 +81,18 @@ def join_patients(named: pd.Series, hashed: pd.Series, names: pd.Series) -> pd.S
         )
     ids = named.fillna(hashed).map(dict(zip(nodes, joined, strict=True))).astype("string")
     return ids.fillna(UNKNOWN + names)
+
+
+def _without_issuer(issued: pd.DataFrame) -> list[tuple[str, str]]:
+    """Pairs of hashes of one id, where a file leaves out who issued it."""
+    bare = issued[issued["number"].isin(issued["hash"])]
+    several = bare.groupby("number")["hash"].nunique()
+    if (several > 2).any():
+        warn(
+            f"{int((several > 2).sum())} patient ids of DICOM files have several issuers, and "
+            "files without one: each is taken for one patient, so that none is divided"
+        )
+    return list(bare[bare["number"] != bare["hash"]].itertuples(index=False, name=None))
 
 
 def _without_placeholders(named: pd.Series, hashed: pd.Series) -> pd.Series:

@@ -28,6 +28,7 @@ from medstrata.runtime.console import say
 from medstrata.runtime.documents import read_json
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import write_text
+from medstrata.runtime.lock import LOCK_FILES, locked
 from medstrata.runtime.machine import default_threads
 from medstrata.runtime.randomness import DRAWS_VERSION
 
@@ -89,13 +90,20 @@ def prepare(
         files = pd.Series(inputs.sources.files, dtype="string")
         patients = patients_of_paths(files, settings.patient_from)
         annotations.rows["patient_id"] = patients.take(inputs.sources.file_index).to_numpy()
+    parts = out / "parts"  # which goes when the store is whole, and the lock with it
+    duplicates = None
     try:
-        _begin(out, plan)
-        write_shards(inputs.sources, out, form, workers)
-        rule = replace(inputs.rule, may_divide_patients=allow_leakage)
-        duplicates = assemble(
-            out, inputs.sources, annotations, rule, form, plan, settings.max_quarantine
-        )
+        parts.mkdir(parents=True, exist_ok=True)
+        with locked(parts, out):
+            if _is_finished(out, plan, overwrite):  # by another process, a moment ago
+                shutil.rmtree(parts)
+            else:
+                _begin(out, plan, overwrite)
+                write_shards(inputs.sources, out, form, workers, json.dumps(plan))
+                rule = replace(inputs.rule, may_divide_patients=allow_leakage)
+                duplicates = assemble(
+                    out, inputs.sources, annotations, rule, form, plan, settings.max_quarantine
+                )
     except OSError as error:
         raise MedstrataError(
             f"{out} cannot be written ({error.strerror}): make room or name another folder with "
@@ -162,14 +170,13 @@ def _resolve_form(sources: Sources, settings: PrepareSettings, workers: int) -> 
 
 
 def _is_finished(out: Path, plan: dict[str, Any], overwrite: bool) -> bool:
-    """Whether `out` is the wanted store; clears it to be overwritten, raises if it is another."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    """Whether `out` is the wanted store, not to be made anew; raises if it is another."""
+    if not out.exists() or (out.is_dir() and _is_empty(out)):
         return False
     before = _plan_of(out)
     if before is None:
         raise MedstrataError(f"{out} exists and is not a store: give another folder with --out")
     if overwrite or (before.get("preview") and not plan["preview"]):
-        _clear(out)
         return False
     changed = [name for name in plan if before.get(name) != plan[name]]
     if changed:
@@ -178,6 +185,14 @@ def _is_finished(out: Path, plan: dict[str, Any], overwrite: bool) -> bool:
             "anew, or another folder with --out"
         )
     return (out / "store.json").is_file()
+
+
+def _is_empty(out: Path) -> bool:
+    """Whether nothing is there but the beginning of a store that never began."""
+    if any(path.name != "parts" for path in out.iterdir()):
+        return False
+    inside = (path.name for path in out.glob("parts/*"))
+    return all(name in LOCK_FILES or name.endswith(".tmp") for name in inside)
 
 
 def _plan_of(out: Path) -> dict[str, Any] | None:
@@ -192,17 +207,14 @@ def _plan_of(out: Path) -> dict[str, Any] | None:
         return {}
 
 
-def _clear(out: Path) -> None:
-    """Delete what `prepare` writes, and nothing else; the mark of a whole store goes first."""
-    (out / "store.json").unlink(missing_ok=True)
-    for pattern in (*FILES, ".*.tmp"):
-        for path in out.glob(pattern):
-            path.unlink()
-    shutil.rmtree(out / "parts", ignore_errors=True)
-
-
-def _begin(out: Path, plan: dict[str, Any]) -> None:
-    (out / "parts").mkdir(parents=True, exist_ok=True)
+def _begin(out: Path, plan: dict[str, Any], anew: bool) -> None:
+    """Go on where this very store was begun; what else there is of a store is deleted first."""
+    if anew or (out / "store.json").is_file() or _plan_of(out) != plan:
+        (out / "store.json").unlink(missing_ok=True)  # the mark of a whole store goes first
+        for pattern in (*FILES, ".*.tmp", "parts/*"):
+            for path in out.glob(pattern):
+                if path.name not in LOCK_FILES:
+                    path.unlink()
     for abandoned in (*out.glob(".*.tmp"), *out.glob("parts/.*.tmp")):
         abandoned.unlink()
     write_text(out / "parts" / "plan.json", json.dumps(plan, indent=2))

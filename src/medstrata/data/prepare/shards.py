@@ -27,11 +27,13 @@ from medstrata.data.prepare.decode import StoreFormat, decoding_threads, read_in
 from medstrata.data.sources import Sources, evenly_spaced
 from medstrata.data.store.layout import shard_path
 from medstrata.runtime.console import progress_bar
+from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.files import atomic_file
 from medstrata.runtime.patient_key import site_key
 
 PROBES = 64
 DICOM_COLUMNS = tuple(f"dicom.{name}" for name in FACTS)
+_PATIENT = ("patient", "patient_number", "patient_key")
 _PROBED_SIDE = 256  # pixels; enough to tell grey from colour
 
 
@@ -50,7 +52,9 @@ def probe_images(
         return list(executor.map(probe, evenly_spaced(len(sources), PROBES).tolist()))
 
 
-def write_shards(sources: Sources, store: Path, form: StoreFormat, workers: int) -> None:
+def write_shards(
+    sources: Sources, store: Path, form: StoreFormat, workers: int, salt: str = ""
+) -> None:
     """Decode all samples of which the store has no part yet.
 
     Args:
@@ -58,6 +62,7 @@ def write_shards(sources: Sources, store: Path, form: StoreFormat, workers: int)
         store: Folder of the store; has a folder `parts`.
         form: Of the stored images.
         workers: Threads.
+        salt: Goes into the hashes of files, so that two stores are not linked by them.
     """
     with decoding_threads(workers) as executor, progress_bar() as bar:
         task = bar.add_task("decode", total=len(sources))
@@ -76,7 +81,7 @@ def write_shards(sources: Sources, store: Path, form: StoreFormat, workers: int)
             ) -> list[dict[str, Any]]:
                 first, last = ends
                 targets = pixels[first - start : last - start]
-                return list(_decode(sources, first, form, targets))
+                return list(_decode(sources, first, form, targets, salt))
 
             records: list[dict[str, Any]] = []
             for some in executor.map(decode, _by_file(sources.file_index, start, stop)):
@@ -101,7 +106,7 @@ def read_parts(store: Path, samples: int, form: StoreFormat) -> pd.DataFrame:
 
 
 def _decode(
-    sources: Sources, first: int, form: StoreFormat, targets: NDArray[Any]
+    sources: Sources, first: int, form: StoreFormat, targets: NDArray[Any], salt: str
 ) -> Iterator[dict[str, Any]]:
     """Fill in the pixels of samples of one file; gives their rows of the part."""
     frames = sources.frames[first : first + len(targets)].tolist()
@@ -120,7 +125,7 @@ def _decode(
             "format": image.format,
             "mode": image.mode,
             "conversion": "; ".join(filter(None, (image.conversion, note))),
-            "checksum": image.checksum,
+            "file_hash": hash_file(image.checksum, salt),
             **_hashed_patient(image.patient),
             **{f"dicom.{name}": value for name, value in image.facts.items()},
             **describe(target),
@@ -128,15 +133,32 @@ def _decode(
         }
 
 
+def hash_file(checksum: str, salt: str) -> str | None:
+    """A file's checksum by the key of this site: whoever has key, salt and file can tell it again.
+
+    Returns:
+        16 hexadecimal digits; None where there is no key, which only a patient is in need of.
+    """
+    try:
+        key = site_key()
+    except MedstrataError:
+        return None
+    return key.hash(f"{salt}\0{checksum}")
+
+
 def _hashed_patient(patient: str | None) -> dict[str, str | None]:
-    """A DICOM file's patient as a hash, and the fingerprint of the key that made it."""
+    """A DICOM file's patient as a hash, and the fingerprint of the key that made it.
+
+    `patient_number` is the hash of the id alone, for files of the patient that leave out who issued
+    it.
+    """
     issuer, _, text = (patient or "").partition("\0")
     number = clean_id(text)
     if number is None:
-        return {"patient": None, "patient_key": None}
+        return dict.fromkeys(_PATIENT)
     key = site_key()  # read anew each time: a file without a patient needs none
-    hashed = key.hash(f"{clean_id(issuer) or ''}\0{number}")
-    return {"patient": hashed, "patient_key": key.fingerprint}
+    hashed = key.hash(f"{clean_id(issuer) or ''}\0{number}"), key.hash(f"\0{number}")
+    return dict(zip(_PATIENT, (*hashed, key.fingerprint), strict=True))
 
 
 def _sums(pixels: NDArray[Any]) -> dict[str, int]:
@@ -155,7 +177,7 @@ def _write_run(
     store: Path, number: int, start: int, pixels: NDArray[Any], records: list[dict[str, Any]]
 ) -> None:
     whole = ("width", "height", "source_channels")
-    words = ("format", "mode", "conversion", "checksum", "patient", "patient_key", *DICOM_COLUMNS)
+    words = ("format", "mode", "conversion", "file_hash", *_PATIENT, *DICOM_COLUMNS)
     sums = [f"{name}{c}" for name in ("sum", "squares") for c in range(pixels.shape[-1])]
     table = pd.DataFrame(records, columns=["reason", *whole, *words, *DESCRIPTION, *sums])
     table = table.astype({**dict.fromkeys((*whole, *sums), "Int64"), **DESCRIPTION})

@@ -1,5 +1,6 @@
 """No name that a DICOM file holds reaches a store, a message or the terminal."""
 
+import hashlib
 import itertools
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pydicom.encaps import encapsulate
 
 from medstrata.data.formats.dicom.attributes import FACTS, fact
 from medstrata.data.prepare.prepare import prepare
+from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.store.open import open_store
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.patient_key import PatientKey, site_key
@@ -51,7 +53,8 @@ def full_of_names(patient: str, seed: int):
         WindowCenter=2000,
         WindowWidth=4000,
         WindowCenterWidthExplanation=SECRETS[0],
-        Manufacturer="Maker Inc.",
+        Manufacturer="SIEMENS" if seed % 2 else SECRETS[8],
+        ManufacturerModelName=SECRETS[4],
     )
     block = dataset.private_block(0x000B, SECRETS[4], create=True)
     block.add_new(1, "LO", SECRETS[0])
@@ -179,10 +182,71 @@ def test_patients_are_hashed_with_the_key_of_the_site(folder, tmp_path, monkeypa
         assert (table.groupby("patient")["split"].nunique() == 1).all()
     assert first.digest == again.digest
     assert first.patient_key == again.patient_key == key.fingerprint != elsewhere.patient_key
+    other = prepare(good, tmp_path / "other", PrepareSettings(size=12))
+    hashes = [set(store.manifest["file_hash"]) for store in (first, elsewhere, other)]
+    assert [len(some) for some in hashes] == [24, 24, 24]
+    assert not any(some & more for some, more in itertools.combinations(hashes, 2))
+    assert set(again.manifest["file_hash"]) == hashes[0]  # the same store
+    plain = {hashlib.sha256(path.read_bytes()).hexdigest()[:32] for path in good.iterdir()}
+    assert not plain & set(first.manifest.astype(str).to_numpy().ravel())
     assert not set(first.manifest.patient_id) & set(elsewhere.manifest.patient_id)
     for path in first.path.rglob("*"):
         assert key.secret not in path.read_bytes()
         assert key.secret.hex().encode() not in path.read_bytes()
+
+
+def test_a_prepare_that_fails_leaves_no_key_behind(folder, tmp_path):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for number in range(6):
+        (bad / f"{number}.dcm").write_bytes((folder / f"{number:02d}.dcm").read_bytes())
+        (bad / f"empty{number}.png").touch()
+    with pytest.raises(MedstrataError, match="could not be read"):
+        prepare(bad, tmp_path / "out")
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert "00000.parquet" in {path.name for path in files}
+    plain = [hashlib.sha256(path.read_bytes()).hexdigest()[:32] for path in bad.iterdir()]
+    for path in files:
+        data = path.read_bytes()
+        assert site_key().secret not in data
+        assert not any(one.encode() in data for one in plain)
+
+
+def test_a_file_without_a_patient_needs_no_key(image_folder, tmp_path, monkeypatch):
+    (tmp_path / "wall").touch()
+    monkeypatch.setenv("MEDSTRATA_PATIENT_KEY", str(tmp_path / "wall" / "key"))
+    assert prepare(image_folder, tmp_path / "out").manifest["file_hash"].isna().all()
+
+
+def test_makers_and_models_are_known_ones():
+    dataset = make(np.zeros((4, 4), np.uint8))
+    for maker, kept in (
+        ("SIEMENS Healthineers", True),
+        ("GE MEDICAL SYSTEMS", True),
+        ("Konica-Minolta, Inc.", True),
+        ("Agfa-Gevaert", True),
+        ("ZzqpfxMAKER", False),
+        ("SIEMENS QUIMBY", False),
+        ("Quimby^Zacharias", False),
+        ("19370418", False),
+        ("", False),
+    ):
+        dataset.Manufacturer = maker
+        assert fact(dataset, "Manufacturer") == (maker if kept else "")
+    for model, kept in (
+        ("SOMATOM Definition AS+", True),
+        ("Discovery CT750 HD", True),
+        ("Aquilion ONE", True),
+        ("DRX-Evolution", True),
+        ("Sensation 64", True),
+        ("77310045", False),
+        ("CT750", False),  # names no product
+        ("Discovery 77310045", False),
+        ("Discovery of Quimby", False),
+        ("PET", False),
+    ):
+        dataset.ManufacturerModelName = model
+        assert fact(dataset, "ManufacturerModelName") == (model if kept else "")
 
 
 def test_a_store_is_not_finished_with_another_key(folder, tmp_path, monkeypatch):
@@ -190,7 +254,8 @@ def test_a_store_is_not_finished_with_another_key(folder, tmp_path, monkeypatch)
     good.mkdir()
     for number in range(6):
         (good / f"{number}.dcm").write_bytes((folder / f"{number:02d}.dcm").read_bytes())
-    keys = itertools.chain([PatientKey(b"1" * 32)], itertools.repeat(PatientKey(b"2" * 32)))
+    # The first file's own hash and its patient's.
+    keys = itertools.chain([PatientKey(b"1" * 32)] * 2, itertools.repeat(PatientKey(b"2" * 32)))
     monkeypatch.setattr("medstrata.data.prepare.shards.site_key", lambda: next(keys))
     with pytest.raises(MedstrataError, match="begun with another patient key"):
         prepare(good, out, workers=1)

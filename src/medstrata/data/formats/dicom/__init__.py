@@ -1,5 +1,5 @@
 """DICOM files to pixels: frames, codecs, windows, and the few attributes that may be kept.
 
-Read: frames, attributes, codecs, grey_levels, read.
+Read: frames, makers, attributes, codecs, grey_levels, read.
 Imports: image, pixel_spacing, read_settings, refusals, grey_levels.
 """

@@ -2,13 +2,15 @@
 
 Attributes come from a closed list, none of which the Basic Application Level Confidentiality
 Profile (PS3.15, table E.1-1) removes. Their values are held to the terms that the standard defines,
-since people also type names into fields that are not made for them.
+makers and models to known ones, since people also type names into fields that are not made for
+them.
 """
 
 import re
 from typing import TYPE_CHECKING
 
 from medstrata.data.formats.dicom.frames import as_list
+from medstrata.data.formats.dicom.makers import is_maker, is_model
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -72,11 +74,10 @@ _NUMBERS = (
     *("BitsStored", "ImageOrientationPatient"),
     *("PixelSpacing", "ImagerPixelSpacing", "SliceThickness"),
 )
-_MAKERS = ("Manufacturer", "ManufacturerModelName")  # the two free texts
+_MAKERS = {"Manufacturer": is_maker, "ManufacturerModelName": is_model}
 FACTS = (*_TERMS, *_NUMBERS, *_MAKERS)
 
 _NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
-_MAKER = re.compile(r"[A-Za-z0-9 ._+\-()/,&]{1,64}")
 
 
 def facts(dataset: "Dataset") -> dict[str, str]:
@@ -93,7 +94,7 @@ def fact(dataset: "Dataset", name: str) -> str:
 
 def _is_plain(name: str, text: str) -> bool:
     if name in _MAKERS:
-        return _MAKER.fullmatch(text) is not None
+        return _MAKERS[name](text)
     if name in _NUMBERS:
         return len(text) <= 16 and _NUMBER.fullmatch(text) is not None
     words = re.split(r"[ _\-]+", text.upper())
