@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock
 
+from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.machine import default_threads
 from medstrata.studies.plan import StudyCell
 from medstrata.studies.settings import StudySettings
@@ -91,9 +92,13 @@ class LocalWorkers:
         out: Its folder.
         root: Folder that relative paths start from.
         jobs: How many processes.
+
+    Raises:
+        MedstrataError: the script that is run has no guard, so that each process would run it anew.
     """
 
     def __init__(self, settings: StudySettings, out: Path, root: Path, jobs: int) -> None:
+        _require_guard()
         self.slots = jobs
         self._study = settings, out, root
         self._pool = self._make_pool()
@@ -117,6 +122,18 @@ class LocalWorkers:
         started = context.Value("i", 0)
         return ProcessPoolExecutor(
             self.slots, context, _init_worker, (self.slots, started, os.getpid(), _gpus())
+        )
+
+
+def _require_guard() -> None:
+    main = sys.modules["__main__"]
+    script = getattr(main, "__file__", None) or ""
+    if getattr(main, "__spec__", None) is not None or not script.endswith(".py"):
+        return
+    if "__name__" not in Path(script).read_text(encoding="utf-8", errors="replace"):
+        raise MedstrataError(
+            f"{script} runs a study, whose processes each import it again: put the call under "
+            '`if __name__ == "__main__":`'
         )
 
 
