@@ -12,6 +12,7 @@ import torch
 
 from medstrata.cli.commands import Command
 from medstrata.cli.main import main
+from medstrata.data.store.store import Store
 from support.commands import SMALL, leave, one_line
 from support.tiny import make_folder
 from support.waiting import PATIENCE_S, started, wait_until
@@ -102,8 +103,11 @@ def test_the_whole_job(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["pretrian"], "no command 'pretrian'; there are prepare, datasets"),
-        (["pretrain", "s", "--out", "r", "--epoch", "3"], "--epoch"),
+        (["pretrian"], "no command 'pretrian'; did you mean pretrain?"),
+        (["wash"], "no command 'wash'; there are prepare, datasets"),
+        (["pretrain", "s", "--out", "r", "--epoch", "3"], "--epoch 3; did you mean --epochs?"),
+        (["study", "s", "--out", "r", "--budget", "3x"], "--budget '3x' is no time such as 10m"),
+        (["study", "s", "--out", "r", "--jobs", "0"], "--jobs must be 1 or more, got 0"),
         (["pretrain", "s", "--out", "r", "--epochs", "many"], "epochs"),
         (["pretrain", "s", "--out", "r", "--epochs", "0"], "epochs must be 1 or more, got 0"),
         (["pretrain", "s"], "out"),
@@ -129,6 +133,39 @@ def test_usage_errors_leave_with_2_and_one_line(
     line = one_line(capsys)
     assert message in line
     assert "--help)" in line
+
+
+_IN_ONE_PROCESS = """
+import sys
+from medstrata.cli.main import main
+from medstrata.data.store.store import Store
+for words in {cases!r}:
+    try:
+        main(words)
+    except SystemExit as left:
+        print(left.code, "torch" in sys.modules)
+"""
+
+
+def test_wrong_names_end_before_torch_is_imported(tiny_store: Store, encoder: Path) -> None:
+    store, out = str(tiny_store.path), str(encoder.parent / "new")
+    task = ["--task", "finding", "--out"]
+    cases = [
+        ["pretrain", "nothere", "--out", out],
+        ["pretrain", store, "--out", str(encoder)],  # which holds a run
+        ["finetune", "nothere", store, *task, out],
+        ["finetune", "scratch", "nothere.store", *task, out],
+        ["finetune", "scratch", store, "--task", "wrong", "--out", out],
+        ["finetune", "scratch", store, *task, str(encoder)],
+        ["study", "nothere", "--out", out],
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-c", _IN_ONE_PROCESS.format(cases=cases)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines() == ["1 False"] * len(cases), ran.stderr
 
 
 def test_a_file_that_is_no_config_is_not_shown_whole(

@@ -137,8 +137,21 @@ def with_settings(kind: type[Settings], arguments: Namespace) -> dict[str, Any]:
 
 
 def on_store(kind: type[Settings], arguments: Namespace) -> dict[str, Any]:
-    """`with_settings`, and the store opened."""
-    options = with_settings(kind, arguments)
-    from medstrata.data.store.open import open_store
+    """`with_settings`, and the store opened; wrong names end here, before a heavy import.
 
-    return options | {"store": open_store(options["store"])}
+    Raises:
+        MedstrataError: there is no such store, task or encoder, or the run folder is taken.
+    """
+    options = with_settings(kind, arguments)
+    from medstrata.data.labels import make_task
+    from medstrata.data.store.open import open_store
+    from medstrata.runs.encoder_spec import EncoderSpec
+    from medstrata.runs.folder import require_room
+
+    require_room(options["out"], resume=options["resume"], overwrite=options["overwrite"])
+    if "encoder" in options:
+        EncoderSpec.parse(options["encoder"]).require_present()
+    store = open_store(options["store"])
+    if "task" in options:
+        make_task(store, options["task"], options["kind"])
+    return options | {"store": store}

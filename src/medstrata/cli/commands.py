@@ -5,6 +5,7 @@ import textwrap
 from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -71,8 +72,18 @@ class Command:
                 parser.set_defaults(self.module.defaults(parser, words))
             arguments = parser.instantiate(parser.parse_args(words))
         except (ArgumentError, ValueError, TypeError) as error:
-            raise UsageError(_in_short(str(error))) from error
+            raise UsageError(_in_short(str(error)) + _near(str(error), parser)) from error
         self.module.run(arguments)
+
+
+def _near(message: str, parser: "ArgumentParser") -> str:
+    """The option that may be meant by one that there is not."""
+    unknown = re.search(r"[Uu]nrecognized arguments: --([\w.]+)", message)
+    if unknown is None:
+        return ""
+    offered = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001
+    near = get_close_matches(f"--{unknown[1]}", offered, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _in_short(message: str) -> str:

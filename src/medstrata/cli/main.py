@@ -9,6 +9,7 @@ that help and usage errors are quick.
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import NoReturn
 
 from medstrata.cli.commands import COMMANDS, UsageError
@@ -45,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = [word for word in words if word != "--debug"]
     name = words[0] if words else "--help"
     if name not in (*COMMANDS, "-h", "--help", "--version"):
-        there = f"no command {name!r}; there are {', '.join(COMMANDS)}"
+        near = get_close_matches(name, COMMANDS, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        there = f"no command {name!r}; {meant}"
         _leave(2, f"medstrata: {there} (see medstrata --help)")
     if int(os.environ.get("WORLD_SIZE") or 1) > 1 and name not in _TOGETHER:
         _leave(2, f"medstrata {name}: every process of torchrun would do all of it: start it once")

@@ -80,12 +80,16 @@ def run(arguments: Namespace) -> None:
         # The recipe to remember is the one that the file rests on.
         settings = replace(settings, recipe=_settings(settings.recipe, {}).recipe)
     from medstrata.data.prepare.cached import open_or_prepare
+    from medstrata.runs.folder import require_room
+
+    require_room(arguments.out, resume=arguments.resume, overwrite=arguments.overwrite)
+    store = open_or_prepare(arguments.source)
     from medstrata.pretraining.loop import pretrain
     from medstrata.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     pretrain(
-        open_or_prepare(arguments.source),
+        store,
         settings,
         arguments.out,
         resume=arguments.resume,

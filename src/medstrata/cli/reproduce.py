@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from medstrata.cli.arguments import pick_settings
-from medstrata.cli.study import add_study_options, run_or_describe
+from medstrata.cli.study import add_study_options, require_jobs, run_or_describe
 from medstrata.data.view_settings import Modality
 from medstrata.runtime.console import put
 from medstrata.studies.paper import Preset, ReproductionSettings, reproduction
@@ -29,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
+    require_jobs(arguments)
     settings = pick_settings(ReproductionSettings, arguments)
     root = str(arguments.root.resolve())
     written = reproduction(arguments.modality, root, arguments.preset, settings)

@@ -17,6 +17,7 @@ from medstrata.cli.commands import UsageError
 from medstrata.data.prepare.settings import PrepareSettings
 from medstrata.data.view_settings import Modality
 from medstrata.runtime.console import put
+from medstrata.runtime.errors import MedstrataError
 from medstrata.studies.request import Request
 
 if TYPE_CHECKING:
@@ -51,12 +52,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """What the command does."""
+    require_jobs(arguments)
     if is_study_file(arguments.source):
         from medstrata.studies.study_file import load_study
 
         file = Path(arguments.source)
         run_or_describe(load_study(file), arguments, arguments.data or file.parent)
         return
+    budget = _seconds(arguments.budget)
+    _require_source(arguments.source)
     request = Request(
         source=arguments.source,
         prepare=pick_settings(PrepareSettings, arguments),
@@ -64,7 +68,7 @@ def run(arguments: Namespace) -> None:
         modality=arguments.modality,
         weights=arguments.weights,
         backbone=arguments.backbone,
-        budget=_seconds(arguments.budget),
+        budget=budget,
         allow_leakage=arguments.allow_leakage,
     )
     from medstrata.studies.proposal import propose
@@ -75,6 +79,13 @@ def run(arguments: Namespace) -> None:
         return
     arguments.jobs = chosen.jobs
     run_or_describe(chosen.settings, arguments, Path())
+
+
+def _require_source(source: str) -> None:
+    from medstrata.data.store.open import is_address
+
+    if not is_address(source) and not Path(source).exists():
+        raise MedstrataError(f"{source} does not exist; give images, a store or a study file")
 
 
 def is_study_file(source: str) -> bool:
@@ -96,6 +107,16 @@ def _seconds(budget: str) -> float:
     if seconds <= 0:
         raise UsageError("--budget must be more than nothing")
     return seconds
+
+
+def require_jobs(arguments: Namespace) -> None:
+    """Refuse to run no cell at a time.
+
+    Raises:
+        UsageError: fewer than one is asked for.
+    """
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise UsageError(f"--jobs must be 1 or more, got {arguments.jobs}")
 
 
 def add_study_options(parser: ArgumentParser) -> None:
@@ -121,9 +142,7 @@ def add_study_options(parser: ArgumentParser) -> None:
 
 def run_or_describe(settings: "StudySettings", arguments: Namespace, root: Path) -> None:
     """Run a study, or say what it would take, as the options of `add_study_options` ask."""
-    jobs = 1 if arguments.jobs is None else arguments.jobs
-    if jobs < 1:
-        raise UsageError(f"--jobs must be 1 or more, got {jobs}")
+    jobs = arguments.jobs or 1
     if arguments.dry_run:
         from medstrata.studies.estimate import estimate
 

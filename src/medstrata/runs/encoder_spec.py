@@ -62,6 +62,15 @@ class EncoderSpec:
         """Whether the network must be said too; only a run folder knows its own."""
         return self.kind != "path" or (self.path is not None and self.path.is_file())
 
+    def require_present(self) -> None:
+        """Refuse what names a place where nothing is.
+
+        Raises:
+            MedstrataError: there is neither a folder nor a file.
+        """
+        if self.path is not None and not self.path.exists():
+            raise MedstrataError(f"no run folder and no weights file at {self.path}")
+
     def resolved_from(self, folder: Path) -> "EncoderSpec":
         """The same, with a relative path starting from a folder."""
         return self if self.path is None else replace(self, path=folder / self.path)

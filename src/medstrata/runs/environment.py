@@ -10,8 +10,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from medstrata.runtime.machine import processor_name, usable_cores
 
 _PACKAGES = (
@@ -27,6 +25,8 @@ _PACKAGES = (
 
 def environment() -> dict[str, Any]:
     """Versions, hardware and time; no user name, no host name, no paths."""
+    import torch  # heavy, and whoever only looks into run folders needs none of it
+
     cuda = torch.cuda.is_available()
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

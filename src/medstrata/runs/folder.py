@@ -48,6 +48,19 @@ def open_run(
         yield _take_up(folder, settings, resume=resume, overwrite=overwrite)
 
 
+def require_room(folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Refuse a folder that `open_run` would refuse, before anything is computed for it.
+
+    Raises:
+        MedstrataError: the folder holds a run and neither option is given, or something else.
+    """
+    _require_run_or_room(folder)
+    if (folder / "config.yaml").is_file() and not (resume or overwrite):
+        raise MedstrataError(
+            f"{folder} already holds a run; add --resume to go on or --overwrite to redo it"
+        )
+
+
 def _require_run_or_room(folder: Path) -> None:
     if not folder.exists():
         return
@@ -67,10 +80,7 @@ def _take_up(folder: Path, settings: Mapping[str, Any], *, resume: bool, overwri
             if _is_scratch(path):
                 _delete(path)  # of a process that was killed: this one has the lock
         return True
-    if config.is_file() and not overwrite:
-        raise MedstrataError(
-            f"{folder} already holds a run; add --resume to go on or --overwrite to redo it"
-        )
+    require_room(folder, overwrite=overwrite)
     # Cut here, it is an unfinished run till the end.
     order = {"result.json": 0, "config.yaml": 2}
     for path in sorted(folder.iterdir(), key=lambda path: order.get(path.name, 1)):
