@@ -74,7 +74,7 @@ def damaged_manifest(store: Path) -> None:
     [
         (damaged_pixels, "wrong  store: 1 of 48 images are not what was written, such as "),
         (damaged_manifest, "wrong  store: the manifest is not the one that was written"),
-        (lambda path: (path / "store.json").unlink(), "is not a store: make one with"),
+        (lambda path: (path / "store.json").unlink(), "is damaged (store.json is missing)"),
     ],
 )
 def test_a_damaged_store(

@@ -88,7 +88,8 @@ def open_inputs(source: Store | Path | str, *, follow_links: bool = False) -> St
     if str(source) == STDIN:
         return Files(named_on(0), None, [])
     path = Path(source)
-    if is_address(source) or (path / "store.json").is_file() or (path / "parts").is_dir():
+    of_a_store = ("store.json", "manifest.parquet", "parts")
+    if is_address(source) or any((path / name).exists() for name in of_a_store):
         return open_store(source)
     if path.is_dir():
         images = from_folder(path, follow_links=follow_links)

@@ -86,6 +86,7 @@ def pretrain(
     with opened as taken_up:
         if main and not taken_up:
             keep_audit(store.path, out)
+        if main and not (taken_up and read_patients(out)):
             before = read_patients(Path(settings.weights) if settings.weights else None)
             keep_patients(out, store, training.loader.rows, labelled=False, before=before)
         accelerator.wait_for_everyone()

@@ -8,6 +8,7 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jsonargparse import ArgumentParser, get_loader, set_loader
+from yaml import YAMLError
 
 from medstrata.runtime.documents import require_small_yaml
 from medstrata.runtime.errors import one_line
@@ -26,7 +27,7 @@ def _load(text: str) -> Any:
     return _load_yaml(text)
 
 
-set_loader(_MODE, _load, (ValueError,))
+set_loader(_MODE, _load, (ValueError, YAMLError))
 
 
 def settings_parser(**options: Any) -> ArgumentParser:

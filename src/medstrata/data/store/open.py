@@ -55,6 +55,8 @@ def _open_folder(path: Path) -> tuple[Store, dict[str, Any]]:
     if not (path / "store.json").is_file():
         if (path / "parts").is_dir():
             raise MedstrataError(f"{path} is unfinished: run the same prepare command again")
+        if (path / "manifest.parquet").is_file():
+            raise _damaged(str(path), "store.json is missing")
         raise MedstrataError(f"{path} is not a store: make one with `medstrata prepare`")
     header = _read_header((path / "store.json").read_bytes(), str(path))
     for number, size in _shard_sizes(header).items():
