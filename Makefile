@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --progres
 # What is imported is compiled once, not in each of the many processes that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test types tests test-slow test-minimal docs bench licences clean
+.PHONY: demo test types tests test-slow test-minimal torture docs bench licences clean
 
 demo: $(VENV)/installed
 	$(BIN)/medstrata demo --out runs/demo
@@ -42,6 +42,11 @@ test-minimal:
 		"pytest>=8.3" "tifffile>=2024.1.30" "SimpleITK>=2.4" "hypothesis>=6.100" "moto[server]>=5.0"
 	$(VENV)-minimal/bin/python -m pytest -o filterwarnings=default @constraints/minimal_tests.txt \
 		-k "not wandb and not mlflow"
+
+# Kills, signals, full disks, damage, hostile files and load; half an hour. It goes on after the last
+# section that it has done, and writes docs/results/reliability.md.
+torture: $(VENV)/installed-dev
+	nice -n 10 $(BIN)/python torture/run.py --page
 
 docs: $(VENV)/installed-dev
 	$(BIN)/mkdocs build --strict

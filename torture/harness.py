@@ -180,11 +180,13 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def contents(folder: Path) -> dict[str, str]:
-    """What counts of a folder, or of one file, by name: bytes by their digest, times left out."""
+def contents(folder: Path, counted: str = "") -> dict[str, str]:
+    """Files of a folder, or one file, whose names end so: bytes by their digest, times left out."""
     files = [folder] if folder.is_file() else [one for one in folder.rglob("*") if one.is_file()]
     found = {}
     for path in files:
+        if not path.name.endswith(counted):
+            continue
         if path.name not in PASSING and path.suffix not in (".pt", ".tmp", ".lock"):
             found[str(path.relative_to(folder.parent).as_posix()).partition("/")[2]] = _digest(path)
     return found

@@ -1,11 +1,9 @@
 """Much of everything, in the processor's time of one core."""
 
 import json
-import os
 import resource
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 from harness import Bench, run
 from material import Material

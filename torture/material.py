@@ -1,6 +1,6 @@
 """Small images, runs and a study, made once; each section works on copies."""
 
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from harness import run
@@ -11,25 +11,43 @@ _PRETRAIN = [*_SMALL, "--contrastive.queue_size", "20", "--epochs", "3", "--chec
 _TUNE = ["--task", "finding", "--backbone", "test_resnet", "--resamples", "20"]
 
 
-@dataclass(frozen=True)
 class Material:
-    """What the sections start from.
+    """What the sections start from, made when it is first wanted.
 
-    Attributes:
-        folder: Holds all of it.
-        images: 60 grey images.
-        labels: Their table.
-        store: Prepared of both.
-        pretrained: A finished pre-training.
-        tuned: A finished fine-tuning of it.
+    Args:
+        folder: Holds all of it, from one call to the next.
     """
 
-    folder: Path
-    images: Path
-    labels: Path
-    store: Path
-    pretrained: Path
-    tuned: Path
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.images, self.labels = folder, folder / "images", folder / "labels.csv"
+
+    @cached_property
+    def store(self) -> Path:
+        """60 grey images of 20 patients, prepared."""
+        from support.tiny import make_folder
+
+        out = self.folder / "tiny.store"
+        if not self.labels.is_file():
+            make_folder(self.folder)
+        return self._made(out, "store.json", self.prepare(out))
+
+    @cached_property
+    def pretrained(self) -> Path:
+        """A finished pre-training."""
+        out = self.folder / "pretrained"
+        return self._made(out, "result.json", self.pretrain(out))
+
+    @cached_property
+    def tuned(self) -> Path:
+        """Its encoder, fine-tuned."""
+        out = self.folder / "tuned"
+        return self._made(out, "result.json", self.finetune(out, self.pretrained))
+
+    def _made(self, out: Path, last: str, words: list[object]) -> Path:
+        if not (out / last).is_file():
+            ended = run([*words, "--overwrite"], self.folder / "log")
+            assert ended.status == 0, ended.text
+        return out
 
     def prepare(self, out: Path) -> list[object]:
         """The words that prepare the images."""
@@ -57,23 +75,3 @@ class Material:
     def report(self, out: Path) -> list[object]:
         """The words that report on the runs."""
         return ["report", self.pretrained, self.tuned, "--to", out]
-
-
-def make(folder: Path) -> Material:
-    """Make the images and the runs, or find those of an earlier call."""
-    from support.tiny import make_folder
-
-    names = ("images", "labels.csv", "tiny.store", "pretrained", "tuned")
-    material = Material(folder, *(folder / name for name in names))
-    if not (material.tuned / "result.json").is_file():
-        if not material.labels.is_file():
-            make_folder(folder)
-        log = folder / "log"
-        for words in (
-            [*material.prepare(material.store), "--overwrite"],
-            [*material.pretrain(material.pretrained), "--overwrite"],
-            [*material.finetune(material.tuned, material.pretrained), "--overwrite"],
-        ):
-            ended = run(words, log)
-            assert ended.status == 0, ended.text
-    return material

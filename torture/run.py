@@ -24,12 +24,12 @@ import hostile  # noqa: E402
 import load  # noqa: E402
 import stops  # noqa: E402
 from harness import Bench, remove  # noqa: E402
-from material import make  # noqa: E402
+from material import Material  # noqa: E402
 
 SECTIONS = {
     one.__name__: one
     for one in (
-        *(stops.kills, stops.signals, stops.full_disks, stops.two_at_once),
+        *(stops.kills, stops.studies, stops.signals, stops.full_disks, stops.two_at_once),
         *(changes.stores, changes.runs, changes.weights),
         *(hostile.fuzz, hostile.text, hostile.settings, hostile.identity),
         *(load.columns, load.images, load.reports, load.plans),
@@ -37,6 +37,18 @@ SECTIONS = {
 }
 _PAGE = ROOT / "docs" / "results" / "reliability.md"
 _PACKAGES = ("torch", "timm", "numpy", "pillow", "opencv-python-headless", "pydicom", "onnxruntime")
+
+_PAGE_TEXT = """# Reliability
+
+`make torture` on {dates}: Python {python}, {versions}; {minutes} minutes on {cores} cores, which
+had other work too. Random moments and bytes come from a fixed seed; what a process does at a moment
+is the machine's affair.
+{unrun}
+{table}
+What each test does: `torture/`, a function a section. Bit for bit means every file but times, locks
+and checkpoints, whose weights are in what is exported. A short part runs among the tests
+(`tests/project/test_torture.py`).
+"""
 
 
 def main() -> None:
@@ -52,7 +64,8 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     _import_all()
     os.environ["XDG_CACHE_HOME"] = str(given.out.resolve() / "cache")
-    material = make(given.out.resolve() / "material")
+    material = Material(given.out.resolve() / "material")
+    _ = material.store  # and the images, which are made with it
     for name in given.sections or SECTIONS:
         kept = given.out / f"{name}.json"
         if kept.is_file() and not given.sections:
@@ -111,15 +124,15 @@ def _page(table: str, found: dict[str, dict]) -> str:  # type: ignore[type-arg]
     minutes = sum(facts["seconds"] for facts in found.values()) / 60
     versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     missing = ", ".join(name for name in SECTIONS if name not in found)
-    return (
-        "# Reliability\n\n"
-        f"`make torture` on {' and '.join(dates)}: Python {platform.python_version()}, {versions}; "
-        f"{minutes:.0f} minutes on {os.cpu_count()} cores, which had other work too. "
-        "Random moments and bytes come from a fixed seed; when a signal strikes is the machine's affair.\n"
-        + (f"Not run for this page: {missing}.\n" if missing else "")
-        + f"\n{table}\n"
-        "What each test does: `torture/`, a function a section. Bit for bit means every file but times, locks and checkpoints, "
-        "whose weights are in what is exported. A short part runs among the tests (`tests/project/test_torture.py`).\n"
+    unrun = f"Not run for this page: {missing}.\n" if missing else ""
+    return _PAGE_TEXT.format(
+        dates=" and ".join(dates),
+        python=platform.python_version(),
+        versions=versions,
+        minutes=f"{minutes:.0f}",
+        cores=os.cpu_count(),
+        unrun=unrun,
+        table=table,
     )
 
 

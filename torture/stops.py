@@ -39,6 +39,23 @@ def kills(bench: Bench, material: Material) -> None:
         _shots(bench, name, words, onwards, bench.tries(number), [signal.SIGKILL])
 
 
+def studies(bench: Bench, material: Material) -> None:
+    """SIGKILL to a study and its workers, then the same command: the same tables."""
+    path = bench.folder / "study.yaml"
+    path.write_text(
+        "seeds: 2\nbackbone: test_resnet\nfractions: [0.5, 1.0]\n"
+        f"data: {{tiny: {{store: {material.store}, task: finding}}}}\n"
+        "arms: {scratch: {encoder: scratch}, moco: {recipe: fair/moco}}\n"
+        "pretrain: {epochs: 1, batch_size: 8, contrastive: {queue_size: 16, key_part_size: 0}}\n"
+        "protocols: {frozen: {settings: {resamples: 20}, draws: 1}}\n"
+    )
+
+    def study(out: Path) -> list[object]:
+        return ["study", path, "--out", out]
+
+    _shots(bench, "study", study, [], bench.tries(15), [signal.SIGKILL], counted=".csv")
+
+
 def signals(bench: Bench, material: Material) -> None:
     """SIGTERM and SIGINT at random moments: their status, no traceback, and the way on."""
     both = [signal.SIGTERM, signal.SIGINT]
@@ -54,12 +71,13 @@ def _shots(
     onwards: Sequence[str],
     tries: int,
     numbers: Sequence[signal.Signals],
+    counted: str = "",
 ) -> None:
     log, out = bench.folder / "log", bench.folder / name / _called(name)
     out.parent.mkdir()
     began = time.monotonic()
     unbroken = run(words(out), log)
-    seconds, wanted = time.monotonic() - began, contents(out)
+    seconds, wanted = time.monotonic() - began, contents(out, counted)
     assert unbroken.status == 0, unbroken.text
     kind = "SIGKILL" if numbers == [signal.SIGKILL] else "signal"
     shots = misses = 0
@@ -81,7 +99,7 @@ def _shots(
                 bench.check(f"{kind}, {name}: status, no traceback", right, ended)
             way = [*words(out), *onwards]
         done = run([*words(out), *onwards], log)
-        wrong = differing(contents(out), wanted) if done.status == 0 else [done.text]
+        wrong = differing(contents(out, counted), wanted) if done.status == 0 else [done.text]
         for _ in history:
             bench.check(f"{kind}, {name}: goes on, bit for bit", not wrong, (history, wrong[:3]))
         if history:

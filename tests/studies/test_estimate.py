@@ -1,5 +1,7 @@
 """What a study is said to take before it runs."""
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from rich.console import Console
 
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
+from medstrata.data.store.store import Store
 from medstrata.models.cost import NetworkCost
 from medstrata.studies import estimate
 from support.small_study import tiny
@@ -53,3 +56,28 @@ def test_each_kind_of_work_takes_its_passes(tmp_path: Path) -> None:
     shown = console.export_text()
     assert shown.count("pre-training") == 1
     assert "fine-tuning of all weights" in shown
+
+
+def test_settings_are_made_for_an_arm_and_not_for_each_of_its_cells(
+    tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"tiny": {"store": str(tiny_store.path), "task": "finding"}}
+    draws = {"full": {"settings": {"epochs": 1}, "draws": 3}}
+    study = tiny(backbone="test_resnet", data=data, seeds=4, protocols=draws)
+    made: Counter[str] = Counter()
+
+    def counted(name: str) -> Callable[..., object]:
+        function = getattr(estimate, name)
+
+        def call(*given: object, **named: object) -> object:
+            made[name] += 1
+            return function(*given, **named)
+
+        return call
+
+    for name in ("pretrain_settings", "finetune_settings", "open_store"):
+        monkeypatch.setattr(estimate, name, counted(name))
+    expected = estimate.estimate(study, tmp_path / "study", Path(), jobs=2)
+    assert len(expected.cells) > 30
+    # Two arms; each parse takes a tenth of a second, and a study may have thousands of cells.
+    assert made == {"pretrain_settings": 2, "finetune_settings": 1, "open_store": 1}

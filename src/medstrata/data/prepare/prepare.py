@@ -106,7 +106,7 @@ def prepare(
                 )
     except OSError as error:
         raise MedstrataError(
-            f"{out} cannot be written ({error.strerror}): make room or name another folder with "
+            f"{out} cannot be written ({error.strerror or one_line(error)}): make room or name another folder with "
             "--out; the same command goes on where it was"
         ) from error
     return _audited(out, allow_leakage, duplicates)
