@@ -26,7 +26,7 @@ from medstrata.data.store.open import open_store
 from medstrata.data.store.store import FORMAT, Store
 from medstrata.runtime.console import say
 from medstrata.runtime.documents import read_json
-from medstrata.runtime.errors import MedstrataError
+from medstrata.runtime.errors import MedstrataError, one_line
 from medstrata.runtime.files import write_text
 from medstrata.runtime.lock import LOCK_FILES, locked
 from medstrata.runtime.machine import default_threads
@@ -106,8 +106,8 @@ def prepare(
                 )
     except OSError as error:
         raise MedstrataError(
-            f"{out} cannot be written ({error.strerror or one_line(error)}): make room or name another folder with "
-            "--out; the same command goes on where it was"
+            f"{out} cannot be written ({error.strerror or one_line(error)}): make room or name "
+            "another folder with --out; the same command goes on where it was"
         ) from error
     return _audited(out, allow_leakage, duplicates)
 
