@@ -23,7 +23,9 @@ from typing import Any, NamedTuple
 
 TIMES = {"time", "seconds", "date", "images_per_s", "images_per_second", "wait", "data_wait"}
 # What differs between two runs of one command, or is of a process.
-PASSING = {"environment.json", "run.lock", "run.lock.json", "audit.json", "config.yaml"}
+PASSING = {"environment.json", "run.lock", "run.lock.json", "audit.json", "config.yaml"} | {
+    "pretraining-runs.csv"  # of a study: how long they took
+}
 
 
 class Ending(NamedTuple):

@@ -41,13 +41,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise no_room(path, error) from error
-        raise
-    except (RuntimeError, ValueError) as error:
-        # Libraries in C++ lose the system's word for it.
-        if full := _no_room_beside(temporary):
+    except (OSError, RuntimeError, ValueError) as error:
+        # Libraries in C, NumPy among them, lose the system's word for it.
+        said = error if isinstance(error, OSError) and error.errno else None
+        full = said or _no_room_beside(temporary)
+        if full and full.errno in _NO_ROOM:
             raise no_room(path, full) from error
         raise
     finally:
