@@ -229,9 +229,10 @@ def page(table: list[dict[str, str]]) -> str:
         "",
         f"{len(table)} of timm's networks, of {families} families, each through {len(COMMANDS)} "
         f"commands ({words}): pre-trained for two steps by `fair/moco_mse`, fine-tuned whole and",
-        "frozen, exported for timm and ONNX, predicting. It says that they run, not what they are",
-        "worth. Made by `python scripts/sweep_networks.py OUT docs/results/networks.csv` with",
-        f"PyTorch {torch.__version__.partition('+')[0]} and timm {timm.__version__} on a CPU.",
+        "frozen, exported for timm, predicting, exported to ONNX. It says that they run, not what",
+        "they are worth. Made by `python scripts/sweep_networks.py OUT docs/results/networks.csv`",
+        f"with PyTorch {torch.__version__.partition('+')[0]} and timm {timm.__version__} on a CPU;",
+        "4 GiB of memory for each command. `options` of the CSV are those that a refusal proposed.",
         "",
         f"| network | family | pixels | {' | '.join(COMMANDS)} |",
         "|---" * (3 + len(COMMANDS)) + "|",

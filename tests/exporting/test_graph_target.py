@@ -44,3 +44,26 @@ def test_absent_onnx_is_said(run: Path, tmp_path: Path, monkeypatch: pytest.Monk
     refused_export(
         run, "onnx", tmp_path, "writing ONNX needs onnx: pip install 'medstrata\\[onnx\\]'"
     )
+
+
+@pytest.mark.parametrize(
+    ("to", "function"), [("onnx", "onnx.export"), ("torch-export", "export.export")]
+)
+def test_a_network_that_pytorch_cannot_write_is_one_line(
+    to: str, function: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("step 3/3\nof exporting") from AssertionError("only 4D query")
+
+    monkeypatch.setattr(f"torch.{function}", fail)
+    words = (
+        r"cannot write test_resnet as a graph for .* \(AssertionError: only 4D query\); export it"
+    )
+    refused_export(run, to, tmp_path, words)
+
+
+@pytest.mark.slow
+def test_attention_within_blocks_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_other_network("nest_tiny", "onnx", tmp_path, monkeypatch)

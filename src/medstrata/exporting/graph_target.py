@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from medstrata.exporting.source import ExportSource, describe, fixed_pixels
 from medstrata.exporting.target import LoadedExport, output_variable, save_config
+from medstrata.runtime.errors import MedstrataError, is_out_of_memory, one_line
 from medstrata.runtime.optional import require_optional
 
 _TRACED = 2  # images a batch when tracing; not 1, which would be taken for a constant
@@ -90,7 +91,16 @@ class GraphTarget:
         ).eval()
         example = self._given(source, fixed_pixels(source)[:_TRACED])
         batch = {0: torch.export.Dim("batch")}
-        self.save(graph, example, batch, self._input, folder / self.file)
+        try:
+            self.save(graph, example, batch, self._input, folder / self.file)
+        except Exception as error:  # what PyTorch raises of a network that it cannot write is open
+            if isinstance(error, MedstrataError | OSError) or is_out_of_memory(error):
+                raise
+            cause = one_line(error.__cause__ or error, named=True, limit=150)
+            raise MedstrataError(
+                f"PyTorch cannot write {source.architecture} as a graph for {self.library} "
+                f"({cause}); export it --to timm"
+            ) from error
         ends = {"input": self._input, "outputs": graph.outputs}
         save_config(folder, {**describe(source), self.key: ends})
 

@@ -15,6 +15,10 @@ from medstrata.exporting.target import Target
 def _save(
     graph: ExportGraph, example: Tensor, batch: dict[int, Any], input_name: str, path: Path
 ) -> None:
+    part: Any
+    for part in graph.modules():
+        if getattr(part, "fused_attn", False):  # of timm's; of NesT PyTorch can write no fused one
+            part.fused_attn = False
     program = torch.onnx.export(
         graph,
         (example,),
