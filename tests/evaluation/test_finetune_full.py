@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from medstrata.data.store.store import Store
 from medstrata.data.view_settings import mild
-from medstrata.evaluation import setup
+from medstrata.evaluation import finetune_full, setup
 from medstrata.evaluation.classifier import load_classifier
 from medstrata.evaluation.finetune import finetune
 from medstrata.evaluation.seeded_encoder import seeded_encoder
@@ -200,3 +200,24 @@ def test_a_rate_that_breaks_the_network_is_named(
     words = r"(training loss is|is not finite) .*at learning rate 1e\+30; lower --lr"
     with pytest.raises(MedstrataError, match=words):
         run(encoder, tiny_store, tmp_path / "run", replace(QUICK, lr=1e30))
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("task_loss", "training loss is nan"),
+        ("_logits", "an output for a validation image is not finite"),
+    ],
+)
+def test_a_broken_loss_and_a_broken_output_are_told_apart(
+    broken: str,
+    said: str,
+    tiny_store: Store,
+    encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    working = getattr(finetune_full, broken)
+    monkeypatch.setattr(finetune_full, broken, lambda *given: working(*given) * torch.nan)
+    with pytest.raises(MedstrataError, match=f"{said} in epoch . at learning rate .*; lower --lr"):
+        run(encoder, tiny_store, tmp_path / "run", replace(QUICK, head="zero"))
