@@ -149,7 +149,7 @@ def on_store(kind: type[Settings], arguments: Namespace) -> dict[str, Any]:
     from medstrata.runs.folder import require_room
 
     require_room(options["out"], resume=options["resume"], overwrite=options["overwrite"])
-    if "encoder" in options:
+    if options.get("encoder") is not None:
         EncoderSpec.parse(options["encoder"]).require_present()
     store = open_store(options["store"])
     if "task" in options:
