@@ -16,6 +16,11 @@ from medstrata.pretraining.recipes import recipe
 from support.tiny import make_store
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: packed ones hold the time, and processes must agree."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what commands cache, and the key of the site, out of the user's own folders.

@@ -94,9 +94,22 @@ def test_stock_weights_are_compared_with_and_gone_on_from(
     arms = chosen(tiny_store, tmp_path / "out", 3600, weights="imagenet").arms
     assert arms["stock"].encoder == "imagenet"
     assert arms["continued"].pretrain == {"weights": "imagenet"}
-    named = chosen(tiny_store, tmp_path / "file", 3600, weights="imagenet=w.safetensors").arms
-    # A study is read from its own folder later: files are named from the root.
-    assert named["stock"].encoder == f"imagenet={Path.cwd() / 'w.safetensors'}"
+
+
+def test_weights_of_one_network_decide_the_network(
+    tiny_store: Store, encoder: Path, tmp_path: Path
+) -> None:
+    settings = chosen(tiny_store, tmp_path / "run", 3600, weights=str(encoder))
+    assert settings.backbone == "test_resnet"
+    # A study may be read from another folder later: files are named from the root.
+    assert settings.arms["stock"].encoder == str(encoder)
+    assert settings.arms["continued"].pretrain == {"weights": str(encoder)}
+    file = encoder / "exported" / "backbone.safetensors"
+    with pytest.raises(MedstrataError, match="fit one network only: name it with --backbone"):
+        chosen(tiny_store, tmp_path / "file", 3600, weights=f"imagenet={file}")
+    with pytest.raises(MedstrataError, match="no run folder and no weights file at nothere"):
+        chosen(tiny_store, tmp_path / "file", 3600, weights="nothere")
+    assert not (tmp_path / "file").exists()
 
 
 def test_a_folder_is_prepared_within_the_studys_folder(tmp_path: Path) -> None:

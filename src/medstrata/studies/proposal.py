@@ -17,6 +17,7 @@ from medstrata.data.store.open import is_address, open_store
 from medstrata.data.store.store import Store
 from medstrata.evaluation.rows import require_labelled_rows
 from medstrata.runs.encoder_spec import EncoderSpec
+from medstrata.runs.folder import read_result
 from medstrata.runtime.console import duration, say, show
 from medstrata.runtime.devices import device_name, evaluation_device
 from medstrata.runtime.errors import MedstrataError
@@ -101,7 +102,7 @@ def propose(request: Request, out: Path, jobs: int | None = None) -> Proposal:
     """
     started, file = time.monotonic(), out / _CHOSEN
     jobs = jobs or _default_jobs()
-    asked = f"# {request}"
+    asked = f"# {' '.join(str(request).split())}"
     if file.is_file():
         before = file.read_text(encoding="utf-8").partition("\n")[0]
         if before != asked:
@@ -111,6 +112,7 @@ def propose(request: Request, out: Path, jobs: int | None = None) -> Proposal:
             )
         say(f"going on with the study that was chosen before, {file}")
         return Proposal(load_study(file), file, jobs)
+    request = replace(request, backbone=_backbone(request))
     store = _store(request, out)
     task = _task(store, request.task)
     spent = time.monotonic() - started
@@ -130,6 +132,20 @@ def propose(request: Request, out: Path, jobs: int | None = None) -> Proposal:
 
 def _default_jobs() -> int:
     return torch.cuda.device_count() or min(default_threads(), _MOST_JOBS)
+
+
+def _backbone(request: Request) -> str | None:
+    """The network that the weights fit; the one that is named, if any."""
+    spec = EncoderSpec.parse(request.weights) if request.weights else None
+    if request.backbone is not None or spec is None or spec.path is None:
+        return request.backbone
+    spec.require_present()
+    run = read_result(spec.path) if spec.path.is_dir() else None
+    if run is None:
+        raise MedstrataError(
+            f"--weights {request.weights} fit one network only: name it with --backbone"
+        )
+    return str(run["backbone"])
 
 
 def _store(request: Request, out: Path) -> Store:
@@ -199,7 +215,8 @@ def _study(request: Request, store: Store, task: str, scale: _Scale) -> dict[str
     tuning = {"settings": {"views": {"size": size}}}
     draws = {"draws": 10} if short else {}
     protocols = {"frozen": {**tuning, **draws}} | ({"full": tuning} if tuned else {})
-    data: dict[str, Any] = {"store": str(store.location), "task": task}
+    place = store.location if store.is_remote else store.path.resolve()
+    data: dict[str, Any] = {"store": str(place), "task": task}
     if request.modality is not None:
         data["modality"] = request.modality
     return {
