@@ -3,7 +3,7 @@
 import pytest
 
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.forecast import TrainingMemory, gib
+from medstrata.runtime.forecast import TrainingMemory, gib, is_short
 
 GIB = 2**30
 
@@ -25,3 +25,9 @@ def test_a_batch_that_cannot_fit_is_refused_with_one_that_does() -> None:
 @pytest.mark.parametrize(("size", "words"), [(GIB // 4, "0.25 GiB"), (16.9 * GIB, "17 GiB")])
 def test_bytes_in_words(size: float, words: str) -> None:
     assert gib(size) == words
+
+
+def test_only_a_short_run_of_small_steps_goes_unmeasured() -> None:
+    assert is_short(32 * 32**2, 100)
+    assert not is_short(32 * 32**2, 10_000)
+    assert not is_short(256 * 224**2, 1)

@@ -9,9 +9,7 @@ from medstrata.evaluation.rows import SplitRows
 from medstrata.evaluation.settings import FinetuneSettings
 from medstrata.models.cost import NetworkCost, measure_cost
 from medstrata.models.encoders import LoadedEncoder
-from medstrata.runtime.forecast import Forecast, TrainingMemory, expect, is_short
-
-_SMALL_FILES = 200_000  # bytes of a run folder without weights
+from medstrata.runtime.forecast import SMALL_FILES, Forecast, TrainingMemory, expect, is_short
 
 
 def tuning_seconds(
@@ -58,13 +56,13 @@ def forecast(
         MedstrataError: a step cannot fit the memory, or the run folder the disk.
     """
     size, channels = loaded.preprocessing.image_size, loaded.preprocessing.channels
-    shown = settings.epochs * _steps(settings, len(parts.train)) * settings.batch_size
-    if is_short(shown * len(settings.learning_rates) * size**2):
+    batch, tries = settings.batch_size, len(settings.learning_rates)
+    steps = tries * settings.epochs * _steps(settings, len(parts.train))
+    if is_short(batch * size**2, steps):
         return None
-    batch = settings.batch_size
     cost = measure_cost(loaded.architecture, size, channels, batch, accelerator)
     seconds = tuning_seconds(settings, cost, len(parts.train), len(parts.val), len(parts.test))
     # A copy of the weights, gradients, and Adam's two averages; the start and the best are kept.
     memory = TrainingMemory(fixed=6 * cost.weight_bytes, image=cost.activation_bytes)
-    disk = cost.weight_bytes + _SMALL_FILES
+    disk = cost.weight_bytes + SMALL_FILES
     return expect(memory, batch, seconds, disk, out, accelerator.device)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from medstrata.models.backbones import Backbone, Features, create_backbone
 from medstrata.models.cpu_convolutions import replace_convolutions
+from medstrata.runtime.forecast import FLOAT_BYTES
 
 _TRIES = 2
 _FEW = 2  # images; the difference to a whole batch tells what grows with the batch
 _MEASURED_PIXELS = 2**17  # of a batch: the rate of larger ones is about the same
-_FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class NetworkCost:
     @property
     def weight_bytes(self) -> int:
         """Bytes of the weights, as they are kept and saved."""
-        return self.parameters * _FLOAT
+        return self.parameters * FLOAT_BYTES
 
 
 def measure_cost(

@@ -11,13 +11,16 @@ from medstrata.runtime.devices import device_name
 from medstrata.runtime.errors import MedstrataError
 from medstrata.runtime.machine import free_memory
 
+FLOAT_BYTES = 4
+SMALL_FILES = 200_000  # bytes of a run folder without weights
 _GIB = 2**30
 # Peaks of real runs (docs/how/architecture.md, "Estimates") lie above what the backward pass needs
 # by freed blocks that do not fit the next tensor, and by the workspace of convolutions.
 _FRAGMENTED = 2.0
 _SMALL_TENSORS = _GIB // 8
 # Pixels trained on, below which a run is over in seconds and measuring would be most of it.
-_SHORT_RUN = 2**23
+_SHORT_RUN = 2**25
+_SMALL_STEP = 2**20  # pixels, which every network has memory for
 _FURTHER_THREAD = 0.8  # of a core that works alone, what each further one adds
 
 
@@ -99,9 +102,14 @@ class Forecast:
             warn("memory may not suffice: a smaller --batch-size with --accumulate takes less")
 
 
-def is_short(pixels: int) -> bool:
-    """Whether a run that trains on so many pixels is over before it would have been measured."""
-    return pixels < _SHORT_RUN
+def is_short(step: int, steps: int) -> bool:
+    """Whether a run is over before it would have been measured, and its steps are small.
+
+    Args:
+        step: Pixels of a step.
+        steps: How many there are.
+    """
+    return step < _SMALL_STEP and step * steps < _SHORT_RUN
 
 
 def expect(

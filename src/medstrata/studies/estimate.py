@@ -21,7 +21,7 @@ from medstrata.pretraining.sizing import resolve_sizes
 from medstrata.runtime.console import duration, say
 from medstrata.runtime.devices import device_name, evaluation_device, make_accelerator
 from medstrata.runtime.errors import MedstrataError
-from medstrata.runtime.forecast import TrainingMemory, cores_worth, gib
+from medstrata.runtime.forecast import SMALL_FILES, TrainingMemory, cores_worth, gib
 from medstrata.runtime.machine import default_threads
 from medstrata.runtime.precision import Precision
 from medstrata.runtime.process_state import preserve_process_state
@@ -33,7 +33,6 @@ from medstrata.studies.settings import StudySettings
 
 # A fit, an interval and the writing of a run folder.
 _OVERHEAD_SECONDS = 2.0
-_SMALL_FILES = 200_000  # bytes of a run folder without weights
 _MEASURED_BATCH = 128
 # What a worker holds before its first step: Python, torch and what they import.
 _WORKER_BYTES = 850 * 2**20
@@ -243,7 +242,7 @@ class _Costs:
             chosen = self._pretraining(cell.data, cell.arm)
             keys = resolve_sizes(chosen, len(opened[0])).queue_size
             return disk_bytes(chosen, weights, keys)
-        return (weights if cell.kind == "full" else 0) + _SMALL_FILES
+        return (weights if cell.kind == "full" else 0) + SMALL_FILES
 
     def _cost(self, cell: StudyCell, store: Store) -> NetworkCost:
         """Of a cell's network at its size; features are extracted without mixed precision."""

@@ -13,8 +13,9 @@ import yaml
 from medstrata.data.labels import make_task
 from medstrata.data.prepare.prepare import prepare
 from medstrata.data.prepare.settings import PrepareSettings
+from medstrata.data.splits import labelled_rows
 from medstrata.data.store.open import is_address, open_store
-from medstrata.data.store.store import Store
+from medstrata.data.store.store import SPLITS, Store
 from medstrata.evaluation.rows import require_labelled_rows
 from medstrata.runs.encoder_spec import EncoderSpec
 from medstrata.runs.folder import read_result
@@ -176,7 +177,7 @@ def _task(store: Store, named: str | None) -> str:
     if named is None and len(columns) > 1:
         say(f"task: {name}; others by --task: {', '.join(columns[1:])}")
     task = make_task(store, name)
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         require_labelled_rows(store, task, split)
     return name
 
@@ -259,7 +260,7 @@ def _arms(weights: str | None, *, short: bool) -> dict[str, dict[str, Any]]:
 
 def _fractions(store: Store, task: str, *, short: bool) -> Sequence[float]:
     """Shares of the labels, the smallest with enough images to learn from, and all."""
-    labelled = len(require_labelled_rows(store, make_task(store, task), "train"))
+    labelled = len(labelled_rows(store, make_task(store, task), "train"))
     enough = [share for share in _SHARES if share * labelled >= _FEWEST_LABELS] or [_SHARES[-1]]
     few = enough[:1] if short else [share for share in enough if share in (enough[0], 0.1)]
     return [*few, 1.0]
